@@ -1,0 +1,17 @@
+# Two stages: the first has pip, the second only what runs. The same file serves `docker build .` and offline builds.
+FROM docker.io/library/python:3.13-slim AS build
+RUN python -m venv /opt/venv
+COPY requirements.lock .
+RUN /opt/venv/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
+COPY operator /app
+# Compiled here: with a read-only root file system it could never be done later, and every start would pay for it.
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /app
+
+FROM docker.io/library/python:3.13-slim
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app /app
+ENV PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+EXPOSE 8080
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "resilience"]
+CMD ["run"]

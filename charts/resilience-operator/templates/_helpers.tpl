@@ -1,0 +1,101 @@
+{{- define "resilience-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "resilience-operator.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trimSuffix "-" }}
+{{- else if contains (include "resilience-operator.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "resilience-operator.name" .) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- /* Two releases in two namespaces must not share what belongs to the whole cluster. */ -}}
+{{- define "resilience-operator.clusterName" -}}
+{{ .Release.Namespace }}-{{ include "resilience-operator.fullname" . }}
+{{- end }}
+
+{{- define "resilience-operator.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (include "resilience-operator.fullname" .) }}
+{{- end }}
+
+{{- define "resilience-operator.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "resilience-operator.selector" -}}
+app.kubernetes.io/name: {{ include "resilience-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "resilience-operator.commonLabels" -}}
+app.kubernetes.io/name: {{ include "resilience-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "resilience-operator.labels" -}}
+{{ include "resilience-operator.commonLabels" . }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "resilience-operator.refusedNamespaces" -}}
+{{ append .Values.refusedNamespaces .Release.Namespace | uniq | join "," }}
+{{- end }}
+
+{{- define "resilience-operator.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "resilience-operator.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "resilience-operator.env" -}}
+- {name: RESILIENCE_NAMESPACES, value: {{ join "," .Values.namespaces | quote }}}
+- {name: RESILIENCE_REFUSED_NAMESPACES, value: {{ include "resilience-operator.refusedNamespaces" . | quote }}}
+- {name: RESILIENCE_POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+- {name: RESILIENCE_POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+- {name: RESILIENCE_LEASE_NAME, value: {{ include "resilience-operator.fullname" . }}}
+- {name: RESILIENCE_OPERATOR_DEPLOYMENT, value: {{ include "resilience-operator.fullname" . }}}
+- {name: RESILIENCE_LOG_LEVEL, value: {{ .Values.log.level | upper }}}
+- {name: RESILIENCE_LOG_FORMAT, value: {{ .Values.log.format }}}
+- {name: RESILIENCE_HTTP_PORT, value: "8080"}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* What the operator does in a namespace that it looks after, verb by verb. */ -}}
+{{- define "resilience-operator.rules" -}}
+- {apiGroups: [resilience.dev], resources: [resilientservices], verbs: [get, list, watch, patch]}
+- {apiGroups: [resilience.dev], resources: [resilientservices/status], verbs: [patch]}
+- {apiGroups: [apps], resources: [deployments, statefulsets, daemonsets], verbs: [get, list, watch, patch]}
+- {apiGroups: [apps], resources: [replicasets], verbs: [get, list]}
+- {apiGroups: [""], resources: [pods], verbs: [get, list, patch, delete]}
+- {apiGroups: [""], resources: [pods/eviction], verbs: [create]}
+- {apiGroups: [""], resources: [services], verbs: [get, list, watch, patch]}
+- {apiGroups: [""], resources: [persistentvolumeclaims], verbs: [get]}
+# Only by name, and only those labelled resilience.dev/readable=true are used: RBAC cannot select by label.
+- {apiGroups: [""], resources: [secrets], verbs: [get]}
+- {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
+- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}
+- {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [list]}
+- {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list]}
+{{- end }}
+
+{{- define "resilience-operator.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "resilience-operator.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}

@@ -1,0 +1,1 @@
+"""A small shop: the service that the demo and the end-to-end tests of the Resilience Operator keep available."""

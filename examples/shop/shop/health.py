@@ -1,0 +1,73 @@
+"""What the shop says about itself: alive, ready, and how each of its parts is.
+
+Neither /livez nor /readyz looks at Redis: losing a shared dependency must not restart or unready every pod at once.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+from aiohttp import web
+
+from .settings import Settings
+from .store import Store
+
+TIMEOUT_SECONDS: Final = 2.0
+BIG_BODY: Final = 10 * 1024 * 1024
+
+
+class Health:
+    """The health end-points, and the ways to make them fail that `Settings` offers."""
+
+    def __init__(self, *, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+
+    def routes(self) -> list[web.RouteDef]:
+        """Routes on the port that clients use."""
+        return [
+            web.get("/livez", self._live),
+            web.get("/readyz", self._ready),
+            web.post("/readyz", self._ready),
+            web.get("/api/health", self._health),
+        ]
+
+    async def _live(self, _: web.Request) -> web.Response:
+        await self._hang()
+        return web.json_response({"status": "healthy"})
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        await self._hang()
+        fail_file = self._settings.fail_file
+        if self._settings.fail_ready or (fail_file is not None and fail_file.exists()):
+            return web.json_response({"status": "unhealthy"}, status=503)
+        if self._settings.big_health:
+            return web.Response(body=b"x" * BIG_BODY)
+        return web.json_response({"status": "healthy"})
+
+    async def _health(self, _: web.Request) -> web.Response:
+        await self._hang()
+        components = {"redis": await self._redis()}
+        if self._settings.fail_health:
+            components["orders"] = {"status": "unhealthy", "message": "FAIL_HEALTH is set", "duration": "0.0ms"}
+        healthy = all(component["status"] == "healthy" for component in components.values())
+        return web.json_response(
+            {"status": "healthy" if healthy else "unhealthy", "components": components}, status=200 if healthy else 503
+        )
+
+    async def _redis(self) -> dict[str, str]:
+        start = time.monotonic()
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                problem = await self._store.ping()
+        except TimeoutError:
+            problem = f"no answer within {TIMEOUT_SECONDS:g}s"
+        return {
+            "status": "unhealthy" if problem else "healthy",
+            "message": problem,
+            "duration": f"{(time.monotonic() - start) * 1000:.1f}ms",
+        }
+
+    async def _hang(self) -> None:
+        if self._settings.hang:
+            await asyncio.Event().wait()

@@ -1,0 +1,52 @@
+"""What the shop can be told, read once from the environment: most of it makes the shop misbehave on purpose."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the shop runs. The defaults are a well-behaved service."""
+
+    host: str | None = None
+    port: int = 8080
+    admin_port: int = 8081
+    version: str = "dev"
+    pod: str = "shop"
+    redis_url: str = ""
+    response_delay: timedelta = timedelta(milliseconds=5)
+    exit_on_sigterm: bool = False
+    start_delay: timedelta = timedelta(0)
+    leak_mb_per_minute: float = 0.0
+    fail_health: bool = False
+    fail_ready: bool = False
+    fail_file: Path | None = None
+    hang: bool = False
+    big_health: bool = False
+
+    @classmethod
+    def read(cls, *, env: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings from `env`; switches are on at "1". Raises ValueError if a number is not one."""
+        fail_file = env.get("FAIL_FILE", "")
+        return cls(
+            host=env.get("HOST"),
+            port=int(env.get("PORT", "8080")),
+            admin_port=int(env.get("ADMIN_PORT", "8081")),
+            version=env.get("VERSION", "dev"),
+            pod=env.get("POD_NAME") or socket.gethostname(),
+            redis_url=env.get("REDIS_URL", ""),
+            response_delay=timedelta(milliseconds=float(env.get("RESPONSE_DELAY_MS", "5"))),
+            exit_on_sigterm=env.get("EXIT_ON_SIGTERM") == "1",
+            start_delay=timedelta(seconds=float(env.get("START_DELAY", "0"))),
+            leak_mb_per_minute=float(env.get("LEAK_MB_PER_MINUTE", "0")),
+            fail_health=env.get("FAIL_HEALTH") == "1",
+            fail_ready=env.get("FAIL_READY") == "1",
+            fail_file=Path(fail_file) if fail_file else None,
+            hang=env.get("HANG") == "1",
+            big_health=env.get("BIG_HEALTH") == "1",
+        )

@@ -1,0 +1,1 @@
+"""All input and output, one port each. Adapters translate errors into those of `resilience.ports`."""

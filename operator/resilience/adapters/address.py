@@ -1,0 +1,169 @@
+"""Which addresses may be spoken to. A check is an address chosen by whoever may write the resource.
+
+A host is resolved once, here, and the caller connects to what came back, never to the name again: a name that answers
+differently the second time (DNS rebinding) gains nothing. It must not connect anywhere and caches nothing.
+"""
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+from resilience.adapters.network import NetworkFailure
+from resilience.ports import Refused
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
+
+# Instance metadata and credentials that clouds serve outside 169.254.0.0/16: EC2 (IPv6), Alibaba, Oracle, Azure.
+_METADATA: Final = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")))
+# Letters that cannot end a URL's host early and so make it another one than was resolved.
+_HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
+# What the name service answered about the name itself; everything else is trouble of the name service.
+_NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A permitted address to connect to."""
+
+    ip: str
+    port: int
+    family: socket.AddressFamily
+
+    def __str__(self) -> str:
+        return f"[{self.ip}]:{self.port}" if self.family is socket.AF_INET6 else f"{self.ip}:{self.port}"
+
+
+async def system_resolve(host: str) -> Sequence[str]:
+    """The host's IP addresses in the order to try them, by the system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+class AddressGuard:
+    """Resolves hosts and keeps what may be spoken to.
+
+    Always refused: loopback, link-local, multicast, unspecified and broadcast addresses, cloud metadata services,
+    and those of `api_server` and `refused`. A network in `allowed` overrides all of these.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_server: Sequence[IPAddress] = (),
+        refused: Sequence[IPNetwork] = (),
+        allowed: Sequence[IPNetwork] = (),
+        resolve: Resolve = system_resolve,
+    ) -> None:
+        self._api_server = frozenset(api_server)
+        self._refused = tuple(refused)
+        self._allowed = tuple(allowed)
+        self._resolve = resolve
+
+    async def addresses(self, host: str, port: int, *, timeout: timedelta) -> tuple[Address, ...]:
+        """The addresses of `host` that may be connected to, in the order to try them; at least one.
+
+        Raises:
+            Refused: none of them may be spoken to, or host or port cannot be an address.
+            NetworkFailure: the name does not exist, or (`own`) the name service did not say within `timeout`.
+        """
+        if not 0 < port < 65536:
+            raise Refused(f"{port} is not a port number")
+        candidates = await self._candidates(host, timeout=timeout)
+        refusals = {ip: self._refusal(ip) for ip in candidates}
+        permitted = [ip for ip, refusal in refusals.items() if refusal is None]
+        if not permitted:
+            what = "; ".join(f"{ip} is {refusal}" for ip, refusal in list(refusals.items())[:3])
+            raise Refused(
+                f"the operator does not speak to {host!r}: {what}; its settings can allow the network if that is wanted"
+            )
+        return tuple(
+            Address(ip=str(ip), port=port, family=socket.AF_INET if ip.version == 4 else socket.AF_INET6)
+            for ip in permitted
+        )
+
+    async def _candidates(self, host: str, *, timeout: timedelta) -> list[IPAddress]:
+        literal = _literal(host)
+        if literal is not None:
+            return [literal]
+        if not _HOST.fullmatch(host):
+            raise Refused(f"{host!r} is not a host name")
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                texts = await self._resolve(host)
+        except TimeoutError as error:
+            raise NetworkFailure(
+                f"the name service did not answer for {host!r} in time", reason="NameServiceFailed", own=True
+            ) from error
+        except socket.gaierror as error:
+            if error.errno in _NO_SUCH_NAME:
+                raise NetworkFailure(f"the name {host!r} does not exist", reason="NameNotFound") from error
+            raise NetworkFailure(
+                f"the name service could not say what {host!r} is", reason="NameServiceFailed", own=True
+            ) from error
+        except OSError as error:
+            raise NetworkFailure(
+                "the operator could not ask the name service", reason="NameServiceFailed", own=True
+            ) from error
+        except UnicodeError as error:
+            raise Refused(f"{host!r} is not a host name") from error
+        found = [address for address in map(_literal, texts) if address is not None]
+        if not found:
+            raise NetworkFailure(f"the name {host!r} has no address", reason="NameNotFound")
+        return found
+
+    def _refusal(self, ip: IPAddress) -> str | None:
+        """What is wrong with the address, in words; None when it may be spoken to."""
+        if _within(ip, self._allowed):
+            return None
+        if ip in self._api_server:
+            return "the API server"
+        if ip in _METADATA:
+            return "a cloud metadata service"
+        if _within(ip, self._refused):
+            return "in a network that the operator's settings refuse"
+        inner = _embedded(ip)
+        return _special(ip) if inner is None else self._refusal(inner)
+
+
+def _special(ip: IPAddress) -> str | None:
+    if ip.is_loopback:
+        return "a loopback address"
+    if ip.is_link_local:
+        return "a link-local address"
+    if ip.is_multicast:
+        return "a multicast address"
+    if ip.is_unspecified or (ip.version == 4 and ip in _THIS_NETWORK):
+        return "an unspecified address"
+    # 240.0.0.0/4 holds the broadcast address. IPv6 calls all that is not yet assigned reserved: nothing to fear.
+    if ip.version == 4 and ip.is_reserved:
+        return "a reserved address"
+    return None
+
+
+def _literal(text: str) -> IPAddress | None:
+    try:
+        return ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
+
+
+def _within(ip: IPAddress, networks: Sequence[IPNetwork]) -> bool:
+    return any(ip in network for network in networks)
+
+
+def _embedded(ip: IPAddress) -> IPv4Address | None:
+    """The IPv4 address that an IPv6 address is another way to write, or a gateway leads to."""
+    if ip.version == 4:
+        return None
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour

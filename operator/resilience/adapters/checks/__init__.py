@@ -1,0 +1,1 @@
+"""Health checks over the network, one module for each protocol."""

@@ -1,0 +1,80 @@
+"""The Checker port over the network: one run of any check, with every error sorted into an outcome.
+
+Whether a failure counts against the target is decided here and nowhere else; thresholds are the core's.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final, assert_never
+
+from resilience.adapters.checks import grpc_check, http_check, tcp_check
+from resilience.adapters.http import HttpClient
+from resilience.adapters.network import NetworkFailure
+from resilience.core.decision import GrpcProbe, HttpProbe, Probe, TcpProbe
+from resilience.core.health import CheckResult, Outcome
+from resilience.ports import Refused
+
+MAX_LAG_SECONDS: Final = 0.1
+
+
+class NetworkChecker:
+    """Implements ports.Checker for http, tcp and grpc.
+
+    `loop_lag(since)` tells the longest hold-up of the event loop in seconds since a loop time (LoopLag.worst).
+    """
+
+    def __init__(self, *, client: HttpClient, loop_lag: Callable[[float], float]) -> None:
+        self._client = client
+        self._loop_lag = loop_lag
+
+    async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+        """Asks once, without retries; never raises.
+
+        A failure found while the operator itself lagged is inconclusive. A pass stays one: the answer was there.
+        """
+        began = asyncio.get_running_loop().time()
+        result = await self._sorted(probe, timeout=timeout)
+        lag = self._loop_lag(began)
+        if result.outcome is not Outcome.FAIL or lag <= MAX_LAG_SECONDS:
+            return result
+        return CheckResult(
+            Outcome.INCONCLUSIVE,
+            "OwnLoopLagged",
+            f"{result.message}; says nothing, for the operator itself was {lag * 1000:.0f} ms behind",
+        )
+
+    async def _sorted(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+        try:
+            return await self._run(probe, timeout=timeout)
+        except NetworkFailure as failure:
+            outcome = Outcome.INCONCLUSIVE if failure.own else Outcome.FAIL
+            return CheckResult(outcome, failure.reason, f"{_describe(probe)}: {failure}")
+        except Refused as refusal:
+            return CheckResult(Outcome.INCONCLUSIVE, "AddressRefused", f"{_describe(probe)}: {refusal}")
+
+    async def _run(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+        client = self._client
+        match probe:
+            case HttpProbe():
+                return await http_check.check_http(probe, client=client, timeout=timeout)
+            case TcpProbe():
+                return await tcp_check.check_tcp(probe, guard=client.guard, timeout=timeout)
+            case GrpcProbe():
+                return await grpc_check.check_grpc(
+                    probe, guard=client.guard, user_agent=client.user_agent, timeout=timeout
+                )
+            case _:
+                assert_never(probe)
+
+
+def _describe(probe: Probe) -> str:
+    match probe:
+        case HttpProbe():
+            return http_check.describe(probe)
+        case TcpProbe():
+            return tcp_check.describe(probe)
+        case GrpcProbe():
+            return grpc_check.describe(probe)
+        case _:
+            assert_never(probe)

@@ -1,0 +1,165 @@
+"""One HTTP exchange on one new connection: what checks, drain signals and verification requests have in common.
+
+Nothing is followed, kept, cached or sent twice, whatever the library would like to do for a browser: one request in
+means one request out. It must not judge a status; that is the caller's business.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from resilience.adapters.address import Address, AddressGuard
+from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.api.scalars import format_duration
+from resilience.core.decision import HttpTarget
+from resilience.ports import Refused
+
+BODY_LIMIT: Final = 64 * 1024
+_BUFFER: Final = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. `body` holds at most BODY_LIMIT bytes; `cut` says that there was more, which was not read.
+
+    `seconds` is the time from connecting to the last byte that was read.
+    """
+
+    status: int
+    body: bytes
+    cut: bool
+    seconds: float
+
+
+class _Lost(aiohttp.ClientError):
+    """The connection broke after the request was sent; its cause is the library's own error."""
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Hides lost connections from aiohttp, which else sends an idempotent request again, even on a new connection."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Lost from error
+
+
+class _Pinned(AbstractResolver):
+    """Answers with addresses that were resolved and permitted before."""
+
+    def __init__(self, addresses: Sequence[Address]) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=each.ip,
+                port=port,
+                family=each.family,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for each in self._addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class HttpClient:
+    """Sends single requests to addresses that `guard` permits."""
+
+    def __init__(self, *, guard: AddressGuard, version: str) -> None:
+        self.guard = guard
+        self.user_agent = f"resilience-operator/{version}"
+
+    async def request(
+        self, method: str, target: HttpTarget, *, timeout: timedelta, headers: Sequence[tuple[str, str]] = ()
+    ) -> Answer:
+        """Sends one request without a body. Certificates are not verified, as in kubelet probes.
+
+        Raises:
+            Refused: the address may not be spoken to, or the request cannot be written.
+            NetworkFailure: no complete answer within `timeout`; half of it is for the name service.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout.total_seconds()
+        addresses = await self.guard.addresses(target.host, target.port, timeout=timeout / 2)
+        try:
+            async with asyncio.timeout_at(deadline), self._session(addresses) as session:
+                began = loop.time()
+                async with session.request(
+                    method, _url(target), headers=list(headers), allow_redirects=False, ssl=False
+                ) as response:
+                    body, cut = await _read(response)
+                    return Answer(status=response.status, body=body, cut=cut, seconds=loop.time() - began)
+        except TimeoutError as error:
+            raise NetworkFailure(f"no answer within {format_duration(timeout)}", reason="Timeout") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _failure(error) from error
+        except ValueError as error:
+            # The library's words would quote a header's value.
+            raise Refused(
+                "the request cannot be written: its path or a header holds characters that may not"
+            ) from error
+
+    def _session(self, addresses: Sequence[Address]) -> aiohttp.ClientSession:
+        """A session for one exchange: with its own connector there is nothing that could be reused."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, limit=1),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trust_env=False,
+            # The caller's deadline covers everything.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            middlewares=(_once,),
+            read_bufsize=_BUFFER,
+        )
+
+
+def _url(target: HttpTarget) -> URL:
+    host = f"[{target.host}]" if ":" in target.host and not target.host.startswith("[") else target.host
+    return URL(f"{target.scheme.lower()}://{host}:{target.port}{target.path}")
+
+
+async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """The body up to the limit, and whether there was more; then the connection is closed, not drained."""
+    body = bytearray()
+    while len(body) <= BODY_LIMIT:
+        chunk = await response.content.read(BODY_LIMIT + 1 - len(body))
+        if not chunk:
+            return bytes(body), False
+        body += chunk
+    response.close()
+    return bytes(body[:BODY_LIMIT]), True
+
+
+def _failure(error: aiohttp.ClientError | OSError) -> NetworkFailure:
+    """Sorts what the library raises; its own words are left out, for they may quote the target."""
+    match error:
+        case _Lost(__cause__=OSError() as cause):
+            return from_os_error(cause)
+        case _Lost():
+            return NetworkFailure("the connection was closed without an answer", reason="ConnectionClosed")
+        case aiohttp.ClientSSLError():
+            return NetworkFailure("the TLS handshake failed", reason="TlsFailed")
+        case OSError():
+            return from_os_error(error)
+        case aiohttp.ClientPayloadError():
+            return NetworkFailure("the answer broke off", reason="AnswerCut")
+        case aiohttp.ClientResponseError():
+            return NetworkFailure("the answer is not HTTP", reason="NotHttp")
+        case _:
+            return NetworkFailure("the request failed", reason="RequestFailed")

@@ -1,0 +1,1 @@
+"""The Kubernetes API: the only package that knows the client library and raw objects."""

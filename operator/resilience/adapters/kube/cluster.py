@@ -1,0 +1,15 @@
+"""The Kubernetes API behind the port `Cluster`: reads and writes together."""
+
+from collections.abc import Sequence
+
+from resilience.adapters.kube.reader import KubeReader
+from resilience.adapters.kube.transport import Transport
+from resilience.adapters.kube.writer import KubeWriter
+
+
+class KubeCluster(KubeReader, KubeWriter):
+    """`ports.Cluster` over one transport."""
+
+    def __init__(self, *, transport: Transport, namespaces: Sequence[str], instance: str) -> None:
+        KubeReader.__init__(self, transport=transport, namespaces=namespaces)
+        KubeWriter.__init__(self, transport=transport, instance=instance)

@@ -1,0 +1,45 @@
+"""URL paths of the kinds that the operator reads and writes."""
+
+from typing import Final
+
+from resilience.api.names import GROUP, PLURAL, VERSION
+from resilience.api.v1alpha1 import TargetKind
+
+_GROUPS: Final = {
+    "pods": "/api/v1",
+    "services": "/api/v1",
+    "secrets": "/api/v1",
+    "persistentvolumeclaims": "/api/v1",
+    "deployments": "/apis/apps/v1",
+    "statefulsets": "/apis/apps/v1",
+    "daemonsets": "/apis/apps/v1",
+    "replicasets": "/apis/apps/v1",
+    "endpointslices": "/apis/discovery.k8s.io/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
+    "networkpolicies": "/apis/networking.k8s.io/v1",
+    "events": "/apis/events.k8s.io/v1",
+    "leases": "/apis/coordination.k8s.io/v1",
+    PLURAL: f"/apis/{GROUP}/{VERSION}",
+}
+
+
+def collection(plural: str, namespace: str | None) -> str:
+    """All objects of a kind, in one namespace or, with None, in all."""
+    base = _GROUPS[plural]
+    return f"{base}/{plural}" if namespace is None else f"{base}/namespaces/{namespace}/{plural}"
+
+
+def named(plural: str, namespace: str, name: str) -> str:
+    """One object."""
+    return f"{collection(plural, namespace)}/{name}"
+
+
+def resources_path(namespace: str | None, name: str | None = None) -> str:
+    """ResilientServices, or one of them."""
+    path = collection(PLURAL, namespace)
+    return f"{path}/{name}" if name else path
+
+
+def workload_path(kind: TargetKind, namespace: str, name: str) -> str:
+    """One workload."""
+    return named(f"{kind.value.lower()}s", namespace, name)

@@ -1,0 +1,152 @@
+"""Reads of the cluster as views. Every read is fresh; what cannot be read raises Unavailable and decides nothing."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from resilience.adapters.kube import parse, selectors
+from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
+from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.api.names import LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_RETIRING
+from resilience.api.v1alpha1 import TargetKind
+from resilience.core.observation import Endpoint, Key, Pod, PodsView, ReplicaSet, Resource, Service, Workload
+from resilience.ports import Invalid, Refused
+
+PathOf = Callable[[str | None], str]
+
+
+class KubeReader:
+    """`ClusterReader` over the API. `namespaces` empty means all of them."""
+
+    def __init__(self, *, transport: Transport, namespaces: Sequence[str]) -> None:
+        self._transport = transport
+        self._namespaces = tuple(namespaces)
+
+    async def resource(self, key: Key) -> Resource | None:
+        """The ResilientService, or None when there is none."""
+        raw = await self._transport.find(resources_path(key.namespace, key.name))
+        return None if raw is None else parse.resource(raw)
+
+    async def resources(self, namespace: str | None = None) -> Sequence[Resource]:
+        """All ResilientServices of a namespace, or of all that we look after."""
+        raws = await self._collections([namespace] if namespace else self._namespaces, resources_path)
+        return [parse.resource(raw) for raw in raws]
+
+    async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
+        """The target, or None when there is none."""
+        raw = await self._transport.find(workload_path(kind, namespace, name))
+        return None if raw is None else parse.workload(kind, raw)
+
+    async def services(self, namespace: str) -> Sequence[Service]:
+        """All Services of a namespace."""
+        return [parse.service(raw) for raw in await self._transport.list(collection("services", namespace))]
+
+    async def endpoints(self, *, namespace: str, services: Sequence[str]) -> Sequence[Endpoint]:
+        """What the EndpointSlices of these Services list now."""
+        if not services:
+            return []
+        chosen = f"kubernetes.io/service-name in ({','.join(sorted(services))})"
+        slices = await self._transport.list(collection("endpointslices", namespace), labels=chosen)
+        return [endpoint for raw in slices for endpoint in parse.endpoints(raw)]
+
+    async def marked_services(self) -> Sequence[Service]:
+        """All Services with our label: to prune what a broken watch never reported as gone."""
+        labels = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"
+        raws = await self._collections(self._namespaces, lambda n: collection("services", n), labels=labels)
+        return [parse.service(raw) for raw in raws]
+
+    async def pods_view(self, workload: Workload) -> PodsView:
+        """Pods of the target and of its replacements, with all that limits what may be done to them."""
+        namespace = workload.namespace
+        selector = ",".join(f"{key}={value}" for key, value in sorted(workload.selector.items()))
+        (chosen, retiring, budgets, policies), sets, exclusive = await asyncio.gather(
+            asyncio.gather(
+                self._transport.list(collection("pods", namespace), labels=selector),
+                self._transport.list(collection("pods", namespace), labels=LABEL_RETIRING),
+                self._transport.list(collection("poddisruptionbudgets", namespace)),
+                self._policies(namespace),
+            ),
+            self._replica_sets(workload, selector),
+            self._exclusive_claims(workload),
+        )
+        labels = workload.template.labels
+        return PodsView(
+            pods=_own(workload, sets, [*chosen, *retiring]),
+            replica_sets=sets,
+            budgets=tuple(
+                parse.budget(each) for each in budgets if selectors.matches(each["spec"].get("selector"), labels)
+            ),
+            exclusive_claims=exclusive,
+            policy_labels=selectors.policy_keys(policies, labels),
+        )
+
+    async def _replica_sets(self, workload: Workload, selector: str) -> tuple[ReplicaSet, ...]:
+        if workload.kind is not TargetKind.DEPLOYMENT:
+            return ()
+        raws = await self._transport.list(collection("replicasets", workload.namespace), labels=selector)
+        path = workload_path(workload.kind, workload.namespace, workload.name)
+        template = (await self._transport.get(path))["spec"]["template"]
+        return tuple(parse.replica_set(raw, template) for raw in raws if _controller_uid(raw) == workload.uid)
+
+    async def _policies(self, namespace: str) -> list[Json]:
+        """NetworkPolicies of every namespace we may read: peers elsewhere select our pods too."""
+        names = sorted({*self._namespaces, namespace}) if self._namespaces else ()
+        return await self._collections(names, lambda n: collection("networkpolicies", n))
+
+    async def _exclusive_claims(self, workload: Workload) -> tuple[str, ...]:
+        found = []
+        for name in workload.template.claims:
+            raw = await self._transport.find(named("persistentvolumeclaims", workload.namespace, name))
+            modes = ((raw or {}).get("spec") or {}).get("accessModes") or []
+            if raw is not None and not {"ReadWriteMany", "ReadOnlyMany"}.intersection(modes):
+                found.append(name)
+        return tuple(found)
+
+    async def _collections(self, namespaces: Sequence[str], path: PathOf, *, labels: str = "") -> list[Json]:
+        if not namespaces:
+            return await self._transport.list(path(None), labels=labels)
+        lists = await asyncio.gather(*(self._transport.list(path(name), labels=labels) for name in namespaces))
+        return [item for each in lists for item in each]
+
+
+class KubeSecrets:
+    """`Secrets` over the API: only Secrets whose owner labelled them readable for us."""
+
+    _READABLE = "resilience.dev/readable"
+
+    def __init__(self, *, transport: Transport) -> None:
+        self._transport = transport
+
+    async def read(self, *, namespace: str, name: str, key: str) -> str:
+        """One value; see `ports.Secrets`."""
+        try:
+            raw = await self._transport.get(named("secrets", namespace, name))
+        except NotFound as error:
+            raise Invalid(f"there is no Secret {name}") from error
+        if (raw["metadata"].get("labels") or {}).get(self._READABLE) != "true":
+            raise Refused(f"Secret {name} is not labelled {self._READABLE}=true")
+        data = (raw.get("data") or {}).get(key)
+        if data is None:
+            raise Invalid(f"Secret {name} has no key {key}")
+        try:
+            return base64.b64decode(data).decode()
+        except ValueError as error:
+            raise Invalid(f"key {key} of Secret {name} is not text") from error
+
+
+def _own(workload: Workload, sets: Sequence[ReplicaSet], raws: Sequence[Json]) -> tuple[Pod, ...]:
+    """The pods that belong to the workload, its ReplicaSets or, taken over, to the Deployment itself; each once."""
+    owners = {workload.uid, *(each.uid for each in sets)}
+    now = datetime.now(UTC)
+    pods = {
+        raw["metadata"]["uid"]: parse.pod(raw, min_ready_seconds=workload.min_ready_seconds, now=now)
+        for raw in raws
+        if _controller_uid(raw) in owners and (raw.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    }
+    return tuple(sorted(pods.values(), key=lambda each: (each.created, each.name)))
+
+
+def _controller_uid(raw: Json) -> str:
+    references = raw["metadata"].get("ownerReferences") or []
+    return next((str(each["uid"]) for each in references if each.get("controller")), "")

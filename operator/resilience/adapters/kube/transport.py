@@ -1,0 +1,153 @@
+"""One request to the API server: raw JSON in and out, a time-out, and errors in our own words.
+
+The only module that knows the client library. It never retries: the queue does, after looking again.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from resilience.ports import Conflict, Invalid, PortError, Refused, Unavailable
+
+Json = dict[str, Any]
+MERGE_PATCH: Final = "application/merge-patch+json"
+STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+PAGE_SIZE: Final = 500
+_SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+RequestObserver = Callable[[str, int, float], None]
+
+
+class NotFound(PortError):
+    """404: there is no such object. Stays within this package."""
+
+
+class Transport:
+    """Requests to one API server. `observer` is told verb, status (0 for no answer) and seconds of each."""
+
+    def __init__(self, *, api: client.ApiClient, timeout: float, observer: RequestObserver) -> None:
+        self._api = api
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._observer = observer
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, *, timeout: float, observer: RequestObserver) -> AsyncIterator[Self]:
+        """A transport with the pod's service account, or with the user's kubeconfig outside a cluster."""
+        settings = client.Configuration()
+        if _SERVICE_ACCOUNT.exists():
+            config.load_incluster_config(client_configuration=settings)
+        else:
+            await config.load_kube_config(client_configuration=settings)
+        async with client.ApiClient(settings) as api:
+            yield cls(api=api, timeout=timeout, observer=observer)
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return str(self._api.configuration.host)
+
+    async def get(self, path: str, **query: str) -> Json:
+        """GET one object. Raises NotFound, Unavailable or Refused."""
+        return await self._request("GET", path, query=query)
+
+    async def find(self, path: str) -> Json | None:
+        """GET one object, or None when there is none."""
+        try:
+            return await self.get(path)
+        except NotFound:
+            return None
+
+    async def list(self, path: str, *, labels: str = "") -> list[Json]:
+        """All items of a collection, page by page."""
+        query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": labels} if labels else {})
+        items: list[Json] = []
+        while True:
+            page = await self._request("GET", path, query=query)
+            items.extend(page.get("items") or [])
+            token = page.get("metadata", {}).get("continue")
+            if not token:
+                return items
+            query["continue"] = token
+
+    async def patch(self, path: str, body: Json, *, content_type: str = MERGE_PATCH, **query: str) -> Json:
+        """PATCH. Raises Conflict when the resourceVersion in the body is old or a field belongs to somebody else."""
+        return await self._request("PATCH", path, query=query, body=body, content_type=content_type)
+
+    async def post(self, path: str, body: Json) -> Json:
+        """POST."""
+        return await self._request("POST", path, body=body)
+
+    async def put(self, path: str, body: Json) -> Json:
+        """PUT."""
+        return await self._request("PUT", path, body=body)
+
+    async def delete(self, path: str, body: Json) -> None:
+        """DELETE with options. Raises NotFound, or Conflict when a precondition does not hold."""
+        await self._request("DELETE", path, body=body)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        loop = asyncio.get_running_loop()
+        began, status = loop.time(), 0
+        try:
+            _, url, headers, _, _ = await self._api.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json", "Content-Type": content_type},
+                auth_settings=["BearerToken"],
+            )
+            response = await self._api.call_api(
+                method, url, header_params=headers, body=body, _request_timeout=self._timeout
+            )
+            status = response.status
+            text = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"the API server did not answer: {type(error).__name__}") from error
+        finally:
+            self._observer(method, status, loop.time() - began)
+        return _parse(status, text)
+
+
+def _parse(status: int, text: bytes) -> Json:
+    try:
+        answer: Json = json.loads(text) if text else {}
+    except ValueError as error:
+        if status < 400:
+            raise Invalid("the API server's answer is not JSON") from error
+        answer = {}
+    if status < 400:
+        return answer
+    message = str(answer.get("message") or f"status {status}")
+    match status:
+        case 404:
+            raise NotFound(message)
+        case 409:
+            raise Conflict(message)
+        case 429 if answer.get("reason") == "TooManyRequests" and _is_budget(answer):
+            raise Refused(message)
+        case 400 | 401 | 403 | 405 | 410 | 422:
+            raise Refused(message)
+        case _:
+            raise Unavailable(message)
+
+
+def _is_budget(answer: Json) -> bool:
+    """A 429 that comes from a disruption budget, not from overload."""
+    causes = (answer.get("details") or {}).get("causes") or []
+    return any(cause.get("reason") == "DisruptionBudget" for cause in causes)

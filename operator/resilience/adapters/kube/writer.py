@@ -1,0 +1,236 @@
+"""Writes to the cluster, each with a precondition on what was read, so that a stale decision changes nothing."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from resilience.adapters.kube import parse
+from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
+from resilience.adapters.kube.transport import APPLY_PATCH, STRATEGIC_PATCH, Json, NotFound, Transport
+from resilience.api.names import (
+    ANNOTATION_CLAIM,
+    ANNOTATION_STEP_SINCE,
+    ANNOTATION_TAKEN_AT,
+    FIELD_MANAGER,
+    FINALIZER,
+    GROUP,
+    KIND,
+    LABEL_MANAGED,
+    LABEL_MANAGED_VALUE,
+    LABEL_RETIRING,
+    VERSION,
+)
+from resilience.api.reasons import ReplaceStep
+from resilience.api.status import Status, format_time
+from resilience.core.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
+from resilience.core.observation import Pod, Resource, Workload
+from resilience.ports import Conflict, Refused
+
+_MANAGED: Final = {"fieldManager": FIELD_MANAGER}
+
+
+class KubeWriter:
+    """`ClusterWriter` over the API. `instance` names this process in Events."""
+
+    def __init__(self, *, transport: Transport, instance: str) -> None:
+        self._transport = transport
+        self._instance = instance
+
+    async def claim(self, workload: Workload, *, owner: str) -> None:
+        """Label and annotate the target; only if it is as it was read."""
+        meta: Json = {
+            "resourceVersion": workload.resource_version,
+            "labels": {LABEL_MANAGED: LABEL_MANAGED_VALUE},
+            "annotations": {ANNOTATION_CLAIM: owner},
+        }
+        await self._patch_workload(workload, {"metadata": meta})
+
+    async def unclaim(self, workload: Workload) -> None:
+        """Take label and annotation off again."""
+        meta = {"labels": {LABEL_MANAGED: None}, "annotations": {ANNOTATION_CLAIM: None}}
+        await self._patch_workload(workload, {"metadata": meta})
+
+    async def mark_service(self, *, namespace: str, name: str, managed: bool) -> None:
+        """Set or remove our label on a Service; a Service that is gone is no error."""
+        value = LABEL_MANAGED_VALUE if managed else None
+        try:
+            await self._transport.patch(
+                named("services", namespace, name), {"metadata": {"labels": {LABEL_MANAGED: value}}}, **_MANAGED
+            )
+        except NotFound:
+            return
+
+    async def set_finalizer(self, resource: Resource, *, present: bool) -> None:
+        """Add or remove our finalizer; a resource that is gone is no error."""
+        kept = [each for each in resource.finalizers if each != FINALIZER]
+        meta = {"finalizers": [*kept, FINALIZER] if present else kept, "resourceVersion": resource.resource_version}
+        try:
+            await self._transport.patch(_path(resource), {"metadata": meta}, **_MANAGED)
+        except NotFound:
+            return
+
+    async def apply_template(self, workload: Workload, action: ApplyTemplate) -> None:
+        """Server-side apply without force; what we owned and is not named is given up. Raises Refused on a conflict."""
+        containers = [{"name": action.container, **action.fields}] if action.fields else []
+        body: Json = {
+            "apiVersion": "apps/v1",
+            "kind": workload.kind.value,
+            "metadata": {"name": workload.name, "namespace": workload.namespace},
+        }
+        if containers:
+            body["spec"] = {"template": {"spec": {"containers": containers}}}
+        path = workload_path(workload.kind, workload.namespace, workload.name)
+        try:
+            await self._transport.patch(path, body, content_type=APPLY_PATCH, force="false", **_MANAGED)
+        except Conflict as error:
+            # No version was given, so this is about ownership: deciding again would try the same again.
+            raise Refused(f"a managed field belongs to somebody else: {error}") from error
+
+    async def take_over(self, workload: Workload, action: TakeOver) -> None:
+        """One patch: the ReplicaSet's reference goes, the Deployment's comes, the step is marked."""
+        pod, at = action.pod, format_time(action.at)
+        reference = {
+            "apiVersion": "apps/v1",
+            "kind": workload.kind.value,
+            "name": workload.name,
+            "uid": workload.uid,
+            "controller": True,
+            # True would need the right to set finalizers on the Deployment, and serves nobody here.
+            "blockOwnerDeletion": False,
+        }
+        meta = {
+            "labels": {LABEL_RETIRING: ReplaceStep.REPLACING.value},
+            "annotations": {ANNOTATION_TAKEN_AT: at, ANNOTATION_STEP_SINCE: at},
+        }
+        await self._reown(workload.namespace, pod, reference, meta)
+
+    async def give_back(self, action: GiveBack, *, namespace: str) -> None:
+        """The reverse of `take_over`."""
+        reference = {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "name": action.replica_set.name,
+            "uid": action.replica_set.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+        meta = {
+            "labels": {LABEL_RETIRING: None},
+            "annotations": {ANNOTATION_TAKEN_AT: None, ANNOTATION_STEP_SINCE: None},
+        }
+        await self._reown(namespace, action.pod, reference, meta)
+
+    async def advance(self, action: Advance, *, namespace: str) -> None:
+        """Mark the next step, and overwrite labels if the pod is to leave its Services."""
+        meta = {
+            "resourceVersion": action.pod.resource_version,
+            "labels": {LABEL_RETIRING: action.step.value, **action.labels},
+            "annotations": {ANNOTATION_STEP_SINCE: format_time(action.at)},
+        }
+        await self._transport.patch(named("pods", namespace, action.pod.name), {"metadata": meta}, **_MANAGED)
+
+    async def delete_pod(self, action: DeletePod, *, namespace: str) -> None:
+        """Delete exactly this pod; gone already is no error."""
+        try:
+            await self._transport.delete(named("pods", namespace, action.pod.name), _options(action.pod, action.grace))
+        except NotFound:
+            return
+
+    async def evict_pod(self, action: EvictPod, *, namespace: str) -> None:
+        """Evict exactly this pod; raises Refused with the budget's words."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": action.pod.name, "namespace": namespace},
+            "deleteOptions": _options(action.pod, action.grace),
+        }
+        try:
+            await self._transport.post(f"{named('pods', namespace, action.pod.name)}/eviction", body)
+        except NotFound:
+            return
+
+    async def write_status(self, resource: Resource, status: Status) -> Resource:
+        """Merge-patch the whole status, with nulls for what is gone, on the version that was read."""
+        wanted = status.to_api()
+        gone = {name: None for name in resource.raw_status if name not in wanted}
+        body = {"metadata": {"resourceVersion": resource.resource_version}, "status": _nulls(resource, wanted) | gone}
+        return parse.resource(await self._transport.patch(f"{_path(resource)}/status", body, **_MANAGED))
+
+    async def emit(self, resource: Resource, event: Event) -> None:
+        """Write an Event on the resource."""
+        now = format_time(datetime.now(UTC)).replace("Z", "000Z")
+        regarding = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "name": resource.key.name,
+            "namespace": resource.key.namespace,
+            "uid": resource.uid,
+            "resourceVersion": resource.resource_version,
+        }
+        body = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{resource.key.name}-", "namespace": resource.key.namespace},
+            "eventTime": now,
+            "reportingController": f"{GROUP}/operator",
+            "reportingInstance": self._instance[:128],
+            "action": event.reason.value,
+            "reason": event.reason.value,
+            "note": event.message[:1024],
+            "type": "Warning" if event.warning else "Normal",
+            "regarding": regarding,
+        }
+        await self._transport.post(collection("events", resource.key.namespace), body)
+
+    async def stop_deployment(self, *, namespace: str, name: str) -> None:
+        """Scale the operator's own Deployment to zero and wait until its pods are gone; none is no error."""
+        path = named("deployments", namespace, name)
+        try:
+            raw = await self._transport.patch(f"{path}/scale", {"spec": {"replicas": 0}}, **_MANAGED)
+        except NotFound:
+            return
+        selector = raw["status"]["selector"]
+        pods = await self._transport.list(collection("pods", namespace), labels=selector)
+        while pods:
+            await asyncio.sleep(1)
+            pods = await self._transport.list(collection("pods", namespace), labels=selector)
+
+    async def _patch_workload(self, workload: Workload, body: Json) -> None:
+        path = workload_path(workload.kind, workload.namespace, workload.name)
+        try:
+            await self._transport.patch(path, body, **_MANAGED)
+        except NotFound:
+            return
+
+    async def _reown(self, namespace: str, pod: Pod, reference: Json, meta: Json) -> None:
+        leaving = {"$patch": "delete", "uid": pod.owner_uid}
+        full = {"resourceVersion": pod.resource_version, "ownerReferences": [leaving, reference], **meta}
+        await self._transport.patch(
+            named("pods", namespace, pod.name), {"metadata": full}, content_type=STRATEGIC_PATCH, **_MANAGED
+        )
+
+
+def _path(resource: Resource) -> str:
+    return resources_path(resource.key.namespace, resource.key.name)
+
+
+def _options(pod: Pod, grace: timedelta) -> Json:
+    """Exactly this pod as it was read: a pod that changed meanwhile is looked at again."""
+    return {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "gracePeriodSeconds": int(grace.total_seconds()),
+        "preconditions": {"uid": pod.uid, "resourceVersion": pod.resource_version},
+    }
+
+
+def _nulls(resource: Resource, wanted: Json) -> Json:
+    """Nested fields that vanished must be named with null, or a merge patch would keep them."""
+    return {name: _merge(resource.raw_status.get(name), value) for name, value in wanted.items()}
+
+
+def _merge(before: object, after: object) -> object:
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return after
+    gone = {name: None for name in before if name not in after}
+    return {name: _merge(before.get(name), value) for name, value in after.items()} | gone

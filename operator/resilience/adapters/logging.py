@@ -1,0 +1,109 @@
+"""Log set-up: one stream, one line format, one place where secrets are taken out, for our lines and the libraries'.
+
+structlog hands its lines to the standard library, so that kopf's, aiohttp's and asyncio's lines take the same way out.
+It must be called once by the program and never at import time. No tracebacks with local variables: these hold secrets.
+"""
+
+import logging
+import sys
+from typing import Final, TextIO
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from resilience.adapters.redaction import redact_mapping
+
+# At DEBUG these log bodies, Secrets in base64 among them, which no pattern can recognise.
+_NEVER_DEBUG: Final = ("kubernetes", "kubernetes_asyncio", "urllib3", "aiohttp", "asyncio", "grpc")
+
+
+def configure(*, level: str, log_format: str) -> None:
+    """Sends every log line to standard error.
+
+    Args:
+        level: DEBUG, INFO, WARNING or ERROR.
+        log_format: `json`, `console`, or `auto`: console on a terminal, else json.
+
+    Raises:
+        ValueError: another level or format.
+    """
+    handler = _Handler(sys.stderr)
+    handler.setFormatter(_formatter(log_format, sys.stderr))
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    root.handlers[:] = [handler]
+    for name in _NEVER_DEBUG:
+        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *_shared(),
+            ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _formatter(log_format: str, stream: TextIO) -> logging.Formatter:
+    return ProcessorFormatter(
+        foreign_pre_chain=[structlog.contextvars.merge_contextvars, *_shared(), _object_of_kopf],
+        processors=[
+            structlog.processors.format_exc_info,
+            ProcessorFormatter.remove_processors_meta,
+            _redact,
+            *_renderer(log_format, stream),
+        ],
+    )
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _renderer(log_format: str, stream: TextIO) -> list[Processor]:
+    match log_format:
+        case "auto":
+            return _renderer("console" if stream.isatty() else "json", stream)
+        case "json":
+            return [structlog.processors.JSONRenderer(ensure_ascii=False)]
+        case "console":
+            plain = structlog.dev.plain_traceback
+            return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
+        case _:
+            raise ValueError(f"{log_format!r} is not a log format; use json, console or auto")
+
+
+def _object_of_kopf(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """kopf's object loggers carry the object beside the message; its own formatters would put it into the text."""
+    reference = getattr(event_dict["_record"], "k8s_ref", None)
+    if isinstance(reference, dict):
+        named = {field: reference.get(field) for field in ("kind", "namespace", "name")}
+        event_dict.update({field: value for field, value in named.items() if value})
+    return event_dict
+
+
+def _redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    return redact_mapping(event_dict)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Says that a line could not be written, without its arguments: the library would print these unredacted."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        kind = sys.exc_info()[0]
+        self.stream.write(
+            f'{{"level": "error", "event": "a log line could not be written", "logger": "{record.name}", '
+            f'"place": "{record.module}:{record.lineno}", "error": "{kind.__name__ if kind else ""}"}}\n'
+        )
+        self.flush()

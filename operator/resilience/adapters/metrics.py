@@ -1,0 +1,142 @@
+"""The Metrics port with prometheus_client, on a registry of its own.
+
+Labels are words from fixed sets, and namespace, name and check of a resource: no pod names, messages or addresses.
+What a resource brought in goes with it (`forget`), so that the number of series does not grow with churn.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from resilience.api.reasons import HealthState
+from resilience.core.observation import Key
+
+_PASS_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 2.0, 10.0)
+# Few, for there is one set per check.
+_CHECK_BUCKETS: Final = (0.01, 0.05, 0.25, 1.0, 5.0)
+_API_BUCKETS: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0)
+
+
+class PrometheusMetrics:
+    """Implements ports.Metrics, and what only adapters and the program count."""
+
+    def __init__(self, *, version: str) -> None:
+        self.registry = CollectorRegistry()
+        self._series: dict[Key, set[tuple[MetricWrapperBase, tuple[str, ...]]]] = {}
+        self._make_operator(version)
+        self._make_service()
+        ProcessCollector(registry=self.registry)
+
+    def _make_operator(self, version: str) -> None:
+        prefix, registry = "resilience_operator", self.registry
+        self._passes = Counter(f"{prefix}_reconciles", "Passes over a resource.", ["result"], registry=registry)
+        self._pass_seconds = Histogram(
+            f"{prefix}_reconcile_duration_seconds", "Length of a pass.", registry=registry, buckets=_PASS_BUCKETS
+        )
+        self._depth = Gauge(f"{prefix}_queue_depth", "Resources that wait for a pass.", registry=registry)
+        self._refusals = Counter(
+            f"{prefix}_guard_refusals", "Writes that the availability guard refused.", ["reason"], registry=registry
+        )
+        self._leader = Gauge(f"{prefix}_leader", "1 while this replica may write, else 0.", registry=registry)
+        self._api_requests = Counter(
+            f"{prefix}_api_requests", "Requests to the Kubernetes API.", ["verb", "code"], registry=registry
+        )
+        self._api_seconds = Histogram(
+            f"{prefix}_api_request_duration_seconds",
+            "Length of a request to the Kubernetes API.",
+            ["verb"],
+            registry=registry,
+            buckets=_API_BUCKETS,
+        )
+        build = Gauge(f"{prefix}_build_info", "Always 1; the label tells the version.", ["version"], registry=registry)
+        build.labels(version).set(1)
+
+    def _make_service(self) -> None:
+        prefix, registry = "resilience_service", self.registry
+        resource = ["namespace", "name"]
+        self._checks = Counter(
+            f"{prefix}_check_results", "Runs of a health check.", [*resource, "check", "outcome"], registry=registry
+        )
+        self._check_seconds = Histogram(
+            f"{prefix}_check_duration_seconds",
+            "Time until a health check's answer.",
+            [*resource, "check"],
+            registry=registry,
+            buckets=_CHECK_BUCKETS,
+        )
+        self._restarts = Counter(f"{prefix}_restarts", "Restarts ended.", [*resource, "result"], registry=registry)
+        self._health = Gauge(
+            f"{prefix}_health_state",
+            "1 for the state that the service's health is in, 0 for the others.",
+            [*resource, "state"],
+            registry=registry,
+        )
+
+    def reconciled(self, *, seconds: float, result: str) -> None:
+        """One pass is over."""
+        self._passes.labels(result).inc()
+        self._pass_seconds.observe(seconds)
+
+    def refused(self, *, reason: str) -> None:
+        """The guard said no."""
+        self._refusals.labels(reason).inc()
+
+    def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None) -> None:
+        """A check ran."""
+        self._checks.labels(*self._own(self._checks, key, check, outcome)).inc()
+        if seconds is not None:
+            self._check_seconds.labels(*self._own(self._check_seconds, key, check)).observe(seconds)
+
+    def restarted(self, *, key: Key, result: str) -> None:
+        """A restart ended."""
+        self._restarts.labels(*self._own(self._restarts, key, result)).inc()
+
+    def queue(self, *, depth: int) -> None:
+        """How many keys wait."""
+        self._depth.set(depth)
+
+    def health(self, *, key: Key, state: HealthState) -> None:
+        """The service's health, as status has it."""
+        for each in HealthState:
+            self._health.labels(*self._own(self._health, key, each)).set(each is state)
+
+    def leader(self, held: bool) -> None:
+        """Whether this replica may write."""
+        self._leader.set(held)
+
+    def api_request(self, verb: str, code: str, seconds: float) -> None:
+        """A request to the Kubernetes API ended; `code` is its status, or a word when there was none."""
+        self._api_requests.labels(verb, code).inc()
+        self._api_seconds.labels(verb).observe(seconds)
+
+    def forget(self, key: Key) -> None:
+        """Removes every series of a resource; one that is unknown is no error."""
+        for metric, labels in self._series.pop(key, ()):
+            metric.remove(*labels)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All series as text, and its content type, as the Accept header asks. Takes long: call it in a thread."""
+        encode, content_type = choose_encoder(accept)
+        return encode(_WithoutCreated(self.registry)), content_type
+
+    def _own(self, metric: MetricWrapperBase, key: Key, *labels: str) -> tuple[str, ...]:
+        values = (key.namespace, key.name, *labels)
+        self._series.setdefault(key, set()).add((metric, values))
+        return values
+
+
+class _WithoutCreated(Collector):
+    """Leaves out the `_created` samples, which double the series; the library's own switch is global."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric

@@ -1,0 +1,71 @@
+"""What a failed connection means: the target's fault, or the operator's own.
+
+Only a failure of the target may count against it, so every adapter that speaks to the network sorts its errors here.
+It knows errno values and nothing about protocols; it must not retry, resolve or connect.
+"""
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from resilience.ports import Unavailable
+
+
+class NetworkFailure(Unavailable):
+    """No usable answer. `reason` is one CamelCase word; `own` is True when the target was never really asked."""
+
+    def __init__(self, message: str, *, reason: str, own: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.own = own
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    reason: str
+    message: str
+    own: bool = False
+
+
+_NO_RESOURCES: Final = _Meaning("OwnResourcesExhausted", "the operator has no sockets or memory left", own=True)
+_OWN_NETWORK: Final = _Meaning("OwnNetworkDown", "the operator itself has no route there", own=True)
+_RESET: Final = _Meaning("ConnectionReset", "the connection was reset")
+_UNREACHABLE: Final = _Meaning("HostUnreachable", "the host cannot be reached")
+
+_MEANINGS: Final = {
+    errno.ECONNREFUSED: _Meaning("ConnectionRefused", "the connection was refused"),
+    errno.ECONNRESET: _RESET,
+    errno.ECONNABORTED: _RESET,
+    errno.EPIPE: _RESET,
+    errno.ETIMEDOUT: _Meaning("Timeout", "the connection timed out"),
+    # A pod or node that is gone: its neighbours answer for it. A missing route is ours (ENETUNREACH).
+    errno.EHOSTUNREACH: _UNREACHABLE,
+    errno.EHOSTDOWN: _UNREACHABLE,
+    errno.ENETUNREACH: _OWN_NETWORK,
+    errno.ENETDOWN: _OWN_NETWORK,
+    # A local packet filter said no before anything left.
+    errno.EPERM: _OWN_NETWORK,
+    errno.EACCES: _OWN_NETWORK,
+    errno.EADDRNOTAVAIL: _NO_RESOURCES,
+    errno.EADDRINUSE: _NO_RESOURCES,
+    errno.EMFILE: _NO_RESOURCES,
+    errno.ENFILE: _NO_RESOURCES,
+    errno.ENOBUFS: _NO_RESOURCES,
+    errno.ENOMEM: _NO_RESOURCES,
+}
+
+
+def from_os_error(error: OSError) -> NetworkFailure:
+    """The failure that an operating system error stands for; one that nobody foresaw counts against the target."""
+    return _failure(error.errno) or NetworkFailure("the connection failed", reason="ConnectionFailed")
+
+
+def from_text(text: str) -> NetworkFailure | None:
+    """As `from_os_error` for libraries (gRPC) that hand on the error's words only; None when none is found."""
+    return next((_failure(code) for code in _MEANINGS if os.strerror(code) in text), None)
+
+
+def _failure(code: int | None) -> NetworkFailure | None:
+    meaning = _MEANINGS.get(code) if code is not None else None
+    return NetworkFailure(meaning.message, reason=meaning.reason, own=meaning.own) if meaning else None

@@ -1,0 +1,1 @@
+"""The contract with users: the custom resources as pydantic models, and the generator of their CRDs."""

@@ -1,0 +1,191 @@
+"""Writes the CRD from the models, so that what the API server enforces is what the operator reads.
+
+Must not decide what a field allows: bounds, rules, defaults and descriptions are said in the models.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic.json_schema import GenerateJsonSchema
+
+from resilience.api.names import GROUP, KIND, PLURAL, VERSION
+from resilience.api.scalars import format_duration
+from resilience.api.v1alpha1 import ResilientService
+
+Schema = dict[str, Any]
+
+_PROJECT: Final = Path(__file__).parents[3]
+# Helm reads only what lies in the chart, so the chart carries a copy.
+_FOLDERS: Final = (Path("crds"), Path("charts/resilience-operator/files/crds"))
+_HEADER: Final = "# Generated from operator/resilience/api by `python -m resilience.api.crd`; do not edit.\n"
+
+# What a structural schema may hold, in the order in which it is written.
+_KEPT: Final = (
+    *("description", "type", "format", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength"),
+    *("minItems", "maxItems", "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+    *("x-kubernetes-validations", "required", "properties", "items"),
+)
+_DROPPED: Final = frozenset({"title", "volatile"})
+# Status is the operator's own: a default would hide what it did not write, and a refused status tells nobody anything.
+_DROPPED_IN_STATUS: Final = frozenset({"default", "pattern", "minimum", "maximum", "x-kubernetes-validations"})
+
+# Name, type, JSON path, and 1 for what only `-o wide` shows.
+_COLUMNS: Final = (
+    ("Phase", "string", ".status.phase", 0),
+    ("Health", "string", ".status.health.state", 0),
+    ("Rollout", "string", ".status.rollout.step", 0),
+    ("Target", "string", ".spec.targetRef.name", 0),
+    ("Restarts", "string", ".status.restarts.summary", 0),
+    ("Degraded", "string", '.status.conditions[?(@.type=="Degraded")].status', 1),
+    ("Explanation", "string", ".status.explanation", 1),
+    ("Age", "date", ".metadata.creationTimestamp", 0),
+)
+
+
+def definition() -> Schema:
+    """The CustomResourceDefinition as the API server takes it."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["rsvc"],
+                "categories": ["resilience"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [_column(*column) for column in _COLUMNS],
+                    "schema": {"openAPIV3Schema": schema()},
+                }
+            ],
+        },
+    }
+
+
+def schema() -> Schema:
+    """The structural schema of the whole object."""
+    raw = ResilientService.model_json_schema(schema_generator=_Generator)
+    parts = raw["properties"]
+    definitions = raw.get("$defs", {})
+    return {
+        "description": raw["description"],
+        "type": "object",
+        "required": raw["required"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": f"Always {GROUP}/{VERSION}."},
+            "kind": {"type": "string", "description": f"Always {KIND}."},
+            "metadata": {"type": "object"},
+            "spec": _structural(parts["spec"], definitions, dropped=_DROPPED),
+            "status": _structural(parts["status"], definitions, dropped=_DROPPED | _DROPPED_IN_STATUS),
+        },
+    }
+
+
+def render() -> str:
+    """The CRD as YAML, byte for byte as it lies in the repository."""
+    return _HEADER + yaml.dump(definition(), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+def files() -> list[Path]:
+    """The generated files, relative to the project's root."""
+    return [folder / f"{GROUP}_{PLURAL}.yaml" for folder in _FOLDERS]
+
+
+def drift() -> list[Path]:
+    """The generated files that are not there or not as the models want them."""
+    text = render()
+    return [path for path in files() if not _is(_PROJECT / path, text)]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the files, or with `--check` only say which would change."""
+    parser = argparse.ArgumentParser(prog="python -m resilience.api.crd", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is not up to date")
+    changed = drift()
+    if parser.parse_args(arguments).check:
+        for path in changed:
+            sys.stderr.write(f"{path} is not what the models say: run `python -m resilience.api.crd`\n")
+        return 1 if changed else 0
+    for path in changed:
+        (_PROJECT / path).parent.mkdir(parents=True, exist_ok=True)
+        (_PROJECT / path).write_text(render())
+        sys.stdout.write(f"{path} written\n")
+    return 0
+
+
+class _Generator(GenerateJsonSchema):
+    """Writes defaults as the API does; pydantic leaves a field's own serializer aside."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML without anchors: the API server would take them, but nobody wants to read them."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _is(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
+
+
+def _column(name: str, kind: str, path: str, priority: int) -> Schema:
+    return {"name": name, "type": kind, "jsonPath": path, **({"priority": priority} if priority else {})}
+
+
+def _structural(node: Schema, definitions: Mapping[str, Schema], *, dropped: frozenset[str]) -> Schema:
+    """One node without references, alternatives and what Kubernetes does not know.
+
+    Raises:
+        ValueError: the node says something that a structural schema has no place for.
+    """
+    node = _resolved(node, definitions)
+    if "const" in node:
+        node["enum"] = [node.pop("const")]
+    if unknown := set(node) - set(_KEPT) - dropped:
+        raise ValueError(f"no place in a structural schema for {sorted(unknown)}: {node}")
+    result: Schema = {key: node[key] for key in _KEPT if key in node and key not in dropped}
+    if "items" in result:
+        result["items"] = _structural(result["items"], definitions, dropped=dropped)
+    if "properties" in result:
+        result["properties"] = {
+            name: _structural(part, definitions, dropped=dropped) for name, part in result["properties"].items()
+        }
+    return result
+
+
+def _resolved(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """The node with its reference, or its one alternative besides null, merged in; what the node itself says wins."""
+    node = dict(node)
+    while "$ref" in node or "anyOf" in node:
+        if "$ref" in node:
+            inner = definitions[node.pop("$ref").rsplit("/", 1)[-1]]
+        else:
+            (inner,) = (variant for variant in node.pop("anyOf") if variant != {"type": "null"})
+        validations = [*inner.get("x-kubernetes-validations", ()), *node.get("x-kubernetes-validations", ())]
+        node = {**inner, **node, **({"x-kubernetes-validations": validations} if validations else {})}
+    if node.get("default", ...) is None:
+        del node["default"]
+    return node
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

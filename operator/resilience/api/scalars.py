@@ -1,0 +1,126 @@
+"""Scalar types of the API: durations as Go writes them, ports by number or name, names and paths.
+
+Each carries its own CRD schema, so that the API server refuses what the operator could not read.
+"""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
+
+from resilience.api.base import rule, rules
+
+_UNITS: Final = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+}
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+# The digits are bounded so that no duration overflows where it is read.
+DURATION_PATTERN: Final = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h))+$"
+# At most what an RFC 6335 service name allows, and never digits only: those are a number in quotes.
+_PORT_RULE: Final = (
+    "type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')"
+    " && self.matches('[a-z]')"
+)
+
+
+def parse_duration(value: object) -> timedelta:
+    """A Go duration (`90s`, `1h30m`, `500ms`) as a timedelta; a timedelta passes through.
+
+    Raises:
+        ValueError: the text is not a duration, or has a unit that is not ms, s, m or h.
+    """
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(DURATION_PATTERN, value):
+        raise ValueError(f"{value!r} is not a duration; write it as 90s, 5m or 1h30m")
+    return sum((float(number) * _UNITS[unit] for number, unit in _PART.findall(value)), timedelta())
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest Go duration of the same length, to the millisecond: `90s` becomes `1m30s`."""
+    milliseconds = round(value / timedelta(milliseconds=1))
+    if milliseconds < 1000:
+        return f"{milliseconds}ms" if milliseconds else "0s"
+    seconds, rest = divmod(milliseconds, 1000)
+    hours, seconds = divmod(seconds, 3600)
+    minutes, seconds = divmod(seconds, 60)
+    fraction = f".{rest:03d}".rstrip("0") if rest else ""
+    text = f"{hours}h" if hours else ""
+    text += f"{minutes}m" if minutes else ""
+    return text + (f"{seconds}{fraction}s" if seconds or rest else "")
+
+
+def _matching(pattern: str, message: str) -> dict[str, str]:
+    """The CEL twin of a pattern: clients check the pattern offline, people read the message."""
+    return rule(f"self.matches(r'{pattern}')", message)
+
+
+def _hint(pattern: str, message: str) -> Any:
+    return Field(json_schema_extra=rules(_matching(pattern, message)))
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": DURATION_PATTERN,
+            "maxLength": 20,
+            **rules(_matching(DURATION_PATTERN, "write a duration as 500ms, 90s, 5m or 1h30m; days as hours")),
+        }
+    ),
+]
+
+
+def _parse_port(value: Any) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"{value!r} is not a port; give a number or a port's name")
+    return value
+
+
+Port = Annotated[
+    int | str,
+    BeforeValidator(_parse_port),
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 63,
+            **rules(rule(_PORT_RULE, "write a port as a number from 1 to 65535, without quotes, or as a port's name")),
+        }
+    ),
+]
+
+_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_OBJECT_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+_HTTP_PATH: Final = r"^/[^\s]*$"
+_SECRET_KEY: Final = r"^[-._a-zA-Z0-9]+$"
+
+# An RFC 1123 label, the form of check, flag and policy names.
+Label = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63, pattern=_LABEL),
+    _hint(_LABEL, "use lower-case letters, digits and '-', with a letter or digit at both ends"),
+]
+# Names of workloads and Services (RFC 1123 subdomain).
+ObjectName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253, pattern=_OBJECT_NAME),
+    _hint(_OBJECT_NAME, "give the object's name alone, in lower case, without kind or namespace"),
+]
+HttpPath = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024, pattern=_HTTP_PATH),
+    _hint(_HTTP_PATH, "write only the path: it begins with '/' and has no spaces"),
+]
+SecretKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253, pattern=_SECRET_KEY),
+    _hint(_SECRET_KEY, "a key of a Secret has only letters, digits, '-', '_' and '.'"),
+]
+Text = Annotated[str, Field(max_length=1024)]

@@ -1,0 +1,200 @@
+"""Status of a `ResilientService`: what is going on, why, what blocks it and when it is looked at again.
+
+`volatile` marks fields that ride on a write but never cause one: latencies, counts and times.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field, PlainSerializer, WithJsonSchema
+
+from resilience.api.base import ApiModel, list_map
+from resilience.api.reasons import HealthState, Phase, ReplaceStep, RestartOutcome
+from resilience.api.scalars import Duration, Text
+
+
+def format_time(value: datetime) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+
+
+Time = Annotated[
+    datetime,
+    PlainSerializer(format_time, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+_VOLATILE: dict[str, Any] = {"volatile": True}
+
+
+def volatile(**kwargs: Any) -> Any:
+    """A field whose change alone is no reason to write status."""
+    return Field(json_schema_extra=_VOLATILE, **kwargs)
+
+
+class Condition(ApiModel):
+    """A condition as in the Kubernetes API conventions; True of Stalled and Reconciling means what kstatus means."""
+
+    type: Text = Field(description="Type of the condition, in CamelCase.")
+    status: Text = Field(description="True, False or Unknown.")
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the resource that this was said about."
+    )
+    last_transition_time: Time = Field(description="When status last changed.")
+    reason: Text = Field(description="Why, in one CamelCase word for machines.")
+    message: Annotated[str, Field(max_length=4096)] = Field(default="", description="Why, in words for people.")
+
+
+class CheckStatus(ApiModel):
+    """What a check found. For scope Pod the worst pod's state, with how many agree."""
+
+    name: Text = Field(description="Name of the check.")
+    state: HealthState
+    reason: Text = Field(default="", description="Why, in one CamelCase word.")
+    message: Text = Field(default="", description="What was seen.")
+    since: Time | None = Field(default=None, description="When the state was entered.")
+    latency: Duration | None = volatile(default=None, description="How long the last run took.")
+
+
+class HealthStatus(ApiModel):
+    """Health of the service."""
+
+    state: HealthState = HealthState.UNKNOWN
+    checks: list[CheckStatus] = Field(
+        default_factory=list, max_length=32, json_schema_extra=list_map("name"), description="What each check found."
+    )
+
+
+class Requests(ApiModel):
+    """Requests that the operator sent through the Service while something was replaced."""
+
+    sent: int = Field(description="Requests sent.")
+    failed: int = Field(description="Requests that failed.")
+    p99: Duration | None = Field(default=None, description="Latency that 99 of 100 requests did not exceed.")
+
+
+class ReplacementStatus(ApiModel):
+    """One pod that is being replaced."""
+
+    name: Text = Field(description="Name of the pod.")
+    step: ReplaceStep
+    since: Time = Field(description="When the step began.")
+    connections: int | None = volatile(default=None, description="Connections that clients kept open, when known.")
+
+
+class RestartStatus(ApiModel):
+    """A restart in flight."""
+
+    request: Text = Field(description="Value of the request that asked for it.")
+    trace_id: Text = Field(description="Identity of this restart in logs and Events.")
+    started_at: Time = Field(description="When it began.")
+    born_before: Time = Field(description="Pods created up to this moment, by the API server's clock, are replaced.")
+    progressed_at: Time = Field(description="When a pod was last finished; the deadline counts from here.")
+    total: int = Field(description="Pods to replace.")
+    done: int = Field(default=0, description="Pods replaced.")
+    pods: list[ReplacementStatus] = Field(
+        default_factory=list, max_length=50, json_schema_extra=list_map("name"), description="In flight now."
+    )
+    message: Text = Field(default="", description="What it waits for.")
+    aborted: bool = Field(default=False, description="Whether a person asked to stop it.")
+    requests: Requests | None = volatile(default=None)
+    kept_connections_cut: int | None = Field(
+        default=None, description="Connections still open when their pod was deleted; absent when nobody could say."
+    )
+
+
+class RestartResult(ApiModel):
+    """How the last restart ended."""
+
+    request: Text = Field(description="Value of the request that asked for it.")
+    trace_id: Text = Field(description="Identity of this restart in logs and Events.")
+    result: RestartOutcome
+    reason: Text = Field(default="", description="Why it ended so, in one CamelCase word.")
+    message: Text = Field(default="", description="Why it ended so, in words.")
+    started_at: Time = Field(description="When it began.")
+    duration: Duration = Field(description="How long it took.")
+    pods: int = Field(default=0, description="Pods replaced.")
+    requests: Requests | None = None
+    kept_connections_cut: int | None = Field(
+        default=None, description="Connections still open when their pod was deleted; absent when nobody could say."
+    )
+
+
+class RestartsStatus(ApiModel):
+    """Restarts in one line."""
+
+    summary: Text = Field(default="", description="Restarts in a few words.")
+
+
+class RolloutStatus(ApiModel):
+    """Where the workload's own rollout stands."""
+
+    step: Text = Field(default="", description="What the rollout does now.")
+    progress: int = volatile(default=0, description="How far it is, in percent.")
+
+
+class HistoryEntry(ApiModel):
+    """Something the operator did."""
+
+    at: Time = Field(description="When.")
+    kind: Text = Field(description="What kind of thing was done.")
+    result: Text = Field(description="How it ended.")
+    message: Text = Field(default="", description="Details, in words.")
+    trace_id: Text = Field(default="", description="Identity of it in logs and Events.")
+    duration: Duration | None = Field(default=None, description="How long it took.")
+
+
+class Handled(ApiModel):
+    """The last value of a request that has been dealt with; it is never executed again."""
+
+    request: Text = Field(description="Name of the request.")
+    value: Text = Field(description="The value that has been dealt with.")
+    at: Time = Field(description="When.")
+    note: Text = Field(default="", description="What was done with it.")
+
+
+class Effective(ApiModel):
+    """The profile's defaults resolved: what is in force."""
+
+    interval: Duration = Field(description="Time between two runs of a check.")
+    timeout: Duration = Field(description="A run that takes longer has failed.")
+    pre_stop: Duration = Field(description="preStop sleep.")
+    grace_period: Duration = Field(description="Grace period of the operator's own deletions.")
+    propagation_delay: Duration = Field(
+        description="Time from a change of a Service's endpoints to every node's rules."
+    )
+
+
+class Status(ApiModel):
+    """Written by the operator only."""
+
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the resource that this status is about."
+    )
+    phase: Phase = Phase.INITIALIZING
+    explanation: Annotated[str, Field(max_length=4096)] = Field(
+        default="", description="What is going on, why, what blocks it and when it is looked at again."
+    )
+    effective: Effective | None = None
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra=list_map("type"),
+        description="Conditions, as kstatus reads them.",
+    )
+    health: HealthStatus = Field(default_factory=HealthStatus)
+    rollout: RolloutStatus = Field(default_factory=RolloutStatus)
+    restart: RestartStatus | None = None
+    restarts: RestartsStatus = Field(default_factory=RestartsStatus)
+    last_restart: RestartResult | None = None
+    history: list[HistoryEntry] = Field(
+        default_factory=list,
+        max_length=20,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="What was done lately, newest last.",
+    )
+    handled: list[Handled] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra=list_map("request"),
+        description="Requests that have been dealt with.",
+    )

@@ -1,0 +1,296 @@
+"""`ResilientService` v1alpha1: the specification, the one source of the CRD's schema.
+
+Fields whose default depends on the profile have none here; `core.profiles` resolves them and status shows them.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from resilience.api.base import ApiModel, list_map, rule, rules, validated
+from resilience.api.rules import at_least, compared, probe_rules, whole_seconds
+from resilience.api.scalars import Duration, HttpPath, Label, ObjectName, Port, SecretKey
+from resilience.api.status import Status
+
+
+class Profile(StrEnum):
+    """A set of defaults; see docs/reference/profiles.md."""
+
+    DEVELOPMENT = "Development"
+    TEST = "Test"
+    PRODUCTION = "Production"
+
+
+class TargetKind(StrEnum):
+    """Kinds of workload that can be looked after."""
+
+    DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    DAEMON_SET = "DaemonSet"
+
+
+class Scope(StrEnum):
+    """What a check speaks to: the Service as its clients do, or every pod by itself."""
+
+    SERVICE = "Service"
+    POD = "Pod"
+
+
+class Management(StrEnum):
+    """Whether probes and the preStop hook are written into the pod template, or only looked at."""
+
+    MANAGED = "Managed"
+    OBSERVE = "Observe"
+
+
+class Scheme(StrEnum):
+    """URL scheme of an http check. With HTTPS the certificate is not verified, as in kubelet probes."""
+
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+
+
+class TargetRef(ApiModel):
+    """The workload, in the same namespace."""
+
+    kind: TargetKind = Field(description="Deployment, StatefulSet or DaemonSet.")
+    name: ObjectName = Field(description="Name of the workload, in the namespace of this resource.")
+
+
+class ServiceRef(ApiModel):
+    """The Service through which clients reach the workload."""
+
+    name: ObjectName = Field(description="Name of the Service.")
+    port: Port = Field(description="Port of the Service, by name or number.")
+
+
+class HttpCheck(ApiModel):
+    """Healthy when a GET answers with an expected status within the time-out; redirects are not followed."""
+
+    path: HttpPath = Field(description="Path of the request.")
+    port: Port | None = Field(
+        default=None,
+        description="Service scope: port of the Service (default spec.service.port). Pod scope: container port.",
+    )
+    scheme_: Scheme = Field(default=Scheme.HTTP, alias="scheme", description="HTTP or HTTPS.")
+    expect_status: list[Annotated[int, Field(ge=100, le=599)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Statuses that are healthy; default 200 to 399, as kubelet probes have it.",
+    )
+
+
+class TcpCheck(ApiModel):
+    """Healthy when a connection can be opened within the time-out."""
+
+    port: Port | None = Field(default=None, description="As for http checks.")
+
+
+class GrpcCheck(ApiModel):
+    """Healthy when the standard gRPC health service answers SERVING."""
+
+    port: Port | None = Field(default=None, description="As for http checks; a probe needs it to be a number.")
+    service: Annotated[str, Field(max_length=253)] = Field(default="", description="Service to ask about.")
+
+
+class Check(ApiModel):
+    """One health check."""
+
+    model_config = validated(
+        rule(
+            "[has(self.http), has(self.tcp), has(self.grpc)].filter(x, x).size() == 1",
+            "a check has exactly one type: set one of http, tcp or grpc",
+        ),
+        rule(
+            "!has(self.scope) || self.scope != 'Pod' || (has(self.http) && has(self.http.port))"
+            " || (has(self.tcp) && has(self.tcp.port)) || (has(self.grpc) && has(self.grpc.port))",
+            "a check of scope Pod needs a port: name or number of a container port",
+        ),
+    )
+
+    name: Label = Field(description="Unique name of the check.")
+    scope: Scope = Field(default=Scope.SERVICE, description="Service (through the Service) or Pod (every pod).")
+    http: HttpCheck | None = None
+    tcp: TcpCheck | None = None
+    grpc: GrpcCheck | None = None
+
+
+class Health(ApiModel):
+    """How the service's health is checked."""
+
+    model_config = validated(
+        compared("timeout", "<=", "interval", "health.timeout must be at most health.interval"),
+        at_least("interval", "1s"),
+        at_least("timeout", "100ms"),
+    )
+
+    interval: Duration | None = Field(default=None, description="Time between two runs of a check.")
+    timeout: Duration | None = Field(default=None, description="A run that takes longer has failed.")
+    failure_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=3, description="Failures in a row that make a check Unhealthy."
+    )
+    success_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=2, description="Successes in a row that make an Unhealthy check Healthy again."
+    )
+    checks: list[Check] = Field(
+        default_factory=list, max_length=32, json_schema_extra=list_map("name"), description="The checks."
+    )
+
+
+class ProbeRef(ApiModel):
+    """A kubelet probe rendered from a check."""
+
+    check: Label = Field(description="Name of an http, tcp or grpc check.")
+
+
+class StartupProbeRef(ProbeRef):
+    """A startup probe rendered from a check."""
+
+    model_config = validated(at_least("maxDuration", "1s"))
+
+    max_duration: Duration | None = Field(default=None, description="How long a start may take; default 2m.")
+
+
+class Probes(ApiModel):
+    """The kubelet's probes."""
+
+    management: Management = Field(
+        default=Management.MANAGED, description="Managed writes the pod template; Observe writes nothing into it."
+    )
+    readiness: ProbeRef | None = Field(default=None, description="Takes a pod out of its Services while it fails.")
+    startup: StartupProbeRef | None = Field(default=None, description="Holds the others back until it passes.")
+    liveness: ProbeRef | None = Field(
+        default=None, description="Restarts the container, without guard or budget. Off unless asked for."
+    )
+
+
+class SecretKeyRef(ApiModel):
+    """A key of a Secret in the same namespace that carries the label resilience.dev/readable=true."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: SecretKey = Field(description="Key in its data.")
+
+
+class HeadersFrom(ApiModel):
+    """Request headers kept in a Secret, one `Name: value` a line."""
+
+    secret_key_ref: SecretKeyRef
+
+
+class SignalHttp(ApiModel):
+    """Where the drain signal goes to."""
+
+    path: HttpPath = Field(description="Path of the POST.")
+    port: Port = Field(description="Container port, by name or number.")
+    headers_from: HeadersFrom | None = Field(default=None, description="Headers, e.g. for authentication.")
+
+
+class Signal(ApiModel):
+    """POSTed to a pod before it is taken away: from then on it answers with `Connection: close`."""
+
+    http: SignalHttp
+
+
+class QuietHttp(ApiModel):
+    """Where a pod tells how many connections it still has."""
+
+    path: HttpPath = Field(description="Path of the GET.")
+    port: Port = Field(description="Container port, by name or number.")
+    json_: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        alias="json", description="Field of the JSON answer, nested by dots, that holds the number."
+    )
+    below: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=1, description="Quiet when the number is below this; the asking connection does not count."
+    )
+
+
+class Quiet(ApiModel):
+    """Asks a pod whether its clients have moved on."""
+
+    http: QuietHttp
+
+
+class Drain(ApiModel):
+    """How a pod's clients move over before it goes."""
+
+    model_config = validated(
+        compared("preStop", "<", "gracePeriod", "drain.preStop counts towards drain.gracePeriod: make it shorter"),
+        whole_seconds("preStop", "drain.preStop must be whole seconds, for the kubelet sleeps no fractions"),
+        at_least("gracePeriod", "1s"),
+    )
+
+    pre_stop: Duration | None = Field(
+        default=None, description="preStop sleep, for ends that are not ours; 0s for none; whole seconds."
+    )
+    grace_period: Duration | None = Field(default=None, description="Grace period of the operator's own deletions.")
+    propagation_delay: Duration | None = Field(
+        default=None, description="Time from a change of a Service's endpoints to every node's rules."
+    )
+    signal: Signal | None = Field(default=None, description="Tells a pod that it is about to go.")
+    quiet: Quiet | None = Field(default=None, description="Asks a pod whether its clients have moved on.")
+    max_wait: Duration = Field(default=timedelta(seconds=60), description="Longest wait for quiet.")
+
+
+class Verify(ApiModel):
+    """Requests that the operator sends through the Service while it restarts something, to measure what clients see."""
+
+    requests_per_second: Annotated[int, Field(ge=1, le=200)] = Field(default=20, description="Rate.")
+    path: HttpPath = Field(default="/", description="Path of the GET.")
+
+
+class Rollout(ApiModel):
+    """Releases and replacements."""
+
+    model_config = validated(at_least("progressDeadline", "1s"))
+
+    progress_deadline: Duration = Field(
+        default=timedelta(minutes=10), description="A replacement that is not available by then is undone."
+    )
+
+
+class Restart(ApiModel):
+    """How pods are restarted."""
+
+    surge: Annotated[int, Field(ge=1, le=50)] = Field(default=1, description="Replacements at once.")
+
+
+class ResilientServiceSpec(ApiModel):
+    """What the user wants."""
+
+    model_config = validated(
+        *probe_rules("readiness", "startup", "liveness"),
+        rule(
+            "has(self.service) || !has(self.health) || !has(self.health.checks) || "
+            "self.health.checks.all(c, has(c.scope) && c.scope != 'Service')",
+            "a check of scope Service needs spec.service; set it, or give the check scope: Pod",
+        ),
+        rule("!has(self.verify) || has(self.service)", "spec.verify needs spec.service: requests go through it"),
+    )
+
+    profile: Profile = Field(default=Profile.PRODUCTION, description="Which defaults apply.")
+    suspend: bool = Field(default=False, description="Observe and report only; what is in flight stays as it is.")
+    target_ref: TargetRef = Field(
+        description="The workload; cannot be changed.",
+        json_schema_extra=rules(
+            rule("self == oldSelf", "targetRef cannot be changed; make a new ResilientService for another workload")
+        ),
+    )
+    container: Label | None = Field(default=None, description="The container that counts; default the first.")
+    service: ServiceRef | None = Field(default=None, description="The Service that clients use.")
+    health: Health = Field(default_factory=Health, description="Health checks.")
+    probes: Probes = Field(default_factory=Probes, description="Kubelet probes rendered from checks.")
+    drain: Drain = Field(default_factory=Drain, description="How clients move over before a pod goes.")
+    verify: Verify | None = Field(default=None, description="Measures, through the Service, while pods are replaced.")
+    rollout: Rollout = Field(default_factory=Rollout, description="Releases and replacements.")
+    restart: Restart = Field(default_factory=Restart, description="Restarts.")
+
+
+class ResilientService(ApiModel):
+    """Keeps a service available through releases, restarts, leaks and lost dependencies."""
+
+    spec: ResilientServiceSpec
+    status: Status | None = None

@@ -1,0 +1,269 @@
+"""Wiring: which parts there are and how they live and die together. No rule of the product is here."""
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import kopf
+import structlog
+
+from resilience import __version__
+from resilience.adapters.address import AddressGuard
+from resilience.adapters.checks.checker import NetworkChecker
+from resilience.adapters.clock import SystemClock
+from resilience.adapters.drain import HttpDrainer, HttpProber
+from resilience.adapters.http import HttpClient
+from resilience.adapters.kube.cluster import KubeCluster
+from resilience.adapters.kube.lease import KubeLease
+from resilience.adapters.kube.reader import KubeSecrets
+from resilience.adapters.kube.transport import Transport
+from resilience.adapters.looplag import LoopLag
+from resilience.adapters.metrics import PrometheusMetrics
+from resilience.config import Settings
+from resilience.handlers import lifecycle, resources
+from resilience.runtime.checks import CheckRunner
+from resilience.runtime.controller import Controller
+from resilience.runtime.executor import Executor
+from resilience.runtime.observer import Observer
+from resilience.runtime.queue import KeyQueue
+from resilience.runtime.release import Releaser
+from resilience.runtime.resync import Resync
+from resilience.runtime.store import Store
+from resilience.runtime.traffic import TrafficMeter
+from resilience.web import app as web
+
+log = structlog.get_logger(__name__)
+
+OLDEST_MINOR: Final = 32
+_LOOP_STUCK: Final = 30.0
+_RELEASE_PATIENCE: Final = 300.0
+
+
+class TooOld(Exception):
+    """The cluster is older than what the operator relies on."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that is made once."""
+
+    settings: Settings
+    clock: SystemClock
+    metrics: PrometheusMetrics
+    lag: LoopLag
+    lease: KubeLease
+    cluster: KubeCluster
+    transport: Transport
+    queue: KeyQueue
+    store: Store
+    checks: CheckRunner
+    traffic: TrafficMeter
+    observer: Observer
+    executor: Executor
+    controller: Controller
+    resync: Resync
+
+    def problems(self) -> list[str]:
+        """Why the process should be restarted; only the leader has loops that can be stuck."""
+        if not self.lease.held():
+            return []
+        now, found = self.clock.monotonic(), []
+        if now - self.controller.last_turn > _LOOP_STUCK:
+            found.append(f"the controller's loop has not turned for {now - self.controller.last_turn:.0f} s")
+        silence = 3 * self.settings.resync_interval.total_seconds()
+        if now - self.resync.last_success > silence:
+            found.append(f"nothing could be listed for {now - self.resync.last_success:.0f} s")
+        return found
+
+
+@contextlib.asynccontextmanager
+async def assemble(settings: Settings) -> AsyncIterator[Parts]:
+    """Makes all parts over one connection to the API server."""
+    metrics, clock, lag = PrometheusMetrics(version=__version__), SystemClock(), LoopLag()
+
+    def observe(verb: str, status: int, seconds: float) -> None:
+        metrics.api_request(verb, str(status) if status else "none", seconds)
+
+    async with Transport.connect(timeout=settings.api_timeout, observer=observe) as transport:
+        yield _parts(settings, transport, metrics=metrics, clock=clock, lag=lag)
+
+
+def _parts(
+    settings: Settings, transport: Transport, *, metrics: PrometheusMetrics, clock: SystemClock, lag: LoopLag
+) -> Parts:
+    client = HttpClient(guard=_address_guard(settings, transport), version=__version__)
+    cluster = KubeCluster(transport=transport, namespaces=settings.namespaces, instance=settings.pod_name)
+    lease = KubeLease(
+        transport=transport,
+        namespace=settings.pod_namespace,
+        name=settings.lease_name,
+        identity=settings.pod_name,
+        monotonic=clock.monotonic,
+    )
+    queue, store, drainer = KeyQueue(monotonic=clock.monotonic), Store(), HttpDrainer(client=client)
+    checks = CheckRunner(
+        checker=NetworkChecker(client=client, loop_lag=lag.worst),
+        metrics=metrics,
+        clock=clock,
+        on_transition=queue.add,
+        concurrency=settings.check_concurrency,
+    )
+    traffic = TrafficMeter(prober=HttpProber(client=client), cap=settings.verify_requests_per_second)
+    observer = Observer(
+        cluster=cluster, drainer=drainer, store=store, checks=checks, traffic=traffic, refused=settings.refuses
+    )
+    executor = Executor(
+        cluster=cluster,
+        observer=observer,
+        drainer=drainer,
+        secrets=KubeSecrets(transport=transport),
+        leadership=lease,
+        metrics=metrics,
+    )
+    controller = Controller(
+        queue=queue,
+        cluster=cluster,
+        observer=observer,
+        executor=executor,
+        checks=checks,
+        traffic=traffic,
+        store=store,
+        leadership=lease,
+        metrics=metrics,
+        clock=clock,
+    )
+    resync = Resync(
+        cluster=cluster,
+        marked_services=cluster.marked_services,
+        controller=controller,
+        queue=queue,
+        store=store,
+        interval=settings.resync_interval,
+        monotonic=clock.monotonic,
+    )
+    return Parts(
+        settings=settings,
+        clock=clock,
+        metrics=metrics,
+        lag=lag,
+        lease=lease,
+        cluster=cluster,
+        transport=transport,
+        queue=queue,
+        store=store,
+        checks=checks,
+        traffic=traffic,
+        observer=observer,
+        executor=executor,
+        controller=controller,
+        resync=resync,
+    )
+
+
+def _address_guard(settings: Settings, transport: Transport) -> AddressGuard:
+    host = urlsplit(transport.server).hostname or ""
+    api_server = []
+    with contextlib.suppress(ValueError):
+        api_server.append(ipaddress.ip_address(host))
+    allowed = [ipaddress.ip_network(each, strict=False) for each in settings.allowed_networks]
+    return AddressGuard(api_server=api_server, allowed=allowed)
+
+
+async def run(settings: Settings) -> int:
+    """Serves, waits for leadership, works until asked to stop or leadership is lost; returns the exit code."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with assemble(settings) as parts:
+        await _check_version(parts.transport)
+        served = web.create_app(health=parts, metrics=parts.metrics)
+        async with web.serve(served, settings.http_port):
+            if not await _first(parts.lease.acquire(), stop.wait()):
+                return 0
+            parts.metrics.leader(True)
+            try:
+                return await _lead(parts, stop)
+            finally:
+                await parts.lease.give_up()
+
+
+async def _lead(parts: Parts, stop: asyncio.Event) -> int:
+    """All that only the leader does. The end of any part ends the process: a fresh one is simpler than a mended one."""
+    registry = kopf.OperatorRegistry()
+    lifecycle.register_login(registry)
+    resources.register(registry, queue=parts.queue, store=parts.store)
+    namespaces = parts.settings.namespaces
+    watching = asyncio.create_task(
+        kopf.operator(
+            registry=registry,
+            settings=lifecycle.settings(),
+            stop_flag=stop,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+        ),
+        name="watches",
+    )
+    tasks = [
+        watching,
+        asyncio.create_task(parts.lag.run(), name="loop lag"),
+        asyncio.create_task(parts.checks.run(), name="checks"),
+        asyncio.create_task(parts.controller.run(parts.settings.workers), name="controller"),
+        asyncio.create_task(parts.resync.run(), name="resync"),
+        asyncio.create_task(parts.lease.keep(), name="lease"),
+        asyncio.create_task(stop.wait(), name="stop"),
+    ]
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    asked = stop.is_set()
+    stop.set()
+    for task in done:
+        if not asked:
+            log.error("ended", part=task.get_name(), error=repr(task.exception()) if not task.cancelled() else "")
+    for task in rest - {watching}:
+        task.cancel()
+    await parts.traffic.close()
+    await asyncio.wait(rest, timeout=5)
+    return 0 if asked else 1
+
+
+async def _first(work: Coroutine[None, None, None], stop: Coroutine[None, None, object]) -> bool:
+    """Whether the work ended before the stop came."""
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(work), asyncio.create_task(stop)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    done = tasks[0].done()
+    for task in tasks:
+        task.cancel()
+    return done
+
+
+async def _check_version(transport: Transport) -> None:
+    answer = await transport.get("/version")
+    minor = int("".join(digit for digit in str(answer.get("minor", "0")) if digit.isdigit()) or 0)
+    if minor < OLDEST_MINOR:
+        raise TooOld(f"this operator needs Kubernetes 1.{OLDEST_MINOR} or newer; the cluster is {answer['gitVersion']}")
+
+
+async def release(settings: Settings) -> int:
+    """Stops the operator, then gives every workload back; returns the exit code."""
+    async with assemble(settings) as parts:
+        await parts.cluster.stop_deployment(namespace=settings.pod_namespace, name=settings.operator_deployment)
+        await parts.lease.acquire()
+        keeping = asyncio.create_task(parts.lease.keep())
+        releaser = Releaser(
+            cluster=parts.cluster,
+            observer=parts.observer,
+            executor=parts.executor,
+            clock=parts.clock,
+            say=lambda sentence: log.info(sentence),
+        )
+        left = await releaser.run(patience=_RELEASE_PATIENCE)
+        keeping.cancel()
+        await parts.lease.give_up()
+    for key in left:
+        log.error("could not be given back", key=str(key))
+    return 1 if left else 0

@@ -1,0 +1,57 @@
+"""All settings of the process, from the environment; docs/reference/settings.md is generated from here."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once at start from variables with the prefix `RESILIENCE_`."""
+
+    model_config = SettingsConfigDict(env_prefix="RESILIENCE_", frozen=True)
+
+    namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Namespaces to look after, by commas; empty for all."
+    )
+    refused_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("kube-system", "kube-public", "kube-node-lease"),
+        description="Namespaces that are never touched, by commas.",
+    )
+    pod_name: str = Field(default="resilience-operator", description="Name of this pod; its identity as leader.")
+    pod_namespace: str = Field(default="default", description="Namespace of this pod and of the Lease.")
+    lease_name: str = Field(default="resilience-operator", description="Name of the Lease.")
+    operator_deployment: str = Field(
+        default="resilience-operator", description="The operator's own Deployment, which `release` scales to zero."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    log_format: Literal["json", "console", "auto"] = Field(
+        default="auto", description="json, console, or auto: console on a terminal."
+    )
+    http_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
+    workers: int = Field(default=8, ge=1, le=64, description="Services worked on at once.")
+    check_concurrency: int = Field(default=64, ge=1, le=1000, description="Health checks run at once.")
+    verify_requests_per_second: int = Field(
+        default=200, ge=1, le=5000, description="Cap on measuring requests, for the whole operator."
+    )
+    api_timeout: float = Field(default=10.0, gt=0, le=60, description="Seconds that one API request may take.")
+    resync_interval: timedelta = Field(
+        default=timedelta(minutes=5), description="Time between two full lists, ISO 8601 or seconds."
+    )
+    allowed_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="CIDRs that checks may speak to although they are refused by default, by commas."
+    )
+
+    @field_validator("namespaces", "refused_namespaces", "allowed_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    def refuses(self, namespace: str) -> bool:
+        """Whether a namespace must not be touched."""
+        if namespace in self.refused_namespaces:
+            return True
+        return bool(self.namespaces) and namespace not in self.namespaces

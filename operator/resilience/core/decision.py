@@ -1,0 +1,215 @@
+"""What is to be done: actions for the executor, the status to write, Events, checks to run, and when to look again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from resilience.api.reasons import Reason, ReplaceStep
+from resilience.api.status import Status
+from resilience.api.v1alpha1 import Scheme
+from resilience.core.observation import ContainerPort, Pod, ReplicaSet
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTarget:
+    """An HTTP address. `secret` names a Secret and key that hold further headers."""
+
+    host: str
+    port: int
+    path: str
+    scheme: Scheme = Scheme.HTTP
+    secret: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpProbe:
+    """An HTTP health check; healthy when the status is one of `expect`, or 200–399 when that is empty."""
+
+    target: HttpTarget
+    expect: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class TcpProbe:
+    """A TCP health check."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcProbe:
+    """A gRPC health check."""
+
+    host: str
+    port: int
+    service: str
+
+
+Probe = HttpProbe | TcpProbe | GrpcProbe
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTarget:
+    """One thing to check: a check of the spec at the Service, or at one pod."""
+
+    check: str
+    probe: Probe
+    # Empty for scope Service.
+    pod_uid: str
+    interval: timedelta
+    timeout: timedelta
+    failure_threshold: int
+    success_threshold: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyTarget:
+    """Requests to send through the Service while something is replaced."""
+
+    target: HttpTarget
+    requests_per_second: int
+    # What an earlier process had counted when this one begins.
+    already_sent: int = 0
+    already_failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionsTarget:
+    """Where a draining pod tells how many connections it has; `field` is a path into its JSON, by dots."""
+
+    target: HttpTarget
+    field: str
+
+
+# Actions. Each is safe to repeat and re-checked against a fresh read by the executor.
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Mark the target as ours: label, and annotation with our name and uid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaim:
+    """Take the marks off the target and its Services."""
+
+    services: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkService:
+    """Label a Service so that its EndpointSlices can be watched."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetFinalizer:
+    """Add or remove our finalizer on the resource."""
+
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyTemplate:
+    """Server-side apply exactly these fields to one container; what we owned and is not named is given up."""
+
+    container: str
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Move a pod from its ReplicaSet to its Deployment, so that the ReplicaSet makes a replacement."""
+
+    pod: Pod
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Undo a take-over: the pod returns to its ReplicaSet, which then removes the replacement."""
+
+    pod: Pod
+    replica_set: ReplicaSet
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Move a pod to its next step; `labels` are overwritten (how it leaves its Services)."""
+
+    pod: Pod
+    step: ReplaceStep
+    at: datetime
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SendSignal:
+    """POST the drain signal to a pod, then mark it draining."""
+
+    pod: Pod
+    target: HttpTarget
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePod:
+    """Delete a pod that serves nobody any more."""
+
+    pod: Pod
+    grace: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class EvictPod:
+    """Evict a pod whose kind cannot surge; the API server asks the disruption budgets."""
+
+    pod: Pod
+    grace: timedelta
+
+
+Action = (
+    Claim
+    | Unclaim
+    | MarkService
+    | SetFinalizer
+    | ApplyTemplate
+    | TakeOver
+    | GiveBack
+    | Advance
+    | SendSignal
+    | DeletePod
+    | EvictPod
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes Event on the resource."""
+
+    reason: Reason
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome of one pass. `status` None means: do not touch it."""
+
+    actions: tuple[Action, ...] = ()
+    status: Status | None = None
+    events: tuple[Event, ...] = ()
+    requeue_after: timedelta | None = None
+    checks: tuple[CheckTarget, ...] = ()
+    verify: VerifyTarget | None = None
+    # Whether the next look has to read pods although status does not say so.
+    pods_next: bool = False
+
+
+def container_port(ports: tuple[ContainerPort, ...], wanted: int | str) -> int | None:
+    """The number of a container port given by name or number; a number need not be declared."""
+    if isinstance(wanted, int):
+        return wanted
+    return next((port.number for port in ports if port.name == wanted), None)

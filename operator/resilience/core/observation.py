@@ -1,0 +1,277 @@
+"""What exists, as small immutable views: the only input of a decision besides the spec, the status and the time.
+
+Adapters build these from raw objects. Nothing here remembers; a view is as old as the read that made it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from resilience.api.reasons import HealthState, ReplaceStep
+from resilience.api.status import Status
+from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Namespace and name of a ResilientService: what the queue carries."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A ResilientService as read. `spec` is None when it cannot be read; `problem` then says why."""
+
+    key: Key
+    uid: str
+    resource_version: str
+    generation: int
+    created: datetime
+    annotations: Mapping[str, str]
+    finalizers: tuple[str, ...]
+    deleting_since: datetime | None
+    spec: ResilientServiceSpec | None
+    problem: str
+    status: Status
+    raw_status: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPort:
+    """A named or unnamed port of a container."""
+
+    name: str
+    number: int
+    on_host: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of a pod template."""
+
+    name: str
+    image: str
+    ports: tuple[ContainerPort, ...] = ()
+    # Fields of TEMPLATE_FIELDS that are set, as raw JSON: compared with what we would write.
+    fields: Mapping[str, object] = field(default_factory=dict)
+    # Who owns each of those fields, by field manager; ours included.
+    owners: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+# The fields of a container that may be managed, by their API names.
+TEMPLATE_FIELDS = ("readinessProbe", "startupProbe", "livenessProbe", "lifecycle")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A workload's pod template."""
+
+    labels: Labels
+    containers: tuple[Container, ...]
+    host_network: bool = False
+    claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The target: a Deployment, StatefulSet or DaemonSet. Counts are pods."""
+
+    kind: TargetKind
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    observed_generation: int
+    labels: Labels
+    annotations: Mapping[str, str]
+    selector: Labels
+    template: Template
+    replicas: int
+    current: int
+    updated: int
+    ready: int
+    available: int
+    paused: bool
+    strategy: str
+    min_ready_seconds: int
+    deleting: bool
+
+    @property
+    def observed(self) -> bool:
+        """Whether the workload's own controller has seen the newest specification."""
+        return self.observed_generation >= self.generation
+
+    @property
+    def rolling(self) -> bool:
+        """Whether pods of an older template are still there. Scaling alone is not rolling."""
+        return self.current > self.updated
+
+    @property
+    def settled(self) -> bool:
+        """Whether the newest template, and only it, is available at full size."""
+        return self.observed and not self.rolling and self.available >= self.replicas
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSet:
+    """A ReplicaSet of a Deployment."""
+
+    name: str
+    uid: str
+    template_hash: str
+    replicas: int
+    # Whether its template is the Deployment's current one, by comparing templates.
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of the target, or one that was and is being replaced."""
+
+    name: str
+    uid: str
+    resource_version: str
+    labels: Labels
+    created: datetime
+    ready: bool
+    # Ready for at least minReadySeconds.
+    available: bool
+    deleting: bool
+    owner_kind: str
+    owner_name: str
+    owner_uid: str
+    ip: str
+    ports: tuple[ContainerPort, ...]
+    # Why it is not ready, in the kubelet's or scheduler's words; empty when nothing is known.
+    trouble: str
+    step: ReplaceStep | None = None
+    step_since: datetime | None = None
+    taken_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port of a Service. `target` is a container port's name or number."""
+
+    name: str
+    number: int
+    target: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service. `cluster_ip` is empty when it is headless."""
+
+    namespace: str
+    name: str
+    selector: Labels
+    cluster_ip: str
+    ports: tuple[ServicePort, ...]
+    managed: bool
+
+    def selects(self, labels: Labels) -> bool:
+        """Whether a pod with these labels belongs to it; a Service without a selector selects nothing."""
+        return bool(self.selector) and all(labels.get(key) == value for key, value in self.selector.items())
+
+    def port(self, wanted: int | str) -> ServicePort | None:
+        """The port of that name or number."""
+        return next((port for port in self.ports if wanted in (port.name, port.number)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A pod as an EndpointSlice of one Service lists it."""
+
+    service: str
+    pod_name: str
+    pod_uid: str
+    ip: str
+    serving: bool
+    terminating: bool
+    # Port numbers at the pod by port name of the Service.
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> bool:
+        """Whether new connections may go to it."""
+        return self.serving and not self.terminating
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A PodDisruptionBudget that selects the target's pods: at least this many must stay healthy."""
+
+    name: str
+    desired_healthy: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodsView:
+    """Everything about pods that a replacement needs, read together just before it is decided."""
+
+    pods: tuple[Pod, ...] = ()
+    replica_sets: tuple[ReplicaSet, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    # Claims of the template that only one pod or node can mount.
+    exclusive_claims: tuple[str, ...] = ()
+    # Label keys that NetworkPolicies select pods by in this namespace or from others.
+    policy_labels: frozenset[str] = frozenset()
+    # Connections that draining pods still have, by pod uid; None when the pod did not answer.
+    connections: Mapping[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckState:
+    """A check's folded state, as the check runner holds it."""
+
+    name: str
+    state: HealthState
+    reason: str
+    message: str
+    since: datetime
+    latency_seconds: float | None
+    # For scope Pod: state by pod uid.
+    by_pod: Mapping[str, HealthState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Requests sent through the Service so far, by this process."""
+
+    sent: int
+    failed: int
+    p99_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What exists around one ResilientService."""
+
+    workload: Workload | None
+    # The name of the older ResilientService that has the target; empty when it is ours.
+    taken_by: str = ""
+    services: tuple[Service, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    # None when nothing needed them this time.
+    pods: PodsView | None = None
+    checks: Mapping[str, CheckState] = field(default_factory=dict)
+    traffic: Traffic | None = None
+    namespace_refused: bool = False
+    # What the API refused when the last action was tried; empty when nothing was.
+    refusal: str = ""
+
+    @property
+    def selecting(self) -> tuple[Service, ...]:
+        """The Services that select the target's pods."""
+        if self.workload is None:
+            return ()
+        labels = self.workload.template.labels
+        return tuple(service for service in self.services if service.selects(labels))

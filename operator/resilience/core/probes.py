@@ -1,0 +1,148 @@
+"""Which probes and preStop hook belong into the target's template, and which of them may be written.
+
+A field that somebody else set is theirs: it is named as a conflict and dropped, the rest is applied.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from resilience.api.names import FIELD_MANAGER
+from resilience.api.status import Effective
+from resilience.api.v1alpha1 import Check, Management, ResilientServiceSpec, Scope
+from resilience.core.decision import container_port
+from resilience.core.observation import Container, Service, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class FieldConflict:
+    """A field that we would write and somebody else owns."""
+
+    field: str
+    owners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatePlan:
+    """What should be ours in the container, and whether it is."""
+
+    container: str
+    fields: Mapping[str, object]
+    conflicts: tuple[FieldConflict, ...]
+    in_sync: bool
+
+
+class PortMissing(Exception):
+    """A check names a port that neither the Service nor the container has; the text says which."""
+
+
+def find_container(spec: ResilientServiceSpec, workload: Workload) -> Container | None:
+    """The container that counts: the named one, else the first."""
+    containers = workload.template.containers
+    if spec.container is None:
+        return containers[0] if containers else None
+    return next((each for each in containers if each.name == spec.container), None)
+
+
+def plan(
+    spec: ResilientServiceSpec, effective: Effective, container: Container, service: Service | None
+) -> TemplatePlan:
+    """What to apply to the container.
+
+    Raises:
+        PortMissing: a probe's check names a port that does not exist.
+    """
+    managed = spec.probes.management is Management.MANAGED
+    wanted = _render(spec, effective, container, service) if managed else {}
+    fields: dict[str, object] = {}
+    conflicts: list[FieldConflict] = []
+    for name, value in wanted.items():
+        live = container.fields.get(name)
+        owners = container.owners.get(name, frozenset())
+        others = owners - {FIELD_MANAGER}
+        theirs = live is not None and FIELD_MANAGER not in owners
+        if live is not None and (theirs or others) and not _contains(live, value):
+            conflicts.append(FieldConflict(name, tuple(sorted(others)) or ("an unknown manager",)))
+        elif not theirs:
+            fields[name] = value
+    return TemplatePlan(container.name, fields, tuple(conflicts), _in_sync(container, fields))
+
+
+def give_up(container: Container) -> TemplatePlan:
+    """Nothing of the template is to be ours any more."""
+    return TemplatePlan(container.name, {}, (), _in_sync(container, {}))
+
+
+def _in_sync(container: Container, fields: Mapping[str, object]) -> bool:
+    ours = {name for name, owners in container.owners.items() if FIELD_MANAGER in owners}
+    return ours == set(fields) and all(_contains(container.fields.get(name), fields[name]) for name in fields)
+
+
+def _contains(live: object, wanted: object) -> bool:
+    """Whether `live` has all of `wanted`; the API server adds defaults, so equality would never hold."""
+    if isinstance(wanted, Mapping):
+        return isinstance(live, Mapping) and all(_contains(live.get(key), value) for key, value in wanted.items())
+    return live == wanted
+
+
+def _render(
+    spec: ResilientServiceSpec, effective: Effective, container: Container, service: Service | None
+) -> dict[str, object]:
+    checks = {check.name: check for check in spec.health.checks}
+    period, timeout = _whole_seconds(effective.interval), _whole_seconds(effective.timeout)
+    fields: dict[str, object] = {}
+    usual = {"periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": spec.health.failure_threshold}
+    for name, ref in (("readinessProbe", spec.probes.readiness), ("livenessProbe", spec.probes.liveness)):
+        if ref is not None and ref.check in checks:
+            fields[name] = _handler(checks[ref.check], container, service, spec) | usual
+    startup = spec.probes.startup
+    if startup is not None and startup.check in checks:
+        # Asked every second: a start is seen when it happens, and the failure threshold is then its time in seconds.
+        longest = _whole_seconds(startup.max_duration or timedelta(minutes=2))
+        often = {"periodSeconds": 1, "timeoutSeconds": timeout, "failureThreshold": longest}
+        fields["startupProbe"] = _handler(checks[startup.check], container, service, spec) | often
+    if effective.pre_stop:
+        fields["lifecycle"] = {"preStop": {"sleep": {"seconds": _whole_seconds(effective.pre_stop)}}}
+    return fields
+
+
+def _handler(
+    check: Check, container: Container, service: Service | None, spec: ResilientServiceSpec
+) -> dict[str, object]:
+    port = _probe_port(check, container, service, spec)
+    if check.http is not None:
+        return {"httpGet": {"path": check.http.path, "port": port, "scheme": check.http.scheme_.value}}
+    if check.tcp is not None:
+        return {"tcpSocket": {"port": port}}
+    number = container_port(container.ports, port)
+    if number is None:
+        raise PortMissing(f"check {check.name}: the kubelet's gRPC probe needs a numbered port, and {port} has none")
+    asked = {"service": check.grpc.service} if check.grpc and check.grpc.service else {}
+    return {"grpc": {"port": number} | asked}
+
+
+def _probe_port(check: Check, container: Container, service: Service | None, spec: ResilientServiceSpec) -> int | str:
+    """The container port that a check means: at Service scope, what the Service's port leads to."""
+    wanted = check_port(check, spec)
+    if check.scope is Scope.SERVICE:
+        found = service.port(wanted) if service is not None else None
+        if service is None or found is None:
+            raise PortMissing(f"check {check.name}: Service has no port {wanted}")
+        wanted = found.target
+    if container_port(container.ports, wanted) is None:
+        raise PortMissing(f"check {check.name}: container {container.name} has no port {wanted}")
+    return wanted
+
+
+def check_port(check: Check, spec: ResilientServiceSpec) -> int | str:
+    """The port a check names, or the Service's by default."""
+    detail = check.http or check.tcp or check.grpc
+    named = detail.port if detail is not None else None
+    if named is not None:
+        return named
+    return spec.service.port if spec.service is not None else ""
+
+
+def _whole_seconds(value: timedelta) -> int:
+    return max(1, math.ceil(value.total_seconds()))

@@ -1,0 +1,185 @@
+"""`decide`: from what exists to what is to be done. The order of the steps is the state machine.
+
+A pass is safe to cut off after any action and to repeat; a converged resource yields no action and no write.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from resilience.api.names import ANNOTATION_CLAIM, FINALIZER, LABEL_MANAGED, LABEL_MANAGED_VALUE
+from resilience.api.reasons import Reason, Request
+from resilience.api.status import Effective, Status
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import probes, replace, report, requests, restart, stalled, targets
+from resilience.core.decision import (
+    Action,
+    ApplyTemplate,
+    Claim,
+    Decision,
+    Event,
+    MarkService,
+    SetFinalizer,
+    Unclaim,
+)
+from resilience.core.observation import Observation, Resource, Workload
+from resilience.core.profiles import resolve
+
+# A deletion waits so long for pods in flight; then the resource goes and the pods are left to their owners.
+RELEASE_PATIENCE = timedelta(minutes=10)
+# While actions were taken, the next look comes at once: the answer of a watch may be late or lost.
+SOON = timedelta(milliseconds=200)
+
+
+def needs_pods(resource: Resource) -> bool:
+    """Whether pods have to be read to decide: something is in flight, asked for or being given back."""
+    status, spec = resource.status, resource.spec
+    asked = any(requests.pending(resource.annotations, status, request) for request in Request)
+    return resource.deleting_since is not None or status.restart is not None or (asked and spec is not None)
+
+
+def claim_of(resource: Resource) -> str:
+    """What the target's claim annotation says when it is this resource's."""
+    return f"{resource.key.name}/{resource.uid}"
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The decision while it grows."""
+
+    status: Status
+    actions: list[Action] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    waits: list[timedelta] = field(default_factory=list)
+
+    def take(self, outcome: restart.Outcome) -> None:
+        self.status = outcome.status
+        self.events.extend(outcome.events)
+        if outcome.changed:
+            self.waits.append(SOON)
+
+
+def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
+    """What to do about one resource."""
+    if resource.deleting_since is not None:
+        return release(resource, seen, now)
+    status = requests.first_seen(resource.annotations, resource.status, now=now)
+    verdict = stalled.find(resource, seen)
+    spec = resource.spec
+    if spec is None or seen.workload is None or stalled.blocks_everything(verdict):
+        status = report.stalled(resource, status, verdict, now)
+        return Decision(status=status, events=report.events(resource.status, status))
+    effective = resolve(spec)
+    draft = _Draft(status.model_copy(update={"effective": effective}))
+    template = _template(spec, effective, seen)
+    plan = None
+    if not spec.suspend:
+        _adopt(draft, resource, seen, seen.workload)
+        _sync_template(draft, resource, seen.workload, template, now)
+        plan = _pods(draft, resource, spec, effective, seen, seen.workload, now)
+    facts = report.Facts(resource, spec, effective, seen, seen.workload, verdict, template, plan)
+    final = report.compose(draft.status, facts, now)
+    return Decision(
+        actions=tuple(draft.actions),
+        status=final,
+        events=(*draft.events, *report.events(resource.status, final)),
+        requeue_after=SOON if draft.actions else min(draft.waits, default=None),
+        checks=targets.check_targets(spec, effective, seen),
+        verify=targets.verify_target(spec, final, seen),
+        pods_next=plan is not None and plan.remaining > 0,
+    )
+
+
+def _adopt(draft: _Draft, resource: Resource, seen: Observation, workload: Workload) -> None:
+    """Finalizer first, then the marks: whatever is marked can be given back."""
+    if FINALIZER not in resource.finalizers:
+        draft.actions.append(SetFinalizer(present=True))
+    marked = workload.labels.get(LABEL_MANAGED) == LABEL_MANAGED_VALUE
+    if not marked or workload.annotations.get(ANNOTATION_CLAIM) != claim_of(resource):
+        draft.actions.append(Claim())
+    draft.actions.extend(MarkService(service.name) for service in seen.selecting if not service.managed)
+
+
+def _template(
+    spec: ResilientServiceSpec, effective: Effective, seen: Observation
+) -> probes.TemplatePlan | probes.PortMissing:
+    assert seen.workload is not None
+    container = probes.find_container(spec, seen.workload)
+    assert container is not None
+    try:
+        return probes.plan(spec, effective, container, targets.client_service(spec, seen))
+    except probes.PortMissing as missing:
+        return missing
+
+
+def _sync_template(
+    draft: _Draft,
+    resource: Resource,
+    workload: Workload,
+    template: probes.TemplatePlan | probes.PortMissing,
+    now: datetime,
+) -> None:
+    """Writes managed fields when that rolls no pod that would not be rolled anyway, or when it is asked for."""
+    asked = requests.pending(resource.annotations, draft.status, Request.ADOPT)
+    write = isinstance(template, probes.TemplatePlan) and not template.in_sync
+    if asked is not None:
+        note = "the managed fields are being written" if write else "the managed fields are in place already"
+        draft.status = requests.handle(draft.status, Request.ADOPT, asked, now=now, note=note)
+        if not write:
+            draft.events.append(Event(Reason.REQUEST_IGNORED, f"adopt: {note}"))
+    rolls_anyway = workload.observed and (workload.rolling or workload.replicas == 0)
+    if isinstance(template, probes.TemplatePlan) and write and (asked is not None or rolls_anyway):
+        draft.actions.append(ApplyTemplate(template.container, template.fields))
+        written = ", ".join(sorted(template.fields)) or "nothing any more"
+        draft.events.append(Event(Reason.PROBES_APPLIED, f"container {template.container}: managing {written}"))
+
+
+def _pods(
+    draft: _Draft,
+    resource: Resource,
+    spec: ResilientServiceSpec,
+    effective: Effective,
+    seen: Observation,
+    workload: Workload,
+    now: datetime,
+) -> replace.Plan | None:
+    """Requests, then the pods in flight. Nothing is accepted and begun in the same pass: status is written first."""
+    if seen.pods is None:
+        return None
+    draft.take(restart.abort(resource, draft.status, now))
+    accepted = restart.accept(resource, draft.status, workload, seen.pods, now)
+    draft.take(accepted)
+    scene = replace.Scene(spec, effective, seen, workload, seen.pods, restart.wish(draft.status, deleting=False), now)
+    plan = replace.plan(scene)
+    draft.take(restart.follow(draft.status, seen.pods, plan, seen.traffic, now))
+    draft.actions.extend(plan.actions)
+    if plan.requeue_after is not None:
+        draft.waits.append(plan.requeue_after)
+    return plan
+
+
+def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
+    """Gives the workload back as the user had it: pods in flight first, then the template, the marks, the finalizer."""
+    workload, spec = seen.workload, resource.spec
+    theirs = workload is None or workload.annotations.get(ANNOTATION_CLAIM) not in (None, claim_of(resource))
+    if theirs or spec is None or workload is None:
+        return Decision(actions=_last(resource))
+    late = resource.deleting_since is not None and now >= resource.deleting_since + RELEASE_PATIENCE
+    if seen.pods is not None and not late:
+        scene = replace.Scene(
+            spec, resolve(spec), seen, workload, seen.pods, restart.wish(resource.status, deleting=True), now
+        )
+        plan = replace.plan(scene)
+        if plan.remaining:
+            wait = SOON if plan.actions else plan.requeue_after or replace.GONE_POLL
+            return Decision(actions=plan.actions, requeue_after=wait)
+    actions: list[Action] = []
+    container = probes.find_container(spec, workload)
+    given_up = probes.give_up(container) if container is not None else None
+    if given_up is not None and not given_up.in_sync:
+        actions.append(ApplyTemplate(given_up.container, {}))
+    actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
+    return Decision(actions=(*actions, *_last(resource)))
+
+
+def _last(resource: Resource) -> tuple[Action, ...]:
+    return (SetFinalizer(present=False),) if FINALIZER in resource.finalizers else ()

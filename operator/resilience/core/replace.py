@@ -1,0 +1,289 @@
+"""Replacing pods without losing a request: take over, replace, leave, drain, delete (docs/design/replacement.md).
+
+Every step is decided from what is on the pod (label, owner) and in the EndpointSlices, never from memory, so a pass
+may be cut off after any write and the next one goes on. Kinds without surge skip to drain and are evicted.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from resilience.api.reasons import HealthState, ReplaceStep
+from resilience.api.status import Effective
+from resilience.api.v1alpha1 import ResilientServiceSpec, Scope, TargetKind
+from resilience.core import guard
+from resilience.core.decision import (
+    Action,
+    Advance,
+    DeletePod,
+    EvictPod,
+    GiveBack,
+    HttpTarget,
+    SendSignal,
+    TakeOver,
+    container_port,
+)
+from resilience.core.observation import Observation, Pod, PodsView, ReplicaSet, Workload
+
+# How often a draining pod is asked for its connections: it cannot be watched.
+QUIET_POLL = timedelta(milliseconds=500)
+# A drain signal that is not answered is tried again for so long before the pod goes without it.
+SIGNAL_PATIENCE = timedelta(seconds=10)
+# Pods outside every Service are in no watch of ours: how often they are looked for.
+GONE_POLL = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of the pods in this pass."""
+
+    # Pods created up to this moment (the API server's clock) are to be replaced; None when nothing is asked.
+    born_before: datetime | None
+    # No pod may be taken over before this moment, so that a replacement can be told by its creation second.
+    not_before: datetime | None
+    # Replacements that have not begun to serve are undone (abort, deletion of the resource).
+    undo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do about pods now, and why not more."""
+
+    actions: tuple[Action, ...]
+    # What is being waited for, for people; empty when nothing is.
+    waiting: str
+    # Refusal of the guard, for status and metrics.
+    refusal: guard.Refusal | None
+    requeue_after: timedelta | None
+    # Pods still to be replaced or gone.
+    remaining: int
+    # Uids of the pods that these actions end.
+    ending: frozenset[str]
+    # Pods whose replacement did not come up in time and which were given back in this pass.
+    given_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Outcome of looking at one pod."""
+
+    actions: tuple[Action, ...] = ()
+    waiting: str = ""
+    refusal: guard.Refusal | None = None
+    wait: timedelta | None = None
+    given_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a step looks at."""
+
+    spec: ResilientServiceSpec
+    effective: Effective
+    observation: Observation
+    workload: Workload
+    view: PodsView
+    wish: Wish
+    now: datetime
+
+    @property
+    def surges(self) -> bool:
+        """Whether the kind can have a replacement beside the old pod."""
+        return self.workload.kind is TargetKind.DEPLOYMENT
+
+
+def plan(scene: Scene) -> Plan:
+    """The next actions for all pods: those in flight first, then new ones as far as surge and guard allow."""
+    steps = [_progress(scene, pod) for pod in scene.view.pods if pod.step is not None and not pod.deleting]
+    old = _to_replace(scene)
+    steps.append(_begin(scene, old))
+    waits = [step.wait for step in steps if step.wait is not None]
+    ending = [pod for pod in scene.view.pods if pod.deleting and (pod.step is not None or _is_old(scene, pod))]
+    if ending:
+        waits.append(GONE_POLL)
+    in_flight = sum(pod.step is not None and not pod.deleting for pod in scene.view.pods)
+    waiting = next((step.waiting for step in steps if step.waiting), "")
+    actions = tuple(action for step in steps for action in step.actions)
+    return Plan(
+        actions=actions,
+        waiting=waiting or (f"pod {ending[0].name} is ending" if ending else ""),
+        refusal=next((step.refusal for step in steps if step.refusal), None),
+        requeue_after=min(waits, default=None),
+        remaining=len(old) + in_flight + len(ending),
+        ending=frozenset(action.pod.uid for action in actions if isinstance(action, DeletePod | EvictPod)),
+        given_up=any(step.given_up for step in steps),
+    )
+
+
+def _is_old(scene: Scene, pod: Pod) -> bool:
+    return scene.wish.born_before is not None and pod.created <= scene.wish.born_before
+
+
+def _to_replace(scene: Scene) -> list[Pod]:
+    """Pods asked for and not begun: those that do not serve first, then the oldest."""
+    old = [pod for pod in guard.staying(scene.view) if _is_old(scene, pod)]
+    return sorted(old, key=lambda pod: (guard.is_serving(scene.observation, pod), pod.created, pod.name))
+
+
+def _begin(scene: Scene, old: list[Pod]) -> _Step:
+    if not old or scene.wish.undo:
+        return _Step()
+    in_flight = sum(pod.step is not None and not pod.deleting for pod in scene.view.pods)
+    free = scene.spec.restart.surge - in_flight if scene.surges else 1 - in_flight
+    if free <= 0:
+        return _Step()
+    if scene.wish.not_before is not None and scene.now < scene.wish.not_before:
+        return _Step(waiting="about to begin", wait=scene.wish.not_before - scene.now)
+    refusal = guard.may_begin(scene.workload)
+    if refusal is not None:
+        return _Step(waiting=refusal.message, refusal=refusal)
+    unfinished = _unfinished_replacement(scene)
+    if unfinished:
+        return _Step(waiting=unfinished)
+    if scene.surges:
+        return _Step(actions=tuple(TakeOver(pod, scene.now) for pod in old[:free] if pod.owner_kind == "ReplicaSet"))
+    return _end_without_twin(scene, old[0])
+
+
+def _end_without_twin(scene: Scene, pod: Pod) -> _Step:
+    """Kinds without surge: signal, then evict; no pod may leave its Service by label, its controller would drop it.
+
+    The only replica has a floor of zero: a person asked, and status says what it costs.
+    """
+    refusal = guard.may_lose(scene.observation, scene.view, pod)
+    if refusal is not None:
+        return _Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
+    if _signal_target(scene, pod) is not None:
+        return _Step(actions=(Advance(pod, ReplaceStep.LEAVING, scene.now),))
+    return _Step(actions=(EvictPod(pod, scene.effective.grace_period),))
+
+
+def _unfinished_replacement(scene: Scene) -> str:
+    """What the replacements made so far still lack; empty when the next pod may be touched."""
+    missing = scene.workload.replicas - len(guard.staying(scene.view))
+    if missing > 0:
+        return f"{missing} pod{'s' if missing > 1 else ''} not created yet"
+    return next((lack for pod in _young(scene) if (lack := _lack(scene, pod))), "")
+
+
+def _young(scene: Scene) -> list[Pod]:
+    """Pods made since the restart was accepted, or, when none is in flight, since the first take-over still open."""
+    staying = guard.staying(scene.view)
+    if scene.wish.born_before is not None:
+        return [pod for pod in staying if not _is_old(scene, pod)]
+    taken = min((pod.taken_at for pod in scene.view.pods if pod.taken_at is not None), default=scene.now)
+    # A creation time has whole seconds, so one that lies in the second of the take-over may be a replacement.
+    return [pod for pod in staying if pod.created >= taken - timedelta(seconds=1)]
+
+
+def _lack(scene: Scene, pod: Pod) -> str:
+    """Why a replacement does not count yet; empty when it does."""
+    if not pod.available:
+        return f"pod {pod.name} is not ready" + (f": {pod.trouble}" if pod.trouble else "")
+    if not guard.is_serving(scene.observation, pod):
+        return f"pod {pod.name} is ready, but not yet in every Service"
+    for check in scene.spec.health.checks:
+        state = scene.observation.checks.get(check.name)
+        if check.scope is Scope.POD and state and state.by_pod.get(pod.uid) is not HealthState.HEALTHY:
+            return f"pod {pod.name} has not passed check {check.name}"
+    return ""
+
+
+def _progress(scene: Scene, pod: Pod) -> _Step:
+    match pod.step:
+        case ReplaceStep.REPLACING:
+            return _replacing(scene, pod)
+        case ReplaceStep.LEAVING:
+            return _leaving(scene, pod)
+        case ReplaceStep.DRAINING:
+            return _draining(scene, pod)
+        case ReplaceStep.DELETING | None:
+            return _delete(scene, pod)
+
+
+def _replacing(scene: Scene, pod: Pod) -> _Step:
+    lack = _unfinished_replacement(scene) if scene.workload.replicas else ""
+    if not lack:
+        refusal = guard.may_lose(scene.observation, scene.view, pod)
+        if refusal is None:
+            return _leave(scene, pod)
+        return _Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
+    late = pod.taken_at is not None and scene.now >= pod.taken_at + scene.spec.rollout.progress_deadline
+    home = _home(scene, pod)
+    if (late or scene.wish.undo) and home is not None and _has_spare(scene):
+        return _Step(actions=(GiveBack(pod, home),), given_up=late, waiting=lack)
+    left = _until(scene, pod.taken_at, scene.spec.rollout.progress_deadline)
+    return _Step(waiting=f"pod {pod.name} stays until its replacement serves; {lack}", wait=left)
+
+
+def _home(scene: Scene, pod: Pod) -> ReplicaSet | None:
+    """The ReplicaSet that the pod came from, while its template is the current one."""
+    template_hash = pod.labels.get("pod-template-hash", "")
+    sets = scene.view.replica_sets
+    return next((each for each in sets if each.is_current and each.template_hash == template_hash), None)
+
+
+def _has_spare(scene: Scene) -> bool:
+    """Whether an undo costs no client: a replacement is missing, or is in no Service and will be the one removed."""
+    if scene.workload.replicas > len(guard.staying(scene.view)):
+        return True
+    return any(not guard.listed(scene.observation.endpoints, each) for each in _young(scene))
+
+
+def _leave(scene: Scene, pod: Pod) -> _Step:
+    labels, _ = guard.leave_labels(scene.observation, scene.view, pod)
+    return _Step(actions=(Advance(pod, ReplaceStep.LEAVING, scene.now, labels),))
+
+
+def _leaving(scene: Scene, pod: Pod) -> _Step:
+    over = scene.effective.propagation_delay if scene.surges and scene.observation.selecting else timedelta()
+    if scene.surges and guard.leave_labels(scene.observation, scene.view, pod)[0]:
+        # Somebody gave it a label back, or a Service was made meanwhile.
+        return _leave(scene, pod)
+    wait = _until(scene, pod.step_since, over)
+    if wait is not None:
+        return _Step(waiting=f"pod {pod.name} has left its Services; waiting for every node to know", wait=wait)
+    target = _signal_target(scene, pod)
+    if target is not None and _until(scene, pod.step_since, over + SIGNAL_PATIENCE) is not None:
+        return _Step(actions=(SendSignal(pod, target, scene.now),), wait=GONE_POLL)
+    return _Step(actions=(Advance(pod, ReplaceStep.DRAINING, scene.now),))
+
+
+def _draining(scene: Scene, pod: Pod) -> _Step:
+    wait = _until(scene, pod.step_since, scene.spec.drain.max_wait)
+    quiet, signal = scene.spec.drain.quiet, scene.spec.drain.signal
+    active = scene.view.connections.get(pod.uid)
+    if wait is None or (quiet is None and signal is None):
+        return _delete(scene, pod)
+    if quiet is None:
+        return _Step(waiting=f"pod {pod.name} drains; its clients move over", wait=wait)
+    if active is not None and active < quiet.http.below:
+        return _delete(scene, pod)
+    words = "did not say how many connections it has" if active is None else f"still has {active} connections"
+    return _Step(waiting=f"pod {pod.name} drains; it {words}", wait=min(wait, QUIET_POLL))
+
+
+def _delete(scene: Scene, pod: Pod) -> _Step:
+    refusal = guard.may_lose(scene.observation, scene.view, pod)
+    if refusal is not None:
+        return _Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
+    grace = scene.effective.grace_period
+    if scene.surges:
+        return _Step(actions=(DeletePod(pod, grace),))
+    return _Step(actions=(EvictPod(pod, grace),))
+
+
+def _signal_target(scene: Scene, pod: Pod) -> HttpTarget | None:
+    signal = scene.spec.drain.signal
+    if signal is None or not pod.ip:
+        return None
+    port = container_port(pod.ports, signal.http.port)
+    if port is None:
+        return None
+    ref = signal.http.headers_from.secret_key_ref if signal.http.headers_from else None
+    return HttpTarget(pod.ip, port, signal.http.path, secret=(ref.name, ref.key) if ref else None)
+
+
+def _until(scene: Scene, since: datetime | None, span: timedelta) -> timedelta | None:
+    """Time left of a span that began then; None when it is over."""
+    left = (since or scene.now) + span - scene.now
+    return left if left > timedelta() else None

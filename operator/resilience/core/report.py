@@ -1,0 +1,307 @@
+"""The status that people and machines read: conditions, phase, health, and one sentence that explains it all."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
+from resilience.api.status import (
+    CheckStatus,
+    Effective,
+    HealthStatus,
+    RestartsStatus,
+    RolloutStatus,
+    Status,
+)
+from resilience.api.v1alpha1 import Management, ResilientServiceSpec
+from resilience.core import conditions, restart
+from resilience.core.conditions import Verdict
+from resilience.core.decision import Event
+from resilience.core.health import worst
+from resilience.core.observation import Observation, Resource, Workload
+from resilience.core.probes import PortMissing, TemplatePlan
+from resilience.core.replace import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the report is made of."""
+
+    resource: Resource
+    spec: ResilientServiceSpec
+    effective: Effective
+    seen: Observation
+    workload: Workload
+    stalled: Verdict
+    template: TemplatePlan | PortMissing
+    plan: Plan | None
+
+
+def stalled(resource: Resource, status: Status, verdict: Verdict, now: datetime) -> Status:
+    """The status of a resource that nothing can be done about until somebody mends it."""
+    not_known = "nothing is known while the resource is stalled"
+    verdicts = [
+        Verdict(ConditionType.READY, False, verdict.reason, verdict.message),
+        Verdict(ConditionType.RECONCILING, False, verdict.reason),
+        verdict,
+        Verdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, not_known),
+    ]
+    generation = resource.generation
+    return status.model_copy(
+        update={
+            "observed_generation": generation,
+            "phase": Phase.FAILED,
+            "explanation": f"Stalled: {verdict.message}.",
+            "conditions": conditions.update(status.conditions, verdicts, generation=generation, now=now),
+            "health": HealthStatus(),
+        }
+    )
+
+
+def released(resource: Resource, now: datetime) -> Status:
+    """The status that stays behind when the operator is uninstalled."""
+    message = "the operator was uninstalled and gave the workload back; it runs as it would without this resource"
+    verdicts = [
+        Verdict(ConditionType.READY, None, Reason.RELEASED, message),
+        Verdict(ConditionType.RECONCILING, False, Reason.RELEASED),
+        Verdict(ConditionType.STALLED, False, Reason.RELEASED),
+    ]
+    generation = resource.generation
+    updated = conditions.update(resource.status.conditions, verdicts, generation=generation, now=now)
+    return resource.status.model_copy(
+        update={
+            "phase": Phase.SUSPENDED,
+            "explanation": f"Released: {message}.",
+            "conditions": updated,
+            "health": HealthStatus(),
+            "restart": None,
+        }
+    )
+
+
+def compose(status: Status, facts: Facts, now: datetime) -> Status:
+    """The whole status after a pass."""
+    health = _health(facts.spec, facts.seen)
+    verdicts = [
+        _ready(facts, status),
+        _reconciling(facts, status),
+        facts.stalled,
+        _healthy(health),
+        _progressing(facts, status),
+        _probes_synced(facts),
+    ]
+    generation = facts.resource.generation
+    updated = conditions.update(status.conditions, verdicts, generation=generation, now=now)
+    return status.model_copy(
+        update={
+            "observed_generation": generation,
+            "phase": _phase(facts, health),
+            "explanation": _explanation(facts, status, verdicts),
+            "conditions": updated,
+            "health": health,
+            "rollout": _rollout(facts.workload),
+            "restarts": RestartsStatus(summary=_summary(status, now)),
+        }
+    )
+
+
+def _health(spec: ResilientServiceSpec, seen: Observation) -> HealthStatus:
+    found = [(check, seen.checks.get(check.name)) for check in spec.health.checks]
+    checks = [
+        CheckStatus(name=check.name, state=HealthState.UNKNOWN, reason="NotRunYet", message="has not run yet")
+        if state is None
+        else CheckStatus(
+            name=check.name,
+            state=state.state,
+            reason=state.reason,
+            message=state.message[:1024],
+            since=state.since,
+            latency=None if state.latency_seconds is None else timedelta(seconds=state.latency_seconds),
+        )
+        for check, state in found
+    ]
+    return HealthStatus(state=worst([check.state for check in checks]), checks=checks)
+
+
+def _healthy(health: HealthStatus) -> Verdict:
+    if not health.checks:
+        return Verdict(ConditionType.HEALTHY, None, Reason.NO_CHECKS, "no checks are defined in spec.health.checks")
+    named = [f"{check.name}: {check.message}" for check in health.checks if check.state is health.state]
+    match health.state:
+        case HealthState.HEALTHY:
+            return Verdict(ConditionType.HEALTHY, True, Reason.CHECKS_PASS, f"{len(named)} of {len(named)} checks pass")
+        case HealthState.WARNING:
+            return Verdict(ConditionType.HEALTHY, True, Reason.CHECKS_WARN, "; ".join(named))
+        case HealthState.UNHEALTHY:
+            return Verdict(ConditionType.HEALTHY, False, Reason.CHECKS_FAIL, "; ".join(named))
+        case HealthState.UNKNOWN:
+            return Verdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, "; ".join(named))
+
+
+def _ready(facts: Facts, status: Status) -> Verdict:
+    workload, kind = facts.workload, ConditionType.READY
+    counts = f"{workload.available} of {workload.replicas} pods available"
+    if facts.spec.suspend:
+        return Verdict(kind, False, Reason.SUSPENDED, "spec.suspend is set: observed and reported only")
+    if workload.replicas == 0:
+        return Verdict(kind, True, Reason.SCALED_TO_ZERO, "the target is scaled to zero")
+    if status.restart is not None:
+        return Verdict(kind, False, Reason.RESTARTING, _restart_words(status))
+    if not workload.observed or workload.rolling:
+        return Verdict(kind, False, Reason.ROLLING, f"a rollout is moving; {counts}")
+    if workload.available < workload.replicas:
+        return Verdict(kind, False, Reason.NOT_AVAILABLE, counts)
+    return Verdict(kind, True, Reason.SERVING, counts)
+
+
+def _reconciling(facts: Facts, status: Status) -> Verdict:
+    kind, workload = ConditionType.RECONCILING, facts.workload
+    if status.restart is not None:
+        return Verdict(kind, True, Reason.RESTARTING, _restart_words(status))
+    if not workload.observed or workload.rolling:
+        return Verdict(kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is moving")
+    return Verdict(kind, False, Reason.IDLE)
+
+
+def _progressing(facts: Facts, status: Status) -> Verdict:
+    kind = ConditionType.PROGRESSING
+    if status.restart is None:
+        moving = _reconciling(facts, status)
+        return Verdict(kind, moving.status, moving.reason, moving.message)
+    if facts.plan is not None and facts.plan.refusal is not None and not facts.plan.actions:
+        return Verdict(kind, False, Reason.RESTART_BLOCKED, facts.plan.waiting)
+    return Verdict(kind, True, Reason.RESTARTING, _restart_words(status))
+
+
+def _probes_synced(facts: Facts) -> Verdict:
+    kind, template, workload = ConditionType.PROBES_SYNCED, facts.template, facts.workload
+    if isinstance(template, PortMissing):
+        return Verdict(kind, False, Reason.PORT_NOT_FOUND, str(template))
+    if template.conflicts:
+        named = "; ".join(
+            f"{each.field} of container {template.container} belongs to {', '.join(each.owners)}"
+            for each in template.conflicts
+        )
+        mend = "take it out of that manifest, or out of spec.probes and spec.drain"
+        waiting = "" if template.in_sync else " The other fields are written with the next rollout."
+        return Verdict(kind, False, Reason.FIELD_CONFLICT, f"{named}; {mend}.{waiting}")
+    if not template.in_sync:
+        adopt = (
+            f"kubectl annotate -n {workload.namespace} rsvc {facts.resource.key.name} --overwrite "
+            'resilience.dev/adopt-requested-at="$(date)"'
+        )
+        return Verdict(
+            kind,
+            False,
+            Reason.WAITING_FOR_ROLLOUT,
+            f"written with the next template change, for writing rolls all pods; to write now: {adopt}",
+        )
+    if facts.spec.probes.management is Management.OBSERVE:
+        return Verdict(kind, True, Reason.OBSERVED_ONLY, "spec.probes.management is Observe")
+    if not template.fields:
+        return Verdict(kind, True, Reason.NOT_MANAGED, "no probes are asked for")
+    return Verdict(kind, True, Reason.APPLIED, f"managing {', '.join(sorted(template.fields))}")
+
+
+def _phase(facts: Facts, health: HealthStatus) -> Phase:
+    workload = facts.workload
+    if facts.spec.suspend:
+        return Phase.SUSPENDED
+    if facts.stalled.status:
+        return Phase.FAILED
+    if not workload.settled:
+        return Phase.DEPLOYING if workload.rolling or not workload.observed or workload.available else Phase.FAILED
+    if health.checks and all(check.reason == "NotRunYet" for check in health.checks):
+        return Phase.INITIALIZING
+    return Phase.RUNNING
+
+
+def _rollout(workload: Workload) -> RolloutStatus:
+    if workload.settled:
+        return RolloutStatus(step="Complete", progress=100)
+    share = min(workload.updated, workload.available) * 100 // workload.replicas if workload.replicas else 100
+    step = "RollingUpdate" if workload.rolling or not workload.observed else "WaitingForPods"
+    return RolloutStatus(step=step, progress=min(share, 99))
+
+
+def _restart_words(status: Status) -> str:
+    running = status.restart
+    assert running is not None
+    text = f"restarting: {running.done} of {running.total} pods done"
+    return f"{text}; {running.message}" if running.message else text
+
+
+def _summary(status: Status, now: datetime) -> str:
+    if status.restart is not None:
+        return f"{status.restart.done}/{status.restart.total} now"
+    recent = [each for each in status.history if each.kind == "Restart" and each.at > now - restart.HISTORY_AGE]
+    return str(len(recent))
+
+
+def _explanation(facts: Facts, status: Status, verdicts: Sequence[Verdict]) -> str:
+    """One paragraph: what is going on, why, what blocks it, and what it waits for."""
+    ready, _, stalled_verdict, healthy, progressing, synced = verdicts
+    parts = [f"Stalled: {stalled_verdict.message}"] if stalled_verdict.status else []
+    parts.append(f"{'Ready' if ready.status else 'Not ready'}: {ready.message}")
+    if progressing.reason is Reason.RESTART_BLOCKED:
+        parts.append("Blocked; tried again when pods or endpoints change")
+    if facts.seen.refusal:
+        parts.append(f"The API server refused: {facts.seen.refusal}")
+    if healthy.status is False or healthy.reason is Reason.CHECKS_UNKNOWN:
+        parts.append(f"{'Unhealthy' if healthy.status is False else 'Health unknown'}: {healthy.message}")
+    if synced.status is False:
+        parts.append(f"Probes: {synced.message}")
+    if status.restart is None and status.last_restart is not None and not ready.status:
+        parts.append(f"Last: {restart.describe(status.last_restart)}")
+    return ". ".join(part.rstrip(".") for part in parts)[:4000] + "."
+
+
+def events(before: Status, after: Status) -> tuple[Event, ...]:
+    """Events for conditions that changed: only transitions, never the first look at something that is well."""
+    known = {condition.type: condition for condition in before.conditions}
+    found = []
+    for condition in after.conditions:
+        old = known.get(condition.type)
+        changed = (
+            (old.status, old.reason) != (condition.status, condition.reason) if old else condition.status != "True"
+        )
+        if changed and (
+            event := _event(condition.type, condition.status, condition.reason, condition.message, old is None)
+        ):
+            found.append(event)
+    return tuple(found)
+
+
+def _event(kind: str, status: str, reason: str, message: str, first: bool) -> Event | None:
+    if kind == ConditionType.STALLED:
+        if status == "True":
+            return Event(Reason(reason), message, warning=True)
+        return None if first else Event(Reason.NOT_STALLED, "what was wrong is mended")
+    if kind == ConditionType.HEALTHY and not (first and status == "Unknown"):
+        return Event(Reason.HEALTH_CHANGED, f"Healthy is {status}: {message}", warning=status == "False")
+    if kind == ConditionType.PROBES_SYNCED and status == "False":
+        return Event(Reason(reason), message, warning=reason != Reason.WAITING_FOR_ROLLOUT)
+    return None
+
+
+def worth_writing(before: Status, after: Status) -> bool:
+    """Whether something a person would act on changed; latencies, counts and times alone are no reason to write."""
+    return _digest(before) != _digest(after)
+
+
+def _digest(status: Status) -> str:
+    return json.dumps(_without_volatile(status), sort_keys=True)
+
+
+def _without_volatile(model: object) -> object:
+    if isinstance(model, list):
+        return [_without_volatile(each) for each in model]
+    fields = getattr(type(model), "model_fields", None)
+    if fields is None:
+        return str(model)
+    return {
+        name: _without_volatile(getattr(model, name))
+        for name, info in fields.items()
+        if not (isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("volatile"))
+    }

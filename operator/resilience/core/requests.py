@@ -1,0 +1,32 @@
+"""Requests by annotation: a value that has not been handled is a request; a restored or repeated one is not."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from resilience.api.names import request_annotation
+from resilience.api.reasons import Request
+from resilience.api.status import Handled, Status
+
+
+def pending(annotations: Mapping[str, str], status: Status, request: Request) -> str | None:
+    """The value of a request that waits to be handled, or None."""
+    value = annotations.get(request_annotation(request))
+    done = next((each.value for each in status.handled if each.request == request), None)
+    return value if value and value[:1024] != done else None
+
+
+def handle(status: Status, request: Request, value: str, *, now: datetime, note: str) -> Status:
+    """The status with this value noted as dealt with."""
+    entry = Handled(request=request, value=value[:1024], at=now, note=note)
+    return status.model_copy(update={"handled": [*(e for e in status.handled if e.request != request), entry]})
+
+
+def first_seen(annotations: Mapping[str, str], status: Status, *, now: datetime) -> Status:
+    """Notes, and never executes, what was there before the first look at the resource: a restored backup holds such."""
+    if status.observed_generation is not None:
+        return status
+    for request in Request:
+        value = pending(annotations, status, request)
+        if value is not None:
+            status = handle(status, request, value, now=now, note="was there before the resource was first seen")
+    return status

@@ -1,0 +1,212 @@
+"""A restart from its request to its result: accept, follow, finish, fail or abort.
+
+Which pods are replaced is fixed when the request is accepted: those that existed then, by the API server's own clock.
+How each of them is replaced is `replace`'s affair.
+"""
+
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from datetime import datetime, timedelta
+
+from resilience.api.reasons import Reason, ReplaceStep, Request, RestartOutcome
+from resilience.api.status import HistoryEntry, ReplacementStatus, Requests, RestartResult, RestartStatus, Status
+from resilience.api.v1alpha1 import TargetKind
+from resilience.core import guard, requests
+from resilience.core.decision import Event
+from resilience.core.observation import PodsView, Resource, Traffic, Workload
+from resilience.core.replace import Plan, Wish
+
+HISTORY_LENGTH = 20
+HISTORY_AGE = timedelta(hours=24)
+# Creation times have whole seconds: a pod made in the second of the acceptance must be an old one.
+SETTLE = timedelta(seconds=1)
+
+_REASONS = {
+    RestartOutcome.SUCCEEDED: Reason.RESTART_SUCCEEDED,
+    RestartOutcome.FAILED: Reason.RESTART_FAILED,
+    RestartOutcome.REFUSED: Reason.RESTART_REFUSED,
+    RestartOutcome.ABORTED: Reason.RESTART_ABORTED,
+    RestartOutcome.UNNEEDED: Reason.REQUEST_IGNORED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The status after a step in a restart's life, and what to tell people."""
+
+    status: Status
+    events: tuple[Event, ...] = ()
+    # Whether something was accepted or ended: look again at once.
+    changed: bool = False
+
+
+def accept(resource: Resource, status: Status, workload: Workload, view: PodsView, now: datetime) -> Outcome:
+    """Takes up a waiting request, unless a restart is in flight or the target cannot be restarted."""
+    value = requests.pending(resource.annotations, status, Request.RESTART)
+    if value is None or status.restart is not None:
+        return Outcome(status)
+    pods = guard.staying(view)
+    begun = RestartStatus(
+        request=value[:1024],
+        trace_id=f"{resource.uid[:8]}-{int(now.timestamp() * 1000):x}",
+        started_at=now,
+        progressed_at=now,
+        born_before=max((pod.created for pod in pods), default=now),
+        total=len(pods),
+    )
+    if workload.replicas == 0 or not pods:
+        return _end(status, begun, RestartOutcome.UNNEEDED, "the target has no pods; nothing to restart", now)
+    refusal = guard.replacement_refusal(workload, view) if workload.kind is TargetKind.DEPLOYMENT else None
+    if refusal is not None:
+        return _end(status, begun, RestartOutcome.REFUSED, refusal.message, now)
+    note = f"restart of {len(pods)} pod{'s' if len(pods) > 1 else ''} began"
+    status = requests.handle(status, Request.RESTART, value, now=now, note=note)
+    event = Event(Reason.RESTART_STARTED, f"{note}{_cost(workload)} (trace {begun.trace_id})")
+    return Outcome(status.model_copy(update={"restart": begun}), (event,), changed=True)
+
+
+def _cost(workload: Workload) -> str:
+    if workload.kind is TargetKind.DEPLOYMENT:
+        return ""
+    if workload.replicas == 1:
+        return f"; a {workload.kind} cannot surge and this is its only pod: requests fail until it is back"
+    return f"; a {workload.kind} cannot surge: its pods go one by one and requests in flight to them may be lost"
+
+
+def wish(status: Status, *, deleting: bool) -> Wish:
+    """What the restart in flight asks of the pods."""
+    running = status.restart
+    if running is None or deleting:
+        return Wish(born_before=None, not_before=None, undo=deleting)
+    return Wish(running.born_before, running.started_at + SETTLE, running.aborted)
+
+
+def follow(status: Status, view: PodsView, plan: Plan, traffic: Traffic | None, now: datetime) -> Outcome:
+    """Progress of the restart in flight, and its end."""
+    running = status.restart
+    if running is None:
+        return Outcome(status)
+    running, finished = _fold_pods(running, view, plan, now)
+    running = running.model_copy(update={"requests": _requests(running, traffic)})
+    if plan.given_up:
+        events = (Event(Reason.POD_GIVEN_BACK, f"the replacement did not come up: {plan.waiting}", warning=True),)
+        ended = _end(status, running, RestartOutcome.FAILED, f"the replacement did not come up: {plan.waiting}", now)
+        return changed(ended, events=events + ended.events)
+    replaced = tuple(Event(Reason.POD_REPLACED, f"pod {name} was replaced and is gone") for name in finished)
+    in_flight = [pod for pod in view.pods if pod.step is not None]
+    if plan.remaining == 0 or (running.aborted and not in_flight):
+        outcome = RestartOutcome.ABORTED if running.aborted and plan.remaining else RestartOutcome.SUCCEEDED
+        ended = _end(status, running, outcome, "", now)
+        return changed(ended, events=replaced + ended.events)
+    return Outcome(status.model_copy(update={"restart": running}), replaced)
+
+
+def abort(resource: Resource, status: Status, now: datetime) -> Outcome:
+    """Takes up a waiting abort: no further pod is begun, what has not begun to serve is undone."""
+    value = requests.pending(resource.annotations, status, Request.ABORT)
+    if value is None:
+        return Outcome(status)
+    if status.restart is None:
+        note = "nothing was in flight"
+        event = Event(Reason.REQUEST_IGNORED, f"abort: {note}")
+        return Outcome(requests.handle(status, Request.ABORT, value, now=now, note=note), (event,), changed=True)
+    aborted = status.restart.model_copy(update={"aborted": True})
+    status = requests.handle(status, Request.ABORT, value, now=now, note="the restart is being aborted")
+    return Outcome(status.model_copy(update={"restart": aborted}), changed=True)
+
+
+def _fold_pods(running: RestartStatus, view: PodsView, plan: Plan, now: datetime) -> tuple[RestartStatus, list[str]]:
+    """The pods in flight now; what a pod that is gone had left open goes into the total, once."""
+    seen = {pod.name: pod for pod in view.pods if pod.step is not None}
+    gone = [each for each in running.pods if each.name not in seen]
+    cut = [each.connections for each in gone if each.connections is not None]
+    total_cut = sum(cut) + (running.kept_connections_cut or 0) if cut else running.kept_connections_cut
+    before = {each.name: each for each in running.pods}
+    pods = []
+    for pod in list(seen.values())[:50]:
+        ends = pod.deleting or pod.uid in plan.ending
+        step = ReplaceStep.DELETING if ends else pod.step or ReplaceStep.REPLACING
+        known = before.get(pod.name)
+        count = view.connections.get(pod.uid)
+        pods.append(
+            ReplacementStatus(
+                name=pod.name,
+                step=step,
+                since=pod.step_since or now,
+                # A pod that is ending no longer answers: what it said last is what was cut.
+                connections=count if count is not None else known.connections if known else None,
+            )
+        )
+    done = max(running.total - plan.remaining, running.done)
+    moved = done > running.done
+    return running.model_copy(
+        update={
+            "pods": pods,
+            "done": done,
+            "progressed_at": now if moved else running.progressed_at,
+            "kept_connections_cut": total_cut,
+            "message": plan.waiting[:1024],
+        }
+    ), [each.name for each in gone]
+
+
+def _requests(running: RestartStatus, traffic: Traffic | None) -> Requests | None:
+    if traffic is None:
+        return running.requests
+    p99 = None if traffic.p99_seconds is None else timedelta(seconds=traffic.p99_seconds)
+    return Requests(sent=traffic.sent, failed=traffic.failed, p99=p99)
+
+
+def _end(status: Status, running: RestartStatus, outcome: RestartOutcome, message: str, now: datetime) -> Outcome:
+    result = RestartResult(
+        request=running.request,
+        trace_id=running.trace_id,
+        result=outcome,
+        message=message[:1024],
+        started_at=running.started_at,
+        duration=now - running.started_at,
+        pods=running.done,
+        requests=running.requests,
+        kept_connections_cut=running.kept_connections_cut,
+    )
+    words = describe(result)
+    entry = HistoryEntry(
+        at=now,
+        kind="Restart",
+        result=outcome,
+        message=words[:1024],
+        trace_id=running.trace_id,
+        duration=result.duration,
+    )
+    status = requests.handle(status, Request.RESTART, running.request, now=now, note=words[:1024])
+    status = status.model_copy(
+        update={"restart": None, "last_restart": result, "history": remember(status.history, entry, now)}
+    )
+    bad = outcome in (RestartOutcome.FAILED, RestartOutcome.REFUSED)
+    return Outcome(status, (Event(_REASONS[outcome], f"{words} (trace {running.trace_id})", bad),), changed=True)
+
+
+def describe(result: RestartResult) -> str:
+    """The result in one sentence."""
+    match result.result:
+        case RestartOutcome.SUCCEEDED | RestartOutcome.ABORTED:
+            verb = "restarted" if result.result is RestartOutcome.SUCCEEDED else "aborted after"
+            text = (
+                f"{verb} {result.pods} pod{'s' if result.pods != 1 else ''} in {result.duration.total_seconds():.0f} s"
+            )
+        case RestartOutcome.FAILED:
+            text = f"restart failed after {result.pods} pods: {result.message}"
+        case RestartOutcome.REFUSED:
+            text = f"restart refused: {result.message}"
+        case RestartOutcome.UNNEEDED:
+            text = f"restart: {result.message}"
+    if result.requests is not None:
+        text += f"; {result.requests.failed} of {result.requests.sent} measured requests failed"
+    if result.kept_connections_cut:
+        text += f"; {result.kept_connections_cut} kept connections were cut"
+    return text
+
+
+def remember(history: list[HistoryEntry], entry: HistoryEntry, now: datetime) -> list[HistoryEntry]:
+    """The history with one more entry, bounded in number and age."""
+    return [*(each for each in history if each.at > now - HISTORY_AGE), entry][-HISTORY_LENGTH:]

@@ -1,0 +1,102 @@
+"""What a person has to mend before the operator can look after a service, in the order in which it is found."""
+
+from resilience.api.reasons import ConditionType, Reason
+from resilience.api.v1alpha1 import Scope
+from resilience.core.conditions import Verdict
+from resilience.core.observation import Observation, Resource
+from resilience.core.probes import check_port, find_container
+from resilience.core.targets import client_service
+
+
+def find(resource: Resource, seen: Observation) -> Verdict:
+    """The first thing that is wrong, as the condition Stalled; False when nothing is."""
+    return (
+        _unreadable(resource, seen)
+        or _target(resource, seen)
+        or _container(resource, seen)
+        or _service(resource, seen)
+        or Verdict(ConditionType.STALLED, False, Reason.NOT_STALLED)
+    )
+
+
+def blocks_everything(verdict: Verdict) -> bool:
+    """Whether nothing at all can be done, not even restarts and checks."""
+    return verdict.status is True and verdict.reason in (
+        Reason.INVALID_SPEC,
+        Reason.NAMESPACE_REFUSED,
+        Reason.TARGET_NOT_FOUND,
+        Reason.TARGET_TAKEN,
+        Reason.CONTAINER_NOT_FOUND,
+    )
+
+
+def _stalled(reason: Reason, message: str) -> Verdict:
+    return Verdict(ConditionType.STALLED, True, reason, message)
+
+
+def _unreadable(resource: Resource, seen: Observation) -> Verdict | None:
+    if seen.namespace_refused:
+        return _stalled(
+            Reason.NAMESPACE_REFUSED,
+            f"the operator does not touch namespace {resource.key.namespace}; its administrators set this",
+        )
+    if resource.spec is None:
+        return _stalled(Reason.INVALID_SPEC, f"the specification cannot be read: {resource.problem}")
+    return None
+
+
+def _target(resource: Resource, seen: Observation) -> Verdict | None:
+    assert resource.spec is not None
+    ref = resource.spec.target_ref
+    if seen.workload is None:
+        return _stalled(
+            Reason.TARGET_NOT_FOUND,
+            f"there is no {ref.kind} {ref.name} in namespace {resource.key.namespace}; create it, or make a new "
+            "ResilientService with the right targetRef",
+        )
+    if seen.taken_by:
+        return _stalled(
+            Reason.TARGET_TAKEN,
+            f"{ref.kind} {ref.name} is looked after by the older ResilientService {seen.taken_by}; "
+            "delete one of the two",
+        )
+    return None
+
+
+def _container(resource: Resource, seen: Observation) -> Verdict | None:
+    assert resource.spec is not None and seen.workload is not None
+    if find_container(resource.spec, seen.workload) is not None:
+        return None
+    names = ", ".join(each.name for each in seen.workload.template.containers)
+    return _stalled(
+        Reason.CONTAINER_NOT_FOUND,
+        f"the pods of {seen.workload.kind} {seen.workload.name} have no container {resource.spec.container}; "
+        f"they have {names}",
+    )
+
+
+def _service(resource: Resource, seen: Observation) -> Verdict | None:
+    spec = resource.spec
+    assert spec is not None
+    if spec.service is None:
+        return None
+    service = client_service(spec, seen)
+    if service is None:
+        return _stalled(
+            Reason.SERVICE_NOT_FOUND,
+            f"there is no Service {spec.service.name} in namespace {resource.key.namespace}; "
+            "create it or correct spec.service",
+        )
+    if service not in seen.selecting:
+        return _stalled(
+            Reason.SERVICE_MISMATCH,
+            f"Service {service.name} does not select the pods of the target; correct its selector or spec.service",
+        )
+    wanted = [spec.service.port] + [
+        check_port(check, spec) for check in spec.health.checks if check.scope is Scope.SERVICE
+    ]
+    missing = next((port for port in wanted if service.port(port) is None), None)
+    if missing is not None:
+        has = ", ".join(f"{port.name or port.number}" for port in service.ports)
+        return _stalled(Reason.PORT_NOT_FOUND, f"Service {service.name} has no port {missing}; it has {has}")
+    return None

@@ -1,0 +1,119 @@
+"""Where the checks and the verifying requests go to: names of ports become addresses of Services and pods."""
+
+from resilience.api.status import Effective, Status
+from resilience.api.v1alpha1 import Check, ResilientServiceSpec, Scope
+from resilience.core.decision import (
+    CheckTarget,
+    ConnectionsTarget,
+    GrpcProbe,
+    HttpProbe,
+    HttpTarget,
+    Probe,
+    TcpProbe,
+    VerifyTarget,
+    container_port,
+)
+from resilience.core.observation import Endpoint, Observation, Pod, Service
+from resilience.core.probes import check_port, find_container
+
+
+def check_targets(spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> tuple[CheckTarget, ...]:
+    """Everything to check now: one target for each Service-scope check, one a pod for each Pod-scope check."""
+    service = client_service(spec, seen)
+    found: list[CheckTarget] = []
+    for check in spec.health.checks:
+        if check.scope is Scope.SERVICE:
+            found.extend(_at_service(check, spec, effective, service, seen.endpoints))
+        else:
+            found.extend(_at_pods(check, spec, effective, seen))
+    return tuple(found)
+
+
+def client_service(spec: ResilientServiceSpec, seen: Observation) -> Service | None:
+    """The Service of the spec, when it exists."""
+    if spec.service is None:
+        return None
+    name = spec.service.name
+    return next((service for service in seen.services if service.name == name), None)
+
+
+def verify_target(spec: ResilientServiceSpec, status: Status, seen: Observation) -> VerifyTarget | None:
+    """Where to send measuring requests while a restart is in flight; None when nothing is to be measured."""
+    service = client_service(spec, seen)
+    if spec.verify is None or spec.service is None or status.restart is None or service is None:
+        return None
+    port = service.port(spec.service.port)
+    if port is None or not service.cluster_ip:
+        return None
+    before = status.restart.requests
+    return VerifyTarget(
+        HttpTarget(service.cluster_ip, port.number, spec.verify.path),
+        spec.verify.requests_per_second,
+        already_sent=before.sent if before else 0,
+        already_failed=before.failed if before else 0,
+    )
+
+
+def connections_target(spec: ResilientServiceSpec, pod: Pod) -> ConnectionsTarget | None:
+    """Where a pod tells how many connections it has."""
+    quiet = spec.drain.quiet
+    if quiet is None or not pod.ip:
+        return None
+    port = container_port(pod.ports, quiet.http.port)
+    return None if port is None else ConnectionsTarget(HttpTarget(pod.ip, port, quiet.http.path), quiet.http.json_)
+
+
+def _at_service(
+    check: Check,
+    spec: ResilientServiceSpec,
+    effective: Effective,
+    service: Service | None,
+    endpoints: tuple[Endpoint, ...],
+) -> list[CheckTarget]:
+    port = service.port(check_port(check, spec)) if service is not None else None
+    if service is None or port is None:
+        return []
+    if service.cluster_ip:
+        return [_target(check, spec, effective, host=service.cluster_ip, port=port.number, pod_uid="")]
+    # A headless Service has no address of its own: its clients speak to one of its pods.
+    ready = sorted(each.ip for each in endpoints if each.service == service.name and each.counts)
+    numbers = [each.ports.get(port.name) for each in endpoints if each.service == service.name and each.counts]
+    if not ready or numbers[0] is None:
+        return []
+    return [_target(check, spec, effective, host=ready[0], port=numbers[0], pod_uid="")]
+
+
+def _at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> list[CheckTarget]:
+    container = find_container(spec, seen.workload) if seen.workload is not None else None
+    if container is None:
+        return []
+    port = container_port(container.ports, check_port(check, spec))
+    if port is None:
+        return []
+    addresses = {each.pod_uid: each.ip for each in seen.endpoints if each.pod_uid and not each.terminating}
+    if not seen.selecting and seen.pods is not None:
+        addresses = {pod.uid: pod.ip for pod in seen.pods.pods if pod.ip and not pod.deleting}
+    return [_target(check, spec, effective, host=ip, port=port, pod_uid=uid) for uid, ip in sorted(addresses.items())]
+
+
+def _target(
+    check: Check, spec: ResilientServiceSpec, effective: Effective, *, host: str, port: int, pod_uid: str
+) -> CheckTarget:
+    return CheckTarget(
+        check=check.name,
+        probe=_probe(check, host, port),
+        pod_uid=pod_uid,
+        interval=effective.interval,
+        timeout=effective.timeout,
+        failure_threshold=spec.health.failure_threshold,
+        success_threshold=spec.health.success_threshold,
+    )
+
+
+def _probe(check: Check, host: str, port: int) -> Probe:
+    if check.http is not None:
+        target = HttpTarget(host, port, check.http.path, check.http.scheme_)
+        return HttpProbe(target, frozenset(check.http.expect_status or ()))
+    if check.grpc is not None:
+        return GrpcProbe(host, port, check.grpc.service)
+    return TcpProbe(host, port)

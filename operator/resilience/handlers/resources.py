@@ -1,0 +1,61 @@
+"""Watch events become keys on the queue. Nothing is decided here, and nothing an event says is trusted later."""
+
+from typing import Any, Final
+
+import kopf
+
+from resilience.adapters.kube import parse
+from resilience.api.names import GROUP, LABEL_MANAGED, LABEL_MANAGED_VALUE, PLURAL, VERSION
+from resilience.api.v1alpha1 import TargetKind
+from resilience.core.observation import Key
+from resilience.runtime.queue import KeyQueue, Priority
+from resilience.runtime.store import Store
+
+_KINDS: Final = {
+    "deployments": TargetKind.DEPLOYMENT,
+    "statefulsets": TargetKind.STATEFUL_SET,
+    "daemonsets": TargetKind.DAEMON_SET,
+}
+_OURS: Final = {LABEL_MANAGED: LABEL_MANAGED_VALUE}
+
+
+def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store) -> None:
+    """Registers a handler for each kind that is watched."""
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def on_resource(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:
+        if event["type"] != "DELETED":
+            store.put_resource(parse.resource(event["object"]))
+        queue.add(Key(namespace or "", name))
+
+    @kopf.on.event("", "v1", "services", labels=_OURS, registry=registry)
+    async def on_service(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:
+        if event["type"] == "DELETED":
+            store.drop_service(namespace or "", name)
+        else:
+            store.put_service(parse.service(event["object"]))
+        for key in store.keys_of_service(namespace or "", name):
+            queue.add(key)
+
+    @kopf.on.event("discovery.k8s.io", "v1", "endpointslices", labels=_OURS, registry=registry)
+    async def on_slice(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:
+        where, raw = namespace or "", event["object"]
+        service = parse.slice_service(raw)
+        if event["type"] == "DELETED":
+            store.drop_slice(where, name)
+        else:
+            store.put_slice(namespace=where, name=name, service=service, endpoints=parse.endpoints(raw))
+        for key in store.keys_of_service(where, service):
+            queue.add(key, Priority.FAILOVER)
+
+    for plural, kind in _KINDS.items():
+        _register_workload(registry, plural=plural, kind=kind, queue=queue, store=store)
+
+
+def _register_workload(
+    registry: kopf.OperatorRegistry, *, plural: str, kind: TargetKind, queue: KeyQueue, store: Store
+) -> None:
+    @kopf.on.event("apps", "v1", plural, labels=_OURS, id=f"on_{plural}", registry=registry)
+    async def on_workload(namespace: str | None, name: str, **_: Any) -> None:
+        for key in store.keys_of_target(kind, namespace or "", name):
+            queue.add(key)

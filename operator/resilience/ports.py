@@ -1,0 +1,220 @@
+"""The ports: what the runtime asks of the outside, and the errors that every adapter translates into.
+
+Nothing here may import an adapter or a library that talks to anything.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from resilience.api.status import Status
+from resilience.api.v1alpha1 import TargetKind
+from resilience.core.decision import (
+    Advance,
+    ApplyTemplate,
+    ConnectionsTarget,
+    DeletePod,
+    Event,
+    EvictPod,
+    GiveBack,
+    HttpTarget,
+    Probe,
+    TakeOver,
+)
+from resilience.core.health import CheckResult
+from resilience.core.observation import (
+    Endpoint,
+    Key,
+    PodsView,
+    Resource,
+    Service,
+    Workload,
+)
+
+
+class PortError(Exception):
+    """Base of the errors that cross a port. The text is for people and holds no secret."""
+
+
+class Conflict(PortError):
+    """The object changed since it was read, or somebody else owns the field; read again and decide again."""
+
+
+class Refused(PortError):
+    """The other side will not do it (403, 422, a full disruption budget); asking again changes nothing by itself."""
+
+
+class Unavailable(PortError):
+    """No answer, or one that says nothing (time-out, 5xx, 429): inconclusive, never a decision."""
+
+
+class Invalid(PortError):
+    """What came back cannot be read."""
+
+
+class Clock(Protocol):
+    """Time, so that tests can turn it."""
+
+    def now(self) -> datetime:
+        """The current time, aware, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards, for durations."""
+        ...
+
+
+class Leadership(Protocol):
+    """Whether this process may write."""
+
+    def held(self) -> bool:
+        """True until the renewal deadline of our Lease has passed."""
+        ...
+
+
+class ClusterReader(Protocol):
+    """Reads of the Kubernetes API. All raise Unavailable when the answer says nothing."""
+
+    async def resource(self, key: Key) -> Resource | None:
+        """The ResilientService, or None when there is none."""
+        ...
+
+    async def resources(self, namespace: str | None = None) -> Sequence[Resource]:
+        """All ResilientServices, of one namespace or of all that we look after."""
+        ...
+
+    async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
+        """The target, or None when there is none."""
+        ...
+
+    async def services(self, namespace: str) -> Sequence[Service]:
+        """All Services of a namespace."""
+        ...
+
+    async def endpoints(self, *, namespace: str, services: Sequence[str]) -> Sequence[Endpoint]:
+        """What the EndpointSlices of these Services list now."""
+        ...
+
+    async def pods_view(self, workload: Workload) -> PodsView:
+        """Pods of the target, those being replaced included, and what limits their replacement."""
+        ...
+
+
+class ClusterWriter(Protocol):
+    """Writes of the Kubernetes API, each with a precondition on what was read."""
+
+    async def claim(self, workload: Workload, *, owner: str) -> None:
+        """Mark the target as looked after by `owner`."""
+        ...
+
+    async def unclaim(self, workload: Workload) -> None:
+        """Take our marks off the target."""
+        ...
+
+    async def mark_service(self, *, namespace: str, name: str, managed: bool) -> None:
+        """Set or remove our label on a Service; a Service that is gone is no error."""
+        ...
+
+    async def set_finalizer(self, resource: Resource, *, present: bool) -> None:
+        """Add or remove our finalizer."""
+        ...
+
+    async def apply_template(self, workload: Workload, action: ApplyTemplate) -> None:
+        """Server-side apply without force; raises Refused when somebody else owns a field."""
+        ...
+
+    async def take_over(self, workload: Workload, action: TakeOver) -> None:
+        """Move the pod from its ReplicaSet to its Deployment."""
+        ...
+
+    async def give_back(self, action: GiveBack, *, namespace: str) -> None:
+        """Return the pod to its ReplicaSet."""
+        ...
+
+    async def advance(self, action: Advance, *, namespace: str) -> None:
+        """Mark the next step on the pod."""
+        ...
+
+    async def delete_pod(self, action: DeletePod, *, namespace: str) -> None:
+        """Delete exactly this pod; gone already is no error."""
+        ...
+
+    async def evict_pod(self, action: EvictPod, *, namespace: str) -> None:
+        """Evict exactly this pod; raises Refused with the budget's words."""
+        ...
+
+    async def write_status(self, resource: Resource, status: Status) -> Resource:
+        """Merge-patch the status with the resourceVersion that was read; returns the resource as it is now."""
+        ...
+
+    async def emit(self, resource: Resource, event: Event) -> None:
+        """Write an Event on the resource."""
+        ...
+
+
+class Cluster(ClusterReader, ClusterWriter, Protocol):
+    """The Kubernetes API."""
+
+
+class Secrets(Protocol):
+    """Secrets that a resource names."""
+
+    async def read(self, *, namespace: str, name: str, key: str) -> str:
+        """One value. Raises Refused when the Secret is not labelled readable, Invalid when the key is missing."""
+        ...
+
+
+class Checker(Protocol):
+    """Runs one health check."""
+
+    async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+        """Asks once, without retries; never raises."""
+        ...
+
+
+class Drainer(Protocol):
+    """Speaks to a pod that is about to go."""
+
+    async def signal(self, target: HttpTarget, *, headers: Sequence[tuple[str, str]]) -> None:
+        """POST the drain signal. Raises Unavailable or Refused."""
+        ...
+
+    async def connections(self, target: ConnectionsTarget) -> int | None:
+        """Connections that the pod still has, or None when it did not say."""
+        ...
+
+
+class Prober(Protocol):
+    """Sends one request as a client would."""
+
+    async def request(self, target: HttpTarget) -> float:
+        """Seconds until the whole answer was there, on a new connection. Raises Unavailable when it failed."""
+        ...
+
+
+class Metrics(Protocol):
+    """What the runtime counts."""
+
+    def reconciled(self, *, seconds: float, result: str) -> None:
+        """One pass is over."""
+        ...
+
+    def refused(self, *, reason: str) -> None:
+        """The guard said no."""
+        ...
+
+    def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None) -> None:
+        """A check ran."""
+        ...
+
+    def restarted(self, *, key: Key, result: str) -> None:
+        """A restart ended."""
+        ...
+
+    def queue(self, *, depth: int) -> None:
+        """How many keys wait."""
+        ...
+
+    def forget(self, key: Key) -> None:
+        """The resource is gone: remove its series."""
+        ...

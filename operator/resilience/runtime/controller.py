@@ -1,0 +1,180 @@
+"""The loop: take a key, observe, decide, write status, act, and appoint the next look.
+
+The only place that catches everything: one service's trouble must not take the operator down.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from resilience.core import report
+from resilience.core.decision import Decision, Event
+from resilience.core.observation import Key, Observation, Resource
+from resilience.core.reconcile import decide
+from resilience.ports import Clock, Cluster, Conflict, Invalid, Leadership, Metrics, PortError, Refused
+from resilience.runtime.checks import CheckRunner
+from resilience.runtime.executor import Executor
+from resilience.runtime.observer import Observer
+from resilience.runtime.queue import KeyQueue, Priority
+from resilience.runtime.store import Store
+from resilience.runtime.traffic import TrafficMeter
+
+log = structlog.get_logger(__name__)
+
+# What the API refuses may be allowed later, by people or by a budget that recovers.
+_AFTER_REFUSAL: Final = timedelta(seconds=10)
+_AFTER_CONFLICT: Final = timedelta(milliseconds=200)
+
+
+class Controller:
+    """Workers over one queue."""
+
+    def __init__(
+        self,
+        *,
+        queue: KeyQueue,
+        cluster: Cluster,
+        observer: Observer,
+        executor: Executor,
+        checks: CheckRunner,
+        traffic: TrafficMeter,
+        store: Store,
+        leadership: Leadership,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._cluster = cluster
+        self._observer = observer
+        self._executor = executor
+        self._checks = checks
+        self._traffic = traffic
+        self._store = store
+        self._leadership = leadership
+        self._metrics = metrics
+        self._clock = clock
+        # What the API refused last, by key: shown in status until an action succeeds.
+        self._refusals: dict[Key, str] = {}
+        # Keys that get a full look at their pods once: after the start and on resync.
+        self._thorough: set[Key] = set()
+        self.last_turn = clock.monotonic()
+
+    def look_thoroughly(self, key: Key) -> None:
+        """Have pods read even when nothing says that anything is to be done."""
+        self._thorough.add(key)
+        self._queue.add(key, Priority.RESYNC)
+
+    async def run(self, workers: int) -> None:
+        """Works until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._work())
+            group.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        """Proves that the loop turns, for /healthz."""
+        while True:
+            self.last_turn = self._clock.monotonic()
+            self._metrics.queue(depth=len(self._queue))
+            await asyncio.sleep(1)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            try:
+                await self._turn(key)
+            finally:
+                self._queue.done(key)
+
+    async def _turn(self, key: Key) -> None:
+        began, result = self._clock.monotonic(), "ok"
+        try:
+            await self.reconcile(key)
+            self._queue.succeeded(key)
+        except Conflict as error:
+            result = "conflict"
+            log.info("looked again", key=str(key), why=str(error))
+            self._queue.add_after(key, _AFTER_CONFLICT)
+        except (Refused, Invalid) as error:
+            result = "refused"
+            log.warning("refused", key=str(key), why=str(error))
+            self._refusals[key] = str(error)
+            self._queue.add_after(key, _AFTER_REFUSAL)
+        except PortError as error:
+            result = "unavailable"
+            delay = self._queue.failed(key)
+            log.warning("inconclusive", key=str(key), why=str(error), again_in=round(delay.total_seconds(), 1))
+        except Exception:
+            result = "error"
+            delay = self._queue.failed(key)
+            log.exception("reconcile failed", key=str(key), again_in=round(delay.total_seconds(), 1))
+        self._metrics.reconciled(seconds=self._clock.monotonic() - began, result=result)
+
+    async def reconcile(self, key: Key) -> None:
+        """One pass over one key.
+
+        Raises:
+            PortError: something could not be read or written.
+        """
+        resource = await self._cluster.resource(key)
+        if resource is None:
+            self._forget(key)
+            return
+        thorough = key in self._thorough
+        seen = await self._observer.observe(resource, thorough=thorough, refusal=self._refusals.get(key, ""))
+        self._thorough.discard(key)
+        now = self._clock.now()
+        decision = decide(resource, seen, now)
+        self._store.concern(key, concerned(resource, seen))
+        self._checks.sync(key, decision.checks)
+        self._traffic.sync(key, decision.verify)
+        resource = await self._write_status(resource, decision)
+        for action in decision.actions:
+            await self._executor.run(resource, seen, action)
+        if decision.actions:
+            self._refusals.pop(key, None)
+        if decision.pods_next:
+            self._thorough.add(key)
+        if decision.requeue_after is not None:
+            self._queue.add_after(key, decision.requeue_after)
+
+    async def _write_status(self, resource: Resource, decision: Decision) -> Resource:
+        """Status first, so that what is accepted is known before it is begun; Events after it, for they are news."""
+        status = decision.status
+        if status is None or not report.worth_writing(resource.status, status):
+            return resource
+        if not self._leadership.held():
+            raise Conflict("not leading any more; nothing is written")
+        written = await self._cluster.write_status(resource, status)
+        log.info("decided", key=str(resource.key), phase=status.phase, explanation=status.explanation)
+        if status.last_restart is not None and status.last_restart != resource.status.last_restart:
+            self._metrics.restarted(key=resource.key, result=status.last_restart.result)
+        for event in decision.events:
+            await self._emit(written, event)
+        return written
+
+    async def _emit(self, resource: Resource, event: Event) -> None:
+        """An Event that cannot be written is no reason to stop: status says the same."""
+        try:
+            await self._cluster.emit(resource, event)
+        except PortError as error:
+            log.warning("event lost", key=str(resource.key), reason=event.reason, why=str(error))
+
+    def _forget(self, key: Key) -> None:
+        self._checks.sync(key, ())
+        self._traffic.sync(key, None)
+        self._queue.forget(key)
+        self._store.drop_resource(key)
+        self._metrics.forget(key)
+        self._refusals.pop(key, None)
+        self._thorough.discard(key)
+
+
+def concerned(resource: Resource, seen: Observation) -> set[str]:
+    """The Services whose changes are worth a look at the resource: those that select its pods, and the one it names."""
+    names = {service.name for service in seen.selecting}
+    if resource.spec is not None and resource.spec.service is not None:
+        names.add(resource.spec.service.name)
+    return names

@@ -1,0 +1,177 @@
+"""Carries out a decision. Before a pod is touched everything is read again and the guard is asked again.
+
+Writes nothing when leadership may have passed to somebody else.
+"""
+
+from typing import assert_never
+
+import structlog
+
+from resilience.api.reasons import ReplaceStep
+from resilience.core import guard, reconcile
+from resilience.core.decision import (
+    Action,
+    Advance,
+    ApplyTemplate,
+    Claim,
+    DeletePod,
+    EvictPod,
+    GiveBack,
+    MarkService,
+    SendSignal,
+    SetFinalizer,
+    TakeOver,
+    Unclaim,
+)
+from resilience.core.observation import Observation, Pod, Resource
+from resilience.ports import Cluster, Conflict, Drainer, Invalid, Leadership, Metrics, Secrets, Unavailable
+from resilience.runtime.observer import Observer
+
+log = structlog.get_logger(__name__)
+
+
+class Executor:
+    """Runs actions one by one; the first that fails ends the pass, and the next pass decides anew."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        observer: Observer,
+        drainer: Drainer,
+        secrets: Secrets,
+        leadership: Leadership,
+        metrics: Metrics,
+    ) -> None:
+        self._cluster = cluster
+        self._observer = observer
+        self._drainer = drainer
+        self._secrets = secrets
+        self._leadership = leadership
+        self._metrics = metrics
+
+    async def run(self, resource: Resource, seen: Observation, action: Action) -> None:
+        """Carries out one action.
+
+        Raises:
+            PortError: it was not done, or it is not known whether it was.
+        """
+        if not self._leadership.held():
+            raise Unavailable("not leading any more; nothing is written")
+        match action:
+            case TakeOver() | Advance() | DeletePod() | EvictPod() | GiveBack() | SendSignal():
+                await self._on_pod(resource, action)
+            case _:
+                await self._on_objects(resource, seen, action)
+        log.info("acted", key=str(resource.key), action=type(action).__name__, subject=_subject(action))
+
+    async def _on_objects(
+        self,
+        resource: Resource,
+        seen: Observation,
+        action: Claim | Unclaim | MarkService | SetFinalizer | ApplyTemplate,
+    ) -> None:
+        namespace, workload = resource.key.namespace, seen.workload
+        match action:
+            case SetFinalizer():
+                await self._cluster.set_finalizer(resource, present=action.present)
+            case MarkService():
+                await self._cluster.mark_service(namespace=namespace, name=action.service, managed=True)
+            case Claim() if workload is not None:
+                await self._cluster.claim(workload, owner=reconcile.claim_of(resource))
+            case ApplyTemplate() if workload is not None:
+                await self._cluster.apply_template(workload, action)
+            case Unclaim() if workload is not None:
+                for service in action.services:
+                    await self._cluster.mark_service(namespace=namespace, name=service, managed=False)
+                await self._cluster.unclaim(workload)
+            case Claim() | ApplyTemplate() | Unclaim():
+                return
+            case _:
+                assert_never(action)
+
+    async def _on_pod(
+        self, resource: Resource, action: TakeOver | Advance | DeletePod | EvictPod | GiveBack | SendSignal
+    ) -> None:
+        """Reads afresh, asks the guard, then writes with the pod's resourceVersion as precondition."""
+        fresh = await self._observer.observe(resource, thorough=True)
+        pod = _same(fresh, action.pod)
+        self._guard(fresh, action)
+        namespace = resource.key.namespace
+        match action:
+            case TakeOver() if fresh.workload is not None:
+                await self._cluster.take_over(fresh.workload, action)
+            case Advance():
+                await self._cluster.advance(action, namespace=namespace)
+            case DeletePod():
+                await self._cluster.delete_pod(action, namespace=namespace)
+            case EvictPod() if pod.ready:
+                await self._cluster.evict_pod(action, namespace=namespace)
+            case EvictPod():
+                # A budget must not block the cure: a pod that does not serve may always go.
+                await self._cluster.delete_pod(DeletePod(action.pod, action.grace), namespace=namespace)
+            case GiveBack():
+                await self._cluster.give_back(action, namespace=namespace)
+            case SendSignal():
+                await self._signal(action, namespace)
+            case TakeOver():
+                return
+
+    def _guard(self, fresh: Observation, action: Action) -> None:
+        refusal = None
+        if fresh.workload is None or fresh.pods is None:
+            raise Conflict("the target is gone")
+        match action:
+            case TakeOver():
+                refusal = guard.may_begin(fresh.workload)
+            case Advance(step=ReplaceStep.LEAVING) | DeletePod() | EvictPod():
+                refusal = guard.may_lose(fresh, fresh.pods, action.pod)
+            case _:
+                return
+        if refusal is not None:
+            self._metrics.refused(reason=refusal.reason)
+            raise Conflict(f"the guard refused: {refusal.message}")
+
+    async def _signal(self, action: SendSignal, namespace: str) -> None:
+        headers: list[tuple[str, str]] = []
+        if action.target.secret is not None:
+            name, key = action.target.secret
+            headers = _headers(await self._secrets.read(namespace=namespace, name=name, key=key))
+        await self._drainer.signal(action.target, headers=headers)
+        await self._cluster.advance(Advance(action.pod, ReplaceStep.DRAINING, action.at), namespace=namespace)
+
+
+def _same(fresh: Observation, pod: Pod) -> Pod:
+    """The pod as it is now; it must be exactly the one that was decided about."""
+    pods = fresh.pods.pods if fresh.pods is not None else ()
+    found = next((each for each in pods if each.uid == pod.uid), None)
+    if found is None:
+        raise Conflict(f"pod {pod.name} is gone or no longer the target's")
+    if found.resource_version != pod.resource_version:
+        raise Conflict(f"pod {pod.name} changed since it was looked at")
+    return found
+
+
+def _headers(text: str) -> list[tuple[str, str]]:
+    found = []
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise Invalid("the Secret for drain headers must hold one `Name: value` a line")
+        found.append((name.strip(), value.strip()))
+    return found
+
+
+def _subject(action: Action) -> str:
+    match action:
+        case TakeOver() | Advance() | DeletePod() | EvictPod() | GiveBack() | SendSignal():
+            step = f" -> {action.step}" if isinstance(action, Advance) else ""
+            return f"pod {action.pod.name}{step}"
+        case MarkService():
+            return f"service {action.service}"
+        case ApplyTemplate():
+            return f"container {action.container}: {', '.join(sorted(action.fields)) or 'nothing'}"
+        case SetFinalizer():
+            return "present" if action.present else "absent"
+        case Claim() | Unclaim():
+            return "target"

@@ -1,0 +1,119 @@
+"""Reads what one decision needs, at once and bounded. A read that fails ends the pass: it decides nothing."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from resilience.api.names import ANNOTATION_CLAIM
+from resilience.api.reasons import ReplaceStep
+from resilience.core import reconcile, targets
+from resilience.core.observation import Observation, PodsView, Resource, Workload
+from resilience.ports import ClusterReader, Drainer
+from resilience.runtime.checks import CheckRunner
+from resilience.runtime.store import Store
+from resilience.runtime.traffic import TrafficMeter
+
+
+class Observer:
+    """Makes Observations. `refused` tells which namespaces the operator must not touch."""
+
+    def __init__(
+        self,
+        *,
+        cluster: ClusterReader,
+        drainer: Drainer,
+        store: Store,
+        checks: CheckRunner,
+        traffic: TrafficMeter,
+        refused: Callable[[str], bool],
+    ) -> None:
+        self._cluster = cluster
+        self._drainer = drainer
+        self._store = store
+        self._checks = checks
+        self._traffic = traffic
+        self._refused = refused
+
+    async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
+        """What exists around the resource; pods are read when something is to be done, or when `thorough`.
+
+        Raises:
+            PortError: something could not be read.
+        """
+        spec, namespace = resource.spec, resource.key.namespace
+        if self._refused(namespace):
+            return Observation(workload=None, namespace_refused=True)
+        if spec is None:
+            return Observation(workload=None)
+        ref = spec.target_ref
+        workload = await self._cluster.workload(kind=ref.kind, namespace=namespace, name=ref.name)
+        if workload is None:
+            return Observation(workload=None)
+        taken_by = await self._taken_by(resource, workload)
+        if taken_by and resource.deleting_since is None:
+            return Observation(workload=workload, taken_by=taken_by)
+        new = workload.annotations.get(ANNOTATION_CLAIM) != reconcile.claim_of(resource)
+        afresh = thorough or new or reconcile.needs_pods(resource) or not self._watched(resource)
+        seen = await self._afresh(resource, workload) if afresh else self._known(workload)
+        return replace(
+            seen,
+            checks=self._checks.states(resource.key),
+            traffic=self._traffic.result(resource.key),
+            refusal=refusal,
+        )
+
+    def _watched(self, resource: Resource) -> bool:
+        """Whether the watches have shown the Service of the spec; before they did, their silence says nothing."""
+        spec = resource.spec
+        return spec is None or spec.service is None or self._store.shows(resource.key.namespace, spec.service.name)
+
+    def _known(self, workload: Workload) -> Observation:
+        """From the watches alone: no request."""
+        services = self._store.services(workload.namespace)
+        names = [service.name for service in services]
+        return Observation(
+            workload=workload, services=services, endpoints=self._store.endpoints(workload.namespace, names)
+        )
+
+    async def _afresh(self, resource: Resource, workload: Workload) -> Observation:
+        """From the API: pods first, then where traffic may go to, so that no pod seems to serve that is gone."""
+        found, view = await asyncio.gather(
+            self._cluster.services(workload.namespace), self._cluster.pods_view(workload)
+        )
+        services = tuple(found)
+        view = await self._with_connections(resource, view)
+        names = [service.name for service in services if service.selects(workload.template.labels)]
+        endpoints = await self._cluster.endpoints(namespace=workload.namespace, services=names)
+        return Observation(workload=workload, services=services, endpoints=tuple(endpoints), pods=view)
+
+    async def _with_connections(self, resource: Resource, view: PodsView) -> PodsView:
+        """Asks the pods that are about to go for their connections."""
+        if resource.spec is None:
+            return view
+        asked = {}
+        for pod in view.pods:
+            target = targets.connections_target(resource.spec, pod)
+            if target is not None and pod.step in (ReplaceStep.LEAVING, ReplaceStep.DRAINING) and not pod.deleting:
+                asked[pod.uid] = self._drainer.connections(target)
+        answers = await asyncio.gather(*asked.values())
+        counts: Mapping[str, int | None] = dict(zip(asked, answers, strict=True))
+        return replace(view, connections=counts)
+
+    async def _taken_by(self, resource: Resource, workload: Workload) -> str:
+        """The older ResilientService that points at the same target; empty when there is none.
+
+        The claim on the target saves the look at the others: whoever has it was the oldest when it was written.
+        """
+        if workload.annotations.get(ANNOTATION_CLAIM) == reconcile.claim_of(resource):
+            return ""
+        assert resource.spec is not None
+        ref = resource.spec.target_ref
+        rivals = [
+            other
+            for other in await self._cluster.resources(resource.key.namespace)
+            if other.spec is not None and other.spec.target_ref == ref and other.uid != resource.uid
+        ]
+        oldest = min(rivals, key=lambda other: (other.created, other.uid), default=None)
+        if oldest is None or (resource.created, resource.uid) < (oldest.created, oldest.uid):
+            return ""
+        return oldest.key.name

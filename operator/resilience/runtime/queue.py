@@ -1,0 +1,126 @@
+"""The queue of keys: each waits at most once, is worked on by at most one worker, and the urgent ones come first.
+
+It holds keys, never data: whoever takes one looks at what exists then.
+"""
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from enum import IntEnum
+from typing import Final
+
+from resilience.core.observation import Key
+
+_FIRST_BACKOFF: Final = 0.5
+_LONGEST_BACKOFF: Final = 60.0
+
+
+class Priority(IntEnum):
+    """Lower comes first."""
+
+    FAILOVER = 0
+    NORMAL = 1
+    RESYNC = 2
+
+
+class KeyQueue:
+    """Dedupes while queued, one in flight per key, add-after heap, exponential back-off with jitter.
+
+    Bounded by the number of existing keys: a key is in each of its structures at most once.
+    """
+
+    def __init__(self, *, monotonic: Callable[[], float], jitter: random.Random | None = None) -> None:
+        self._monotonic = monotonic
+        self._random = jitter or random.Random()
+        self._count = itertools.count()
+        # Priority of each waiting key; the heap may hold stale entries, this is the truth.
+        self._waiting: dict[Key, Priority] = {}
+        self._heap: list[tuple[int, int, Key]] = []
+        self._later: dict[Key, float] = {}
+        self._later_heap: list[tuple[float, int, Key]] = []
+        self._in_flight: set[Key] = set()
+        self._again: dict[Key, Priority] = {}
+        self._failures: dict[Key, int] = {}
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, key: Key, priority: Priority = Priority.NORMAL) -> None:
+        """Have the key looked at soon; after the current look when one is under way."""
+        if key in self._in_flight:
+            self._again[key] = min(priority, self._again.get(key, priority))
+            return
+        if self._waiting.get(key, Priority.RESYNC + 1) <= priority:
+            return
+        self._waiting[key] = priority
+        heapq.heappush(self._heap, (priority, next(self._count), key))
+        self._wake.set()
+
+    def add_after(self, key: Key, delay: timedelta) -> None:
+        """Have the key looked at no later than after this delay; an earlier appointment stands."""
+        due = self._monotonic() + delay.total_seconds()
+        if self._later.get(key, float("inf")) <= due:
+            return
+        self._later[key] = due
+        heapq.heappush(self._later_heap, (due, next(self._count), key))
+        self._wake.set()
+
+    async def take(self) -> Key:
+        """The next key; it is in flight until `done`."""
+        while True:
+            self._move_due()
+            while self._heap:
+                priority, _, key = heapq.heappop(self._heap)
+                if self._waiting.get(key) == priority:
+                    del self._waiting[key]
+                    # The look that begins now replaces the appointment.
+                    self._later.pop(key, None)
+                    self._in_flight.add(key)
+                    return key
+            await self._sleep()
+
+    def done(self, key: Key) -> None:
+        """The look is over."""
+        self._in_flight.discard(key)
+        if key in self._again:
+            self.add(key, self._again.pop(key))
+
+    def failed(self, key: Key) -> timedelta:
+        """Appoints the next try: exponential, ± 25 %, at most a minute."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        base = min(_FIRST_BACKOFF * 2 ** min(count, 16), _LONGEST_BACKOFF)
+        delay = timedelta(seconds=base * self._random.uniform(0.75, 1.25))
+        self.add_after(key, delay)
+        return delay
+
+    def succeeded(self, key: Key) -> None:
+        """The next failure counts from one again."""
+        self._failures.pop(key, None)
+
+    def forget(self, key: Key) -> None:
+        """The resource is gone."""
+        self._failures.pop(key, None)
+        self._later.pop(key, None)
+        self._waiting.pop(key, None)
+
+    def _move_due(self) -> None:
+        now = self._monotonic()
+        while self._later_heap and self._later_heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._later_heap)
+            if self._later.get(key) == due:
+                del self._later[key]
+                self.add(key)
+
+    async def _sleep(self) -> None:
+        self._wake.clear()
+        timeout = self._later_heap[0][0] - self._monotonic() if self._later_heap else None
+        try:
+            async with asyncio.timeout(None if timeout is None else max(timeout, 0)):
+                await self._wake.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,69 @@
+"""Gives every workload back, before the operator is uninstalled: as if each resource were deleted, but it stays.
+
+Runs alone: the operator itself must be stopped, and leadership held, or it would adopt everything again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from resilience.api.names import FINALIZER
+from resilience.core import report
+from resilience.core.observation import Key, Resource
+from resilience.core.reconcile import release
+from resilience.ports import Clock, Cluster, PortError
+from resilience.runtime.executor import Executor
+from resilience.runtime.observer import Observer
+
+log = structlog.get_logger(__name__)
+
+_PAUSE: Final = 0.5
+
+
+class Releaser:
+    """Releases all resources one after the other; `say` is told about each in a sentence."""
+
+    def __init__(
+        self, *, cluster: Cluster, observer: Observer, executor: Executor, clock: Clock, say: Callable[[str], None]
+    ) -> None:
+        self._cluster = cluster
+        self._observer = observer
+        self._executor = executor
+        self._clock = clock
+        self._say = say
+
+    async def run(self, *, patience: float) -> list[Key]:
+        """Releases everything; returns what could not be released within `patience` seconds."""
+        deadline = self._clock.monotonic() + patience
+        left = {resource.key for resource in await self._cluster.resources()}
+        while left and self._clock.monotonic() < deadline:
+            for key in sorted(left):
+                if await self._try(key):
+                    left.discard(key)
+                    self._say(f"{key}: given back")
+            if left:
+                await asyncio.sleep(_PAUSE)
+        return sorted(left)
+
+    async def _try(self, key: Key) -> bool:
+        """One pass over one resource; true when there is nothing of ours left."""
+        try:
+            resource = await self._cluster.resource(key)
+            return resource is None or await self._pass(resource)
+        except PortError as error:
+            log.warning("not released yet", key=str(key), why=str(error))
+            return False
+
+    async def _pass(self, resource: Resource) -> bool:
+        if FINALIZER not in resource.finalizers:
+            return True
+        seen = await self._observer.observe(resource, thorough=True)
+        decision = release(resource, seen, self._clock.now())
+        last = decision.requeue_after is None
+        if last:
+            resource = await self._cluster.write_status(resource, report.released(resource, self._clock.now()))
+        for action in decision.actions:
+            await self._executor.run(resource, seen, action)
+        return last

@@ -1,0 +1,92 @@
+"""Measures what clients see while pods are replaced: requests through the Service, each on a new connection.
+
+The rate is set by the resource and capped for the whole operator, and no request is repeated.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from resilience.core.decision import VerifyTarget
+from resilience.core.observation import Key, Traffic
+from resilience.ports import PortError, Prober
+
+_SAMPLES: Final = 2000
+_IN_FLIGHT: Final = 50
+
+
+@dataclass(slots=True)
+class _Meter:
+    """Counts of one service, and the task that makes them."""
+
+    target: VerifyTarget
+    task: asyncio.Task[None] | None = None
+    sent: int = 0
+    failed: int = 0
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+
+
+class TrafficMeter:
+    """One meter for each service that is being changed. `cap` is requests per second in all."""
+
+    def __init__(self, *, prober: Prober, cap: int) -> None:
+        self._prober = prober
+        self._cap = cap
+        self._meters: dict[Key, _Meter] = {}
+
+    def sync(self, key: Key, target: VerifyTarget | None) -> None:
+        """Measure this target from now on, or stop."""
+        meter = self._meters.get(key)
+        if target is None:
+            if meter is not None:
+                self._stop(key)
+            return
+        if meter is None:
+            meter = _Meter(target, sent=target.already_sent, failed=target.already_failed)
+            self._meters[key] = meter
+            meter.task = asyncio.create_task(self._run(meter), name=f"traffic {key}")
+        meter.target = target
+
+    def result(self, key: Key) -> Traffic | None:
+        """What was counted so far; None when nothing is measured."""
+        meter = self._meters.get(key)
+        if meter is None:
+            return None
+        ranked = sorted(meter.seconds)
+        p99 = ranked[min(len(ranked) - 1, len(ranked) * 99 // 100)] if ranked else None
+        return Traffic(meter.sent, meter.failed, p99)
+
+    async def close(self) -> None:
+        """Stops all meters."""
+        for key in list(self._meters):
+            self._stop(key)
+
+    def _stop(self, key: Key) -> None:
+        task = self._meters.pop(key).task
+        if task is not None:
+            task.cancel()
+
+    async def _run(self, meter: _Meter) -> None:
+        """Sends on a fixed schedule, so that a slow answer does not hide the requests it would have delayed."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        async with asyncio.TaskGroup() as group:
+            slots = asyncio.Semaphore(_IN_FLIGHT)
+            while True:
+                await slots.acquire()
+                group.create_task(self._one(meter, slots))
+                share = min(meter.target.requests_per_second, self._cap / max(len(self._meters), 1))
+                due = max(due + 1 / share, loop.time() - 1)
+                await asyncio.sleep(max(due - loop.time(), 0))
+
+    async def _one(self, meter: _Meter, slots: asyncio.Semaphore) -> None:
+        try:
+            seconds = await self._prober.request(meter.target.target)
+        except PortError:
+            meter.failed += 1
+        else:
+            meter.seconds.append(seconds)
+        finally:
+            slots.release()
+        meter.sent += 1

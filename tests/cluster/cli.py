@@ -1,0 +1,90 @@
+"""What a person can do with the cluster from a shell.
+
+Must not hold any logic: a test does the same things through `engine.current()`.
+"""
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+import typer
+
+from tests.cluster import engine, images
+from tests.cluster.progress import Progress
+from tests.cluster.shell import ClusterError
+
+app = typer.Typer(no_args_is_help=True, help="A real Kubernetes cluster for the tests.", add_completion=False)
+api_server = typer.Typer(no_args_is_help=True, help="Stop and start the API server alone.")
+app.add_typer(api_server, name="apiserver")
+
+
+@app.command()
+def up() -> None:
+    """Start the cluster, or finish starting it."""
+    engine.current().up()
+
+
+@app.command()
+def down() -> None:
+    """Remove the cluster; caches stay."""
+    engine.current().down()
+
+
+@app.command()
+def status() -> None:
+    """Say what works; ends with 1 unless all does."""
+    parts = engine.current().status()
+    for name, works in parts.items():
+        typer.echo(f"{'✓' if works else '✗'} {name}")
+    raise typer.Exit(0 if all(parts.values()) else 1)
+
+
+@app.command()
+def kubeconfig() -> None:
+    """Print the path of the administrator's kubeconfig."""
+    typer.echo(engine.current().kubeconfig())
+
+
+@app.command()
+def load(archives: list[str]) -> None:
+    """Import images: archive files, or tags that have been built."""
+    cluster = engine.current()
+    for name in archives:
+        cluster.load(Path(name) if Path(name).is_file() else name)
+
+
+@app.command()
+def build() -> None:
+    """Build the project's images and load them, unless that is done already."""
+    progress = Progress()
+    cluster = engine.current(progress=progress)
+    for image in images.ALL:
+        cluster.provide(image)
+        progress.say(f"{image.tag} is in the cluster")
+
+
+@api_server.command("stop")
+def stop() -> None:
+    """Connections are refused until it is started again."""
+    engine.current().stop_api_server()
+
+
+@api_server.command("start")
+def start() -> None:
+    """Wait until it is ready."""
+    engine.current().start_api_server()
+
+
+def main() -> None:
+    """Ends with 1 and a message that a person can act on, or as Typer does when interrupted or misused."""
+    # Like ^C, so that what runs on our behalf is ended too.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except ClusterError as error:
+        sys.exit(f"error: {error}")
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,133 @@
+"""The local cluster's programs with their arguments, in the order in which they are started.
+
+Must not start anything. The model is kubernetes/kubernetes hack/local-up-cluster.sh.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import binaries, config
+from tests.cluster.network import NODE_IP, POD_RANGE, SERVICE_RANGE
+from tests.cluster.paths import PKI, STATE
+from tests.cluster.pki import NODE
+
+_ETCD_CLIENT = "http://127.0.0.1:2379"
+_ETCD_PEER = "http://127.0.0.1:2380"
+# The defaults (20 and 30) make a release of a few Deployments at once take minutes.
+_FAST = ("--kube-api-qps=100", "--kube-api-burst=200")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """A program to run inside the cluster's network namespace."""
+
+    name: str
+    argv: tuple[str | Path, ...]
+
+
+def etcd() -> Component:
+    """Without fsync: what a crash of the machine would lose, `down` would have deleted."""
+    return Component(
+        name="etcd",
+        argv=(
+            binaries.program("etcd"),
+            f"--data-dir={STATE}/etcd",
+            f"--listen-client-urls={_ETCD_CLIENT}",
+            f"--advertise-client-urls={_ETCD_CLIENT}",
+            f"--listen-peer-urls={_ETCD_PEER}",
+            "--unsafe-no-fsync",
+        ),
+    )
+
+
+def api_server() -> Component:
+    return Component(
+        name="apiserver",
+        argv=(
+            binaries.program("kube-apiserver"),
+            f"--etcd-servers={_ETCD_CLIENT}",
+            *("--secure-port=6443", "--bind-address=0.0.0.0", f"--advertise-address={NODE_IP}"),
+            f"--service-cluster-ip-range={SERVICE_RANGE}",
+            *("--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"),
+            "--allow-privileged=true",
+            f"--client-ca-file={PKI}/ca.crt",
+            *(f"--tls-cert-file={PKI}/apiserver.crt", f"--tls-private-key-file={PKI}/apiserver.key"),
+            f"--kubelet-client-certificate={PKI}/apiserver-kubelet.crt",
+            f"--kubelet-client-key={PKI}/apiserver-kubelet.key",
+            f"--kubelet-certificate-authority={PKI}/ca.crt",
+            "--kubelet-preferred-address-types=InternalIP,Hostname",
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            f"--service-account-key-file={PKI}/sa.pub",
+            f"--service-account-signing-key-file={PKI}/sa.key",
+            f"--requestheader-client-ca-file={PKI}/front-proxy-ca.crt",
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={PKI}/front-proxy.crt",
+            f"--proxy-client-key-file={PKI}/front-proxy.key",
+            "--enable-aggregator-routing=true",
+        ),
+    )
+
+
+def controller_manager() -> Component:
+    """Without --root-ca-file no pod gets its token volume."""
+    return Component(
+        name="kcm",
+        argv=(
+            binaries.program("kube-controller-manager"),
+            *_own_kubeconfig("kcm"),
+            f"--service-account-private-key-file={PKI}/sa.key",
+            f"--root-ca-file={PKI}/ca.crt",
+            "--use-service-account-credentials=true",
+            *(f"--cluster-signing-cert-file={PKI}/ca.crt", f"--cluster-signing-key-file={PKI}/ca.key"),
+            *("--allocate-node-cidrs=true", f"--cluster-cidr={POD_RANGE}"),
+            f"--service-cluster-ip-range={SERVICE_RANGE}",
+            *_FAST,
+        ),
+    )
+
+
+def scheduler() -> Component:
+    return Component(
+        name="scheduler",
+        argv=(binaries.program("kube-scheduler"), *_own_kubeconfig("scheduler"), *_FAST),
+    )
+
+
+def containerd() -> Component:
+    return Component(name="containerd", argv=("containerd", "--config", config.CONTAINERD))
+
+
+def kubelet() -> Component:
+    return Component(
+        name="kubelet",
+        argv=(
+            binaries.program("kubelet"),
+            f"--config={config.KUBELET}",
+            f"--kubeconfig={PKI}/kubelet.kubeconfig",
+            f"--root-dir={STATE}/kubelet",
+            f"--hostname-override={NODE}",
+            f"--node-ip={NODE_IP}",
+        ),
+    )
+
+
+def kube_proxy() -> Component:
+    return Component(name="proxy", argv=(binaries.program("kube-proxy"), f"--config={config.PROXY}"))
+
+
+def coredns() -> Component:
+    """A process on the node's address: that saves the cluster two pods and their image."""
+    return Component(name="coredns", argv=(binaries.program("coredns"), "-conf", config.COREDNS))
+
+
+def _own_kubeconfig(name: str) -> tuple[str, ...]:
+    file = f"{PKI}/{name}.kubeconfig"
+    options = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
+    return (*(f"--{option}={file}" for option in options), "--bind-address=127.0.0.1", "--leader-elect=false")
+
+
+# Ended in this order: the kubelet first, or it would start again what is being ended.
+NAMES = ("kubelet", "proxy", "coredns", "scheduler", "kcm", "apiserver", "etcd", "containerd")

@@ -1,0 +1,56 @@
+"""Chooses the cluster: kind where a Docker engine answers, else the local one. E2E_CLUSTER=kind|local decides.
+
+Must not start anything by itself.
+"""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from tests.cluster.images import Image
+from tests.cluster.progress import Progress
+from tests.cluster.shell import ClusterError, succeeds
+
+
+class Cluster(Protocol):
+    """What can be done to a cluster of either kind."""
+
+    def up(self) -> None: ...
+
+    def down(self) -> None: ...
+
+    def status(self) -> dict[str, bool]: ...
+
+    def kubeconfig(self) -> Path: ...
+
+    def stop_api_server(self) -> None: ...
+
+    def start_api_server(self) -> None: ...
+
+    def build_image(self, image: Image) -> Path | str: ...
+
+    def load(self, image: Path | str) -> None: ...
+
+    def provide(self, image: Image) -> None: ...
+
+
+def uses_kind() -> bool:
+    """Raises ClusterError for a word that E2E_CLUSTER does not know."""
+    mode = os.environ.get("E2E_CLUSTER", "auto")
+    if mode not in ("auto", "kind", "local"):
+        raise ClusterError(f"E2E_CLUSTER={mode}: must be kind, local or auto")
+    # Where only Docker's client is installed, `docker info` fails.
+    return mode == "kind" or (mode == "auto" and succeeds("docker", "info"))
+
+
+def current(*, progress: Progress | None = None) -> Cluster:
+    """The cluster of this machine, running or not."""
+    shown = progress or Progress()
+    if uses_kind():
+        # pytest-kind takes its time to load, which `up` of the local cluster need not spend.
+        from tests.cluster.kind import Kind
+
+        return Kind(shown)
+    from tests.cluster.local import Local
+
+    return Local(shown)

@@ -1,0 +1,64 @@
+"""Gives tests a cluster as pytest-kind's own class, whichever kind of cluster it is.
+
+Use it with `pytest_plugins = ["tests.cluster.fixture"]` in the top-level conftest. Must not register options:
+pytest-kind has them (--keep-cluster, --cluster-name, --kind-bin, --kind-kubectl-bin).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pykube
+import pytest
+from pytest_kind import KindCluster
+
+from tests.cluster import binaries, engine
+from tests.cluster.local import Local
+from tests.cluster.paths import KUBECONFIG
+from tests.cluster.progress import Progress
+
+
+class LocalCluster(KindCluster):  # type: ignore[misc]  # pytest-kind has no types
+    """The local cluster in the clothes of kind's: `kubectl` and `port_forward` are inherited."""
+
+    def __init__(self) -> None:
+        # kind is never called; its path only has to exist, or pytest-kind would download it.
+        here = Path("/bin/true")
+        super().__init__("local", kubeconfig=KUBECONFIG, kind_path=here, kubectl_path=binaries.program("kubectl"))
+
+    def create(self, config_file: str | Path | None = None) -> None:
+        """Have it running. There is one node and one way to set it up, so `config_file` is refused."""
+        if config_file is not None:
+            raise ValueError("the local cluster takes no kind configuration")
+        Local(Progress()).up()
+        self.api = pykube.HTTPClient(pykube.KubeConfig.from_file(str(self.kubeconfig_path)))
+
+    def load_docker_image(self, docker_image: str) -> None:
+        """Import an archive file, or an image built here, by its full tag."""
+        Local(Progress()).load(Path(docker_image) if Path(docker_image).is_file() else docker_image)
+
+    def delete(self) -> None:
+        """Remove it."""
+        Local(Progress()).down()
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[KindCluster]:
+    """A running cluster: one that is up is used as it is. It is removed at the end unless --keep-cluster is given."""
+    if engine.uses_kind():
+        _provide_kind(request.config)
+        yield request.getfixturevalue("kind_cluster")
+        return
+    local = LocalCluster()
+    local.create()
+    yield local
+    if not request.config.getoption("keep_cluster"):
+        local.delete()
+
+
+def _provide_kind(config: pytest.Config) -> None:
+    """Tell pytest-kind where kind and kubectl are, so that it does not download its old ones."""
+    from tests.cluster import kind
+
+    kind.tools(progress=Progress())
+    config.option.kind_bin = config.option.kind_bin or str(kind.kind_path())
+    config.option.kind_kubectl_bin = config.option.kind_kubectl_bin or str(binaries.program("kubectl"))

@@ -1,0 +1,101 @@
+"""The same cluster in Docker: kind, through pytest-kind, under the name that its own fixture uses.
+
+Must not be loaded where no Docker engine answers.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_kind import KindCluster
+
+from tests.cluster import binaries
+from tests.cluster.images import Image
+from tests.cluster.paths import cache
+from tests.cluster.progress import Progress
+from tests.cluster.shell import ClusterError, find, run, wait_for
+
+# pytest-kind's defaults (2022) are too old for the Kubernetes that the operator needs.
+VERSION = "v0.33.0"
+# pytest-kind's own default for --cluster-name: what `up` made, its fixture finds.
+NAME = "pytest-kind"
+_NODE = f"{NAME}-control-plane"
+_MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+_STOPPED = "/etc/kubernetes/kube-apiserver.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The cluster in this machine's Docker engine."""
+
+    progress: Progress
+
+    def up(self) -> None:
+        """Create it unless it is there."""
+        tools(progress=self.progress)
+        with self.progress.step(f"kind cluster {NAME}"):
+            self._cluster().create()
+
+    def down(self) -> None:
+        """Delete it; Docker's image cache stays."""
+        run(kind_path(), "delete", "cluster", "--name", NAME)
+
+    def status(self) -> dict[str, bool]:
+        """What of it works, by name."""
+        listed = run(kind_path(), "get", "clusters").split()
+        return {"cluster": NAME in listed, "API": NAME in listed and self._api_ready()}
+
+    def kubeconfig(self) -> Path:
+        """The one that pytest-kind writes, below the current folder."""
+        return Path(self._cluster().kubeconfig_path).resolve()
+
+    def stop_api_server(self) -> None:
+        """Take its static pod's manifest away; returns when nothing answers any more."""
+        run("docker", "exec", _NODE, "sh", "-c", f"test ! -e {_MANIFEST} || mv {_MANIFEST} {_STOPPED}")
+        wait_for("end of the API server", lambda: not self._api_ready())
+
+    def start_api_server(self) -> None:
+        """Put the manifest back and wait until the API server is ready."""
+        run("docker", "exec", _NODE, "sh", "-c", f"test ! -e {_STOPPED} || mv {_STOPPED} {_MANIFEST}")
+        wait_for("API server", self._api_ready)
+
+    def build_image(self, image: Image) -> str:
+        """Build with Docker, whose own cache sees what has not changed. Returns the tag."""
+        command = ("docker", "build", "--tag", image.tag, "--file", image.dockerfile, image.context)
+        self.progress.run(f"build {image.tag}", *command)
+        return image.tag
+
+    def load(self, image: Path | str) -> None:
+        """Hand an archive, or an image that Docker has, to the node; kind skips what the node has."""
+        kind = "image-archive" if isinstance(image, Path) else "docker-image"
+        run(kind_path(), "load", kind, "--name", NAME, str(image))
+
+    def provide(self, image: Image) -> None:
+        """Build and load."""
+        self.load(self.build_image(image))
+
+    def _api_ready(self) -> bool:
+        try:
+            run(
+                *(binaries.program("kubectl"), "--kubeconfig", self.kubeconfig()),
+                *("--request-timeout=3s", "get", "--raw", "/readyz"),
+            )
+        except ClusterError:
+            return False
+        return True
+
+    def _cluster(self) -> KindCluster:
+        return KindCluster(NAME, kind_path=kind_path(), kubectl_path=binaries.program("kubectl"))
+
+
+def kind_path() -> Path:
+    """The program: the machine's own, else the one that `tools` builds."""
+    found = find("kind")
+    return Path(found) if found else cache() / f"kind-{VERSION}" / "kind"
+
+
+def tools(*, progress: Progress) -> None:
+    """Have kind, and what the tests call themselves."""
+    binaries.ensure("kubectl", "helm", "vegeta", progress=progress)
+    if not kind_path().exists():
+        folder = {"GOBIN": str(kind_path().parent), "CGO_ENABLED": "0"}
+        progress.run(f"go install kind {VERSION}", "go", "install", f"sigs.k8s.io/kind@{VERSION}", env=folder)

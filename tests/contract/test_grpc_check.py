@@ -1,0 +1,86 @@
+"""The gRPC check against a real grpc.aio server with the standard health service, and its bytes against protobuf."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from ipaddress import ip_network
+
+import grpc
+import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from resilience.adapters.address import AddressGuard
+from resilience.adapters.checks.checker import NetworkChecker
+from resilience.adapters.checks.grpc_check import decode_status, encode_request
+from resilience.adapters.http import HttpClient
+from resilience.core.decision import GrpcProbe
+from resilience.core.health import CheckResult, Outcome
+
+
+async def run(probe: GrpcProbe) -> CheckResult:
+    client = HttpClient(guard=AddressGuard(allowed=[ip_network("127.0.0.0/8"), ip_network("::1/128")]), version="1")
+    return await NetworkChecker(client=client, loop_lag=lambda since: 0.0).check(
+        probe, timeout=timedelta(milliseconds=500)
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@asynccontextmanager
+async def grpc_server() -> AsyncIterator[tuple[int, health.aio.HealthServicer]]:
+    servicer = health.aio.HealthServicer()
+    running = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, running)
+    port = running.add_insecure_port("127.0.0.1:0")
+    await running.start()
+    try:
+        yield port, servicer
+    finally:
+        await running.stop(None)
+
+
+async def test_grpc_health_service() -> None:
+    statuses = health_pb2.HealthCheckResponse
+    async with grpc_server() as (port, servicer):
+        await servicer.set("shop.Cart", statuses.NOT_SERVING)
+        serving = await run(GrpcProbe("127.0.0.1", port, ""))
+        assert (serving.outcome, serving.reason) == (Outcome.PASS, "Serving"), serving
+        not_serving = await run(GrpcProbe("127.0.0.1", port, "shop.Cart"))
+        assert (not_serving.outcome, not_serving.reason) == (Outcome.FAIL, "NotServing")
+        assert not_serving.message == "gRPC health of 'shop.Cart' answered NOT_SERVING"
+        unknown = await run(GrpcProbe("127.0.0.1", port, "shop.Missing"))
+        assert (unknown.outcome, unknown.reason) == (Outcome.FAIL, "GrpcNotFound")
+        await servicer.set("shop.Cart", statuses.SERVING)
+        assert (await run(GrpcProbe("127.0.0.1", port, "shop.Cart"))).outcome is Outcome.PASS
+
+
+async def test_grpc_failures() -> None:
+    refused = await run(GrpcProbe("127.0.0.1", free_port(), ""))
+    assert (refused.outcome, refused.reason) == (Outcome.FAIL, "ConnectionRefused"), refused
+    bare = grpc.aio.server()
+    port = bare.add_insecure_port("127.0.0.1:0")
+    await bare.start()
+    missing = await run(GrpcProbe("127.0.0.1", port, ""))
+    await bare.stop(None)
+    assert (missing.outcome, missing.reason) == (Outcome.FAIL, "GrpcUnimplemented")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        timed_out = await run(GrpcProbe("127.0.0.1", silent.getsockname()[1], ""))
+    assert (timed_out.outcome, timed_out.reason) == (Outcome.FAIL, "Timeout"), timed_out
+
+
+@pytest.mark.parametrize("service", ["", "a", "shop.Cart", "x" * 127, "x" * 128, "ü" * 253])
+def test_grpc_request_bytes_are_protobuf(service: str) -> None:
+    assert encode_request(service) == health_pb2.HealthCheckRequest(service=service).SerializeToString()
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 3])
+def test_grpc_response_bytes_are_protobuf(status: int) -> None:
+    assert decode_status(health_pb2.HealthCheckResponse(status=status).SerializeToString()) == status
+
+
+@pytest.mark.parametrize("broken", [b"\x08", b"\x08\x80", b"\xff" * 20, b"\x0a\x05hello", b"<html>"])
+def test_grpc_response_that_is_none(broken: bytes) -> None:
+    assert decode_status(broken) is None

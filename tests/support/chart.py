@@ -1,0 +1,63 @@
+"""Renders the chart with helm, for tests that look at what would be installed.
+
+Must not start or change anything: `helm lint` and `helm template` only.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster import binaries
+
+PROJECT = Path(__file__).resolve().parents[2]
+CHART = PROJECT / "charts/resilience-operator"
+
+Object = dict[str, Any]
+Values = dict[str, Any]
+
+
+def helm() -> str:
+    """The helm that the cluster's programs include, else the machine's own; without either the test is skipped."""
+    built = binaries.program("helm")
+    found = str(built) if built.exists() else which("helm")
+    if found is None:
+        pytest.skip("no helm: `python -m tests.cluster up` builds one, or put it on the PATH")
+    return found
+
+
+class Chart:
+    """The chart as helm renders it."""
+
+    def __init__(self, *, namespace: str = "resilience", kube_version: str = "1.32.0") -> None:
+        self._helm = helm()
+        self._namespace = namespace
+        self._kube_version = kube_version
+
+    def run(self, *args: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
+        text = json.dumps(values or {})
+        options = ["--namespace", self._namespace, "--kube-version", self._kube_version, "--values", "-"]
+        return subprocess.run([self._helm, *args, *options], input=text, capture_output=True, text=True, check=False)
+
+    def render(self, **values: Any) -> list[Object]:
+        result = self.run("template", "resilience-operator", str(CHART), values=values)
+        assert result.returncode == 0, result.stderr
+        return [item for item in yaml.safe_load_all(result.stdout) if item]
+
+    def refusal(self, **values: Any) -> str:
+        result = self.run("template", "resilience-operator", str(CHART), values=values)
+        assert result.returncode != 0, "rendered, but should have been refused"
+        return result.stderr
+
+
+def of(objects: list[Object], kind: str, name: str | None = None) -> list[Object]:
+    return [item for item in objects if item["kind"] == kind and name in (None, item["metadata"]["name"])]
+
+
+def one(objects: list[Object], kind: str, name: str | None = None) -> Object:
+    (found,) = of(objects, kind, name)
+    return found

@@ -1,0 +1,194 @@
+"""Manifests of ResilientServices, right and wrong, and a status with every field set.
+
+Must not talk to a cluster.
+"""
+
+import copy
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import yaml
+
+from resilience.api.reasons import HealthState, Phase, ReplaceStep, RestartOutcome
+from resilience.api.status import (
+    CheckStatus,
+    Condition,
+    Effective,
+    Handled,
+    HealthStatus,
+    HistoryEntry,
+    ReplacementStatus,
+    Requests,
+    RestartResult,
+    RestartsStatus,
+    RestartStatus,
+    RolloutStatus,
+    Status,
+)
+
+Spec = dict[str, Any]
+
+GOOD: Spec = yaml.safe_load("""
+targetRef: {kind: Deployment, name: checkout}
+service: {name: checkout, port: http}
+health:
+  checks:
+  - {name: ready, http: {path: /readyz}}
+  - {name: live, scope: Pod, http: {path: /livez, port: 8080}}
+""")
+FULL: Spec = yaml.safe_load("""
+profile: Test
+suspend: true
+targetRef: {kind: Deployment, name: checkout}
+container: app
+service: {name: checkout, port: 80}
+health:
+  interval: 10s
+  timeout: 500ms
+  failureThreshold: 3
+  successThreshold: 2
+  checks:
+  - {name: ready, http: {path: "/readyz?full=1", port: http, scheme: HTTPS, expectStatus: [200, 204]}}
+  - {name: live, scope: Pod, http: {path: /livez, port: http}}
+  - {name: open, scope: Pod, tcp: {port: 8080}}
+  - {name: rpc, grpc: {service: shop.v1}}
+probes:
+  management: Observe
+  readiness: {check: open}
+  startup: {check: live, maxDuration: 1h30m}
+  liveness: {check: live}
+drain:
+  preStop: 5s
+  gracePeriod: 30s
+  propagationDelay: 1.5s
+  signal: {http: {path: /drain, port: admin, headersFrom: {secretKeyRef: {name: drain, key: headers}}}}
+  quiet: {http: {path: /api/connections, port: admin, json: active, below: 1}}
+  maxWait: 60s
+verify: {requestsPerSecond: 20, path: /readyz}
+rollout: {progressDeadline: 10m}
+restart: {surge: 2}
+""")
+
+DURATION = "write a duration as 500ms, 90s, 5m or 1h30m"
+ONE_TYPE = "set one of http, tcp or grpc"
+PORT = "write a port as a number from 1 to 65535, without quotes, or as a port's name"
+
+
+def check(**fields: Any) -> Spec:
+    return {"health": {"checks": [{"name": "ready", **fields}]}}
+
+
+# What is changed in GOOD (None: taken away), and what the answer must contain.
+BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
+    "no target": ({"targetRef": None}, ("spec.targetRef: Required value",)),
+    "kind in lower case": (
+        {"targetRef": {"kind": "deployment", "name": "checkout"}},
+        ("spec.targetRef.kind", 'supported values: "Deployment", "StatefulSet", "DaemonSet"'),
+    ),
+    "name with a namespace": (
+        {"targetRef": {"kind": "Deployment", "name": "shop/checkout"}},
+        ("spec.targetRef.name", "give the object's name alone, in lower case, without kind or namespace"),
+    ),
+    "misspelt field": ({"probez": {}}, ('unknown field "spec.probez"',)),
+    "misspelt nested field": ({"drain": {"prestop": "5s"}}, ('unknown field "spec.drain.prestop"',)),
+    "duration without a unit": ({"health": {"interval": "10"}}, ("spec.health.interval", DURATION)),
+    "duration in days": ({"drain": {"maxWait": "1d"}}, ("spec.drain.maxWait", DURATION, "days as hours")),
+    "duration as a number": ({"health": {"interval": 10}}, ("spec.health.interval", "must be of type string")),
+    "interval of nothing": ({"health": {"interval": "0s"}}, ("spec.health", "interval must be at least 1s")),
+    "time-out over the interval": (
+        {"health": {"interval": "1s", "timeout": "2s"}},
+        ("health.timeout must be at most health.interval",),
+    ),
+    "preStop as long as the grace period": (
+        {"drain": {"preStop": "30s", "gracePeriod": "30s"}},
+        ("drain.preStop counts towards drain.gracePeriod: make it shorter",),
+    ),
+    "preStop with a fraction": ({"drain": {"preStop": "1500ms"}}, ("drain.preStop must be whole seconds",)),
+    "check of two types": (check(http={"path": "/"}, tcp={}), ("spec.health.checks[0]", ONE_TYPE)),
+    "check of no type": (check(), ("spec.health.checks[0]", ONE_TYPE)),
+    "two checks of one name": (
+        {"health": {"checks": [{"name": "a", "tcp": {}}, {"name": "a", "tcp": {}}]}},
+        ("spec.health.checks[1]: Duplicate value",),
+    ),
+    "check name with an underscore": (
+        {"health": {"checks": [{"name": "is_ready", "tcp": {}}]}},
+        ("spec.health.checks[0].name", "use lower-case letters, digits and '-'"),
+    ),
+    "pod check without a port": (check(scope="Pod", tcp={}), ("a check of scope Pod needs a port",)),
+    "port in quotes": (check(http={"path": "/", "port": "8080"}), ("http.port", PORT)),
+    "port out of range": (check(http={"path": "/", "port": 80800}), ("http.port", PORT)),
+    "path without a slash": (check(http={"path": "readyz"}), ("http.path", "it begins with '/' and has no spaces")),
+    "probe of no check": (
+        {"probes": {"readiness": {"check": "redy"}}},
+        ("probes.readiness.check must be the name of a check in health.checks",),
+    ),
+    "probe that the kubelet cannot run": (
+        {**check(http={"path": "/", "expectStatus": [204]}), "probes": {"startup": {"check": "ready"}}},
+        ("probes.startup.check: the kubelet cannot compare statuses; name a check without expectStatus",),
+    ),
+    "service check without a service": (
+        {"service": None},
+        ("needs spec.service; set it, or give the check scope: Pod",),
+    ),
+    "verify without a service": ({"service": None, "health": None, "verify": {}}, ("spec.verify needs spec.service",)),
+    "33 checks": (
+        {"health": {"checks": [{"name": f"c{number}", "tcp": {}} for number in range(33)]}},
+        ("spec.health.checks: Too many: 33: must have at most 32 items",),
+    ),
+}
+
+ACCEPTED: dict[str, Spec] = {
+    "the least": {"targetRef": {"kind": "StatefulSet", "name": "db.main"}},
+    "the usual": GOOD,
+    "everything": FULL,
+    "null means absent": {**GOOD, "health": None, "service": None, "drain": {"preStop": None}},
+    "no preStop": {**GOOD, "drain": {"preStop": "0s"}},
+}
+
+
+def changed(changes: Spec) -> Spec:
+    spec = {**copy.deepcopy(GOOD), **changes}
+    return {key: value for key, value in spec.items() if value is not None}
+
+
+def full_status() -> Status:
+    now = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+    long, short = timedelta(hours=1, minutes=30), timedelta(milliseconds=12)
+    requests = Requests(sent=1000, failed=0, p99=short)
+    running = RestartStatus(
+        request="now",
+        trace_id="t1",
+        started_at=now,
+        born_before=now,
+        progressed_at=now,
+        total=3,
+        pods=[ReplacementStatus(name="pod", step=ReplaceStep.DRAINING, since=now, connections=4)],
+        requests=requests,
+        kept_connections_cut=0,
+    )
+    ended = RestartResult(
+        request="now",
+        trace_id="t0",
+        result=RestartOutcome.SUCCEEDED,
+        started_at=now,
+        duration=long,
+        requests=requests,
+    )
+    entry = HistoryEntry(at=now, kind="Restart", result="Succeeded", message="3 pods", trace_id="t0", duration=long)
+    return Status(
+        observed_generation=1,
+        phase=Phase.RUNNING,
+        explanation="All is well.",
+        effective=Effective(interval=long, timeout=short, pre_stop=long, grace_period=long, propagation_delay=short),
+        conditions=[Condition(type="Degraded", status="False", last_transition_time=now, reason="Fine", message="m")],
+        health=HealthStatus(
+            state=HealthState.WARNING,
+            checks=[CheckStatus(name="ready", state=HealthState.WARNING, since=now, latency=short)],
+        ),
+        rollout=RolloutStatus(step="Complete", progress=100),
+        restart=running,
+        restarts=RestartsStatus(summary="1 of 10 this hour"),
+        last_restart=ended,
+        history=[entry, entry],
+        handled=[Handled(request="restart", value="now", at=now, note="done")],
+    )

@@ -1,0 +1,185 @@
+"""The chart: what it installs for several sets of values."""
+
+import json
+import tomllib
+
+import pytest
+import yaml
+
+from tests.support.chart import CHART, PROJECT, Chart, Object, Values, of, one
+
+EVERYTHING: Values = {
+    "namespaces": ["shop", "payments"],
+    "admissionPolicy": {"enabled": True},
+    "imagePullSecrets": [{"name": "registry"}],
+    "extraEnv": [{"name": "RESILIENCE_SOMETHING", "value": "1"}],
+    "serviceAccount": {"create": False, "name": "given"},
+    "service": {"annotations": {"prometheus.io/scrape": "true"}},
+    "podLabels": {"team": "platform"},
+    "podAnnotations": {"a": "b"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "system-cluster-critical",
+    "image": {"repository": "registry.example/operator", "tag": "dev"},
+}
+NOTHING: Values = {
+    "crds": {"install": False},
+    "rbac": {"aggregate": False},
+    "networkPolicy": {"enabled": False},
+    "podDisruptionBudget": {"enabled": False},
+    "releaseOnUninstall": {"enabled": False},
+}
+
+
+@pytest.fixture(scope="session")
+def chart() -> Chart:
+    return Chart()
+
+
+def pod_specs(objects: list[Object]) -> list[Object]:
+    templates = [item["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for item in of(objects, kind)]
+    return templates + [item["spec"] for item in of(objects, "Pod")]
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, NOTHING], ids=["default", "everything", "nothing"])
+def test_lint(chart: Chart, values: Values) -> None:
+    result = chart.run("lint", "--strict", str(CHART), values=values)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, NOTHING], ids=["default", "everything", "nothing"])
+def test_every_object_is_placed_and_labelled(chart: Chart, values: Values) -> None:
+    cluster_wide = {
+        *("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"),
+        *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+    }
+    objects = chart.render(**values)
+    for item in objects:
+        metadata = item["metadata"]
+        assert metadata["labels"]["app.kubernetes.io/instance"] == "resilience-operator", item
+        assert ("namespace" in metadata) == (item["kind"] not in cluster_wide), item
+    names = [(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["default", "everything"])
+def test_every_pod_is_restricted(chart: Chart, values: Values) -> None:
+    specs = pod_specs(chart.render(**values))
+    assert len(specs) == 3
+    for spec in specs:
+        context = spec["securityContext"]
+        assert (context["runAsNonRoot"], context["runAsUser"]) == (True, 10001)
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_the_deployment(chart: Chart) -> None:
+    deployment = one(chart.render(), "Deployment")
+    spec = deployment["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert deployment["spec"]["replicas"] == 2
+    assert spec["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
+    assert container["args"] == ["run"]
+    assert container["image"] == f"resilience-operator:{project_version()}"
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert container["ports"] == [{"name": "http", "containerPort": 8080}]
+    assert container["resources"]["requests"] == {"cpu": "50m", "memory": "128Mi"}
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_settings_reach_the_program(chart: Chart) -> None:
+    objects = chart.render(namespaces=["shop", "payments"], extraEnv=[{"name": "RESILIENCE_MORE", "value": "x"}])
+    for kind in ("Deployment", "Job"):
+        (container,) = one(objects, kind)["spec"]["template"]["spec"]["containers"]
+        env = {item["name"]: item.get("value") for item in container["env"]}
+        assert env["RESILIENCE_NAMESPACES"] == "shop,payments"
+        assert env["RESILIENCE_REFUSED_NAMESPACES"] == "kube-system,kube-public,kube-node-lease,resilience"
+        assert env["RESILIENCE_LEASE_NAME"] == env["RESILIENCE_OPERATOR_DEPLOYMENT"] == "resilience-operator"
+        assert (env["RESILIENCE_LOG_LEVEL"], env["RESILIENCE_LOG_FORMAT"]) == ("INFO", "json")
+        assert (env["RESILIENCE_HTTP_PORT"], env["RESILIENCE_MORE"]) == ("8080", "x")
+        fields = [item["valueFrom"]["fieldRef"]["fieldPath"] for item in container["env"] if "valueFrom" in item]
+        assert fields == ["metadata.name", "metadata.namespace"]
+
+
+def test_only_the_operators_pods_are_selected(chart: Chart) -> None:
+    objects = chart.render()
+    selector = one(objects, "Service")["spec"]["selector"]
+    assert one(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == selector
+    assert one(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == selector
+    job = one(objects, "Job")["spec"]["template"]["metadata"]["labels"]
+    test = one(objects, "Pod")["metadata"]["labels"]
+    assert not selector.items() <= job.items()
+    assert not selector.items() <= test.items()
+
+
+def test_the_network_policy_closes_all_but_http(chart: Chart) -> None:
+    spec = one(chart.render(), "NetworkPolicy")["spec"]
+    assert spec["policyTypes"] == ["Ingress"]
+    assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+
+
+def test_uninstalling_gives_the_workloads_back_first(chart: Chart) -> None:
+    job = one(chart.render(), "Job")
+    annotations = job["metadata"]["annotations"]
+    spec = job["spec"]["template"]["spec"]
+    assert annotations["helm.sh/hook"] == "pre-delete"
+    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+    assert spec["containers"][0]["args"] == ["release"]
+    assert spec["serviceAccountName"] == "resilience-operator"
+
+
+def test_the_definition_is_the_generated_one_and_is_kept(chart: Chart) -> None:
+    generated = yaml.safe_load((PROJECT / "crds/resilience.dev_resilientservices.yaml").read_text())
+    installed = one(chart.render(), "CustomResourceDefinition")
+    assert installed["spec"] == generated["spec"]
+    assert installed["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert "annotations" not in one(chart.render(crds={"keep": False}), "CustomResourceDefinition")["metadata"]
+    assert of(chart.render(crds={"install": False}), "CustomResourceDefinition") == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"namespaces": ["kube-system"]}, "/namespaces/0"),
+        ({"namespaces": ["resilience"]}, "neither its own namespace nor refusedNamespaces"),
+        ({"namespaces": ["vault"], "refusedNamespaces": ["vault"]}, "vault is refused"),
+        ({"namespaces": ["Shop"]}, "/namespaces/0"),
+        ({"namespaces": "shop"}, "/namespaces"),
+        ({"replica": 3}, "'replica' not allowed"),
+        ({"replicas": 0}, "/replicas"),
+        ({"log": {"level": "loud"}}, "/log/level"),
+        ({"serviceAccount": {"create": False}}, "/serviceAccount/name"),
+    ],
+)
+def test_wrong_values_are_refused(chart: Chart, values: Values, message: str) -> None:
+    assert message in chart.refusal(**values)
+
+
+def test_old_clusters_are_refused() -> None:
+    assert ">=1.32.0-0" in Chart(kube_version="1.31.9").refusal()
+
+
+def test_chart_and_program_have_one_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == project_version()
+
+
+def test_every_value_is_in_the_schema() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(schema["properties"]) - set(values) == {"global"}
+    assert set(values) <= set(schema["properties"])
+
+
+def project_version() -> str:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    return str(project["version"])

@@ -1,0 +1,131 @@
+"""The generated CRD: up to date, structural, bounded and explained, whatever is added to the models."""
+
+import io
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from resilience.api import crd
+from resilience.api.status import Status
+from resilience.api.v1alpha1 import Drain, ResilientService, Rollout
+
+Node = tuple[str, dict[str, Any]]
+
+MINIMAL = {"spec": {"targetRef": {"kind": "Deployment", "name": "checkout"}}}
+
+
+def walk(node: dict[str, Any], path: str = "") -> Iterator[Node]:
+    yield path, node
+    for name, part in node.get("properties", {}).items():
+        yield from walk(part, f"{path}.{name}")
+    if "items" in node:
+        yield from walk(node["items"], f"{path}[]")
+
+
+def own_nodes() -> list[Node]:
+    """Everything but apiVersion, kind and metadata, which are Kubernetes' own."""
+    parts = crd.schema()["properties"]
+    return [*walk(parts["spec"], "spec"), *walk(parts["status"], "status")]
+
+
+def offenders(test: Any) -> list[str]:
+    return [path for path, node in own_nodes() if not test(path, node)]
+
+
+def test_the_files_are_what_the_models_say() -> None:
+    assert crd.drift() == [], "run `python -m resilience.api.crd`"
+    assert crd.main(["--check"]) == 0
+
+
+def test_drift_fails_the_check_and_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crd, "_PROJECT", tmp_path)
+    with redirect_stderr(io.StringIO()) as errors:
+        assert crd.main(["--check"]) == 1
+    assert "run `python -m resilience.api.crd`" in errors.getvalue()
+    assert crd.main([]) == 0
+    assert crd.main(["--check"]) == 0
+    (tmp_path / crd.files()[0]).write_text("kind: SomethingElse\n")
+    assert crd.drift() == [crd.files()[0]]
+
+
+def test_it_is_yaml_without_anchors() -> None:
+    text = crd.render()
+    assert yaml.safe_load(text) == crd.definition()
+    assert "&id" not in text
+
+
+def test_every_field_is_described() -> None:
+    assert offenders(lambda path, node: path.endswith("[]") or len(node.get("description", "")) >= 5) == []
+
+
+def test_every_list_is_bounded_and_says_how_it_merges() -> None:
+    lists = [(path, node) for path, node in own_nodes() if node.get("type") == "array"]
+    assert lists
+    assert [path for path, node in lists if "maxItems" not in node or "x-kubernetes-list-type" not in node] == []
+    keyed = [node for _, node in lists if node["x-kubernetes-list-type"] == "map"]
+    assert all(set(node["x-kubernetes-list-map-keys"]) <= set(node["items"]["required"]) for node in keyed)
+
+
+def test_every_string_is_bounded() -> None:
+    def bounded(_: str, node: dict[str, Any]) -> bool:
+        is_text = node.get("type") == "string" or "x-kubernetes-int-or-string" in node
+        return not is_text or "maxLength" in node or "enum" in node or node.get("format") == "date-time"
+
+    assert offenders(bounded) == []
+
+
+def test_every_node_has_one_type() -> None:
+    assert offenders(lambda _, node: ("type" in node) != ("x-kubernetes-int-or-string" in node)) == []
+
+
+def test_nothing_of_pydantic_is_left() -> None:
+    left = {"title", "volatile", "$ref", "$defs", "anyOf", "allOf", "const", "nullable"}
+    assert offenders(lambda _, node: not left & set(node)) == []
+
+
+def test_status_has_neither_defaults_nor_rules() -> None:
+    kept = {"default", "pattern", "x-kubernetes-validations"}
+    assert [path for path, node in own_nodes() if path.startswith("status") and kept & set(node)] == []
+
+
+def test_every_rule_has_a_message() -> None:
+    rules = [rule for _, node in own_nodes() for rule in node.get("x-kubernetes-validations", [])]
+    assert len(rules) > 10
+    assert all(len(rule["message"]) > 10 for rule in rules)
+
+
+def test_defaults_are_written_as_a_user_writes_them() -> None:
+    defaults = {path: node["default"] for path, node in own_nodes() if "default" in node}
+    assert defaults["spec.profile"] == "Production"
+    assert defaults["spec.drain.maxWait"] == "1m"
+    assert defaults["spec.rollout.progressDeadline"] == "10m"
+    assert defaults["spec.health.checks[].scope"] == "Service"
+    assert Drain(max_wait="1m").max_wait == Drain().max_wait
+    assert Rollout(progress_deadline="10m").progress_deadline == Rollout().progress_deadline
+
+
+def test_what_depends_on_the_profile_has_no_default() -> None:
+    nodes = dict(own_nodes())
+    for path in ("health.interval", "health.timeout", "drain.preStop", "drain.gracePeriod", "drain.propagationDelay"):
+        assert "default" not in nodes[f"spec.{path}"], path
+
+
+def test_an_absent_block_stays_absent() -> None:
+    objects = [node for _, node in own_nodes() if node.get("type") == "object"]
+    assert all("default" not in node for node in objects)
+
+
+def test_status_of_the_model_fits_the_schema() -> None:
+    nodes = dict(own_nodes())
+    service = ResilientService.model_validate(MINIMAL)
+    assert service.status is None
+    assert {f"status.{key}" for key in Status().to_api()} <= set(nodes)
+
+
+def test_a_schema_that_kubernetes_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="exclusiveMinimum"):
+        crd._structural({"type": "integer", "exclusiveMinimum": 0}, {}, dropped=frozenset())

@@ -1,0 +1,113 @@
+"""Metrics: names by convention, bounded labels, and nothing left of a resource that is gone."""
+
+import re
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from resilience.adapters.metrics import PrometheusMetrics
+from resilience.api.reasons import HealthState
+from resilience.core.observation import Key
+
+CHECKOUT = Key("shop", "checkout")
+CART = Key("shop", "cart")
+
+
+def fill(metrics: PrometheusMetrics, key: Key) -> None:
+    for check in ("ready", "live"):
+        for outcome in ("Pass", "Fail", "Inconclusive"):
+            metrics.checked(key=key, check=check, outcome=outcome, seconds=0.02 if outcome == "Pass" else None)
+    metrics.restarted(key=key, result="Succeeded")
+    metrics.health(key=key, state=HealthState.HEALTHY)
+
+
+def text(metrics: PrometheusMetrics, accept: str = "") -> str:
+    return metrics.exposition(accept)[0].decode()
+
+
+def test_forget_leaves_no_series() -> None:
+    metrics = PrometheusMetrics(version="1")
+    fill(metrics, CART)
+    before = text(metrics).count("\n")
+    for number in range(50):
+        key = Key("shop", f"churn-{number}")
+        fill(metrics, key)
+        metrics.forget(key)
+    metrics.forget(Key("shop", "never-seen"))
+    after = text(metrics)
+    assert "churn" not in after
+    assert after.count("\n") == before
+    assert metrics._series.keys() == {CART}
+    metrics.forget(CART)
+    assert "cart" not in text(metrics)
+
+
+def test_a_forgotten_resource_can_come_back() -> None:
+    metrics = PrometheusMetrics(version="1")
+    for _ in range(2):
+        fill(metrics, CHECKOUT)
+        fill(metrics, CHECKOUT)
+        labels = {"namespace": "shop", "name": "checkout", "check": "ready", "outcome": "Pass"}
+        assert metrics.registry.get_sample_value("resilience_service_check_results_total", labels) == 2
+        metrics.forget(CHECKOUT)
+
+
+def test_values() -> None:
+    metrics = PrometheusMetrics(version="1.2.3")
+    value = metrics.registry.get_sample_value
+    metrics.reconciled(seconds=0.01, result="done")
+    metrics.refused(reason="BelowFloor")
+    metrics.queue(depth=7)
+    metrics.leader(True)
+    metrics.api_request("get", "200", 0.1)
+    assert value("resilience_operator_reconciles_total", {"result": "done"}) == 1
+    assert value("resilience_operator_reconcile_duration_seconds_count") == 1
+    assert value("resilience_operator_guard_refusals_total", {"reason": "BelowFloor"}) == 1
+    assert value("resilience_operator_queue_depth") == 7
+    assert value("resilience_operator_leader") == 1
+    metrics.leader(False)
+    assert value("resilience_operator_leader") == 0
+    assert value("resilience_operator_api_requests_total", {"verb": "get", "code": "200"}) == 1
+    assert value("resilience_operator_api_request_duration_seconds_count", {"verb": "get"}) == 1
+    assert value("resilience_operator_build_info", {"version": "1.2.3"}) == 1
+
+
+def test_health_is_one_state_at_a_time() -> None:
+    metrics = PrometheusMetrics(version="1")
+    for state in HealthState:
+        metrics.health(key=CHECKOUT, state=state)
+        values = {
+            each: metrics.registry.get_sample_value(
+                "resilience_service_health_state", {"namespace": "shop", "name": "checkout", "state": each}
+            )
+            for each in HealthState
+        }
+        assert values == {each: float(each is state) for each in HealthState}
+
+
+def test_names_and_labels() -> None:
+    metrics = PrometheusMetrics(version="1")
+    fill(metrics, CHECKOUT)
+    metrics.reconciled(seconds=1, result="done")
+    allowed = {"namespace", "name", "check", "outcome", "result", "state", "reason", "verb", "code", "version", "le"}
+    for family in text_string_to_metric_families(text(metrics)):
+        assert family.documentation.endswith(".") or family.name.startswith("process_")
+        assert re.match(r"(resilience_(operator|service)|process)_[a-z_]+$", family.name)
+        for sample in family.samples:
+            assert sample.labels.keys() <= allowed
+            assert not sample.name.endswith("_created")
+
+
+def test_series_per_resource_are_few() -> None:
+    metrics = PrometheusMetrics(version="1")
+    before = text(metrics).count("\n")
+    metrics.checked(key=CHECKOUT, check="ready", outcome="Pass", seconds=0.1)
+    metrics.health(key=CHECKOUT, state=HealthState.HEALTHY)
+    assert text(metrics).count("\n") - before <= 16
+
+
+def test_content_types() -> None:
+    metrics = PrometheusMetrics(version="1")
+    assert metrics.exposition("")[1].startswith("text/plain; version=0.0.4")
+    body, content_type = metrics.exposition("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert body.endswith(b"# EOF\n")
