@@ -1,5 +1,8 @@
 """The gRPC check against a real grpc.aio server with the standard health service, and its bytes against protobuf."""
 
+import itertools
+import os
+import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +12,7 @@ from ipaddress import ip_network
 import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
 from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.checks.grpc_check import decode_status, encode_request
@@ -69,6 +73,26 @@ async def test_grpc_failures() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         timed_out = await run(GrpcProbe("127.0.0.1", silent.getsockname()[1], ""))
     assert (timed_out.outcome, timed_out.reason) == (Outcome.FAIL, "Timeout"), timed_out
+
+
+def limit_for(spare: int) -> int:
+    """The limit on file descriptors under which so many are left."""
+    used = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208 - names only
+    free = (number for number in itertools.count() if number not in used)
+    return next(itertools.islice(free, spare, None))
+
+
+async def test_without_file_descriptors_it_is_inconclusive_and_nothing_crashes() -> None:
+    async with grpc_server() as (port, _):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for spare in (0, 5, 12):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit_for(spare), hard))
+            try:
+                result = await run(GrpcProbe("127.0.0.1", port, ""))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, "OwnResourcesExhausted")
+        assert (await run(GrpcProbe("127.0.0.1", port, ""))).outcome is Outcome.PASS
 
 
 @pytest.mark.parametrize("service", ["", "a", "shop.Cart", "x" * 127, "x" * 128, "ü" * 253])

@@ -1,11 +1,11 @@
 """The chart: what it installs for several sets of values."""
 
 import json
-import tomllib
 
 import pytest
 import yaml
 
+from resilience import __version__
 from tests.support.chart import CHART, PROJECT, Chart, Object, Values, of, one
 
 EVERYTHING: Values = {
@@ -87,7 +87,7 @@ def test_the_deployment(chart: Chart) -> None:
     assert deployment["spec"]["replicas"] == 2
     assert spec["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
     assert container["args"] == ["run"]
-    assert container["image"] == f"resilience-operator:{project_version()}"
+    assert container["image"] == f"resilience-operator:{__version__}"
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
     assert container["ports"] == [{"name": "http", "containerPort": 8080}]
@@ -170,7 +170,7 @@ def test_old_clusters_are_refused() -> None:
 
 def test_chart_and_program_have_one_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert chart["version"] == chart["appVersion"] == project_version()
+    assert chart["version"] == chart["appVersion"] == __version__
 
 
 def test_every_value_is_in_the_schema() -> None:
@@ -178,8 +178,3 @@ def test_every_value_is_in_the_schema() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert set(schema["properties"]) - set(values) == {"global"}
     assert set(values) <= set(schema["properties"])
-
-
-def project_version() -> str:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    return str(project["version"])

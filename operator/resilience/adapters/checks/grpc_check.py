@@ -7,6 +7,7 @@ would be a dependency for six bytes. Format: https://protobuf.dev/programming-gu
 import asyncio
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Final
 
@@ -22,6 +23,8 @@ from resilience.core.health import CheckResult, Outcome
 _METHOD: Final = "/grpc.health.v1.Health/Check"
 _STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 _SERVING: Final = 1
+# A channel takes about ten: sockets, epoll and event descriptors.
+_SPARE_DESCRIPTORS: Final = 16
 
 
 def describe(probe: GrpcProbe) -> str:
@@ -41,6 +44,7 @@ async def check_grpc(probe: GrpcProbe, *, guard: AddressGuard, user_agent: str, 
     addresses = await guard.addresses(probe.host, probe.port, timeout=timeout / 2)
     began = loop.time()
     try:
+        _require_descriptors()
         async with asyncio.timeout_at(deadline):
             answer = await _ask(probe, addresses, user_agent=user_agent, seconds=deadline - began)
     except TimeoutError as error:
@@ -48,7 +52,6 @@ async def check_grpc(probe: GrpcProbe, *, guard: AddressGuard, user_agent: str, 
     except grpc.aio.AioRpcError as error:
         return _from_status(error, probe, timeout=timeout, seconds=loop.time() - began)
     except OSError as error:
-        # The library's own sockets, made with the first channel.
         raise from_os_error(error) from error
     seconds = loop.time() - began
     status = decode_status(answer)
@@ -58,6 +61,13 @@ async def check_grpc(probe: GrpcProbe, *, guard: AddressGuard, user_agent: str, 
     outcome = Outcome.PASS if status == _SERVING else Outcome.FAIL
     reason = "".join(word.capitalize() for word in name.split("_"))
     return CheckResult(outcome, reason, f"{describe(probe)} answered {name}", seconds)
+
+
+def _require_descriptors() -> None:
+    """Raises OSError when there are too few: gRPC then crashes the process instead of saying so (tried: 1.85)."""
+    with ExitStack() as stack:
+        for _ in range(_SPARE_DESCRIPTORS):
+            stack.enter_context(socket.socket())
 
 
 async def _ask(probe: GrpcProbe, addresses: Sequence[Address], *, user_agent: str, seconds: float) -> bytes:

@@ -1,0 +1,49 @@
+# The commands of the project. Everything sets itself up; nothing but caches stays behind.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help check fast lint test proof demo generate clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python tests/link_source.py
+	@touch $@
+
+lint: $(VENV)/.ready
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy operator/resilience tests examples/shop/shop
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m resilience.api.crd --check
+
+fast: $(VENV)/.ready
+	@$(PYTEST) -q tests/unit tests/contract
+
+check: lint fast ## The fast part: style, types, architecture, unit and contract tests (< 60 s)
+
+test: lint ## All tests, on a real cluster, at small counts
+	@$(PYTEST) tests
+
+proof: lint ## The same tests at full counts; figures go to docs/proof.md (takes hours)
+	@rm -f build/figures.jsonl
+	@PROOF=1 $(PYTEST) tests
+	@$(BIN)/python -m tests.support.proof build/figures.jsonl docs/proof.md
+
+demo: $(VENV)/.ready ## See it work: a cluster, the operator, a shop under load, a restart
+	@$(BIN)/python -m tests.demo
+
+generate: $(VENV)/.ready ## Write generated files again: CRDs, reference pages
+	@$(BIN)/python -m resilience.api.crd
+
+clean: ## Remove the cluster, the environment and build output; caches in ~/.cache stay
+	@[ ! -x $(BIN)/python ] || $(BIN)/python -m tests.cluster down
+	@rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""`make demo`: the main job, shown to a person on a real cluster."""

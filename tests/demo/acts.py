@@ -1,0 +1,108 @@
+"""The acts of the demo, each one promise of the operator, with what was seen of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import sleep
+from typing import Final
+
+from tests.demo.stage import NAMESPACE, Stage
+from tests.support.load import BackgroundLoad, Load
+
+_KEPT: Final = 20
+_NEW: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an act promised and what was seen."""
+
+    act: str
+    promised: str
+    seen: str
+    kept: bool
+
+
+def without_operator(stage: Stage) -> Verdict:
+    """The control: what a plain restart costs this application."""
+    with BackgroundLoad(load=_load(stage)) as load:
+        sleep(2)
+        with stage.progress.step("kubectl rollout restart, nobody looks after the shop yet"):
+            stage.kubectl("rollout", "restart", "-n", NAMESPACE, "deploy/shop")
+            stage.kubectl("rollout", "status", "-n", NAMESPACE, "deploy/shop", "--timeout=120s")
+            sleep(2)
+        result = load.stop()
+    seen = f"{result.failed} of {result.sent} requests failed"
+    stage.console.print(f"  [yellow]{seen}[/]: the application exits at once on SIGTERM")
+    return Verdict("control: kubectl rollout restart", "loses requests", seen, result.failed > 0)
+
+
+def adoption(stage: Stage) -> Verdict:
+    """The operator looks after the shop and writes its probes when it is asked to."""
+    stage.adopt()
+    stage.wait("the operator looks after the shop", lambda: _state(stage) == "Healthy")
+    _annotate(stage, "adopt-requested-at", "demo")
+    stage.wait("probes and preStop are in the template", lambda: _condition(stage, "ProbesSynced") == "True")
+    stage.wait("the pods have them", lambda: _condition(stage, "Ready") == "True")
+    stage.show("get", "rsvc", "-n", NAMESPACE, "-o", "wide")
+    container = stage.get("deploy", "shop", "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]
+    managed = [name for name in ("readinessProbe", "startupProbe", "lifecycle") if name in container]
+    return Verdict("adoption", "probes managed, health known", ", ".join(managed), len(managed) == 3)
+
+
+def restart(stage: Stage) -> Verdict:
+    """The same application under the same load, restarted by the operator."""
+    before = _pods(stage)
+    with BackgroundLoad(load=_load(stage)) as load:
+        sleep(2)
+        _annotate(stage, "restart-requested-at", "demo")
+        stage.watch("A restart, asked for by annotation", lambda: _restarted(stage), load)
+        sleep(2)
+        result = load.stop()
+    stage.show("get", "rsvc", "-n", NAMESPACE)
+    last = stage.resource()["status"]["lastRestart"]
+    measured = last.get("requests", {})
+    stage.console.print(
+        f"  status.lastRestart: {last['result']}, {last['pods']} pods in {last['duration']}, "
+        f"{measured.get('failed')} of {measured.get('sent')} measured requests failed, p99 {measured.get('p99')}"
+    )
+    replaced = len(before - _pods(stage))
+    seen = f"{result.failed} of {result.sent} requests failed, {replaced} pods replaced"
+    return Verdict("restart under load", "0 requests fail", seen, result.failed == 0 and replaced == len(before))
+
+
+def events(stage: Stage) -> Verdict:
+    """What a person on call reads afterwards."""
+    stage.show("get", "events", "-n", NAMESPACE, "--field-selector", "involvedObject.kind=ResilientService")
+    found = stage.get("events", "-n", NAMESPACE)["items"]
+    reasons = {event["reason"] for event in found if event["involvedObject"]["kind"] == "ResilientService"}
+    told = {"RestartStarted", "RestartSucceeded"} <= reasons
+    return Verdict("it explains itself", "Events tell the story", f"{len(reasons)} kinds of Events", told)
+
+
+ALL: Final[tuple[Callable[[Stage], Verdict], ...]] = (without_operator, adoption, restart, events)
+
+
+def _load(stage: Stage) -> Load:
+    return Load(url=stage.url(), kept=_KEPT, new=_NEW, rate_per_worker=10)
+
+
+def _annotate(stage: Stage, request: str, value: str) -> None:
+    stage.kubectl("annotate", "rsvc", "shop", "-n", NAMESPACE, "--overwrite", f"resilience.dev/{request}={value}")
+
+
+def _state(stage: Stage) -> str:
+    return str(stage.resource().get("status", {}).get("health", {}).get("state", ""))
+
+
+def _condition(stage: Stage, kind: str) -> str:
+    found = stage.resource().get("status", {}).get("conditions", [])
+    return next((str(each["status"]) for each in found if each["type"] == kind), "")
+
+
+def _restarted(stage: Stage) -> bool:
+    status = stage.resource().get("status", {})
+    return "restart" not in status and status.get("lastRestart", {}).get("request") == "demo"
+
+
+def _pods(stage: Stage) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in stage.get("pods", "-n", NAMESPACE)["items"]}
