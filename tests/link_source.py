@@ -1,4 +1,4 @@
-"""Makes `import resilience` work in the virtual environment: a path file, for an editable install needs a build tool."""
+"""Makes `import resilience` work in the virtual environment by a path file: an editable install needs a build tool."""
 
 import sysconfig
 from pathlib import Path

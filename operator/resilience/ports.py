@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from resilience.api.reasons import HealthState
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.decision import (
@@ -209,6 +210,10 @@ class Metrics(Protocol):
 
     def restarted(self, *, key: Key, result: str) -> None:
         """A restart ended."""
+        ...
+
+    def health(self, *, key: Key, state: HealthState) -> None:
+        """The health that status shows."""
         ...
 
     def queue(self, *, depth: int) -> None:

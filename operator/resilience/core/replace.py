@@ -212,7 +212,8 @@ def _replacing(scene: Scene, pod: Pod) -> _Step:
     if (late or scene.wish.undo) and home is not None and _has_spare(scene):
         return _Step(actions=(GiveBack(pod, home),), given_up=late, waiting=lack)
     left = _until(scene, pod.taken_at, scene.spec.rollout.progress_deadline)
-    return _Step(waiting=f"pod {pod.name} stays until its replacement serves; {lack}", wait=left)
+    until = f", at the latest {scene.now + left:%H:%M:%S} UTC" if left is not None else ""
+    return _Step(waiting=f"pod {pod.name} stays until its replacement serves{until}; {lack}", wait=left)
 
 
 def _home(scene: Scene, pod: Pod) -> ReplicaSet | None:

@@ -142,8 +142,6 @@ def _healthy(health: HealthStatus) -> Verdict:
 def _ready(facts: Facts, status: Status) -> Verdict:
     workload, kind = facts.workload, ConditionType.READY
     counts = f"{workload.available} of {workload.replicas} pods available"
-    if facts.spec.suspend:
-        return Verdict(kind, False, Reason.SUSPENDED, "spec.suspend is set: observed and reported only")
     if workload.replicas == 0:
         return Verdict(kind, True, Reason.SCALED_TO_ZERO, "the target is scaled to zero")
     if status.restart is not None:
@@ -195,7 +193,8 @@ def _probes_synced(facts: Facts) -> Verdict:
             kind,
             False,
             Reason.WAITING_FOR_ROLLOUT,
-            f"written with the next template change, for writing rolls all pods; to write now: {adopt}",
+            "written with the next template change, for writing rolls all pods, and the pods that run now end without "
+            f"them; to write now: {adopt}",
         )
     if facts.spec.probes.management is Management.OBSERVE:
         return Verdict(kind, True, Reason.OBSERVED_ONLY, "spec.probes.management is Observe")
@@ -243,6 +242,8 @@ def _explanation(facts: Facts, status: Status, verdicts: Sequence[Verdict]) -> s
     """One paragraph: what is going on, why, what blocks it, and what it waits for."""
     ready, _, stalled_verdict, healthy, progressing, synced = verdicts
     parts = [f"Stalled: {stalled_verdict.message}"] if stalled_verdict.status else []
+    if facts.spec.suspend:
+        parts.append("Suspended by spec.suspend: observed and reported only")
     parts.append(f"{'Ready' if ready.status else 'Not ready'}: {ready.message}")
     if progressing.reason is Reason.RESTART_BLOCKED:
         parts.append("Blocked; tried again when pods or endpoints change")

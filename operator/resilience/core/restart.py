@@ -204,6 +204,8 @@ def describe(result: RestartResult) -> str:
         text += f"; {result.requests.failed} of {result.requests.sent} measured requests failed"
     if result.kept_connections_cut:
         text += f"; {result.kept_connections_cut} kept connections were cut"
+    elif result.kept_connections_cut is None and result.pods:
+        text += "; how many kept connections were cut is not known without spec.drain.quiet"
     return text
 
 

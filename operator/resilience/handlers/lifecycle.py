@@ -1,5 +1,6 @@
 """How kopf runs: its settings in one place, its login, and nothing else."""
 
+import logging
 from typing import Any
 
 import kopf
@@ -17,6 +18,8 @@ _WATCHED_BY_LABEL = (
 
 def settings() -> kopf.OperatorSettings:
     """kopf as we use it: watches only, filtered by the server, with time-outs everywhere."""
+    # One line for each event of each object says nothing that our own lines do not say better.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     made = kopf.OperatorSettings()
     for group, version, plural in _WATCHED_BY_LABEL:
         made.watching.label_selectors[group, version, plural] = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"

@@ -114,9 +114,9 @@ class CheckRunner:
         finally:
             entry.running = False
             slots.release()
-        self.metrics.checked(key=key, check=target.check, outcome=result.outcome, seconds=result.latency_seconds)
         if self._entries.get(identity) is not entry:
             return
+        self.metrics.checked(key=key, check=target.check, outcome=result.outcome, seconds=result.latency_seconds)
         before = entry.fold
         entry.fold = health.fold(
             before,

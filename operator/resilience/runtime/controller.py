@@ -130,6 +130,8 @@ class Controller:
         self._store.concern(key, concerned(resource, seen))
         self._checks.sync(key, decision.checks)
         self._traffic.sync(key, decision.verify)
+        if decision.status is not None:
+            self._metrics.health(key=key, state=decision.status.health.state)
         resource = await self._write_status(resource, decision)
         for action in decision.actions:
             await self._executor.run(resource, seen, action)
