@@ -177,9 +177,7 @@ def _address_guard(settings: Settings, transport: Transport) -> AddressGuard:
 async def run(settings: Settings) -> int:
     """Serves, waits for leadership, works until asked to stop or leadership is lost; returns the exit code."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _listen_for_signals(stop)
     async with assemble(settings) as parts:
         await _check_version(parts.transport)
         served = web.create_app(health=parts, metrics=parts.metrics)
@@ -188,47 +186,62 @@ async def run(settings: Settings) -> int:
                 return 0
             parts.metrics.leader(True)
             try:
-                return await _lead(parts, stop)
+                await _lead(parts, stop)
             finally:
                 await parts.lease.give_up()
+    return 0 if stop.is_set() else 1
 
 
-async def _lead(parts: Parts, stop: asyncio.Event) -> int:
-    """All that only the leader does. The end of any part ends the process: a fresh one is simpler than a mended one."""
-    registry = kopf.OperatorRegistry()
-    lifecycle.register_login(registry)
-    resources.register(registry, queue=parts.queue, store=parts.store)
-    namespaces = parts.settings.namespaces
-    watching = asyncio.create_task(
-        kopf.operator(
-            registry=registry,
-            settings=lifecycle.settings(),
-            stop_flag=stop,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-        ),
-        name="watches",
-    )
-    tasks = [
-        watching,
+def _listen_for_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _lead(parts: Parts, stop: asyncio.Event) -> None:
+    """All that only the leader does, until it is asked to stop or a part ends.
+
+    The end of any part ends the process: a fresh one is simpler than a mended one.
+    """
+    enough, ready = asyncio.Event(), asyncio.Event()
+    watching = asyncio.create_task(_watch(parts, stop=enough, ready=ready), name="watches")
+    # kopf takes the signals for itself when it starts; they are ours, for the order in which things end matters.
+    await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
+    _listen_for_signals(stop)
+    works = [
         asyncio.create_task(parts.lag.run(), name="loop lag"),
         asyncio.create_task(parts.checks.run(), name="checks"),
         asyncio.create_task(parts.controller.run(parts.settings.workers), name="controller"),
         asyncio.create_task(parts.resync.run(), name="resync"),
         asyncio.create_task(parts.lease.keep(), name="lease"),
-        asyncio.create_task(stop.wait(), name="stop"),
     ]
-    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    asked = stop.is_set()
-    stop.set()
-    for task in done:
-        if not asked:
-            log.error("ended", part=task.get_name(), error=repr(task.exception()) if not task.cancelled() else "")
-    for task in rest - {watching}:
+    done, _ = await asyncio.wait(
+        [watching, *works, asyncio.create_task(stop.wait(), name="stop")], return_when=asyncio.FIRST_COMPLETED
+    )
+    if not stop.is_set():
+        for task in done:
+            log.error("ended", part=task.get_name(), error=repr(task.exception()))
+    # Ours first: kopf waits for every task that was made after it before it cancels them.
+    for task in works:
         task.cancel()
     await parts.traffic.close()
-    await asyncio.wait(rest, timeout=5)
-    return 0 if asked else 1
+    await asyncio.wait(works)
+    enough.set()
+    await asyncio.wait([watching])
+
+
+async def _watch(parts: Parts, *, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    registry = kopf.OperatorRegistry()
+    lifecycle.register_login(registry)
+    resources.register(registry, queue=parts.queue, store=parts.store)
+    namespaces = parts.settings.namespaces
+    await kopf.operator(
+        registry=registry,
+        settings=lifecycle.settings(),
+        stop_flag=stop,
+        ready_flag=ready,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+    )
 
 
 async def _first(work: Coroutine[None, None, None], stop: Coroutine[None, None, object]) -> bool:

@@ -51,7 +51,6 @@ class Reason(StrEnum):
     PORT_NOT_FOUND = "PortNotFound"
     NOT_STALLED = "NothingWrong"
     # Ready, Reconciling, Progressing.
-    SUSPENDED = "Suspended"
     RELEASED = "Released"
     SERVING = "Serving"
     SCALED_TO_ZERO = "ScaledToZero"
@@ -79,7 +78,6 @@ class Reason(StrEnum):
     RESTART_REFUSED = "RestartRefused"
     RESTART_ABORTED = "RestartAborted"
     REQUEST_IGNORED = "RequestIgnored"
-    POD_TAKEN_OVER = "PodTakenOver"
     POD_REPLACED = "PodReplaced"
     POD_GIVEN_BACK = "PodGivenBack"
     PROBES_APPLIED = "ProbesApplied"
