@@ -29,6 +29,7 @@ def _operate(command: str) -> int:
     from resilience import app
     from resilience.adapters import logging
     from resilience.config import Settings
+    from resilience.ports import PortError
 
     try:
         settings = Settings()
@@ -40,7 +41,7 @@ def _operate(command: str) -> int:
     logging.configure(level=settings.log_level, log_format=settings.log_format)
     try:
         return asyncio.run({"run": app.run, "release": app.release}[command](settings))
-    except app.TooOld as error:
+    except (app.TooOld, PortError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - for a person who installs
         return 2
 

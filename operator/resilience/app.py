@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import kopf
+import stamina
 import structlog
 
 from resilience import __version__
@@ -26,6 +27,7 @@ from resilience.adapters.looplag import LoopLag
 from resilience.adapters.metrics import PrometheusMetrics
 from resilience.config import Settings
 from resilience.handlers import lifecycle, resources
+from resilience.ports import Unavailable
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.controller import Controller
 from resilience.runtime.executor import Executor
@@ -179,10 +181,9 @@ async def run(settings: Settings) -> int:
     stop = asyncio.Event()
     _listen_for_signals(stop)
     async with assemble(settings) as parts:
-        await _check_version(parts.transport)
         served = web.create_app(health=parts, metrics=parts.metrics)
         async with web.serve(served, settings.http_port):
-            if not await _first(parts.lease.acquire(), stop.wait()):
+            if not await _first(_begin(parts), stop.wait()):
                 return 0
             parts.metrics.leader(True)
             try:
@@ -245,13 +246,23 @@ async def _watch(parts: Parts, *, stop: asyncio.Event, ready: asyncio.Event) -> 
 
 
 async def _first(work: Coroutine[None, None, None], stop: Coroutine[None, None, object]) -> bool:
-    """Whether the work ended before the stop came."""
+    """Whether the work ended before the stop came. Raises what the work raised."""
     tasks: list[asyncio.Task[object]] = [asyncio.create_task(work), asyncio.create_task(stop)]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    done = tasks[0].done()
     for task in tasks:
         task.cancel()
-    return done
+    if tasks[0].done():
+        tasks[0].result()
+        return True
+    return False
+
+
+async def _begin(parts: Parts) -> None:
+    """Waits for an API server that is new enough, however long it is away, and then for leadership."""
+    async for attempt in stamina.retry_context(on=Unavailable, attempts=None, timeout=None, wait_max=5.0):
+        with attempt:
+            await _check_version(parts.transport)
+    await parts.lease.acquire()
 
 
 async def _check_version(transport: Transport) -> None:

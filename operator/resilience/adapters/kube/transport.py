@@ -40,12 +40,19 @@ class Transport:
     @classmethod
     @asynccontextmanager
     async def connect(cls, *, timeout: float, observer: RequestObserver) -> AsyncIterator[Self]:
-        """A transport with the pod's service account, or with the user's kubeconfig outside a cluster."""
+        """A transport with the pod's service account, or with the user's kubeconfig outside a cluster.
+
+        Raises:
+            Invalid: neither can be used.
+        """
         settings = client.Configuration()
-        if _SERVICE_ACCOUNT.exists():
-            config.load_incluster_config(client_configuration=settings)
-        else:
-            await config.load_kube_config(client_configuration=settings)
+        try:
+            if _SERVICE_ACCOUNT.exists():
+                config.load_incluster_config(client_configuration=settings)
+            else:
+                await config.load_kube_config(client_configuration=settings)
+        except config.ConfigException as error:
+            raise Invalid(f"no Kubernetes configuration that can be used: {error}") from error
         async with client.ApiClient(settings) as api:
             yield cls(api=api, timeout=timeout, observer=observer)
 
