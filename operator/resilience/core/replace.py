@@ -1,4 +1,4 @@
-"""Replacing pods without losing a request: take over, replace, leave, drain, delete (docs/design/replacement.md).
+"""Replacing pods without losing a request: take over, replace, leave, drain, delete (docs/concepts/restarts.md).
 
 Every step is decided from what is on the pod (label, owner) and in the EndpointSlices, never from memory, so a pass
 may be cut off after any write and the next one goes on. Kinds without surge skip to drain and are evicted.
@@ -259,7 +259,8 @@ def _draining(scene: Scene, pod: Pod) -> _Step:
         return _Step(waiting=f"pod {pod.name} drains; its clients move over", wait=wait)
     if active is not None and active < quiet.http.below:
         return _delete(scene, pod)
-    words = "did not say how many connections it has" if active is None else f"still has {active} connections"
+    # Without the number: it changes all the time, and a changed sentence is a write.
+    words = "does not say how many connections it has" if active is None else "still has connections"
     return _Step(waiting=f"pod {pod.name} drains; it {words}", wait=min(wait, QUIET_POLL))
 
 

@@ -118,7 +118,9 @@ def abort(resource: Resource, status: Status, now: datetime) -> Outcome:
 def _fold_pods(running: RestartStatus, view: PodsView, plan: Plan, now: datetime) -> tuple[RestartStatus, list[str]]:
     """The pods in flight now; what a pod that is gone had left open goes into the total, once."""
     seen = {pod.name: pod for pod in view.pods if pod.step is not None}
-    gone = [each for each in running.pods if each.name not in seen]
+    # Still there without a step: given back. A StatefulSet makes the name again, but not the pod.
+    stayed = {pod.name for pod in view.pods if pod.step is None and pod.created <= running.born_before}
+    gone = [each for each in running.pods if each.name not in seen and each.name not in stayed]
     cut = [each.connections for each in gone if each.connections is not None]
     total_cut = sum(cut) + (running.kept_connections_cut or 0) if cut else running.kept_connections_cut
     before = {each.name: each for each in running.pods}
