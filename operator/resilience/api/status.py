@@ -51,7 +51,7 @@ class CheckStatus(ApiModel):
     state: HealthState
     reason: Text = Field(default="", description="Why, in one CamelCase word.")
     message: Text = Field(default="", description="What was seen.")
-    since: Time | None = Field(default=None, description="When the state was entered.")
+    since: Time | None = volatile(default=None, description="When the state was entered.")
     latency: Duration | None = volatile(default=None, description="How long the last run took.")
 
 
