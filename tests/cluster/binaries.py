@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.golang import go
 from tests.cluster.paths import GO_MODULE, cache
 from tests.cluster.progress import Progress
-from tests.cluster.shell import ClusterError, exclusive, find
+from tests.cluster.shell import ClusterError, exclusive
 
 KUBERNETES = "1.36.3"
 # The tag leaves out gRPC's tracing, and with it a third of every program.
@@ -74,8 +75,6 @@ def ensure(*names: str, progress: Progress) -> None:
     if os.environ.get("RESILIENCE_CLUSTER_BIN"):
         lacking = ", ".join(item.name for item in _missing(wanted))
         raise ClusterError(f"RESILIENCE_CLUSTER_BIN={folder()} has no {lacking}; unset it to have them built")
-    if find("go") is None:
-        raise ClusterError("Go is not there: install it (https://go.dev/dl), or set RESILIENCE_CLUSTER_BIN")
     folder().mkdir(parents=True, exist_ok=True)
     with exclusive(folder() / ".lock"):
         todo = _missing(wanted)
@@ -91,11 +90,13 @@ def _missing(wanted: Sequence[Program]) -> list[Program]:
 def _build(item: Program, *, title: str, progress: Progress) -> None:
     part = folder() / f".{item.name}.part"
     linker = ("-ldflags", _linker_flags(stamped=item.stamped))
-    progress.run(
+    go(
         f"go build {title}",
-        *("go", "build", *FLAGS, *linker, "-o", part, item.package),
-        cwd=GO_MODULE,
+        *("build", *FLAGS, *linker, "-o", str(part), item.package),
+        source=GO_MODULE,
+        output=folder(),
         env={"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
+        progress=progress,
     )
     part.rename(program(item.name))
 

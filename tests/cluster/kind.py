@@ -9,8 +9,9 @@ from pathlib import Path
 from pytest_kind import KindCluster
 
 from tests.cluster import binaries
+from tests.cluster.golang import go
 from tests.cluster.images import Image
-from tests.cluster.paths import cache
+from tests.cluster.paths import GO_MODULE, cache
 from tests.cluster.progress import Progress
 from tests.cluster.shell import ClusterError, find, run, wait_for
 
@@ -97,5 +98,13 @@ def tools(*, progress: Progress) -> None:
     """Have kind, and what the tests call themselves."""
     binaries.ensure("kubectl", "helm", "vegeta", progress=progress)
     if not kind_path().exists():
-        folder = {"GOBIN": str(kind_path().parent), "CGO_ENABLED": "0"}
-        progress.run(f"go install kind {VERSION}", "go", "install", f"sigs.k8s.io/kind@{VERSION}", env=folder)
+        folder = kind_path().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        go(
+            f"go install kind {VERSION}",
+            *("install", f"sigs.k8s.io/kind@{VERSION}"),
+            source=GO_MODULE,
+            output=folder,
+            env={"GOBIN": str(folder), "CGO_ENABLED": "0"},
+            progress=progress,
+        )
