@@ -242,6 +242,8 @@ async def _watch(parts: Parts, *, stop: asyncio.Event, ready: asyncio.Event) -> 
         ready_flag=ready,
         clusterwide=not namespaces,
         namespaces=namespaces,
+        # By default kopf asks for the name of the user, who has none in a container.
+        identity=parts.settings.pod_name,  # type: ignore[arg-type]
     )
 
 

@@ -79,6 +79,7 @@ class Reason(StrEnum):
     RESTART_ABORTED = "RestartAborted"
     REQUEST_IGNORED = "RequestIgnored"
     POD_REPLACED = "PodReplaced"
+    POD_NOT_GENTLE = "PodNotGentle"
     POD_GIVEN_BACK = "PodGivenBack"
     PROBES_APPLIED = "ProbesApplied"
     HEALTH_CHANGED = "HealthChanged"

@@ -88,7 +88,6 @@ class RestartStatus(ApiModel):
     trace_id: Text = Field(description="Identity of this restart in logs and Events.")
     started_at: Time = Field(description="When it began.")
     born_before: Time = Field(description="Pods created up to this moment, by the API server's clock, are replaced.")
-    progressed_at: Time = Field(description="When a pod was last finished; the deadline counts from here.")
     total: int = Field(description="Pods to replace.")
     done: int = Field(default=0, description="Pods replaced.")
     pods: list[ReplacementStatus] = Field(

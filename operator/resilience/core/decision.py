@@ -147,11 +147,12 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class SendSignal:
-    """POST the drain signal to a pod, then mark it draining."""
+    """POST the drain signal to a pod, then mark it draining; if `last`, also when the pod does not answer."""
 
     pod: Pod
     target: HttpTarget
     at: datetime
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,8 @@ class Decision:
     verify: VerifyTarget | None = None
     # Whether the next look has to read pods although status does not say so.
     pods_next: bool = False
+    # Why the guard said no, in a fixed word; empty when it did not.
+    refused: str = ""
 
 
 def container_port(ports: tuple[ContainerPort, ...], wanted: int | str) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from resilience.api.names import LEFT_VALUE
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Endpoint, Observation, Pod, PodsView, Workload
+from resilience.core.observation import Endpoint, Observation, Pod, PodsView, ReplicaSet, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,30 @@ def may_lose(observation: Observation, view: PodsView, pod: Pod) -> Refusal | No
         "BelowFloor",
         f"{others} other pod{'s' if others != 1 else ''} would serve and {least} are needed",
     )
+
+
+def spare(observation: Observation, view: PodsView) -> int:
+    """How many pods may be given back to their ReplicaSet without costing a client.
+
+    The ReplicaSet then has one too many, and ends first what is not ready.
+    """
+    workload = observation.workload
+    if workload is None:
+        return 0
+    idle = sum(
+        not (pod.ready if observation.selecting else pod.available) and not listed(observation.endpoints, pod)
+        for pod in staying(view)
+    )
+    return workload.replicas - len(staying(view)) + idle
+
+
+def may_give_back(observation: Observation, view: PodsView, home: ReplicaSet) -> Refusal | None:
+    """Whether a pod may return to its ReplicaSet now."""
+    if not any(each.uid == home.uid and each.is_current for each in view.replica_sets):
+        return Refusal("NotCurrent", f"ReplicaSet {home.name} no longer has the current template")
+    if spare(observation, view) <= 0:
+        return Refusal("ReplacementServes", "the replacement has begun to serve")
+    return None
 
 
 def replacement_refusal(workload: Workload, view: PodsView) -> Refusal | None:

@@ -10,6 +10,9 @@ from enum import StrEnum
 from resilience.api.reasons import HealthState
 from resilience.core.observation import CheckState
 
+# Reason of a state before the first result.
+NOT_RUN_YET = "NotRunYet"
+
 
 class Outcome(StrEnum):
     """Result of one run of a check."""
@@ -46,22 +49,24 @@ class Fold:
 
 def initial(*, now: datetime) -> Fold:
     """Nothing is known yet."""
-    return Fold(state=HealthState.UNKNOWN, since=now, reason="NotRunYet", message="has not run yet")
+    return Fold(state=HealthState.UNKNOWN, since=now, reason=NOT_RUN_YET, message="has not run yet")
 
 
 def fold(before: Fold, result: CheckResult, *, failure_threshold: int, success_threshold: int, now: datetime) -> Fold:
     """The state after one more result.
 
     From Unknown one pass is enough (as a kubelet probe's first success is); back from Unhealthy it takes
-    `success_threshold` passes in a row. Failures and inconclusive results need `failure_threshold` in a row.
+    `success_threshold` passes in a row. Failures and inconclusive results need `failure_threshold` in a row; an
+    inconclusive result breaks no row of the others, as the kubelet's probes have it.
     """
-    passes = before.passes + 1 if result.outcome is Outcome.PASS else 0
-    failures = before.failures + 1 if result.outcome is Outcome.FAIL else 0
+    said = result.outcome is not Outcome.INCONCLUSIVE
+    passes = (before.passes + 1 if result.outcome is Outcome.PASS else 0) if said else before.passes
+    failures = (before.failures + 1 if result.outcome is Outcome.FAIL else 0) if said else before.failures
     inconclusive = before.inconclusive + 1 if result.outcome is Outcome.INCONCLUSIVE else 0
     state = before.state
-    if passes and (state is not HealthState.UNHEALTHY or passes >= success_threshold):
+    if result.outcome is Outcome.PASS and (state is not HealthState.UNHEALTHY or passes >= success_threshold):
         state = HealthState.HEALTHY
-    elif failures >= failure_threshold:
+    elif result.outcome is Outcome.FAIL and failures >= failure_threshold:
         state = HealthState.UNHEALTHY
     elif inconclusive >= failure_threshold:
         state = HealthState.UNKNOWN
@@ -77,11 +82,13 @@ def fold(before: Fold, result: CheckResult, *, failure_threshold: int, success_t
         latency_seconds=result.latency_seconds,
     )
     # Between transitions the words belong to the state that holds, not to a single odd result.
-    return (
-        after
-        if changed or passes or state is not HealthState.HEALTHY
-        else replace(after, reason=before.reason, message=before.message)
-    )
+    if changed or result.outcome is _SPEAKS.get(state, result.outcome):
+        return after
+    return replace(after, reason=before.reason, message=before.message)
+
+
+# Which result explains a state; Unknown is explained by whatever was seen last.
+_SPEAKS = {HealthState.HEALTHY: Outcome.PASS, HealthState.UNHEALTHY: Outcome.FAIL}
 
 
 _BADNESS = {HealthState.HEALTHY: 0, HealthState.UNKNOWN: 1, HealthState.WARNING: 2, HealthState.UNHEALTHY: 3}
@@ -96,8 +103,10 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
     """State of a pod-scope check: the worst pod speaks, and the message says how many agree."""
     if not folds:
         return CheckState(name, HealthState.UNKNOWN, "NoPods", "no pod to check", now, None)
-    state = worst([each.state for each in folds.values()])
-    speakers = [each for each in folds.values() if each.state is state]
+    # A pod that has not said anything yet is starting: it says nothing about the service while others do.
+    heard = [each for each in folds.values() if not _is_new(each)] or list(folds.values())
+    state = worst([each.state for each in heard])
+    speakers = [each for each in heard if each.state is state]
     first = min(speakers, key=lambda each: each.since)
     message = (
         first.message if state is HealthState.HEALTHY else f"{len(speakers)} of {len(folds)} pods: {first.message}"
@@ -112,6 +121,10 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
         latency_seconds=max(latencies, default=None),
         by_pod={uid: each.state for uid, each in folds.items()},
     )
+
+
+def _is_new(fold: Fold) -> bool:
+    return fold.state is HealthState.UNKNOWN and not fold.inconclusive
 
 
 def of_service(name: str, folded: Fold) -> CheckState:

@@ -103,6 +103,8 @@ class Workload:
     strategy: str
     min_ready_seconds: int
     deleting: bool
+    # Why its controller cannot make pods, in the API server's words; empty when nothing is known.
+    trouble: str = ""
 
     @property
     def observed(self) -> bool:

@@ -118,8 +118,8 @@ def _handler(
     number = container_port(container.ports, port)
     if number is None:
         raise PortMissing(f"check {check.name}: the kubelet's gRPC probe needs a numbered port, and {port} has none")
-    asked = {"service": check.grpc.service} if check.grpc and check.grpc.service else {}
-    return {"grpc": {"port": number} | asked}
+    # Written even when empty, as the API server defaults it: else a name that is taken away would stay.
+    return {"grpc": {"port": number, "service": check.grpc.service if check.grpc is not None else ""}}
 
 
 def _probe_port(check: Check, container: Container, service: Service | None, spec: ResilientServiceSpec) -> int | str:

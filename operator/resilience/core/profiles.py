@@ -39,7 +39,8 @@ def resolve(spec: ResilientServiceSpec) -> Effective:
     pre_stop = drain.pre_stop if drain.pre_stop is not None else defaults.pre_stop
     grace = drain.grace_period or max(defaults.grace_period, pre_stop + timedelta(seconds=5))
     if drain.pre_stop is None:
-        pre_stop = min(pre_stop, grace / 2)
+        # The kubelet sleeps whole seconds: rounded up, half a second would be all of a grace period of one.
+        pre_stop = timedelta(seconds=min(pre_stop, grace / 2) // timedelta(seconds=1))
     return Effective(
         interval=interval,
         timeout=health.timeout or min(defaults.timeout, interval),

@@ -4,10 +4,11 @@ A pass is safe to cut off after any action and to repeat; a converged resource y
 """
 
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from datetime import datetime, timedelta
 
 from resilience.api.names import ANNOTATION_CLAIM, FINALIZER, LABEL_MANAGED, LABEL_MANAGED_VALUE
-from resilience.api.reasons import Reason, Request
+from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import probes, replace, report, requests, restart, stalled, targets
@@ -28,6 +29,16 @@ from resilience.core.profiles import resolve
 RELEASE_PATIENCE = timedelta(minutes=10)
 # While actions were taken, the next look comes at once: the answer of a watch may be late or lost.
 SOON = timedelta(milliseconds=200)
+# What is missing carries no label of ours, so no watch tells when it comes.
+MISSING_POLL = timedelta(seconds=15)
+_MISSING = (
+    Reason.TARGET_NOT_FOUND,
+    Reason.TARGET_TAKEN,
+    Reason.CONTAINER_NOT_FOUND,
+    Reason.SERVICE_NOT_FOUND,
+    Reason.SERVICE_MISMATCH,
+    Reason.PORT_NOT_FOUND,
+)
 
 
 def needs_pods(resource: Resource) -> bool:
@@ -67,16 +78,23 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     spec = resource.spec
     if spec is None or seen.workload is None or stalled.blocks_everything(verdict):
         status = report.stalled(resource, status, verdict, now)
-        return Decision(status=status, events=report.events(resource.status, status))
-    effective = resolve(spec)
+        wait = MISSING_POLL if verdict.reason in _MISSING else None
+        events = report.events(resource.status, status)
+        return Decision(status=status, events=events, requeue_after=wait, pods_next=_in_flight(seen))
+    effective, workload = resolve(spec), seen.workload
     draft = _Draft(status.model_copy(update={"effective": effective}))
     template = _template(spec, effective, seen)
     plan = None
     if not spec.suspend:
-        _adopt(draft, resource, seen, seen.workload)
-        _sync_template(draft, resource, seen.workload, template, now)
-        plan = _pods(draft, resource, spec, effective, seen, seen.workload, now)
-    facts = report.Facts(resource, spec, effective, seen, seen.workload, verdict, template, plan)
+        _adopt(draft, resource, seen, workload)
+        _sync_template(draft, resource, workload, template, now)
+        plan = _pods(draft, resource, spec, effective, seen, workload, now)
+    if verdict.reason in _MISSING:
+        draft.waits.append(MISSING_POLL)
+    if not draft.actions:
+        # Nothing is tried any more, so nothing is refused.
+        seen = replace_fields(seen, refusal="")
+    facts = report.Facts(resource, spec, effective, seen, workload, verdict, template, plan)
     final = report.compose(draft.status, facts, now)
     return Decision(
         actions=tuple(draft.actions),
@@ -85,8 +103,13 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         requeue_after=SOON if draft.actions else min(draft.waits, default=None),
         checks=targets.check_targets(spec, effective, seen),
         verify=targets.verify_target(spec, final, seen),
-        pods_next=plan is not None and plan.remaining > 0,
+        pods_next=_in_flight(seen),
+        refused=plan.refusal.reason if plan is not None and plan.refusal is not None else "",
     )
+
+
+def _in_flight(seen: Observation) -> bool:
+    return seen.pods is not None and any(pod.step is not None for pod in seen.pods.pods)
 
 
 def _adopt(draft: _Draft, resource: Resource, seen: Observation, workload: Workload) -> None:
@@ -121,16 +144,21 @@ def _sync_template(
     """Writes managed fields when that rolls no pod that would not be rolled anyway, or when it is asked for."""
     asked = requests.pending(resource.annotations, draft.status, Request.ADOPT)
     write = isinstance(template, probes.TemplatePlan) and not template.in_sync
-    if asked is not None:
-        note = "the managed fields are being written" if write else "the managed fields are in place already"
+    if asked is not None and not write:
+        # Handled only when done: a write that fails, or an operator that dies before it, must not lose the request.
+        missing = isinstance(template, probes.PortMissing)
+        note = str(template) if missing else "the managed fields are in place"
         draft.status = requests.handle(draft.status, Request.ADOPT, asked, now=now, note=note)
-        if not write:
+        if missing or _was_synced(resource):
             draft.events.append(Event(Reason.REQUEST_IGNORED, f"adopt: {note}"))
     rolls_anyway = workload.observed and (workload.rolling or workload.replicas == 0)
     if isinstance(template, probes.TemplatePlan) and write and (asked is not None or rolls_anyway):
         draft.actions.append(ApplyTemplate(template.container, template.fields))
-        written = ", ".join(sorted(template.fields)) or "nothing any more"
-        draft.events.append(Event(Reason.PROBES_APPLIED, f"container {template.container}: managing {written}"))
+
+
+def _was_synced(resource: Resource) -> bool:
+    conditions = resource.status.conditions
+    return any(each.type == ConditionType.PROBES_SYNCED and each.status == "True" for each in conditions)
 
 
 def _pods(
@@ -173,10 +201,9 @@ def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
             wait = SOON if plan.actions else plan.requeue_after or replace.GONE_POLL
             return Decision(actions=plan.actions, requeue_after=wait)
     actions: list[Action] = []
-    container = probes.find_container(spec, workload)
-    given_up = probes.give_up(container) if container is not None else None
-    if given_up is not None and not given_up.in_sync:
-        actions.append(ApplyTemplate(given_up.container, {}))
+    # Every container: spec.container may have named another one when its fields were written.
+    plans = [probes.give_up(container) for container in workload.template.containers]
+    actions.extend([ApplyTemplate(each.container, {}) for each in plans if not each.in_sync][:1])
     actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
     return Decision(actions=(*actions, *_last(resource)))
 

@@ -28,6 +28,8 @@ from resilience.core.observation import Observation, Pod, PodsView, ReplicaSet, 
 QUIET_POLL = timedelta(milliseconds=500)
 # A drain signal that is not answered is tried again for so long before the pod goes without it.
 SIGNAL_PATIENCE = timedelta(seconds=10)
+# Clients of a headless Service may use a DNS answer for so long: the longest that CoreDNS gives by default.
+HEADLESS_TTL = timedelta(seconds=30)
 # Pods outside every Service are in no watch of ours: how often they are looked for.
 GONE_POLL = timedelta(seconds=1)
 
@@ -60,6 +62,8 @@ class Plan:
     ending: frozenset[str]
     # Pods whose replacement did not come up in time and which were given back in this pass.
     given_up: bool = False
+    # What people have to know although it stops nothing.
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class _Step:
     refusal: guard.Refusal | None = None
     wait: timedelta | None = None
     given_up: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +100,16 @@ def plan(scene: Scene) -> Plan:
     """The next actions for all pods: those in flight first, then new ones as far as surge and guard allow."""
     steps = [_progress(scene, pod) for pod in scene.view.pods if pod.step is not None and not pod.deleting]
     old = _to_replace(scene)
-    steps.append(_begin(scene, old))
+    steps.append(_begin(scene, old, held=any(step.refusal is not None for step in steps)))
     waits = [step.wait for step in steps if step.wait is not None]
     ending = [pod for pod in scene.view.pods if pod.deleting and (pod.step is not None or _is_old(scene, pod))]
     if ending:
         waits.append(GONE_POLL)
     in_flight = sum(pod.step is not None and not pod.deleting for pod in scene.view.pods)
+    reborn = _reborn(scene) if not in_flight and not ending else _Step()
+    steps.append(reborn)
+    if reborn.wait is not None:
+        waits.append(reborn.wait)
     waiting = next((step.waiting for step in steps if step.waiting), "")
     actions = tuple(action for step in steps for action in step.actions)
     return Plan(
@@ -108,9 +117,10 @@ def plan(scene: Scene) -> Plan:
         waiting=waiting or (f"pod {ending[0].name} is ending" if ending else ""),
         refusal=next((step.refusal for step in steps if step.refusal), None),
         requeue_after=min(waits, default=None),
-        remaining=len(old) + in_flight + len(ending),
+        remaining=len(old) + in_flight + len(ending) + bool(reborn.waiting),
         ending=frozenset(action.pod.uid for action in actions if isinstance(action, DeletePod | EvictPod)),
         given_up=any(step.given_up for step in steps),
+        notes=tuple(step.note for step in steps if step.note),
     )
 
 
@@ -124,12 +134,16 @@ def _to_replace(scene: Scene) -> list[Pod]:
     return sorted(old, key=lambda pod: (guard.is_serving(scene.observation, pod), pod.created, pod.name))
 
 
-def _begin(scene: Scene, old: list[Pod]) -> _Step:
+def _begin(scene: Scene, old: list[Pod], *, held: bool) -> _Step:
+    """The next pods. `held` says that one in flight has to stay: then one that does not serve goes before it."""
     if not old or scene.wish.undo:
         return _Step()
     in_flight = sum(pod.step is not None and not pod.deleting for pod in scene.view.pods)
     free = scene.spec.restart.surge - in_flight if scene.surges else 1 - in_flight
     if free <= 0:
+        old = [pod for pod in old if held and not guard.is_serving(scene.observation, pod)]
+        free = 1
+    if not old:
         return _Step()
     if scene.wish.not_before is not None and scene.now < scene.wish.not_before:
         return _Step(waiting="about to begin", wait=scene.wish.not_before - scene.now)
@@ -140,8 +154,21 @@ def _begin(scene: Scene, old: list[Pod]) -> _Step:
     if unfinished:
         return _Step(waiting=unfinished)
     if scene.surges:
-        return _Step(actions=tuple(TakeOver(pod, scene.now) for pod in old[:free] if pod.owner_kind == "ReplicaSet"))
+        return _take_over(scene, old[:free])
     return _end_without_twin(scene, old[0])
+
+
+def _take_over(scene: Scene, pods: list[Pod]) -> _Step:
+    """Serving pods are left alone when no number of replacements could ever let them go."""
+    refusal = None
+    if guard.floor(scene.workload, scene.view) > scene.workload.replicas:
+        refusal = guard.Refusal("BudgetTooStrict", "a disruption budget asks for more pods than the target has")
+        pods = [pod for pod in pods if not guard.is_serving(scene.observation, pod)]
+    return _Step(
+        actions=tuple(TakeOver(pod, scene.now) for pod in pods if pod.owner_kind == "ReplicaSet"),
+        waiting=refusal.message if refusal is not None else "",
+        refusal=refusal,
+    )
 
 
 def _end_without_twin(scene: Scene, pod: Pod) -> _Step:
@@ -161,8 +188,19 @@ def _unfinished_replacement(scene: Scene) -> str:
     """What the replacements made so far still lack; empty when the next pod may be touched."""
     missing = scene.workload.replicas - len(guard.staying(scene.view))
     if missing > 0:
-        return f"{missing} pod{'s' if missing > 1 else ''} not created yet"
+        why = f": {scene.workload.trouble}" if scene.workload.trouble else ""
+        return f"{missing} pod{'s' if missing > 1 else ''} not created yet{why}"
     return next((lack for pod in _young(scene) if (lack := _lack(scene, pod))), "")
+
+
+def _reborn(scene: Scene) -> _Step:
+    """Kinds without surge: a pod is replaced when the one in its place serves; too late is a failure."""
+    lack = _unfinished_replacement(scene)
+    if scene.surges or scene.wish.born_before is None or scene.wish.undo or not lack:
+        return _Step()
+    born = max((pod.created for pod in _young(scene) if _lack(scene, pod)), default=scene.now)
+    left = _until(scene, born, scene.spec.rollout.progress_deadline)
+    return _Step(waiting=lack, wait=left, given_up=left is None)
 
 
 def _young(scene: Scene) -> list[Pod]:
@@ -189,6 +227,9 @@ def _lack(scene: Scene, pod: Pod) -> str:
 
 
 def _progress(scene: Scene, pod: Pod) -> _Step:
+    if pod.step is not None and pod.step_since is None:
+        # Somebody took the time off: spans are counted from now.
+        return _Step(actions=(Advance(pod, pod.step, scene.now),))
     match pod.step:
         case ReplaceStep.REPLACING:
             return _replacing(scene, pod)
@@ -209,7 +250,11 @@ def _replacing(scene: Scene, pod: Pod) -> _Step:
         return _Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
     late = pod.taken_at is not None and scene.now >= pod.taken_at + scene.spec.rollout.progress_deadline
     home = _home(scene, pod)
-    if (late or scene.wish.undo) and home is not None and _has_spare(scene):
+    if (
+        (late or scene.wish.undo)
+        and home is not None
+        and _rank(scene, pod) < guard.spare(scene.observation, scene.view)
+    ):
         return _Step(actions=(GiveBack(pod, home),), given_up=late, waiting=lack)
     left = _until(scene, pod.taken_at, scene.spec.rollout.progress_deadline)
     until = f", at the latest {scene.now + left:%H:%M:%S} UTC" if left is not None else ""
@@ -223,30 +268,48 @@ def _home(scene: Scene, pod: Pod) -> ReplicaSet | None:
     return next((each for each in sets if each.is_current and each.template_hash == template_hash), None)
 
 
-def _has_spare(scene: Scene) -> bool:
-    """Whether an undo costs no client: a replacement is missing, or is in no Service and will be the one removed."""
-    if scene.workload.replicas > len(guard.staying(scene.view)):
-        return True
-    return any(not guard.listed(scene.observation.endpoints, each) for each in _young(scene))
+def _rank(scene: Scene, pod: Pod) -> int:
+    """The pod's place among those that wait for a replacement: only as many are given back as there is room for."""
+    waiting = [each.uid for each in scene.view.pods if each.step is ReplaceStep.REPLACING and not each.deleting]
+    return waiting.index(pod.uid)
 
 
 def _leave(scene: Scene, pod: Pod) -> _Step:
-    labels, _ = guard.leave_labels(scene.observation, scene.view, pod)
-    return _Step(actions=(Advance(pod, ReplaceStep.LEAVING, scene.now, labels),))
+    labels, stuck = guard.leave_labels(scene.observation, scene.view, pod)
+    note = (
+        f"pod {pod.name} cannot leave Service {', '.join(stuck)} before it ends: a NetworkPolicy selects pods by the same "
+        "labels; its preStop hook has to cover it"
+    )
+    return _Step(actions=(Advance(pod, ReplaceStep.LEAVING, scene.now, labels),), note=note if stuck else "")
 
 
 def _leaving(scene: Scene, pod: Pod) -> _Step:
-    over = scene.effective.propagation_delay if scene.surges and scene.observation.selecting else timedelta()
+    over = _time_to_leave(scene)
     if scene.surges and guard.leave_labels(scene.observation, scene.view, pod)[0]:
         # Somebody gave it a label back, or a Service was made meanwhile.
         return _leave(scene, pod)
     wait = _until(scene, pod.step_since, over)
     if wait is not None:
-        return _Step(waiting=f"pod {pod.name} has left its Services; waiting for every node to know", wait=wait)
+        return _Step(waiting=f"pod {pod.name} is leaving its Services; waiting for every node to know", wait=wait)
     target = _signal_target(scene, pod)
-    if target is not None and _until(scene, pod.step_since, over + SIGNAL_PATIENCE) is not None:
+    if target is None:
+        return _Step(actions=(Advance(pod, ReplaceStep.DRAINING, scene.now),))
+    if _until(scene, pod.step_since, over + SIGNAL_PATIENCE) is not None:
         return _Step(actions=(SendSignal(pod, target, scene.now),), wait=GONE_POLL)
-    return _Step(actions=(Advance(pod, ReplaceStep.DRAINING, scene.now),))
+    note = (
+        f"pod {pod.name} did not take the drain signal (POST {target.path}); it goes without, and may cut connections"
+    )
+    return _Step(actions=(Advance(pod, ReplaceStep.DRAINING, scene.now),), note=note)
+
+
+def _time_to_leave(scene: Scene) -> timedelta:
+    """Time until no client begins a connection to a pod that has left."""
+    services = scene.observation.selecting
+    if not scene.surges or not services:
+        return timedelta()
+    if all(service.cluster_ip for service in services):
+        return scene.effective.propagation_delay
+    return max(scene.effective.propagation_delay, HEADLESS_TTL)
 
 
 def _draining(scene: Scene, pod: Pod) -> _Step:

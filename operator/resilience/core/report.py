@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
+from resilience.api.scalars import format_duration
 from resilience.api.status import (
     CheckStatus,
     Effective,
@@ -13,13 +14,14 @@ from resilience.api.status import (
     RestartsStatus,
     RolloutStatus,
     Status,
+    format_time,
 )
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
 from resilience.core import conditions, restart
 from resilience.core.conditions import Verdict
 from resilience.core.decision import Event
-from resilience.core.health import worst
-from resilience.core.observation import Observation, Resource, Workload
+from resilience.core.health import NOT_RUN_YET, worst
+from resilience.core.observation import CheckState, Observation, Resource, Workload
 from resilience.core.probes import PortMissing, TemplatePlan
 from resilience.core.replace import Plan
 
@@ -82,7 +84,7 @@ def released(resource: Resource, now: datetime) -> Status:
 
 def compose(status: Status, facts: Facts, now: datetime) -> Status:
     """The whole status after a pass."""
-    health = _health(facts.spec, facts.seen)
+    health = _health(facts.spec, facts.seen, status.health)
     verdicts = [
         _ready(facts, status),
         _reconciling(facts, status),
@@ -106,22 +108,25 @@ def compose(status: Status, facts: Facts, now: datetime) -> Status:
     )
 
 
-def _health(spec: ResilientServiceSpec, seen: Observation) -> HealthStatus:
-    found = [(check, seen.checks.get(check.name)) for check in spec.health.checks]
-    checks = [
-        CheckStatus(name=check.name, state=HealthState.UNKNOWN, reason="NotRunYet", message="has not run yet")
-        if state is None
-        else CheckStatus(
-            name=check.name,
-            state=state.state,
-            reason=state.reason,
-            message=state.message[:1024],
-            since=state.since,
-            latency=None if state.latency_seconds is None else timedelta(seconds=state.latency_seconds),
-        )
-        for check, state in found
-    ]
+def _health(spec: ResilientServiceSpec, seen: Observation, before: HealthStatus) -> HealthStatus:
+    known = {check.name: check for check in before.checks}
+    checks = [_check(check.name, seen.checks.get(check.name), known.get(check.name)) for check in spec.health.checks]
     return HealthStatus(state=worst([check.state for check in checks]), checks=checks)
+
+
+def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> CheckStatus:
+    """A check in status. What was known holds until there is a result: a new leader or a new pod is no news."""
+    if state is None or state.reason == NOT_RUN_YET:
+        unknown = CheckStatus(name=name, state=HealthState.UNKNOWN, reason=NOT_RUN_YET, message="has not run yet")
+        return before or unknown
+    return CheckStatus(
+        name=name,
+        state=state.state,
+        reason=state.reason,
+        message=state.message[:1024],
+        since=state.since,
+        latency=None if state.latency_seconds is None else timedelta(seconds=state.latency_seconds),
+    )
 
 
 def _healthy(health: HealthStatus) -> Verdict:
@@ -211,7 +216,7 @@ def _phase(facts: Facts, health: HealthStatus) -> Phase:
         return Phase.FAILED
     if not workload.settled:
         return Phase.DEPLOYING if workload.rolling or not workload.observed or workload.available else Phase.FAILED
-    if health.checks and all(check.reason == "NotRunYet" for check in health.checks):
+    if health.checks and all(check.reason == NOT_RUN_YET for check in health.checks):
         return Phase.INITIALIZING
     return Phase.RUNNING
 
@@ -248,7 +253,7 @@ def _explanation(facts: Facts, status: Status, verdicts: Sequence[Verdict]) -> s
     if progressing.reason is Reason.RESTART_BLOCKED:
         parts.append("Blocked; tried again when pods or endpoints change")
     if facts.seen.refusal:
-        parts.append(f"The API server refused: {facts.seen.refusal}")
+        parts.append(f"Refused, and tried again every 10 s: {facts.seen.refusal}")
     if healthy.status is False or healthy.reason is Reason.CHECKS_UNKNOWN:
         parts.append(f"{'Unhealthy' if healthy.status is False else 'Health unknown'}: {healthy.message}")
     if synced.status is False:
@@ -283,6 +288,8 @@ def _event(kind: str, status: str, reason: str, message: str, first: bool) -> Ev
         return Event(Reason.HEALTH_CHANGED, f"Healthy is {status}: {message}", warning=status == "False")
     if kind == ConditionType.PROBES_SYNCED and status == "False":
         return Event(Reason(reason), message, warning=reason != Reason.WAITING_FOR_ROLLOUT)
+    if kind == ConditionType.PROBES_SYNCED and reason == Reason.APPLIED:
+        return Event(Reason.PROBES_APPLIED, message)
     return None
 
 
@@ -298,6 +305,11 @@ def _digest(status: Status) -> str:
 def _without_volatile(model: object) -> object:
     if isinstance(model, list):
         return [_without_volatile(each) for each in model]
+    # What was read back has lost what the API does not store: both sides are compared as they are stored.
+    if isinstance(model, datetime):
+        return format_time(model)
+    if isinstance(model, timedelta):
+        return format_duration(model)
     fields = getattr(type(model), "model_fields", None)
     if fields is None:
         return str(model)

@@ -50,7 +50,6 @@ def accept(resource: Resource, status: Status, workload: Workload, view: PodsVie
         request=value[:1024],
         trace_id=f"{resource.uid[:8]}-{int(now.timestamp() * 1000):x}",
         started_at=now,
-        progressed_at=now,
         born_before=max((pod.created for pod in pods), default=now),
         total=len(pods),
     )
@@ -89,10 +88,12 @@ def follow(status: Status, view: PodsView, plan: Plan, traffic: Traffic | None, 
     running, finished = _fold_pods(running, view, plan, now)
     running = running.model_copy(update={"requests": _requests(running, traffic)})
     if plan.given_up:
-        events = (Event(Reason.POD_GIVEN_BACK, f"the replacement did not come up: {plan.waiting}", warning=True),)
-        ended = _end(status, running, RestartOutcome.FAILED, f"the replacement did not come up: {plan.waiting}", now)
+        words = f"the replacement did not come up: {plan.waiting}"
+        events = (Event(Reason.POD_GIVEN_BACK, words, warning=True),) if plan.actions else ()
+        ended = _end(status, running, RestartOutcome.FAILED, words, now)
         return changed(ended, events=events + ended.events)
     replaced = tuple(Event(Reason.POD_REPLACED, f"pod {name} was replaced and is gone") for name in finished)
+    replaced += tuple(Event(Reason.POD_NOT_GENTLE, note, warning=True) for note in plan.notes)
     in_flight = [pod for pod in view.pods if pod.step is not None]
     if plan.remaining == 0 or (running.aborted and not in_flight):
         outcome = RestartOutcome.ABORTED if running.aborted and plan.remaining else RestartOutcome.SUCCEEDED
@@ -140,12 +141,10 @@ def _fold_pods(running: RestartStatus, view: PodsView, plan: Plan, now: datetime
             )
         )
     done = max(running.total - plan.remaining, running.done)
-    moved = done > running.done
     return running.model_copy(
         update={
             "pods": pods,
             "done": done,
-            "progressed_at": now if moved else running.progressed_at,
             "kept_connections_cut": total_cut,
             "message": plan.waiting[:1024],
         }

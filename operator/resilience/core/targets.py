@@ -40,7 +40,7 @@ def client_service(spec: ResilientServiceSpec, seen: Observation) -> Service | N
 def verify_target(spec: ResilientServiceSpec, status: Status, seen: Observation) -> VerifyTarget | None:
     """Where to send measuring requests while a restart is in flight; None when nothing is to be measured."""
     service = client_service(spec, seen)
-    if spec.verify is None or spec.service is None or status.restart is None or service is None:
+    if spec.verify is None or spec.service is None or status.restart is None or service is None or spec.suspend:
         return None
     port = service.port(spec.service.port)
     if port is None or not service.cluster_ip:
@@ -76,11 +76,15 @@ def _at_service(
     if service.cluster_ip:
         return [_target(check, spec, effective, host=service.cluster_ip, port=port.number, pod_uid="")]
     # A headless Service has no address of its own: its clients speak to one of its pods.
-    ready = sorted(each.ip for each in endpoints if each.service == service.name and each.counts)
-    numbers = [each.ports.get(port.name) for each in endpoints if each.service == service.name and each.counts]
-    if not ready or numbers[0] is None:
+    ready = [
+        (each.ip, each.ports[port.name])
+        for each in endpoints
+        if each.service == service.name and each.counts and port.name in each.ports
+    ]
+    if not ready:
         return []
-    return [_target(check, spec, effective, host=ready[0], port=numbers[0], pod_uid="")]
+    host, number = min(ready)
+    return [_target(check, spec, effective, host=host, port=number, pod_uid="")]
 
 
 def _at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> list[CheckTarget]:
@@ -90,7 +94,9 @@ def _at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, see
     port = container_port(container.ports, check_port(check, spec))
     if port is None:
         return []
-    addresses = {each.pod_uid: each.ip for each in seen.endpoints if each.pod_uid and not each.terminating}
+    ours = {service.name for service in seen.selecting}
+    listed = [each for each in seen.endpoints if each.service in ours and each.pod_uid and not each.terminating]
+    addresses = {each.pod_uid: each.ip for each in listed}
     if not seen.selecting and seen.pods is not None:
         addresses = {pod.uid: pod.ip for pod in seen.pods.pods if pod.ip and not pod.deleting}
     return [_target(check, spec, effective, host=ip, port=port, pod_uid=uid) for uid, ip in sorted(addresses.items())]

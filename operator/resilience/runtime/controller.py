@@ -122,11 +122,21 @@ class Controller:
         if resource is None:
             self._forget(key)
             return
-        thorough = key in self._thorough
-        seen = await self._observer.observe(resource, thorough=thorough, refusal=self._refusals.get(key, ""))
+        again = key in self._thorough
         self._thorough.discard(key)
-        now = self._clock.now()
-        decision = decide(resource, seen, now)
+        try:
+            seen = await self._observer.observe(resource, thorough=again, refusal=self._refusals.get(key, ""))
+            decision = decide(resource, seen, self._clock.now())
+            again = again or decision.pods_next
+            await self._carry_out(resource, seen, decision)
+            again = decision.pods_next
+        finally:
+            # A pass that was cut off leaves its look at the pods to the next one.
+            if again:
+                self._thorough.add(key)
+
+    async def _carry_out(self, resource: Resource, seen: Observation, decision: Decision) -> None:
+        key = resource.key
         self._store.concern(key, concerned(resource, seen))
         self._checks.sync(key, decision.checks)
         self._traffic.sync(key, decision.verify)
@@ -135,10 +145,7 @@ class Controller:
         resource = await self._write_status(resource, decision)
         for action in decision.actions:
             await self._executor.run(resource, seen, action)
-        if decision.actions:
-            self._refusals.pop(key, None)
-        if decision.pods_next:
-            self._thorough.add(key)
+        self._refusals.pop(key, None)
         if decision.requeue_after is not None:
             self._queue.add_after(key, decision.requeue_after)
 

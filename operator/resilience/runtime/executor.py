@@ -24,7 +24,7 @@ from resilience.core.decision import (
     Unclaim,
 )
 from resilience.core.observation import Observation, Pod, Resource
-from resilience.ports import Cluster, Conflict, Drainer, Invalid, Leadership, Metrics, Secrets, Unavailable
+from resilience.ports import Cluster, Conflict, Drainer, Invalid, Leadership, Metrics, PortError, Secrets, Unavailable
 from resilience.runtime.observer import Observer
 
 log = structlog.get_logger(__name__)
@@ -56,14 +56,17 @@ class Executor:
         Raises:
             PortError: it was not done, or it is not known whether it was.
         """
-        if not self._leadership.held():
-            raise Unavailable("not leading any more; nothing is written")
+        self._lead()
         match action:
             case TakeOver() | Advance() | DeletePod() | EvictPod() | GiveBack() | SendSignal():
                 await self._on_pod(resource, action)
             case _:
                 await self._on_objects(resource, seen, action)
         log.info("acted", key=str(resource.key), action=type(action).__name__, subject=_subject(action))
+
+    def _lead(self) -> None:
+        if not self._leadership.held():
+            raise Unavailable("not leading any more; nothing is written")
 
     async def _on_objects(
         self,
@@ -97,6 +100,8 @@ class Executor:
         fresh = await self._observer.observe(resource, thorough=True)
         pod = _same(fresh, action.pod)
         self._guard(fresh, action)
+        # Reading took time.
+        self._lead()
         namespace = resource.key.namespace
         match action:
             case TakeOver() if fresh.workload is not None:
@@ -126,6 +131,8 @@ class Executor:
                 refusal = guard.may_begin(fresh.workload)
             case Advance(step=ReplaceStep.LEAVING) | DeletePod() | EvictPod():
                 refusal = guard.may_lose(fresh, fresh.pods, action.pod)
+            case GiveBack():
+                refusal = guard.may_give_back(fresh, fresh.pods, action.replica_set)
             case _:
                 return
         if refusal is not None:
@@ -134,10 +141,16 @@ class Executor:
 
     async def _signal(self, action: SendSignal, namespace: str) -> None:
         headers: list[tuple[str, str]] = []
-        if action.target.secret is not None:
-            name, key = action.target.secret
-            headers = _headers(await self._secrets.read(namespace=namespace, name=name, key=key))
-        await self._drainer.signal(action.target, headers=headers)
+        try:
+            if action.target.secret is not None:
+                name, key = action.target.secret
+                headers = _headers(await self._secrets.read(namespace=namespace, name=name, key=key))
+            await self._drainer.signal(action.target, headers=headers)
+        except PortError as error:
+            if not action.last:
+                raise
+            log.warning("the pod goes on without a drain signal", pod=action.pod.name, why=str(error))
+        self._lead()
         await self._cluster.advance(Advance(action.pod, ReplaceStep.DRAINING, action.at), namespace=namespace)
 
 

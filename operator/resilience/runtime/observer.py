@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
+from resilience.api.v1alpha1 import Scope
 from resilience.core import reconcile, targets
 from resilience.core.observation import Observation, PodsView, Resource, Workload
 from resilience.ports import ClusterReader, Drainer
@@ -54,7 +55,9 @@ class Observer:
             return Observation(workload=workload, taken_by=taken_by)
         new = workload.annotations.get(ANNOTATION_CLAIM) != reconcile.claim_of(resource)
         afresh = thorough or new or reconcile.needs_pods(resource) or not self._watched(resource)
-        seen = await self._afresh(resource, workload) if afresh else self._known(workload)
+        seen = self._known(workload)
+        if afresh or (not seen.selecting and _checks_pods(resource)):
+            seen = await self._afresh(resource, workload)
         return replace(
             seen,
             checks=self._checks.states(resource.key),
@@ -70,7 +73,7 @@ class Observer:
     def _known(self, workload: Workload) -> Observation:
         """From the watches alone: no request."""
         services = self._store.services(workload.namespace)
-        names = [service.name for service in services]
+        names = [service.name for service in services if service.selects(workload.template.labels)]
         return Observation(
             workload=workload, services=services, endpoints=self._store.endpoints(workload.namespace, names)
         )
@@ -82,7 +85,9 @@ class Observer:
         )
         services = tuple(found)
         view = await self._with_connections(resource, view)
-        names = [service.name for service in services if service.selects(workload.template.labels)]
+        # A Service may select by a label that only pods have: a revision's hash, or a StatefulSet pod's name.
+        labels = [workload.template.labels, *(pod.labels for pod in view.pods)]
+        names = [service.name for service in services if any(service.selects(each) for each in labels)]
         endpoints = await self._cluster.endpoints(namespace=workload.namespace, services=names)
         return Observation(workload=workload, services=services, endpoints=tuple(endpoints), pods=view)
 
@@ -117,3 +122,8 @@ class Observer:
         if oldest is None or (resource.created, resource.uid) < (oldest.created, oldest.uid):
             return ""
         return oldest.key.name
+
+
+def _checks_pods(resource: Resource) -> bool:
+    """Whether addresses of pods are needed; those of a target without a Service are in no watch."""
+    return resource.spec is not None and any(check.scope is Scope.POD for check in resource.spec.health.checks)

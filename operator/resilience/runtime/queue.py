@@ -58,6 +58,7 @@ class KeyQueue:
             return
         self._waiting[key] = priority
         heapq.heappush(self._heap, (priority, next(self._count), key))
+        self._compact()
         self._wake.set()
 
     def add_after(self, key: Key, delay: timedelta) -> None:
@@ -67,6 +68,7 @@ class KeyQueue:
             return
         self._later[key] = due
         heapq.heappush(self._later_heap, (due, next(self._count), key))
+        self._compact()
         self._wake.set()
 
     async def take(self) -> Key:
@@ -107,6 +109,15 @@ class KeyQueue:
         self._failures.pop(key, None)
         self._later.pop(key, None)
         self._waiting.pop(key, None)
+
+    def _compact(self) -> None:
+        """Drops entries that were replaced, when they are the most: far or unimportant ones would stay for long."""
+        if len(self._later_heap) > 2 * len(self._later) + 16:
+            self._later_heap = [(due, next(self._count), key) for key, due in self._later.items()]
+            heapq.heapify(self._later_heap)
+        if len(self._heap) > 2 * len(self._waiting) + 16:
+            self._heap = [(priority, next(self._count), key) for key, priority in self._waiting.items()]
+            heapq.heapify(self._heap)
 
     def _move_due(self) -> None:
         now = self._monotonic()

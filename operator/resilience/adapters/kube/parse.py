@@ -103,6 +103,20 @@ def workload(kind: TargetKind, raw: Json) -> Workload:
         strategy=strategy,
         min_ready_seconds=spec.get("minReadySeconds", 0),
         deleting="deletionTimestamp" in meta,
+        trouble=_failure(status),
+    )
+
+
+def _failure(status: Json) -> str:
+    """What a Deployment says when a quota or an admission check keeps its ReplicaSet from making pods."""
+    conditions = status.get("conditions") or []
+    return next(
+        (
+            str(each.get("message", ""))[:300]
+            for each in conditions
+            if each["type"] == "ReplicaFailure" and each["status"] == "True"
+        ),
+        "",
     )
 
 
