@@ -43,7 +43,8 @@ log = structlog.get_logger(__name__)
 
 OLDEST_MINOR: Final = 32
 _LOOP_STUCK: Final = 30.0
-_RELEASE_PATIENCE: Final = 300.0
+# Shorter than the Job's own deadline in the chart, or it could not say what is left.
+_RELEASE_PATIENCE: Final = 200.0
 
 
 class TooOld(Exception):
@@ -141,7 +142,7 @@ def _parts(
     )
     resync = Resync(
         cluster=cluster,
-        marked_services=cluster.marked_services,
+        marked=cluster.marked,
         controller=controller,
         queue=queue,
         store=store,
@@ -234,13 +235,13 @@ async def _watch(parts: Parts, *, stop: asyncio.Event, ready: asyncio.Event) -> 
     registry = kopf.OperatorRegistry()
     lifecycle.register_login(registry)
     resources.register(registry, queue=parts.queue, store=parts.store)
-    namespaces = parts.settings.namespaces
+    namespaces = await parts.cluster.readable_namespaces()
     await kopf.operator(
         registry=registry,
-        settings=lifecycle.settings(),
+        settings=lifecycle.settings(clusterwide=not parts.settings.namespaces),
         stop_flag=stop,
         ready_flag=ready,
-        clusterwide=not namespaces,
+        clusterwide=not parts.settings.namespaces,
         namespaces=namespaces,
         # By default kopf asks for the name of the user, who has none in a container.
         identity=parts.settings.pod_name,  # type: ignore[arg-type]

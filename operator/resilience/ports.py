@@ -4,6 +4,7 @@ Nothing here may import an adapter or a library that talks to anything.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -71,6 +72,14 @@ class Leadership(Protocol):
     def held(self) -> bool:
         """True until the renewal deadline of our Lease has passed."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What carries our label: Services, and EndpointSlices by namespace and name."""
+
+    services: tuple[Service, ...]
+    slices: frozenset[tuple[str, str]]
 
 
 class ClusterReader(Protocol):

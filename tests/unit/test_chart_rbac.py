@@ -11,27 +11,25 @@ WORKLOAD_RULES = {
     "apps/deployments": {"get", "list", "watch", "patch"},
     "apps/statefulsets": {"get", "list", "watch", "patch"},
     "apps/daemonsets": {"get", "list", "watch", "patch"},
-    "apps/replicasets": {"get", "list"},
-    "/pods": {"get", "list", "patch", "delete"},
+    "apps/replicasets": {"list"},
+    "/pods": {"list", "patch", "delete"},
     "/pods/eviction": {"create"},
-    "/services": {"get", "list", "watch", "patch"},
+    "/services": {"list", "watch", "patch"},
     "/persistentvolumeclaims": {"get"},
     "/secrets": {"get"},
     "events.k8s.io/events": {"create"},
-    "discovery.k8s.io/endpointslices": {"get", "list", "watch"},
+    "discovery.k8s.io/endpointslices": {"list", "watch"},
     "policy/poddisruptionbudgets": {"list"},
     "networking.k8s.io/networkpolicies": {"list"},
 }
 CLUSTER_RULES = {
     "apiextensions.k8s.io/customresourcedefinitions": {"list", "watch"},
-    "/namespaces": {"list", "watch"},
 }
 # In the operator's own namespace; after the colon the only name that the verbs are for.
 OWN_RULES = {
     "coordination.k8s.io/leases": {"create"},
     "coordination.k8s.io/leases:resilience-operator": {"get", "update"},
-    "apps/deployments:resilience-operator": {"get"},
-    "apps/deployments/scale:resilience-operator": {"get", "patch"},
+    "apps/deployments/scale:resilience-operator": {"patch"},
     "/pods": {"list"},
 }
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from tests.support.load import BackgroundLoad, Load
 from tests.support.load_report import Kind, Result
 from tests.support.vegeta import attack

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from tests.support.load import BackgroundLoad, Load
 from tests.support.load_report import Kind
 from tests.support.shop import Shop, catches, end, eventually, free_port, launch, listening, refused

@@ -81,15 +81,15 @@ capabilities: {drop: [ALL]}
 - {apiGroups: [resilience.dev], resources: [resilientservices], verbs: [get, list, watch, patch]}
 - {apiGroups: [resilience.dev], resources: [resilientservices/status], verbs: [patch]}
 - {apiGroups: [apps], resources: [deployments, statefulsets, daemonsets], verbs: [get, list, watch, patch]}
-- {apiGroups: [apps], resources: [replicasets], verbs: [get, list]}
-- {apiGroups: [""], resources: [pods], verbs: [get, list, patch, delete]}
+- {apiGroups: [apps], resources: [replicasets], verbs: [list]}
+- {apiGroups: [""], resources: [pods], verbs: [list, patch, delete]}
 - {apiGroups: [""], resources: [pods/eviction], verbs: [create]}
-- {apiGroups: [""], resources: [services], verbs: [get, list, watch, patch]}
+- {apiGroups: [""], resources: [services], verbs: [list, watch, patch]}
 - {apiGroups: [""], resources: [persistentvolumeclaims], verbs: [get]}
 # Only by name, and only those labelled resilience.dev/readable=true are used: RBAC cannot select by label.
 - {apiGroups: [""], resources: [secrets], verbs: [get]}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
-- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}
+- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
 - {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [list]}
 - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list]}
 {{- end }}

@@ -90,6 +90,7 @@ class ReplaceStep(StrEnum):
 
     REPLACING = "replacing"
     LEAVING = "leaving"
+    LEFT = "left"
     DRAINING = "draining"
     DELETING = "deleting"
 

@@ -19,6 +19,7 @@ _UNITS: Final = {
 }
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 # The digits are bounded so that no duration overflows where it is read.
+_LONGEST_MILLISECONDS: Final = 999_999 * 3_600_000
 DURATION_PATTERN: Final = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h))+$"
 # At most what an RFC 6335 service name allows, and never digits only: those are a number in quotes.
 _PORT_RULE: Final = (
@@ -42,7 +43,8 @@ def parse_duration(value: object) -> timedelta:
 
 def format_duration(value: timedelta) -> str:
     """The shortest Go duration of the same length, to the millisecond: `90s` becomes `1m30s`."""
-    milliseconds = round(value / timedelta(milliseconds=1))
+    # A clock that was set back makes no negative duration, and the longest is what can be read again.
+    milliseconds = min(max(round(value / timedelta(milliseconds=1)), 0), _LONGEST_MILLISECONDS)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds else "0s"
     seconds, rest = divmod(milliseconds, 1000)

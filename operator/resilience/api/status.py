@@ -94,6 +94,7 @@ class RestartStatus(ApiModel):
         default_factory=list, max_length=50, json_schema_extra=list_map("name"), description="In flight now."
     )
     message: Text = Field(default="", description="What it waits for.")
+    failure: Text = Field(default="", description="Why it is being given up; empty while it is not.")
     aborted: bool = Field(default=False, description="Whether a person asked to stop it.")
     requests: Requests | None = volatile(default=None)
     kept_connections_cut: int | None = Field(
@@ -107,7 +108,6 @@ class RestartResult(ApiModel):
     request: Text = Field(description="Value of the request that asked for it.")
     trace_id: Text = Field(description="Identity of this restart in logs and Events.")
     result: RestartOutcome
-    reason: Text = Field(default="", description="Why it ended so, in one CamelCase word.")
     message: Text = Field(default="", description="Why it ended so, in words.")
     started_at: Time = Field(description="When it began.")
     duration: Duration = Field(description="How long it took.")

@@ -43,8 +43,10 @@ def floor(workload: Workload, view: PodsView) -> int:
     """
     if workload.kind is not TargetKind.DEPLOYMENT:
         return max(workload.replicas - 1, 0)
-    strictest = max((budget.desired_healthy for budget in view.budgets), default=0)
-    return max(workload.replicas, strictest)
+    ours = sum(pod.ready and not pod.deleting for pod in view.pods)
+    # A budget may cover pods of others too: what they contribute is not asked of ours.
+    asked = [each.desired_healthy - max(each.current_healthy - ours, 0) for each in view.budgets]
+    return max([workload.replicas, *asked])
 
 
 def staying(view: PodsView) -> tuple[Pod, ...]:
@@ -68,7 +70,11 @@ def may_begin(workload: Workload) -> Refusal | None:
 def may_lose(observation: Observation, view: PodsView, pod: Pod) -> Refusal | None:
     """Whether this pod may stop serving now."""
     workload = observation.workload
-    if workload is None or not is_serving(observation, pod) or workload.replicas == 0:
+    if workload is None or workload.replicas == 0:
+        return None
+    if pod.step is not None and lingers(observation, pod):
+        return Refusal("StillListed", "its Services still send it new connections")
+    if not is_serving(observation, pod):
         return None
     if not workload.observed:
         return may_begin(workload)
@@ -138,6 +144,14 @@ def leave_labels(observation: Observation, view: PodsView, pod: Pod) -> tuple[Ma
         else:
             stuck.append(service.name)
     return dict.fromkeys(chosen, LEFT_VALUE), tuple(stuck)
+
+
+def lingers(observation: Observation, pod: Pod) -> bool:
+    """Whether a Service that no longer selects the pod still sends new connections to it."""
+    selecting = {service.name for service in observation.services if service.selects(pod.labels)}
+    return any(
+        each.counts and each.pod_uid == pod.uid and each.service not in selecting for each in observation.endpoints
+    )
 
 
 def listed(endpoints: Sequence[Endpoint], pod: Pod) -> bool:

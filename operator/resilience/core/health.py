@@ -42,6 +42,8 @@ class Fold:
     passes: int = 0
     failures: int = 0
     inconclusive: int = 0
+    # Whether it has passed at least once since it is known.
+    ever_passed: bool = False
     reason: str = ""
     message: str = ""
     latency_seconds: float | None = None
@@ -77,6 +79,7 @@ def fold(before: Fold, result: CheckResult, *, failure_threshold: int, success_t
         passes=passes,
         failures=failures,
         inconclusive=inconclusive,
+        ever_passed=before.ever_passed or result.outcome is Outcome.PASS,
         reason=result.reason,
         message=result.message,
         latency_seconds=result.latency_seconds,
@@ -103,8 +106,8 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
     """State of a pod-scope check: the worst pod speaks, and the message says how many agree."""
     if not folds:
         return CheckState(name, HealthState.UNKNOWN, "NoPods", "no pod to check", now, None)
-    # A pod that has not said anything yet is starting: it says nothing about the service while others do.
-    heard = [each for each in folds.values() if not _is_new(each)] or list(folds.values())
+    # A pod that has never passed is starting: it says nothing about the service while others do.
+    heard = [each for each in folds.values() if each.ever_passed] or list(folds.values())
     state = worst([each.state for each in heard])
     speakers = [each for each in heard if each.state is state]
     first = min(speakers, key=lambda each: each.since)
@@ -121,10 +124,6 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
         latency_seconds=max(latencies, default=None),
         by_pod={uid: each.state for uid, each in folds.items()},
     )
-
-
-def _is_new(fold: Fold) -> bool:
-    return fold.state is HealthState.UNKNOWN and not fold.inconclusive
 
 
 def of_service(name: str, folded: Fold) -> CheckState:

@@ -5,7 +5,7 @@ Adapters build these from raw objects. Nothing here remembers; a view is as old 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from resilience.api.reasons import HealthState, ReplaceStep
 from resilience.api.status import Status
@@ -76,6 +76,7 @@ class Template:
     labels: Labels
     containers: tuple[Container, ...]
     host_network: bool = False
+    grace_period: timedelta = timedelta(seconds=30)
     claims: tuple[str, ...] = ()
 
 
@@ -99,10 +100,8 @@ class Workload:
     updated: int
     ready: int
     available: int
-    paused: bool
     strategy: str
     min_ready_seconds: int
-    deleting: bool
     # Why its controller cannot make pods, in the API server's words; empty when nothing is known.
     trouble: str = ""
 
@@ -148,12 +147,12 @@ class Pod:
     available: bool
     deleting: bool
     owner_kind: str
-    owner_name: str
     owner_uid: str
     ip: str
     ports: tuple[ContainerPort, ...]
     # Why it is not ready, in the kubelet's or scheduler's words; empty when nothing is known.
     trouble: str
+    grace_period: timedelta = timedelta(seconds=30)
     step: ReplaceStep | None = None
     step_since: datetime | None = None
     taken_at: datetime | None = None
@@ -209,10 +208,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A PodDisruptionBudget that selects the target's pods: at least this many must stay healthy."""
+    """A PodDisruptionBudget that selects the target's pods, and maybe others': some must stay healthy."""
 
     name: str
     desired_healthy: int
+    current_healthy: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +272,8 @@ class Observation:
 
     @property
     def selecting(self) -> tuple[Service, ...]:
-        """The Services that select the target's pods."""
+        """The Services that select the target's pods: by the template's labels, or by those that only pods have."""
         if self.workload is None:
             return ()
-        labels = self.workload.template.labels
-        return tuple(service for service in self.services if service.selects(labels))
+        labels = [self.workload.template.labels, *(pod.labels for pod in (self.pods.pods if self.pods else ()))]
+        return tuple(service for service in self.services if any(service.selects(each) for each in labels))

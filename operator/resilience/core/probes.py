@@ -46,15 +46,20 @@ def find_container(spec: ResilientServiceSpec, workload: Workload) -> Container 
 
 
 def plan(
-    spec: ResilientServiceSpec, effective: Effective, container: Container, service: Service | None
+    spec: ResilientServiceSpec,
+    effective: Effective,
+    container: Container,
+    service: Service | None,
+    *,
+    grace_period: timedelta,
 ) -> TemplatePlan:
-    """What to apply to the container.
+    """What to apply to the container, in a template with this grace period.
 
     Raises:
         PortMissing: a probe's check names a port that does not exist.
     """
     managed = spec.probes.management is Management.MANAGED
-    wanted = _render(spec, effective, container, service) if managed else {}
+    wanted = _render(spec, effective, container, service, grace_period) if managed else {}
     fields: dict[str, object] = {}
     conflicts: list[FieldConflict] = []
     for name, value in wanted.items():
@@ -87,7 +92,11 @@ def _contains(live: object, wanted: object) -> bool:
 
 
 def _render(
-    spec: ResilientServiceSpec, effective: Effective, container: Container, service: Service | None
+    spec: ResilientServiceSpec,
+    effective: Effective,
+    container: Container,
+    service: Service | None,
+    grace_period: timedelta,
 ) -> dict[str, object]:
     checks = {check.name: check for check in spec.health.checks}
     period, timeout = _whole_seconds(effective.interval), _whole_seconds(effective.timeout)
@@ -102,8 +111,10 @@ def _render(
         longest = _whole_seconds(startup.max_duration or timedelta(minutes=2))
         often = {"periodSeconds": 1, "timeoutSeconds": timeout, "failureThreshold": longest}
         fields["startupProbe"] = _handler(checks[startup.check], container, service, spec) | often
-    if effective.pre_stop:
-        fields["lifecycle"] = {"preStop": {"sleep": {"seconds": _whole_seconds(effective.pre_stop)}}}
+    # The API refuses a sleep that is not shorter than the grace period of the template.
+    sleep = min(effective.pre_stop, grace_period - timedelta(seconds=1))
+    if sleep > timedelta():
+        fields["lifecycle"] = {"preStop": {"sleep": {"seconds": _whole_seconds(sleep)}}}
     return fields
 
 

@@ -86,9 +86,10 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     template = _template(spec, effective, seen)
     plan = None
     if not spec.suspend:
+        # Pods first: what is in flight must not wait for a mark that somebody refuses.
+        plan = _pods(draft, resource, spec, effective, seen, workload, now)
         _adopt(draft, resource, seen, workload)
         _sync_template(draft, resource, workload, template, now)
-        plan = _pods(draft, resource, spec, effective, seen, workload, now)
     if verdict.reason in _MISSING:
         draft.waits.append(MISSING_POLL)
     if not draft.actions:
@@ -129,7 +130,9 @@ def _template(
     container = probes.find_container(spec, seen.workload)
     assert container is not None
     try:
-        return probes.plan(spec, effective, container, targets.client_service(spec, seen))
+        service = targets.client_service(spec, seen)
+        grace_period = seen.workload.template.grace_period
+        return probes.plan(spec, effective, container, service, grace_period=grace_period)
     except probes.PortMissing as missing:
         return missing
 

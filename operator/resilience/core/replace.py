@@ -25,7 +25,7 @@ from resilience.core.decision import (
 from resilience.core.observation import Observation, Pod, PodsView, ReplicaSet, Workload
 
 # How often a draining pod is asked for its connections: it cannot be watched.
-QUIET_POLL = timedelta(milliseconds=500)
+QUIET_POLL = timedelta(seconds=1)
 # A drain signal that is not answered is tried again for so long before the pod goes without it.
 SIGNAL_PATIENCE = timedelta(seconds=10)
 # Clients of a headless Service may use a DNS answer for so long: the longest that CoreDNS gives by default.
@@ -180,8 +180,8 @@ def _end_without_twin(scene: Scene, pod: Pod) -> _Step:
     if refusal is not None:
         return _Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
     if _signal_target(scene, pod) is not None:
-        return _Step(actions=(Advance(pod, ReplaceStep.LEAVING, scene.now),))
-    return _Step(actions=(EvictPod(pod, scene.effective.grace_period),))
+        return _Step(actions=(Advance(pod, ReplaceStep.LEFT, scene.now),))
+    return _Step(actions=(EvictPod(pod, _grace(scene, pod)),))
 
 
 def _unfinished_replacement(scene: Scene) -> str:
@@ -230,11 +230,18 @@ def _progress(scene: Scene, pod: Pod) -> _Step:
     if pod.step is not None and pod.step_since is None:
         # Somebody took the time off: spans are counted from now.
         return _Step(actions=(Advance(pod, pod.step, scene.now),))
+    if scene.surges and pod.step is not ReplaceStep.REPLACING:
+        labels, _ = guard.leave_labels(scene.observation, scene.view, pod)
+        if labels:
+            # Somebody gave it a label back, or a Service was made meanwhile.
+            return _leave(scene, pod)
     match pod.step:
         case ReplaceStep.REPLACING:
             return _replacing(scene, pod)
         case ReplaceStep.LEAVING:
             return _leaving(scene, pod)
+        case ReplaceStep.LEFT:
+            return _left(scene, pod)
         case ReplaceStep.DRAINING:
             return _draining(scene, pod)
         case ReplaceStep.DELETING | None:
@@ -277,20 +284,24 @@ def _rank(scene: Scene, pod: Pod) -> int:
 def _leave(scene: Scene, pod: Pod) -> _Step:
     labels, stuck = guard.leave_labels(scene.observation, scene.view, pod)
     note = (
-        f"pod {pod.name} cannot leave Service {', '.join(stuck)} before it ends: a NetworkPolicy selects pods by the same "
-        "labels; its preStop hook has to cover it"
+        f"pod {pod.name} cannot leave Service {', '.join(stuck)} before it ends: a NetworkPolicy selects pods by the "
+        "same labels; its preStop hook has to cover it"
     )
     return _Step(actions=(Advance(pod, ReplaceStep.LEAVING, scene.now, labels),), note=note if stuck else "")
 
 
 def _leaving(scene: Scene, pod: Pod) -> _Step:
+    """Until no Service that the pod has left lists it any more; only then does the time begin to run."""
+    if guard.lingers(scene.observation, pod):
+        return _Step(waiting=f"pod {pod.name} is leaving its Services", wait=GONE_POLL)
+    return _Step(actions=(Advance(pod, ReplaceStep.LEFT, scene.now),))
+
+
+def _left(scene: Scene, pod: Pod) -> _Step:
     over = _time_to_leave(scene)
-    if scene.surges and guard.leave_labels(scene.observation, scene.view, pod)[0]:
-        # Somebody gave it a label back, or a Service was made meanwhile.
-        return _leave(scene, pod)
     wait = _until(scene, pod.step_since, over)
     if wait is not None:
-        return _Step(waiting=f"pod {pod.name} is leaving its Services; waiting for every node to know", wait=wait)
+        return _Step(waiting=f"pod {pod.name} has left its Services; waiting for every node to know", wait=wait)
     target = _signal_target(scene, pod)
     if target is None:
         return _Step(actions=(Advance(pod, ReplaceStep.DRAINING, scene.now),))
@@ -331,10 +342,14 @@ def _delete(scene: Scene, pod: Pod) -> _Step:
     refusal = guard.may_lose(scene.observation, scene.view, pod)
     if refusal is not None:
         return _Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
-    grace = scene.effective.grace_period
     if scene.surges:
-        return _Step(actions=(DeletePod(pod, grace),))
-    return _Step(actions=(EvictPod(pod, grace),))
+        return _Step(actions=(DeletePod(pod, _grace(scene, pod)),))
+    return _Step(actions=(EvictPod(pod, _grace(scene, pod)),))
+
+
+def _grace(scene: Scene, pod: Pod) -> timedelta:
+    """What the user set here, else what the pod has if that is more: a default must not shorten a long goodbye."""
+    return scene.spec.drain.grace_period or max(pod.grace_period, scene.effective.grace_period)
 
 
 def _signal_target(scene: Scene, pod: Pod) -> HttpTarget | None:

@@ -77,7 +77,7 @@ def wish(status: Status, *, deleting: bool) -> Wish:
     running = status.restart
     if running is None or deleting:
         return Wish(born_before=None, not_before=None, undo=deleting)
-    return Wish(running.born_before, running.started_at + SETTLE, running.aborted)
+    return Wish(running.born_before, running.started_at + SETTLE, running.aborted or bool(running.failure))
 
 
 def follow(status: Status, view: PodsView, plan: Plan, traffic: Traffic | None, now: datetime) -> Outcome:
@@ -87,19 +87,29 @@ def follow(status: Status, view: PodsView, plan: Plan, traffic: Traffic | None, 
         return Outcome(status)
     running, finished = _fold_pods(running, view, plan, now)
     running = running.model_copy(update={"requests": _requests(running, traffic)})
-    if plan.given_up:
-        words = f"the replacement did not come up: {plan.waiting}"
-        events = (Event(Reason.POD_GIVEN_BACK, words, warning=True),) if plan.actions else ()
-        ended = _end(status, running, RestartOutcome.FAILED, words, now)
-        return changed(ended, events=events + ended.events)
+    if plan.given_up and not running.failure:
+        # Noted first: the restart ends when nothing of it is in flight any more.
+        failure = f"the replacement did not come up: {plan.waiting}"[:1024]
+        return Outcome(
+            status.model_copy(update={"restart": running.model_copy(update={"failure": failure})}), changed=True
+        )
     replaced = tuple(Event(Reason.POD_REPLACED, f"pod {name} was replaced and is gone") for name in finished)
+    replaced += tuple(
+        Event(Reason.POD_GIVEN_BACK, f"pod {name} stays: it was given back to its ReplicaSet", warning=True)
+        for name in sorted(_given_back(status.restart or running, view))
+    )
     replaced += tuple(Event(Reason.POD_NOT_GENTLE, note, warning=True) for note in plan.notes)
     in_flight = [pod for pod in view.pods if pod.step is not None]
-    if plan.remaining == 0 or (running.aborted and not in_flight):
-        outcome = RestartOutcome.ABORTED if running.aborted and plan.remaining else RestartOutcome.SUCCEEDED
-        ended = _end(status, running, outcome, "", now)
+    if plan.remaining == 0 or (not in_flight and (running.aborted or running.failure)):
+        ended = _end(status, running, _outcome(running, plan), running.failure, now)
         return changed(ended, events=replaced + ended.events)
     return Outcome(status.model_copy(update={"restart": running}), replaced)
+
+
+def _outcome(running: RestartStatus, plan: Plan) -> RestartOutcome:
+    if running.failure:
+        return RestartOutcome.FAILED
+    return RestartOutcome.ABORTED if running.aborted and plan.remaining else RestartOutcome.SUCCEEDED
 
 
 def abort(resource: Resource, status: Status, now: datetime) -> Outcome:
@@ -116,11 +126,17 @@ def abort(resource: Resource, status: Status, now: datetime) -> Outcome:
     return Outcome(status.model_copy(update={"restart": aborted}), changed=True)
 
 
+def _given_back(running: RestartStatus, view: PodsView) -> set[str]:
+    """Pods that are there without a step any more. A StatefulSet makes the name again, but not the pod."""
+    known = {each.name for each in running.pods}
+    old = {pod.name for pod in view.pods if pod.step is None and pod.created <= running.born_before}
+    return known & old
+
+
 def _fold_pods(running: RestartStatus, view: PodsView, plan: Plan, now: datetime) -> tuple[RestartStatus, list[str]]:
     """The pods in flight now; what a pod that is gone had left open goes into the total, once."""
     seen = {pod.name: pod for pod in view.pods if pod.step is not None}
-    # Still there without a step: given back. A StatefulSet makes the name again, but not the pod.
-    stayed = {pod.name for pod in view.pods if pod.step is None and pod.created <= running.born_before}
+    stayed = _given_back(running, view)
     gone = [each for each in running.pods if each.name not in seen and each.name not in stayed]
     cut = [each.connections for each in gone if each.connections is not None]
     total_cut = sum(cut) + (running.kept_connections_cut or 0) if cut else running.kept_connections_cut

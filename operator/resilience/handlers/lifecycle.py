@@ -16,7 +16,7 @@ _WATCHED_BY_LABEL = (
 )
 
 
-def settings() -> kopf.OperatorSettings:
+def settings(*, clusterwide: bool) -> kopf.OperatorSettings:
     """kopf as we use it: watches only, filtered by the server, with time-outs everywhere."""
     # One line for each event of each object says nothing that our own lines do not say better.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
@@ -36,6 +36,8 @@ def settings() -> kopf.OperatorSettings:
     made.networking.request_timeout = 15
     made.networking.error_backoffs = (0.5, 1, 2, 4)
     made.posting.enabled = False
+    # Definitions belong to the cluster: with rights in a few namespaces only they cannot be watched.
+    made.scanning.disabled = not clusterwide
     made.peering.standalone = True
     made.execution.default_backoff = 5
     return made

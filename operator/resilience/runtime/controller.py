@@ -142,12 +142,24 @@ class Controller:
         self._traffic.sync(key, decision.verify)
         if decision.status is not None:
             self._metrics.health(key=key, state=decision.status.health.state)
+        if decision.refused:
+            self._metrics.refused(reason=decision.refused)
         resource = await self._write_status(resource, decision)
-        for action in decision.actions:
-            await self._executor.run(resource, seen, action)
-        self._refusals.pop(key, None)
         if decision.requeue_after is not None:
             self._queue.add_after(key, decision.requeue_after)
+        await self._act(resource, seen, decision)
+        self._refusals.pop(key, None)
+
+    async def _act(self, resource: Resource, seen: Observation, decision: Decision) -> None:
+        """All actions: one that is refused does not keep the others back."""
+        refusal: Refused | None = None
+        for action in decision.actions:
+            try:
+                await self._executor.run(resource, seen, action)
+            except Refused as error:
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
 
     async def _write_status(self, resource: Resource, decision: Decision) -> Resource:
         """Status first, so that what is accepted is known before it is begun; Events after it, for they are news."""

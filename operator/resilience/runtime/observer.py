@@ -83,13 +83,11 @@ class Observer:
         found, view = await asyncio.gather(
             self._cluster.services(workload.namespace), self._cluster.pods_view(workload)
         )
-        services = tuple(found)
         view = await self._with_connections(resource, view)
-        # A Service may select by a label that only pods have: a revision's hash, or a StatefulSet pod's name.
-        labels = [workload.template.labels, *(pod.labels for pod in view.pods)]
-        names = [service.name for service in services if any(service.selects(each) for each in labels)]
+        seen = Observation(workload=workload, services=tuple(found), pods=view)
+        names = [service.name for service in seen.selecting]
         endpoints = await self._cluster.endpoints(namespace=workload.namespace, services=names)
-        return Observation(workload=workload, services=services, endpoints=tuple(endpoints), pods=view)
+        return replace(seen, endpoints=tuple(endpoints))
 
     async def _with_connections(self, resource: Resource, view: PodsView) -> PodsView:
         """Asks the pods that are about to go for their connections."""
@@ -98,7 +96,7 @@ class Observer:
         asked = {}
         for pod in view.pods:
             target = targets.connections_target(resource.spec, pod)
-            if target is not None and pod.step in (ReplaceStep.LEAVING, ReplaceStep.DRAINING) and not pod.deleting:
+            if target is not None and pod.step in (ReplaceStep.LEFT, ReplaceStep.DRAINING) and not pod.deleting:
                 asked[pod.uid] = self._drainer.connections(target)
         answers = await asyncio.gather(*asked.values())
         counts: Mapping[str, int | None] = dict(zip(asked, answers, strict=True))
@@ -109,14 +107,21 @@ class Observer:
 
         The claim on the target saves the look at the others: whoever has it was the oldest when it was written.
         """
-        if workload.annotations.get(ANNOTATION_CLAIM) == reconcile.claim_of(resource):
+        claim = workload.annotations.get(ANNOTATION_CLAIM)
+        if claim == reconcile.claim_of(resource):
             return ""
         assert resource.spec is not None
         ref = resource.spec.target_ref
         rivals = [
             other
             for other in await self._cluster.resources(resource.key.namespace)
-            if other.spec is not None and other.spec.target_ref == ref and other.uid != resource.uid
+            if other.spec is not None
+            and other.spec.target_ref == ref
+            and (other.deleting_since is None or claim == reconcile.claim_of(other))
+            # One that is being deleted gives the target up, unless it still has to give it back.
+            and (
+                other.deleting_since is None or workload.annotations.get(ANNOTATION_CLAIM) == reconcile.claim_of(other)
+            )
         ]
         oldest = min(rivals, key=lambda other: (other.created, other.uid), default=None)
         if oldest is None or (resource.created, resource.uid) < (oldest.created, oldest.uid):

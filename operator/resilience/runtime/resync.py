@@ -4,14 +4,13 @@ After `410 Gone` a watch lists again and never reports what vanished meanwhile; 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from resilience.core.observation import Service
-from resilience.ports import ClusterReader, PortError
+from resilience.ports import ClusterReader, Marked, PortError
 from resilience.runtime.controller import Controller
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
@@ -22,13 +21,13 @@ RETRY: Final = 2.0
 
 
 class Resync:
-    """Repeats itself with `interval`; `marked_services` lists the Services with our label."""
+    """Repeats itself with `interval`; `marked` lists what carries our label."""
 
     def __init__(
         self,
         *,
         cluster: ClusterReader,
-        marked_services: Callable[[], Awaitable[Sequence[Service]]],
+        marked: Callable[[], Awaitable[Marked]],
         controller: Controller,
         queue: KeyQueue,
         store: Store,
@@ -36,7 +35,7 @@ class Resync:
         monotonic: Callable[[], float],
     ) -> None:
         self._cluster = cluster
-        self._marked_services = marked_services
+        self._marked = marked
         self._controller = controller
         self._queue = queue
         self._store = store
@@ -57,7 +56,8 @@ class Resync:
 
     async def once(self, *, thorough: bool) -> None:
         """One resync; a thorough one has all pods read, for an earlier process may have died at work."""
-        self._store.keep_services(await self._marked_services())
+        found = await self._marked()
+        self._store.keep(services=found.services, slices=found.slices)
         resources = await self._cluster.resources()
         for resource in resources:
             self._store.put_resource(resource)

@@ -60,12 +60,11 @@ class Store:
         """Whether the watches have shown this Service and a slice of it."""
         return (namespace, service) in self._services and (namespace, service) in self._slices_of
 
-    def keep_services(self, existing: Iterable[Service]) -> None:
-        """Replace all that is known: what a broken watch never reported as gone goes now."""
-        self._services = {(service.namespace, service.name): service for service in existing}
-        for namespace, name in list(self._slices):
-            if (namespace, self._slices[namespace, name][0]) not in self._services:
-                self.drop_slice(namespace, name)
+    def keep(self, *, services: Iterable[Service], slices: frozenset[Name]) -> None:
+        """What exists: anything else that is known was never reported as gone, and goes now."""
+        self._services = {(service.namespace, service.name): service for service in services}
+        for namespace, name in set(self._slices) - slices:
+            self.drop_slice(namespace, name)
 
     def put_resource(self, resource: Resource) -> None:
         """A ResilientService exists, with this target."""

@@ -30,7 +30,8 @@ class KubeLease:
     def __init__(
         self, *, transport: Transport, namespace: str, name: str, identity: str, monotonic: Callable[[], float]
     ) -> None:
-        self._transport = transport
+        # Several attempts must fit before the renewal deadline, even when one of them hangs.
+        self._transport = transport.within(seconds=RETRY)
         self._namespace, self._name, self._identity = namespace, name, identity
         self._monotonic = monotonic
         self._renewed_at: float | None = None

@@ -1,7 +1,7 @@
 """Raw objects of the API to the small views of `core.observation`. No I/O, no decision."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -56,11 +56,7 @@ def resource(raw: Json) -> Resource:
         first = error.errors(include_url=False, include_input=False)[0]
         problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     raw_status = raw.get("status") or {}
-    try:
-        status = Status.model_validate(raw_status)
-    except ValidationError:
-        # Somebody wrote into it: what can be told from the cluster is told anew.
-        status = Status(observed_generation=raw_status.get("observedGeneration"))
+    status = _status(raw_status)
     return Resource(
         key=Key(meta["namespace"], meta["name"]),
         uid=meta["uid"],
@@ -75,6 +71,26 @@ def resource(raw: Json) -> Resource:
         status=status,
         raw_status=raw_status,
     )
+
+
+def _status(raw: Json) -> Status:
+    """What of a status can be read: a newer operator, or somebody's hand, may have written the rest."""
+    try:
+        return Status.model_validate(raw)
+    except ValidationError:
+        known = {name: value for name, value in raw.items() if _readable(name, value)}
+    if "handled" not in known:
+        # Which requests were handled is not known: as on the first look, what is there is noted and not executed.
+        known.pop("observedGeneration", None)
+    return Status.model_validate(known)
+
+
+def _readable(name: str, value: object) -> bool:
+    try:
+        Status.model_validate({name: value})
+    except ValidationError:
+        return False
+    return True
 
 
 def workload(kind: TargetKind, raw: Json) -> Workload:
@@ -96,13 +112,12 @@ def workload(kind: TargetKind, raw: Json) -> Workload:
         template=_template(spec["template"], meta.get("managedFields") or []),
         replicas=replicas,
         current=current,
-        updated=updated,
+        # With OnDelete nobody rolls: old pods stay until somebody ends them.
+        updated=current if strategy == "OnDelete" else updated,
         ready=ready,
         available=available,
-        paused=bool(spec.get("paused")),
         strategy=strategy,
         min_ready_seconds=spec.get("minReadySeconds", 0),
-        deleting="deletionTimestamp" in meta,
         trouble=_failure(status),
     )
 
@@ -128,8 +143,18 @@ def _counts(kind: TargetKind, spec: Json, status: Json) -> tuple[int, int, int, 
         return int(status.get("desiredNumberScheduled", 0)), current, updated, ready, available
     names = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
     current, updated, ready, available = (int(status.get(name, 0)) for name in names)
-    desired = spec.get("replicas")
-    return 1 if desired is None else int(desired), current, updated, ready, available
+    desired = 1 if spec.get("replicas") is None else int(spec["replicas"])
+    if kind is TargetKind.STATEFUL_SET and not _stateful_set_rolls(desired, spec, status):
+        # Its status counts ending pods among the existing ones and not among the updated ones.
+        updated = current
+    return desired, current, updated, ready, available
+
+
+def _stateful_set_rolls(desired: int, spec: Json, status: Json) -> bool:
+    """Whether its controller is going to replace pods by itself: those below the partition stay as they are."""
+    partition = int(((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition") or 0)
+    same = status.get("currentRevision") == status.get("updateRevision")
+    return not same and int(status.get("updatedReplicas", 0)) < desired - partition
 
 
 def _template(raw: Json, managed: Iterable[Json]) -> Template:
@@ -141,6 +166,7 @@ def _template(raw: Json, managed: Iterable[Json]) -> Template:
         labels=(raw.get("metadata") or {}).get("labels") or {},
         containers=tuple(_container(each, owners.get(each["name"], {})) for each in spec.get("containers") or []),
         host_network=bool(spec.get("hostNetwork")),
+        grace_period=_grace_period(spec),
         claims=tuple(claims),
     )
 
@@ -161,6 +187,11 @@ def _ports(container: Json) -> tuple[ContainerPort, ...]:
         ContainerPort(port.get("name", ""), int(port["containerPort"]), bool(port.get("hostPort")))
         for port in container.get("ports") or []
     )
+
+
+def _grace_period(pod_spec: Json) -> timedelta:
+    seconds = pod_spec.get("terminationGracePeriodSeconds")
+    return timedelta(seconds=30 if seconds is None else seconds)
 
 
 def _owners(managed: Iterable[Json]) -> dict[str, dict[str, frozenset[str]]]:
@@ -223,10 +254,10 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         available=ready and long_enough,
         deleting="deletionTimestamp" in meta,
         owner_kind=owner.get("kind", ""),
-        owner_name=owner.get("name", ""),
         owner_uid=owner.get("uid", ""),
         ip=status.get("podIP", ""),
         ports=tuple(port for container in spec.get("containers") or [] for port in _ports(container)),
+        grace_period=_grace_period(spec),
         trouble="" if ready else _trouble(status),
         step=ReplaceStep(step) if step in tuple(ReplaceStep) else None,
         step_since=time(annotations.get(ANNOTATION_STEP_SINCE)),
@@ -256,7 +287,8 @@ def service(raw: Json) -> Service:
     return Service(
         namespace=meta["namespace"],
         name=meta["name"],
-        selector=spec.get("selector") or {},
+        # An ExternalName Service has no endpoints, whatever selector was left in it.
+        selector={} if spec.get("type") == "ExternalName" else spec.get("selector") or {},
         cluster_ip="" if address == "None" else address,
         ports=tuple(
             ServicePort(port.get("name", ""), int(port["port"]), port.get("targetPort", int(port["port"])))
@@ -297,4 +329,5 @@ def endpoints(raw: Json) -> tuple[Endpoint, ...]:
 
 def budget(raw: Json) -> Budget:
     """A PodDisruptionBudget."""
-    return Budget(raw["metadata"]["name"], int((raw.get("status") or {}).get("desiredHealthy", 0)))
+    status = raw.get("status") or {}
+    return Budget(raw["metadata"]["name"], int(status.get("desiredHealthy", 0)), int(status.get("currentHealthy", 0)))

@@ -3,15 +3,21 @@
 import asyncio
 import base64
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+
+import structlog
 
 from resilience.adapters.kube import parse, selectors
 from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
 from resilience.adapters.kube.transport import Json, NotFound, Transport
 from resilience.api.names import LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_RETIRING
+from resilience.api.reasons import ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.observation import Endpoint, Key, Pod, PodsView, ReplicaSet, Resource, Service, Workload
-from resilience.ports import Invalid, Refused
+from resilience.ports import Invalid, Marked, Refused
+
+log = structlog.get_logger(__name__)
 
 PathOf = Callable[[str | None], str]
 
@@ -50,11 +56,31 @@ class KubeReader:
         slices = await self._transport.list(collection("endpointslices", namespace), labels=chosen)
         return [endpoint for raw in slices for endpoint in parse.endpoints(raw)]
 
-    async def marked_services(self) -> Sequence[Service]:
-        """All Services with our label: to prune what a broken watch never reported as gone."""
+    async def marked(self) -> Marked:
+        """All that carries our label and is watched by it: to prune what a broken watch never reported as gone."""
         labels = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"
-        raws = await self._collections(self._namespaces, lambda n: collection("services", n), labels=labels)
-        return [parse.service(raw) for raw in raws]
+        services, slices = await asyncio.gather(
+            self._collections(self._namespaces, lambda n: collection("services", n), labels=labels),
+            self._collections(self._namespaces, lambda n: collection("endpointslices", n), labels=labels),
+        )
+        return Marked(
+            services=tuple(parse.service(raw) for raw in services),
+            slices=frozenset((raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in slices),
+        )
+
+    async def readable_namespaces(self) -> Sequence[str]:
+        """The configured namespaces whose resources can be listed: a watch on another one would end the process."""
+        answers = await asyncio.gather(
+            *(self._transport.list(resources_path(name)) for name in self._namespaces), return_exceptions=True
+        )
+        for name, answer in zip(self._namespaces, answers, strict=True):
+            if isinstance(answer, BaseException):
+                log.error("namespace left out until the next start", namespace=name, why=str(answer))
+        return [
+            name
+            for name, answer in zip(self._namespaces, answers, strict=True)
+            if not isinstance(answer, BaseException)
+        ]
 
     async def pods_view(self, workload: Workload) -> PodsView:
         """Pods of the target and of its replacements, with all that limits what may be done to them."""
@@ -106,8 +132,16 @@ class KubeReader:
     async def _collections(self, namespaces: Sequence[str], path: PathOf, *, labels: str = "") -> list[Json]:
         if not namespaces:
             return await self._transport.list(path(None), labels=labels)
-        lists = await asyncio.gather(*(self._transport.list(path(name), labels=labels) for name in namespaces))
+        lists = await asyncio.gather(*(self._listed(path(name), labels=labels) for name in namespaces))
         return [item for each in lists for item in each]
+
+    async def _listed(self, path: str, *, labels: str) -> list[Json]:
+        """One namespace of several: one that is gone, or closed to us, must not hide the others."""
+        try:
+            return await self._transport.list(path, labels=labels)
+        except Refused as error:
+            log.warning("namespace left out", path=path, why=str(error))
+            return []
 
 
 class KubeSecrets:
@@ -144,7 +178,15 @@ def _own(workload: Workload, sets: Sequence[ReplicaSet], raws: Sequence[Json]) -
         for raw in raws
         if _controller_uid(raw) in owners and (raw.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
     }
-    return tuple(sorted(pods.values(), key=lambda each: (each.created, each.name)))
+    found = [_with_step(workload, pod) for pod in pods.values()]
+    return tuple(sorted(found, key=lambda each: (each.created, each.name)))
+
+
+def _with_step(workload: Workload, pod: Pod) -> Pod:
+    """A pod that belongs to the Deployment itself was taken over, even if somebody removed our label."""
+    if workload.kind is TargetKind.DEPLOYMENT and pod.owner_uid == workload.uid and pod.step is None:
+        return replace(pod, step=ReplaceStep.REPLACING)
+    return pod
 
 
 def _controller_uid(raw: Json) -> str:

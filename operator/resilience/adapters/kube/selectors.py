@@ -36,6 +36,12 @@ def keys(selector: Json | None) -> set[str]:
     return set(selector.get("matchLabels") or {}) | {each["key"] for each in selector.get("matchExpressions") or []}
 
 
+def _excluding_keys(selector: Json | None) -> set[str]:
+    """Keys whose change may make a selector match that does not match now."""
+    expressions = (selector or {}).get("matchExpressions") or []
+    return {each["key"] for each in expressions if each["operator"] in ("NotIn", "DoesNotExist")}
+
+
 def policy_keys(policies: Iterable[Json], labels: Mapping[str, str]) -> frozenset[str]:
     """Label keys by which NetworkPolicies select these pods, as their subject or as a peer."""
     found: set[str] = set()
@@ -49,4 +55,5 @@ def policy_keys(policies: Iterable[Json], labels: Mapping[str, str]) -> frozense
         for selector in [spec.get("podSelector"), *peers]:
             if matches(selector, labels):
                 found |= keys(selector)
+            found |= _excluding_keys(selector)
     return frozenset(found)

@@ -20,6 +20,8 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 PAGE_SIZE: Final = 500
+# Seconds; what lies between the end of one leader's right to write and the beginning of the next one's.
+LONGEST_WRITE: Final = 5.0
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 RequestObserver = Callable[[str, int, float], None]
@@ -34,7 +36,7 @@ class Transport:
 
     def __init__(self, *, api: client.ApiClient, timeout: float, observer: RequestObserver) -> None:
         self._api = api
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._seconds = timeout
         self._observer = observer
 
     @classmethod
@@ -55,6 +57,10 @@ class Transport:
             raise Invalid(f"no Kubernetes configuration that can be used: {error}") from error
         async with client.ApiClient(settings) as api:
             yield cls(api=api, timeout=timeout, observer=observer)
+
+    def within(self, *, seconds: float) -> "Transport":
+        """The same connection with a shorter time-out."""
+        return Transport(api=self._api, timeout=min(seconds, self._seconds), observer=self._observer)
 
     @property
     def server(self) -> str:
@@ -111,6 +117,8 @@ class Transport:
     ) -> Json:
         loop = asyncio.get_running_loop()
         began, status = loop.time(), 0
+        # A write must not land after the time at which another leader may have begun.
+        seconds = self._seconds if method == "GET" else min(self._seconds, LONGEST_WRITE)
         try:
             _, url, headers, _, _ = await self._api.param_serialize(
                 method,
@@ -120,7 +128,7 @@ class Transport:
                 auth_settings=["BearerToken"],
             )
             response = await self._api.call_api(
-                method, url, header_params=headers, body=body, _request_timeout=self._timeout
+                method, url, header_params=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=seconds)
             )
             status = response.status
             text = await response.read()
@@ -144,17 +152,19 @@ def _parse(status: int, text: bytes) -> Json:
     match status:
         case 404:
             raise NotFound(message)
+        case 409 if _has_cause(answer, "FieldManagerConflict"):
+            raise Refused(message)
         case 409:
             raise Conflict(message)
-        case 429 if answer.get("reason") == "TooManyRequests" and _is_budget(answer):
+        case 429 if answer.get("reason") == "TooManyRequests" and _has_cause(answer, "DisruptionBudget"):
             raise Refused(message)
-        case 400 | 401 | 403 | 405 | 410 | 422:
+        case 400 | 403 | 405 | 422:
             raise Refused(message)
         case _:
             raise Unavailable(message)
 
 
-def _is_budget(answer: Json) -> bool:
-    """A 429 that comes from a disruption budget, not from overload."""
+def _has_cause(answer: Json, reason: str) -> bool:
+    """Whether the API names this cause: a disruption budget behind a 429, a field's owner behind a 409."""
     causes = (answer.get("details") or {}).get("causes") or []
-    return any(cause.get("reason") == "DisruptionBudget" for cause in causes)
+    return any(cause.get("reason") == reason for cause in causes)

@@ -24,7 +24,6 @@ from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status, format_time
 from resilience.core.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
 from resilience.core.observation import Pod, Resource, Workload
-from resilience.ports import Conflict, Refused
 
 _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
 
@@ -75,16 +74,17 @@ class KubeWriter:
         body: Json = {
             "apiVersion": "apps/v1",
             "kind": workload.kind.value,
-            "metadata": {"name": workload.name, "namespace": workload.namespace},
+            # Only on what was read: a rollout that this write was to ride on may have ended since.
+            "metadata": {
+                "name": workload.name,
+                "namespace": workload.namespace,
+                "resourceVersion": workload.resource_version,
+            },
         }
         if containers:
             body["spec"] = {"template": {"spec": {"containers": containers}}}
         path = workload_path(workload.kind, workload.namespace, workload.name)
-        try:
-            await self._transport.patch(path, body, content_type=APPLY_PATCH, force="false", **_MANAGED)
-        except Conflict as error:
-            # No version was given, so this is about ownership: deciding again would try the same again.
-            raise Refused(f"a managed field belongs to somebody else: {error}") from error
+        await self._transport.patch(path, body, content_type=APPLY_PATCH, force="false", **_MANAGED)
 
     async def take_over(self, workload: Workload, action: TakeOver) -> None:
         """One patch: the ReplicaSet's reference goes, the Deployment's comes, the step is marked."""
@@ -151,9 +151,8 @@ class KubeWriter:
 
     async def write_status(self, resource: Resource, status: Status) -> Resource:
         """Merge-patch the whole status, with nulls for what is gone, on the version that was read."""
-        wanted = status.to_api()
-        gone = {name: None for name in resource.raw_status if name not in wanted}
-        body = {"metadata": {"resourceVersion": resource.resource_version}, "status": _nulls(resource, wanted) | gone}
+        merged = _merge(dict(resource.raw_status), status.to_api())
+        body = {"metadata": {"resourceVersion": resource.resource_version}, "status": merged}
         return parse.resource(await self._transport.patch(f"{_path(resource)}/status", body, **_MANAGED))
 
     async def emit(self, resource: Resource, event: Event) -> None:
@@ -176,7 +175,8 @@ class KubeWriter:
             "reportingInstance": self._instance[:128],
             "action": event.reason.value,
             "reason": event.reason.value,
-            "note": event.message[:1024],
+            # The limit is in bytes.
+            "note": event.message.encode()[:1024].decode(errors="ignore"),
             "type": "Warning" if event.warning else "Normal",
             "regarding": regarding,
         }
@@ -224,12 +224,8 @@ def _options(pod: Pod, grace: timedelta) -> Json:
     }
 
 
-def _nulls(resource: Resource, wanted: Json) -> Json:
-    """Nested fields that vanished must be named with null, or a merge patch would keep them."""
-    return {name: _merge(resource.raw_status.get(name), value) for name, value in wanted.items()}
-
-
 def _merge(before: object, after: object) -> object:
+    """A merge patch from one to the other: fields that vanished must be named with null, or they would stay."""
     if not isinstance(before, dict) or not isinstance(after, dict):
         return after
     gone = {name: None for name in before if name not in after}

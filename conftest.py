@@ -1,0 +1,3 @@
+"""Gives every test the `cluster` fixture; pytest wants plugins named at the top."""
+
+pytest_plugins = ["tests.cluster.fixture"]

@@ -1,0 +1,178 @@
+"""What happens when something breaks in the middle of a restart: nothing is lost, nothing is done twice."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from tests.cluster import engine
+from tests.support.counts import Figures, count
+from tests.support.killer import Killer
+from tests.support.kube import Object, wait_until
+from tests.support.release import Release
+from tests.support.shop_manifests import deployment, resilient, service, shop
+from tests.support.space import Space
+from tests.support.traffic import traffic
+from tests.support.witness import Sighting, Witness
+
+
+@pytest.fixture(scope="module")
+def killer(release: Release) -> Iterator[Killer]:
+    with Killer(release.kube) as killer:
+        yield killer
+
+
+def kill_leader(operator: Release, killer: Killer) -> str:
+    """Which pod was hit."""
+    leader = operator.leader()
+    pod = operator.kube.get("pods", leader)
+    killer.kill(pod["status"]["containerStatuses"][0]["containerID"])
+    return leader
+
+
+def accepted(space: Space, value: str) -> None:
+    """Waits until status says that the restart is in flight."""
+    wait_until(lambda: space.handled("restart").get("value") == value, what="acceptance", every=0.02)
+
+
+def reached(step: str, pod: Sighting) -> bool:
+    return pod.deleting if step == "deleting" else pod.step == step
+
+
+@pytest.mark.parametrize("step", ["accepted", "replacing", "leaving", "left", "draining", "deleting"])
+def test_the_operator_is_killed_at_each_step(
+    operator: Release, killer: Killer, space: Space, figures: Figures, step: str
+) -> None:
+    # given: a shop under load
+    space.start(*shop())
+    durations, rounds = [], count(1, proof=5)
+    with Witness(space) as witness, traffic(space.url()) as clients:
+        for _ in range(rounds):
+            began = time.monotonic()
+            # when: the leader dies as soon as the step is seen
+            value = space.request("restart")
+            if step == "accepted":
+                accepted(space, value)
+            else:
+                witness.wait(partial(reached, step), what=f"a pod that is {step}", since=began)
+            hit = kill_leader(operator, killer)
+            # then: the restart ends as if nothing had been
+            result = space.ended(value, timeout=60)
+            durations.append(round(time.monotonic() - began, 1))
+            assert result["result"] == "Succeeded", result
+            assert len(witness.names(since=began)) == 1, "exactly one replacement"
+            assert {pod["metadata"]["name"] for pod in space.shop_pods()} == witness.names(since=began)
+            operator.renew(hit)
+    figures.write(step=step, kills=rounds, durations=durations, **clients.figures())
+    assert clients.failed == 0, clients.failures()
+    assert witness.fewest_serving() >= 1
+    assert space.retiring() == []
+
+
+def test_another_replica_takes_over_when_the_leader_is_gone_for_good(
+    operator: Release, killer: Killer, space: Space, figures: Figures
+) -> None:
+    # given: a restart in the middle of a replacement
+    space.start(*shop())
+    with Witness(space) as witness, traffic(space.url()) as clients:
+        began = time.monotonic()
+        value = space.request("restart")
+        witness.wait(partial(reached, "leaving"), what="a pod that is leaving", since=began)
+        # when: the leader's node is lost, in effect
+        hit = kill_leader(operator, killer)
+        operator.kube.delete("pod", hit, "--grace-period=0", "--force")
+        # then: another finishes it, after the time that a lease must be seen unrenewed
+        result = space.ended(value, timeout=60)
+        seconds = round(time.monotonic() - began, 1)
+    figures.write(seconds_to_finish=seconds, **clients.figures())
+    assert result["result"] == "Succeeded", result
+    assert operator.leader() != hit
+    assert len(witness.names(since=began)) == 1
+    assert clients.failed == 0, clients.failures()
+
+
+KNOB = {"configMapKeyRef": {"name": "knobs", "key": "fail"}}
+
+
+def knobs(*, fail: str) -> Object:
+    """Read by pods when they start: those that run do not notice a change."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "knobs"}, "data": {"fail": fail}}
+
+
+def no_more_pods(space: Space) -> Object:
+    hard = {"pods": str(len(space.list("pods")))}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": hard}}
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"), [("unready", "readiness probe fails"), ("refused", "exceeded quota")], ids=["unready", "quota"]
+)
+def test_a_replacement_that_never_comes_up_changes_nothing(
+    operator: Release, space: Space, figures: Figures, broken: str, why: str
+) -> None:
+    # given: two pods that serve, and no way for another one to become ready
+    target = deployment(replicas=2, env={"FAIL_READY": KNOB})
+    space.start(knobs(fail="0"), target, service(), resilient(rollout={"progressDeadline": "8s"}))
+    space.apply(knobs(fail="1") if broken == "unready" else no_more_pods(space))
+    before = {pod["metadata"]["name"] for pod in space.shop_pods()}
+
+    # when: a restart is asked for
+    with Witness(space) as witness, traffic(space.url(), kept=4, new=4) as clients:
+        value = space.request("restart")
+        # then: status says what it waits for, and why
+        wait_until(lambda: why in space.status()["explanation"], what=f"an explanation with {why!r}", timeout=7)
+        # and, after the deadline the pod is given back
+        result = space.ended(value)
+        wait_until(lambda: len(space.list("pods")) == 2, what="the failed replacement to go")
+    figures.write(case=broken, duration=result["duration"], **clients.figures())
+    assert result["result"] == "Failed", result
+    assert why in result["message"], result
+    assert {pod["metadata"]["name"] for pod in space.shop_pods()} == before
+    assert len({each.name for each in witness.sightings() if each.step}) == 1, "only one pod was touched"
+    assert {pod["metadata"]["ownerReferences"][0]["kind"] for pod in space.shop_pods()} == {"ReplicaSet"}
+    assert space.retiring() == []
+    assert clients.failed == 0, clients.failures()
+    assert witness.fewest_serving() >= 2
+
+
+@pytest.fixture
+def stopped_api(operator: Release) -> Iterator[Callable[[float], None]]:
+    """Stops the API server for so many seconds; it runs afterwards, whatever happens, and so do fresh replicas."""
+    cluster = engine.current()
+
+    def stop(seconds: float) -> None:
+        cluster.stop_api_server()
+        try:
+            time.sleep(seconds)
+        finally:
+            cluster.start_api_server()
+
+    yield stop
+    for pod, restarts in operator.restarts().items():
+        if restarts:
+            operator.renew(pod)
+
+
+def test_the_api_server_is_away_during_a_restart(
+    operator: Release, stopped_api: Callable[[float], None], space: Space, figures: Figures
+) -> None:
+    # given: a restart in the middle of a replacement
+    space.start(*shop(replicas=2))
+    seconds = count(15, proof=30)
+    with Witness(space) as witness, traffic(space.url()) as clients:
+        began = time.monotonic()
+        value = space.request("restart")
+        witness.wait(partial(reached, "leaving"), what="a pod that is leaving", since=began)
+        # when
+        stopped_api(seconds)
+        # then: it goes on by itself, and nobody noticed
+        back = time.monotonic()
+        result = space.ended(value, timeout=90)
+        after = round(time.monotonic() - back, 1)
+    figures.write(seconds_away=seconds, seconds_to_finish=after, **clients.figures())
+    assert result["result"] == "Succeeded", result
+    assert len(witness.names(since=began)) == 2, "exactly one replacement each"
+    assert clients.failed == 0, clients.failures()
+    assert witness.fewest_serving() >= 2
+    assert space.retiring() == []

@@ -1,0 +1,227 @@
+"""Coming and going: resources, the installation, requests that are old, and what it costs to do nothing."""
+
+import time
+
+from tests.support.counts import Figures, count
+from tests.support.kube import Kube, KubectlError, Object, wait_until
+from tests.support.release import NAME, NAMESPACE, Release
+from tests.support.shop_manifests import deployment, resilient, service, shop
+from tests.support.space import CLAIM, MANAGED, Space, stays
+from tests.support.traffic import traffic
+from tests.support.witness import Witness
+
+PROBES: Object = {"readiness": {"check": "ready"}, "startup": {"check": "live"}}
+
+
+def ours(found: Object) -> set[str]:
+    """What of an object's metadata is the operator's."""
+    meta = found["metadata"]
+    marks = {*(meta.get("labels") or {}), *(meta.get("annotations") or {})}
+    return {mark for mark in marks if mark.startswith("resilience.dev/")}
+
+
+def as_the_user_had_it(space: Space, before: Object) -> bool:
+    target = space.get("deployments", "shop")
+    return target["spec"] == before["spec"] and not ours(target) and not ours(space.get("services", "shop"))
+
+
+def adopted(space: Space) -> Object:
+    """A shop whose template has managed fields; returns the Deployment as it was before."""
+    space.apply(deployment(probe=None), service())
+    before = space.get("deployments", "shop")
+    space.start(resilient(probes=PROBES))
+    space.request("adopt")
+    space.wait_for("ProbesSynced", "True", reason="Applied")
+    space.wait_running()
+    target = space.get("deployments", "shop")
+    assert ours(target) == {MANAGED, CLAIM}
+    assert target["spec"] != before["spec"]
+    return before
+
+
+def test_deleting_the_resource_gives_the_workload_back(operator: Release, space: Space) -> None:
+    # given
+    before = adopted(space)
+    # when
+    space.delete("rsvc", "shop")
+    # then
+    assert as_the_user_had_it(space, before)
+    space.kubectl("rollout", "status", "deployment/shop", "--timeout=30s")
+
+
+def test_deleting_it_in_the_middle_of_a_restart_finishes_what_was_begun(operator: Release, space: Space) -> None:
+    # given
+    space.start(*shop(replicas=2))
+    before = {pod["metadata"]["name"] for pod in space.shop_pods()}
+    with Witness(space) as witness, traffic(space.url(), kept=4, new=4) as clients:
+        space.request("restart")
+        witness.wait(lambda pod: pod.step == "leaving", what="a pod that is leaving")
+        # when
+        space.delete("rsvc", "shop")
+        time.sleep(1)
+    # then: the pod that had left is gone, the other one was never touched
+    after = {pod["metadata"]["name"] for pod in space.shop_pods()}
+    assert len(after) == 2
+    assert len(after & before) == 1
+    assert space.retiring() == []
+    assert clients.failed == 0, clients.failures()
+
+
+def test_uninstalling_gives_back_and_installing_adopts_again(operator: Release, space: Space) -> None:
+    # given
+    before = adopted(space)
+    # when
+    operator.uninstall()
+    # then: the workload is the user's, and the resource is still there
+    assert as_the_user_had_it(space, before)
+    assert space.status()["phase"] == "Suspended"
+    assert "uninstalled" in space.status()["explanation"]
+    assert "finalizers" not in space.get("resilientservices", "shop")["metadata"]
+    # when
+    operator.install()
+    # then
+    space.wait_running()
+    assert ours(space.get("deployments", "shop")) == {MANAGED, CLAIM}
+
+
+def may(kube: Kube, *what: str) -> bool:
+    """Whether the operator's ServiceAccount may do something."""
+    account = f"--as=system:serviceaccount:{NAMESPACE}:{NAME}"
+    try:
+        return kube.kubectl("auth", "can-i", *what, account).strip() == "yes"
+    except KubectlError:
+        return False
+
+
+def test_upgrading_to_some_namespaces_and_back(operator: Release, space: Space, other_space: Space) -> None:
+    # given: it looks after everything
+    assert may(other_space, "list", "pods")
+    # when: it is told to look after one namespace
+    operator.install(namespaces=[space.namespace])
+    try:
+        # then: it works there, and has no rights elsewhere
+        other_space.apply(*shop())
+        space.start(*shop())
+        assert space.restart()["result"] == "Succeeded"
+        assert may(space, "list", "pods")
+        for verb in ("list", "patch"):
+            assert not may(other_space, verb, "pods")
+            assert not may(other_space, verb, "pods", "--all-namespaces")
+            assert not may(other_space, verb, "resilientservices.resilience.dev")
+        assert "status" not in other_space.get("resilientservices", "shop")
+    finally:
+        operator.install()
+    # then: all is looked after again
+    other_space.wait_running()
+
+
+def test_helm_test(operator: Release) -> None:
+    assert "Phase:          Succeeded" in operator.test()
+
+
+def test_of_two_resources_on_one_target_the_older_wins(operator: Release, space: Space) -> None:
+    # given
+    space.start(*shop())
+    # when
+    time.sleep(1.1)  # a creation time has whole seconds
+    space.apply(resilient("second", target="shop"))
+    # then
+    found = space.wait_for("Stalled", "True", "second", reason="TargetTaken")
+    assert "the older ResilientService shop" in found["message"]
+    claim = space.get("deployments", "shop")["metadata"]["annotations"][CLAIM]
+    assert claim.startswith("shop/")
+    # when
+    space.delete("rsvc", "shop")
+    # then
+    space.wait_running("second")
+    assert space.get("deployments", "shop")["metadata"]["annotations"][CLAIM].startswith("second/")
+
+
+def test_a_restored_backup_restarts_nothing(operator: Release, space: Space) -> None:
+    # given: a resource that had been asked to restart, as a backup has it: without status
+    target, at, resource = shop()
+    resource["metadata"]["annotations"] = {
+        "resilience.dev/restart-requested-at": "last year",
+        "resilience.dev/adopt-requested-at": "last year",
+    }
+    # when
+    space.start(target, at, resource)
+    # then
+    assert "before the resource was first seen" in space.handled("restart")["note"]
+    uids = {pod["metadata"]["uid"] for pod in space.list("pods")}
+    stays(lambda: "restart" not in space.status() and not space.retiring(), seconds=2, what="nothing is restarted")
+    assert "lastRestart" not in space.status()
+    assert {pod["metadata"]["uid"] for pod in space.list("pods")} == uids
+
+
+def suspend(space: Space, *, on: bool) -> None:
+    space.patch("rsvc", "shop", {"spec": {"suspend": on}})
+
+
+def test_suspended_in_the_middle(operator: Release, space: Space) -> None:
+    # given: a suspended resource
+    space.start(*shop())
+    suspend(space, on=True)
+    space.wait_for("Ready", "False", reason="Suspended")
+    with Witness(space) as witness, traffic(space.url(), kept=4, new=4) as clients:
+        # when: a restart is asked for, then: it waits
+        value = space.request("restart")
+        stays(lambda: space.retiring() == [], seconds=2, what="nothing is begun")
+
+        # when: it is resumed and suspended again in the middle
+        suspend(space, on=False)
+        witness.wait(lambda pod: pod.step == "leaving", what="a pod that is leaving")
+        suspend(space, on=True)
+        space.wait_for("Ready", "False", reason="Suspended")
+        here = [(pod["metadata"]["name"], pod["metadata"]["labels"]) for pod in space.list("pods")]
+
+        # then: it stays where it is, and serves
+        def unmoved() -> bool:
+            return [(pod["metadata"]["name"], pod["metadata"]["labels"]) for pod in space.list("pods")] == here
+
+        stays(unmoved, seconds=2, what="pods stay where they are")
+
+        # when: it is resumed, then: it finishes
+        suspend(space, on=False)
+        assert space.ended(value)["result"] == "Succeeded"
+    assert clients.failed == 0, clients.failures()
+    assert len(space.list("pods")) == 1
+
+
+def versions(space: Space) -> dict[tuple[str, str], str]:
+    """The version of everything that the operator could have written to."""
+    plurals = ("resilientservices", "deployments", "services", "pods", "events")
+    return {
+        (plural, each["metadata"]["name"]): each["metadata"]["resourceVersion"]
+        for plural in plurals
+        for each in space.list(plural)
+    }
+
+
+def test_quiet_services_cost_no_write(operator: Release, space: Space, figures: Figures) -> None:
+    # given: many services at rest
+    services, seconds = count(8, proof=20), count(20, proof=60)
+    names = [f"shop-{number}" for number in range(services)]
+    space.start(*(each for name in names for each in shop(name)), timeout=180)
+    settled = wait_until(lambda: settles(space), what="everything to be at rest", timeout=60)
+
+    # when: nothing happens for a while
+    before = operator.requests()
+    time.sleep(seconds)
+    spent = {verb: total - before.get(verb, 0) for verb, total in operator.requests().items()}
+
+    # then: nothing was written but the Lease, by PUT
+    figures.write(services=services, quiet_seconds=seconds, requests=spent)
+    assert versions(space) == settled
+    assert {verb for verb, total in spent.items() if total and verb != "GET"} == {"PUT"}
+    assert spent["PUT"] <= seconds / 2 + 2
+    assert spent["GET"] <= seconds / 2 + 2, (
+        "a quiet service is not looked at, and the Lease is read as often as written"
+    )
+
+
+def settles(space: Space) -> dict[tuple[str, str], str] | None:
+    """What there is, if it does not change for three seconds."""
+    before = versions(space)
+    time.sleep(3)
+    return before if versions(space) == before else None

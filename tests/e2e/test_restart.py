@@ -1,0 +1,119 @@
+"""A restart loses no request, though the application dies at once on SIGTERM, in the middle of what it does."""
+
+import time
+
+import pytest
+
+from tests.support.counts import Figures, count
+from tests.support.kube import Object
+from tests.support.release import Release
+from tests.support.shop_manifests import DRAIN, autoscaler, budget, deployment, service, shop
+from tests.support.space import Space
+from tests.support.traffic import traffic
+from tests.support.witness import Witness
+
+
+def untouched(space: Space) -> dict[str, object]:
+    """What a restart must leave as it is."""
+    target = space.get("deployments", "shop")
+    hpa = space.get("horizontalpodautoscalers", "shop")
+    return {
+        "generation": target["metadata"]["generation"],
+        "spec": target["spec"],
+        "revision": target["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
+        "autoscaler": (hpa["spec"], hpa["metadata"].get("labels"), hpa["metadata"].get("annotations")),
+    }
+
+
+def pod_names(space: Space) -> set[str]:
+    return {pod["metadata"]["name"] for pod in space.shop_pods()}
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_restarts_under_load_lose_nothing(operator: Release, space: Space, figures: Figures, replicas: int) -> None:
+    # given: a shop with a budget that allows no disruption and an autoscaler, under load
+    extras = [budget("shop", maxUnavailable=0), autoscaler("shop", least=replicas, most=replicas + 2)]
+    space.start(*shop(replicas=replicas), *extras)
+    before, durations, reported = untouched(space), [], []
+    restarts = count(3, proof=20)
+
+    # when: it is restarted again and again
+    with Witness(space) as witness, traffic(space.url()) as clients:
+        for _ in range(restarts):
+            began, old = time.monotonic(), pod_names(space)
+            result = space.restart(timeout=60 * replicas)
+            durations.append(round(time.monotonic() - began, 1))
+            # then: it succeeded, every pod was replaced by exactly one other
+            assert result["result"] == "Succeeded", result
+            assert len(witness.names(since=began)) == replicas, f"{witness.names(since=began)} in the place of {old}"
+            assert not old & pod_names(space)
+            assert result["requests"]["failed"] == 0, result
+            assert result.get("keptConnectionsCut", 0) == 0, result
+            reported.append(result["requests"]["sent"])
+        time.sleep(1)
+
+    # then: no client noticed, there never were fewer pods, and nothing else has changed
+    figures.write(
+        restarts=restarts, replicas=replicas, durations=durations, measured=sum(reported), **clients.figures()
+    )
+    assert clients.failed == 0, clients.failures()
+    assert witness.fewest_serving() >= replicas
+    assert untouched(space) == before
+    assert space.retiring() == []
+
+
+def test_without_a_drain_signal_status_says_how_many_connections_were_cut(
+    operator: Release, space: Space, figures: Figures
+) -> None:
+    # given: an application that nobody can tell to let its clients go
+    space.start(*shop(drain={**DRAIN, "signal": None, "maxWait": "2s"}))
+    kept, cut, restarts = 10, 0, count(1, proof=20)
+
+    # when
+    with traffic(space.url(), kept=kept) as clients:
+        time.sleep(1)
+        for _ in range(restarts):
+            result = space.restart()
+            assert result["result"] == "Succeeded", result
+            assert result["requests"]["failed"] == 0, result
+            cut += result["keptConnectionsCut"]
+            time.sleep(1)
+
+    # then: new connections lost nothing; of the kept ones each was cut once, and status counted them
+    figures.write(restarts=restarts, reported_cut=cut, **clients.figures())
+    assert clients.failed_new == 0, clients.failures()
+    assert cut == kept * restarts
+    assert 0 < clients.failed_kept <= cut, clients.failures()
+
+
+def test_control_without_the_operator_requests_are_lost(space: Space, figures: Figures) -> None:
+    # given: the same application, and no ResilientService
+    space.apply(deployment(replicas=1), service())
+    space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
+
+    # when: it is restarted as everybody does it
+    with traffic(space.url()) as clients:
+        for _ in range(count(2, proof=20)):
+            space.kubectl("rollout", "restart", "deployment/shop")
+            space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
+            time.sleep(1)
+
+    # then: the clients notice, or these tests prove nothing
+    figures.write(**clients.figures())
+    assert clients.failed > 0
+    assert clients.failed_new > 0
+
+
+def test_surge_replaces_several_at_once(operator: Release, space: Space, figures: Figures) -> None:
+    # given
+    space.start(*shop(replicas=3, restart={"surge": 3}))
+
+    # when
+    with Witness(space) as witness, traffic(space.url()) as clients:
+        result: Object = space.restart()
+
+    # then
+    figures.write(duration=result["duration"], **clients.figures())
+    assert result["result"] == "Succeeded", result
+    assert clients.failed == 0, clients.failures()
+    assert witness.fewest_serving() >= 3

@@ -1,0 +1,86 @@
+"""Kills a container's processes with SIGKILL, at once and on either kind of cluster.
+
+`kubectl exec … kill` cannot: the first process of a container does not take SIGKILL from inside. So a pod that sees the
+node's processes waits for container ids and kills what belongs to them.
+"""
+
+import json
+import subprocess
+from typing import Final, Self
+
+from tests.cluster.images import SHOP
+from tests.support.kube import Kube, Object
+
+_NAME: Final = "killer"
+# Answers each container id with the number of processes that it killed.
+_PROGRAM: Final = """
+import os, pathlib, signal, sys
+print("ready", flush=True)
+for line in sys.stdin:
+    killed = 0
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and line.strip() in (entry / "cgroup").read_text():
+                os.kill(int(entry.name), signal.SIGKILL)
+                killed += 1
+        except OSError:
+            pass
+    print(killed, flush=True)
+"""
+
+
+def _manifest() -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": _NAME},
+        "spec": {
+            "hostPID": True,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {
+                    "name": _NAME,
+                    "image": SHOP.tag,
+                    "imagePullPolicy": "Never",
+                    "command": ["/opt/venv/bin/python", "-c", "import time; time.sleep(100000)"],
+                    "securityContext": {"runAsUser": 0},
+                }
+            ],
+        },
+    }
+
+
+class Killer:
+    """Ready to kill while the context is open."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._kube.kubectl("apply", "-f", "-", stdin=json.dumps(_manifest()))
+        self._kube.kubectl("wait", "--for=condition=Ready", f"pod/{_NAME}", "--timeout=60s")
+        cluster = self._kube.cluster
+        scope = ("--kubeconfig", str(cluster.kubeconfig_path), "--namespace", self._kube.namespace)
+        command = [str(cluster.kubectl_path), *scope, "exec", "-i", _NAME, "--", "/opt/venv/bin/python", "-c", _PROGRAM]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._answer() == "ready"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+        self._kube.delete("pod", _NAME, "--wait=false")
+
+    def kill(self, container: str) -> None:
+        """Kill a container by its id, as in the pod's status; it must have been running."""
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(container.rpartition("/")[2] + "\n")
+        self._process.stdin.flush()
+        killed = int(self._answer())
+        assert killed > 0, f"nothing ran in {container}"
+
+    def _answer(self) -> str:
+        assert self._process is not None and self._process.stdout is not None
+        return self._process.stdout.readline().strip()

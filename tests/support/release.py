@@ -1,0 +1,105 @@
+"""The operator as Helm installs it: the chart of this tree with the image built from it."""
+
+import json
+import os
+import subprocess
+import uuid
+from typing import Any, Final
+
+from prometheus_client.parser import text_string_to_metric_families
+from pytest_kind import KindCluster
+
+from tests.support.chart import CHART, helm
+from tests.support.kube import Kube, Object, wait_until
+
+NAMESPACE: Final = "resilience-system"
+NAME: Final = "resilience-operator"
+_IMAGE: Final = {"repository": "docker.io/library/resilience-operator", "tag": "dev", "pullPolicy": "Never"}
+_SELECTOR: Final = "app.kubernetes.io/component=operator"
+
+
+class Release:
+    """The one release, in its namespace."""
+
+    def __init__(self, cluster: KindCluster) -> None:
+        self.kube = Kube(cluster, NAMESPACE)
+        # The tag says nothing about the image behind it: pods of an earlier session must not stay.
+        self._session = uuid.uuid4().hex[:8]
+
+    def install(self, **values: Any) -> None:
+        """Install or upgrade to exactly these values, and wait until a replica leads."""
+        chosen = {"image": _IMAGE, "podAnnotations": {"resilience.dev/session": self._session}, **values}
+        # A definition that was applied by hand before is taken over, as a user would do it.
+        options = ("--install", "--create-namespace", "--take-ownership", "--wait", "--timeout=60s", "--values=-")
+        try:
+            self._helm("upgrade", NAME, str(CHART), *options, stdin=json.dumps(chosen))
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs()}") from error
+        self.leader()
+
+    def uninstall(self) -> None:
+        """As a user does it, hooks included."""
+        self._helm("uninstall", NAME, "--wait", "--timeout=90s")
+
+    def test(self) -> str:
+        """`helm test`."""
+        return self._helm("test", NAME, "--timeout=60s")
+
+    def leader(self) -> str:
+        """Name of the pod that leads, once one does and exists."""
+
+        def look() -> str | None:
+            holder = ((self.kube.find("leases", NAME) or {}).get("spec") or {}).get("holderIdentity")
+            return holder if holder in {each["metadata"]["name"] for each in self.pods()} else None
+
+        return wait_until(look, what="a leader", timeout=40)
+
+    def pods(self) -> list[Object]:
+        """The replicas that are not ending."""
+        return [pod for pod in self.kube.list("pods", _SELECTOR) if "deletionTimestamp" not in pod["metadata"]]
+
+    def restarts(self) -> dict[str, int]:
+        """Container restarts by pod."""
+        return {
+            pod["metadata"]["name"]: sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
+            for pod in self.pods()
+        }
+
+    def renew(self, pod: str) -> None:
+        """Have a fresh pod in the place of one that was killed: the kubelet lets those wait longer each time."""
+        self.kube.delete("pod", pod)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until all replicas are ready and one leads."""
+        self.kube.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout=60s")
+        self.leader()
+
+    def requests(self) -> dict[str, float]:
+        """Requests of the leader to the API by verb, watches aside, since it started."""
+        text = self.kube.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{self.leader()}:8080/proxy/metrics")
+        found: dict[str, float] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "resilience_operator_api_requests_total":
+                    verb = sample.labels["verb"]
+                    found[verb] = found.get(verb, 0) + sample.value
+        return found
+
+    def logs(self, since: str = "1970-01-01T00:00:00Z") -> str:
+        """What all replicas said last, since that time (RFC 3339); those that were killed, too."""
+        said = []
+        for pod in self.pods():
+            name = pod["metadata"]["name"]
+            said.append(f"--- {name}")
+            said.append(self.kube.kubectl("logs", name, f"--since-time={since}", "--tail=200"))
+            if any(each["restartCount"] for each in pod["status"].get("containerStatuses", [])):
+                said += [f"--- {name}, before", self.kube.kubectl("logs", name, "--previous", "--tail=200")]
+        return "\n".join(said)
+
+    def _helm(self, *args: str, stdin: str = "") -> str:
+        env = {**os.environ, "KUBECONFIG": str(self.kube.cluster.kubeconfig_path)}
+        command = [helm(), *args, "--namespace", NAMESPACE]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, check=False)
+        assert done.returncode == 0, f"helm {args[0]}: {done.stdout}{done.stderr}"
+        return done.stdout

@@ -1,0 +1,141 @@
+"""A namespace with services that the operator looks after, in the words of a test: request, wait, explain."""
+
+import itertools
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from pytest_kind import KindCluster
+
+from tests.cluster import engine
+from tests.support.kube import Kube, Object, wait_until
+from tests.support.shop_manifests import LABEL
+
+RETIRING: Final = "resilience.dev/retiring"
+MANAGED: Final = "resilience.dev/managed"
+CLAIM: Final = "resilience.dev/claimed-by"
+_numbers = itertools.count(1)
+
+
+class Space(Kube):
+    """One test's namespace."""
+
+    def __init__(self, cluster: KindCluster, namespace: str) -> None:
+        super().__init__(cluster, namespace)
+        self.began = datetime.now(UTC)
+
+    def status(self, name: str = "shop") -> Object:
+        """Status of a ResilientService; empty while there is none."""
+        found: Object = self.get("resilientservices", name).get("status") or {}
+        return found
+
+    def condition(self, kind: str, name: str = "shop") -> Object:
+        """A condition of it, empty while there is none."""
+        conditions: list[Object] = self.status(name).get("conditions") or []
+        return next((each for each in conditions if each["type"] == kind), {})
+
+    def handled(self, request: str, name: str = "shop") -> Object:
+        """What was noted about the last request of that kind; empty while nothing was."""
+        entries: list[Object] = self.status(name).get("handled") or []
+        return next((each for each in entries if each["request"] == request), {})
+
+    def request(self, what: str, name: str = "shop") -> str:
+        """Ask by annotation, as the documentation says; returns the value."""
+        value = f"{datetime.now(UTC):%H:%M:%S}-{next(_numbers)}"
+        self.kubectl("annotate", "rsvc", name, "--overwrite", f"resilience.dev/{what}-requested-at={value}")
+        return value
+
+    def ended(self, value: str, name: str = "shop", *, timeout: float = 60) -> Object:
+        """The result of the restart that `value` asked for, once it has ended."""
+
+        def look() -> Object | None:
+            result: Object = self.status(name).get("lastRestart") or {}
+            return result if result.get("request") == value else None
+
+        return wait_until(look, what=f"the end of restart {value} of {name}", timeout=timeout)
+
+    def restart(self, name: str = "shop", *, timeout: float = 60) -> Object:
+        """Ask for a restart and wait for its result."""
+        return self.ended(self.request("restart", name), name, timeout=timeout)
+
+    def wait_for(
+        self, kind: str, status: str, name: str = "shop", *, reason: str | None = None, timeout: float = 30
+    ) -> Object:
+        """The condition, once it has this status (and reason)."""
+
+        def look() -> Object | None:
+            found = self.condition(kind, name)
+            return found if found.get("status") == status and reason in (None, found.get("reason")) else None
+
+        return wait_until(look, what=f"{kind}={status} {reason or ''} of {name}", timeout=timeout)
+
+    def wait_running(self, *names: str, timeout: float = 60) -> None:
+        """Until all of them serve and are healthy."""
+        for name in names or ("shop",):
+            self.wait_for("Ready", "True", name, timeout=timeout)
+            self.wait_for("Healthy", "True", name, timeout=timeout)
+
+    def start(self, *objects: Object, timeout: float = 60) -> None:
+        """Apply, and wait until every ResilientService among them runs."""
+        self.apply(*objects)
+        names = [each["metadata"]["name"] for each in objects if each["kind"] == "ResilientService"]
+        self.wait_running(*names, timeout=timeout)
+
+    def shop_pods(self, name: str = "shop") -> list[Object]:
+        """The pods that the shop's Service selects and that are not ending."""
+        return [pod for pod in self.list("pods", f"{LABEL}={name}") if "deletionTimestamp" not in pod["metadata"]]
+
+    def retiring(self) -> list[str]:
+        """Pods in the middle of a replacement."""
+        return [pod["metadata"]["name"] for pod in self.list("pods", RETIRING)]
+
+    def url(self, name: str = "shop") -> str:
+        """Where this machine reaches the Service: kind hides cluster addresses in its own network."""
+        spec = self.get("services", name)["spec"]
+        if not engine.uses_kind():
+            return f"http://{spec['clusterIP']}/"
+        addresses = Kube(self.cluster).list("nodes")[0]["status"]["addresses"]
+        node = next(each["address"] for each in addresses if each["type"] == "InternalIP")
+        return f"http://{node}:{spec['ports'][0]['nodePort']}/"
+
+    def events(self) -> list[str]:
+        """All Events on ResilientServices, in a line each."""
+        found = [each for each in self.list("events") if each["involvedObject"]["kind"] == "ResilientService"]
+        found.sort(key=lambda each: each.get("eventTime") or each["metadata"]["creationTimestamp"])
+        return [f"{each['involvedObject']['name']}: {each['reason']}: {each['message']}" for each in found]
+
+    def situation(self) -> str:
+        """Everything that helps to understand a failure."""
+        said = [self.kubectl("get", "rsvc,deploy,sts,ds,rs,pods", "-o", "wide", "--show-labels=false")]
+        said += [f"{each['metadata']['name']}: {self._explained(each)}" for each in self.list("resilientservices")]
+        said.append(self.kubectl("get", "rsvc", "-o", "yaml"))
+        said.extend(self.events())
+        return "\n".join(said)
+
+    @staticmethod
+    def _explained(resource: Object) -> str:
+        return str((resource.get("status") or {}).get("explanation", "no status yet"))
+
+
+@contextmanager
+def opened(cluster: KindCluster) -> Iterator[Space]:
+    """A new namespace, which goes with all that is in it; nobody waits for that."""
+    everywhere = Kube(cluster)
+    space = Space(cluster, f"e2e-{uuid.uuid4().hex[:6]}")
+    everywhere.kubectl("create", "namespace", space.namespace)
+    try:
+        yield space
+    finally:
+        space.delete("rsvc", "--all", "--wait=false")
+        everywhere.delete("namespace", space.namespace, "--wait=false")
+
+
+def stays(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Asserts that something holds all the time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert condition(), f"did not hold: {what}"
+        time.sleep(0.2)

@@ -1,0 +1,72 @@
+"""Clients of a shop: the own one on kept and on new connections, and vegeta, at the same time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.cluster import binaries
+from tests.support.load import BackgroundLoad, Load
+from tests.support.load_report import Result
+from tests.support.vegeta import Report, Vegeta
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What the clients met; complete only after the context."""
+
+    load: BackgroundLoad
+    own: Result | None = None
+    vegeta: Report | None = None
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def sent(self) -> int:
+        return self._own.sent + (self.vegeta.sent if self.vegeta else 0)
+
+    @property
+    def failed(self) -> int:
+        return self._own.failed + (self.vegeta.failed if self.vegeta else 0)
+
+    @property
+    def failed_new(self) -> int:
+        """On new connections, of both clients."""
+        return self._own.new.failed + (self.vegeta.failed if self.vegeta else 0)
+
+    @property
+    def failed_kept(self) -> int:
+        return self._own.kept.failed
+
+    def failures(self) -> str:
+        """What failed, for messages."""
+        said = [f"{each.at:.1f} s {each.side}: {each.kind} {each.error}" for each in self._own.failures]
+        return "; ".join([*said, *(self.vegeta.errors if self.vegeta else ())])
+
+    def figures(self) -> dict[str, object]:
+        """For the list of figures."""
+        own = self._own
+        return {
+            "sent": self.sent,
+            "failed": self.failed,
+            "failed_kept": self.failed_kept,
+            "failed_new": self.failed_new,
+            "p99_ms_kept": own.kept.p99_ms,
+            "p99_ms_new": own.new.p99_ms,
+            "seconds_of_traffic": own.seconds,
+        }
+
+    @property
+    def _own(self) -> Result:
+        return self.own or self.load.result()
+
+
+@contextmanager
+def traffic(url: str, *, kept: int = 10, new: int = 10, rate: float = 15.0, vegeta: int = 50) -> Iterator[Traffic]:
+    """POSTs while the context is open: workers at `rate` each, and vegeta at so many a second on new connections."""
+    load = BackgroundLoad(load=Load(url=url, kept=kept, new=new, rate_per_worker=rate))
+    measured = Traffic(load)
+    with Vegeta(binary=binaries.program("vegeta"), url=url, rate=vegeta) as second, load:
+        try:
+            yield measured
+        finally:
+            measured.vegeta = second.stop()
+            measured.own = load.stop()

@@ -1,0 +1,171 @@
+"""The check runner and the traffic meter, in virtual time."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import cast
+
+from resilience.api.reasons import HealthState
+from resilience.core.decision import CheckTarget, HttpTarget, Probe, TcpProbe, VerifyTarget
+from resilience.core.health import CheckResult, Outcome
+from resilience.core.observation import Key
+from resilience.ports import Metrics, Unavailable
+from resilience.runtime.checks import CheckRunner
+from resilience.runtime.traffic import TrafficMeter
+from tests.support.factories import KEY
+from tests.support.virtual_time import VirtualClock, run_virtual
+
+TARGET = CheckTarget("ready", TcpProbe("10.0.0.1", 80), "", timedelta(seconds=10), timedelta(seconds=1), 3, 2)
+
+
+@dataclass(slots=True)
+class FakeChecker:
+    outcome: Outcome = Outcome.PASS
+    takes: float = 0.0
+    ran: int = 0
+    running: int = 0
+    most: int = 0
+
+    async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+        self.ran, self.running = self.ran + 1, self.running + 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(self.takes)
+        self.running -= 1
+        return CheckResult(self.outcome, "Reason", "message")
+
+
+@dataclass(slots=True)
+class Counted:
+    keys: list[Key] = field(default_factory=list)
+
+    def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None) -> None:
+        self.keys.append(key)
+
+
+@dataclass(slots=True)
+class Bench:
+    checker: FakeChecker = field(default_factory=FakeChecker)
+    counted: Counted = field(default_factory=Counted)
+    woken: list[Key] = field(default_factory=list)
+    concurrency: int = 2
+    runner: CheckRunner = field(init=False)
+    _task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Bench":
+        self.runner = CheckRunner(
+            checker=self.checker,
+            metrics=cast(Metrics, self.counted),
+            clock=VirtualClock(),
+            on_transition=self.woken.append,
+            concurrency=self.concurrency,
+        )
+        self._task = asyncio.create_task(self.runner.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    @property
+    def state(self) -> HealthState:
+        return self.runner.states(KEY)["ready"].state
+
+
+def test_only_transitions_wake_and_each_wakes_once() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            bench.runner.sync(KEY, [TARGET])
+            await asyncio.sleep(100)
+            assert (bench.state, bench.woken) == (HealthState.HEALTHY, [KEY])
+            assert 9 <= bench.checker.ran <= 12
+            bench.checker.outcome = Outcome.FAIL
+            await asyncio.sleep(100)
+            assert (bench.state, bench.woken) == (HealthState.UNHEALTHY, [KEY, KEY])
+
+    run_virtual(main())
+
+
+def test_a_sync_keeps_the_state_of_what_stays_and_drops_the_rest() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            bench.runner.sync(KEY, [TARGET])
+            await asyncio.sleep(1)
+            bench.runner.sync(KEY, [replace(TARGET, failure_threshold=1), replace(TARGET, check="second")])
+            assert bench.state is HealthState.HEALTHY
+            assert bench.runner.states(KEY)["second"].reason == "NotRunYet"
+            bench.runner.sync(KEY, [])
+            ran = bench.checker.ran
+            await asyncio.sleep(100)
+            assert bench.runner.states(KEY) == {}
+            assert bench.checker.ran == ran
+
+    run_virtual(main())
+
+
+def test_what_is_gone_when_its_check_ends_is_not_counted() -> None:
+    async def main() -> None:
+        async with Bench(FakeChecker(takes=5)) as bench:
+            bench.runner.sync(KEY, [TARGET])
+            await asyncio.sleep(1)
+            bench.runner.sync(KEY, [])
+            await asyncio.sleep(10)
+            assert (bench.counted.keys, bench.woken) == ([], [])
+
+    run_virtual(main())
+
+
+def test_no_more_run_at_once_than_allowed() -> None:
+    async def main() -> None:
+        async with Bench(FakeChecker(takes=3)) as bench:
+            bench.runner.sync(KEY, [replace(TARGET, pod_uid=f"p{number}") for number in range(10)])
+            await asyncio.sleep(60)
+            assert bench.checker.most == 2
+            assert {state.state for state in bench.runner.states(KEY).values()} == {HealthState.HEALTHY}
+
+    run_virtual(main())
+
+
+@dataclass(slots=True)
+class FakeProber:
+    fails: bool = False
+
+    async def request(self, target: HttpTarget) -> float:
+        await asyncio.sleep(0.01)
+        if self.fails:
+            raise Unavailable("no")
+        return 0.01
+
+
+VERIFY = VerifyTarget(HttpTarget("10.96.0.1", 80, "/"), 20, already_sent=5, already_failed=1)
+
+
+def test_the_meter_goes_on_from_what_was_counted_and_stops() -> None:
+    async def main() -> None:
+        prober = FakeProber()
+        meter = TrafficMeter(prober=prober, cap=200)
+        assert meter.result(KEY) is None
+        meter.sync(KEY, VERIFY)
+        await asyncio.sleep(10)
+        prober.fails = True
+        await asyncio.sleep(10)
+        found = meter.result(KEY)
+        assert found is not None and found.p99_seconds == 0.01
+        assert abs(found.sent - 405) <= 3 and abs(found.failed - 201) <= 3
+        meter.sync(KEY, None)
+        assert meter.result(KEY) is None
+
+    run_virtual(main())
+
+
+def test_the_cap_is_shared_by_all() -> None:
+    async def main() -> None:
+        meter, keys = TrafficMeter(prober=FakeProber(), cap=10), [Key("shop", str(number)) for number in range(2)]
+        for key in keys:
+            meter.sync(key, replace(VERIFY, already_sent=0))
+        await asyncio.sleep(10)
+        total = sum(found.sent for key in keys if (found := meter.result(key)))
+        assert 95 <= total <= 115
+        await meter.close()
+
+    run_virtual(main())

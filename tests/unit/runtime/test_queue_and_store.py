@@ -1,0 +1,162 @@
+"""The queue of keys and what the watches showed."""
+
+import asyncio
+import random
+from datetime import timedelta
+
+import pytest
+
+from resilience.api.v1alpha1 import TargetKind
+from resilience.core.observation import Key
+from resilience.runtime.queue import KeyQueue, Priority
+from resilience.runtime.store import Store
+from tests.support.factories import KEY, make_endpoint, make_pod, make_resource, make_service
+from tests.support.virtual_time import VirtualClock, run_virtual
+
+OTHER = Key("shop", "other")
+
+
+def make_queue() -> KeyQueue:
+    return KeyQueue(monotonic=VirtualClock().monotonic, jitter=random.Random(1))
+
+
+def test_a_key_waits_once_and_the_urgent_come_first() -> None:
+    async def main() -> None:
+        queue = make_queue()
+        for priority in (Priority.RESYNC, Priority.NORMAL, Priority.NORMAL):
+            queue.add(KEY, priority)
+        queue.add(OTHER, Priority.FAILOVER)
+
+        assert len(queue) == 2
+        assert [await queue.take(), await queue.take()] == [OTHER, KEY]
+        assert len(queue) == 0
+
+    run_virtual(main())
+
+
+def test_a_key_is_worked_on_by_one_and_again_afterwards() -> None:
+    async def main() -> None:
+        queue = make_queue()
+        queue.add(KEY)
+        await queue.take()
+        queue.add(KEY, Priority.RESYNC)
+        queue.add(KEY, Priority.FAILOVER)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(queue.take(), 10)
+        queue.done(KEY)
+
+        assert await queue.take() == KEY
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("delays", [(5, 2), (2, 5)])
+def test_the_earliest_appointment_stands(delays: tuple[int, int]) -> None:
+    async def main() -> None:
+        queue, loop = make_queue(), asyncio.get_running_loop()
+        for delay in delays:
+            queue.add_after(KEY, timedelta(seconds=delay))
+        await queue.take()
+        queue.done(KEY)
+
+        assert loop.time() == pytest.approx(2, abs=0.01)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(queue.take(), 60)
+
+    run_virtual(main())
+
+
+def test_a_waiting_worker_is_woken_by_an_earlier_appointment() -> None:
+    async def main() -> None:
+        queue, loop = make_queue(), asyncio.get_running_loop()
+        queue.add_after(KEY, timedelta(hours=1))
+        taking = asyncio.create_task(queue.take())
+        await asyncio.sleep(1)
+        queue.add_after(OTHER, timedelta(seconds=1))
+
+        assert await taking == OTHER
+        assert loop.time() == pytest.approx(2, abs=0.01)
+
+    run_virtual(main())
+
+
+def test_back_off_doubles_to_a_minute_and_begins_anew_after_a_success() -> None:
+    async def main() -> None:
+        queue = make_queue()
+        delays = [queue.failed(KEY).total_seconds() for _ in range(30)]
+        queue.succeeded(KEY)
+
+        for count, delay in enumerate(delays):
+            base = min(0.5 * 2**count, 60)
+            assert 0.75 * base <= delay <= 1.25 * base
+        assert queue.failed(KEY).total_seconds() < 1
+
+    run_virtual(main())
+
+
+def test_nothing_is_left_of_ten_thousand_keys() -> None:
+    async def main() -> None:
+        queue = make_queue()
+        for number in range(10_000):
+            key = Key("shop", f"s{number}")
+            queue.add(key)
+            queue.add(key, Priority.FAILOVER)
+            queue.add_after(key, timedelta(minutes=10))
+            assert await queue.take() == key
+            queue.failed(key)
+            queue.forget(key)
+            queue.done(key)
+
+        sizes = [len(value) for value in vars(queue).values() if hasattr(value, "__len__")]
+        assert max(sizes) < 50
+
+    run_virtual(main())
+
+
+def test_many_passes_of_one_key_leave_one_appointment() -> None:
+    async def main() -> None:
+        queue = make_queue()
+        for _ in range(1000):
+            queue.add(KEY)
+            await queue.take()
+            queue.add_after(KEY, timedelta(minutes=10))
+            queue.done(KEY)
+
+        assert max(len(value) for value in vars(queue).values() if hasattr(value, "__len__")) < 50
+
+    run_virtual(main())
+
+
+def test_the_store_tells_whom_a_change_concerns() -> None:
+    store = Store()
+    store.put_resource(make_resource())
+    store.put_resource(make_resource(key=OTHER))
+
+    assert store.keys_of_target(TargetKind.DEPLOYMENT, "shop", "checkout") == {KEY, OTHER}
+    assert store.keys_of_service("shop", "any") == {KEY, OTHER}
+    store.concern(KEY, {"checkout"})
+    assert store.keys_of_service("shop", "any") == {OTHER}
+    assert store.keys_of_service("shop", "checkout") == {KEY, OTHER}
+    store.drop_resource(KEY)
+    store.concern(KEY, {"checkout"})
+    assert store.keys() == store.keys_of_service("shop", "checkout") == {OTHER}
+    store.drop_resource(OTHER)
+    assert not any(getattr(store, name) for name in store.__slots__)
+
+
+def test_the_store_prunes_what_a_broken_watch_never_reported() -> None:
+    store, endpoint = Store(), make_endpoint(make_pod())
+    store.put_service(make_service())
+    store.put_service(make_service("gone"))
+    store.put_slice(namespace="shop", name="s1", service="checkout", endpoints=(endpoint,))
+    store.put_slice(namespace="shop", name="s2", service="gone", endpoints=(endpoint,))
+    assert store.shows("shop", "gone")
+
+    store.keep(services=[make_service()], slices=frozenset({("shop", "s1")}))
+
+    assert store.shows("shop", "checkout") and not store.shows("shop", "gone")
+    assert store.endpoints("shop", ["checkout", "gone"]) == (endpoint,)
+    store.put_slice(namespace="shop", name="s1", service="checkout", endpoints=())
+    assert store.endpoints("shop", ["checkout"]) == ()
+    store.drop_slice("shop", "s1")
+    assert not store.shows("shop", "checkout")
