@@ -208,7 +208,16 @@ def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
     plans = [probes.give_up(container) for container in workload.template.containers]
     actions.extend([ApplyTemplate(each.container, {}) for each in plans if not each.in_sync][:1])
     actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
-    return Decision(actions=(*actions, *_last(resource)))
+    return Decision(actions=(*actions, *_last(resource)), events=_left_behind(seen))
+
+
+def _left_behind(seen: Observation) -> tuple[Event, ...]:
+    """Pods that could not be finished in time: they serve, but no ReplicaSet counts them."""
+    names = [pod.name for pod in (seen.pods.pods if seen.pods else ()) if pod.step is not None and not pod.deleting]
+    if not names:
+        return ()
+    words = f"left behind in no ReplicaSet: {', '.join(names)}; delete them when other pods serve (kubectl delete pod)"
+    return (Event(Reason.POD_NOT_GENTLE, words, warning=True),)
 
 
 def _last(resource: Resource) -> tuple[Action, ...]:

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from resilience.api.status import Status
 from resilience.core import report
 from resilience.core.decision import Decision, Event
 from resilience.core.observation import Key, Observation, Resource
@@ -164,16 +165,21 @@ class Controller:
     async def _write_status(self, resource: Resource, decision: Decision) -> Resource:
         """Status first, so that what is accepted is known before it is begun; Events after it, for they are news."""
         status = decision.status
-        if status is None or not report.worth_writing(resource.status, status):
+        if status is not None and not report.worth_writing(resource.status, status):
             return resource
         if not self._leadership.held():
             raise Conflict("not leading any more; nothing is written")
+        if status is not None:
+            resource = await self._store_status(resource, status)
+        for event in decision.events:
+            await self._emit(resource, event)
+        return resource
+
+    async def _store_status(self, resource: Resource, status: Status) -> Resource:
         written = await self._cluster.write_status(resource, status)
         log.info("decided", key=str(resource.key), phase=status.phase, explanation=status.explanation)
         if status.last_restart is not None and status.last_restart != resource.status.last_restart:
             self._metrics.restarted(key=resource.key, result=status.last_restart.result)
-        for event in decision.events:
-            await self._emit(written, event)
         return written
 
     async def _emit(self, resource: Resource, event: Event) -> None:

@@ -70,7 +70,7 @@ def test_over_pods_the_worst_speaks() -> None:
     found = health.over_pods("live", {"a": folded("+"), "b": folded("+---"), "c": folded("-")}, now=NOW)
 
     assert found.state is HealthState.UNHEALTHY
-    assert found.message == "1 of 2 pods: saw -"
+    assert found.message == "1 of 3 pods: saw -"
     assert found.by_pod == {"a": HealthState.HEALTHY, "b": HealthState.UNHEALTHY, "c": HealthState.UNKNOWN}
 
 
