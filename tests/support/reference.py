@@ -41,7 +41,7 @@ _MARKS: Final[Mapping[str, tuple[str, str]]] = {
     names.ANNOTATION_CLAIM: ("target", "`<name>/<uid>` of the ResilientService that looks after it."),
     names.LABEL_RETIRING: (
         "pod",
-        "The step of the pod's replacement: `replacing`, `leaving` or `draining`. Absent on every other pod.",
+        "The step of the pod's replacement: `replacing`, `leaving`, `left` or `draining`. Absent on every other pod.",
     ),
     names.ANNOTATION_TAKEN_AT: ("pod", "When it was taken over; the progress deadline counts from here."),
     names.ANNOTATION_STEP_SINCE: ("pod", "When its step began."),

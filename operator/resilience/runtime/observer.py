@@ -115,13 +115,11 @@ class Observer:
         rivals = [
             other
             for other in await self._cluster.resources(resource.key.namespace)
-            if other.spec is not None
+            if other.uid != resource.uid
+            and other.spec is not None
             and other.spec.target_ref == ref
-            and (other.deleting_since is None or claim == reconcile.claim_of(other))
             # One that is being deleted gives the target up, unless it still has to give it back.
-            and (
-                other.deleting_since is None or workload.annotations.get(ANNOTATION_CLAIM) == reconcile.claim_of(other)
-            )
+            and (other.deleting_since is None or claim == reconcile.claim_of(other))
         ]
         oldest = min(rivals, key=lambda other: (other.created, other.uid), default=None)
         if oldest is None or (resource.created, resource.uid) < (oldest.created, oldest.uid):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -307,3 +308,23 @@ def test_the_history_is_bounded() -> None:
 
     assert len(model.status.history) == 20
     assert model.status.history[-1].at > NOW
+
+
+@pytest.mark.parametrize("step", [ReplaceStep.REPLACING, ReplaceStep.DELETING])
+def test_the_guard_is_asked_again_just_before_a_pod_is_touched(step: ReplaceStep) -> None:
+    model = Model(make_spec())
+    operator = restarting(model)
+    while not model.retiring:
+        model.now += timedelta(seconds=1)
+        operator.reconcile()
+    model.retiring[0].step = step
+    rest(model)
+    before = model.observe()
+    for pod in model.pods.values():
+        if pod.step is None and pod.name != "pod-4":
+            model.hang(list(model.pods).index(pod.name))
+
+    decision = operator.reconcile(seen=before)
+
+    assert decision.actions
+    assert model.retiring[0].step is step and model.retiring[0].gone_at is None
