@@ -305,12 +305,11 @@ def _left(scene: Scene, pod: Pod) -> _Step:
     target = _signal_target(scene, pod)
     if target is None:
         return _Step(actions=(Advance(pod, ReplaceStep.DRAINING, scene.now),))
-    if _until(scene, pod.step_since, over + SIGNAL_PATIENCE) is not None:
-        return _Step(actions=(SendSignal(pod, target, scene.now),), wait=GONE_POLL)
-    note = (
-        f"pod {pod.name} did not take the drain signal (POST {target.path}); it goes without, and may cut connections"
-    )
-    return _Step(actions=(Advance(pod, ReplaceStep.DRAINING, scene.now),), note=note)
+    # Never skipped, however late it is: the operator itself may have been away all the time.
+    last = _until(scene, pod.step_since, over + SIGNAL_PATIENCE) is None
+    refused = scene.observation.refusal if last else ""
+    note = f"pod {pod.name} gets its drain signal for the last time and then goes: {refused}" if refused else ""
+    return _Step(actions=(SendSignal(pod, target, scene.now, last),), wait=GONE_POLL, note=note)
 
 
 def _time_to_leave(scene: Scene) -> timedelta:
