@@ -30,6 +30,8 @@ QUIET_POLL = timedelta(seconds=1)
 SIGNAL_PATIENCE = timedelta(seconds=10)
 # Clients of a headless Service may use a DNS answer for so long: the longest that CoreDNS gives by default.
 HEADLESS_TTL = timedelta(seconds=30)
+# Disruption budgets are not watched.
+REFUSED_POLL = timedelta(seconds=15)
 # Pods outside every Service are in no watch of ours: how often they are looked for.
 GONE_POLL = timedelta(seconds=1)
 
@@ -105,6 +107,8 @@ def plan(scene: Scene) -> Plan:
     ending = [pod for pod in scene.view.pods if pod.deleting and (pod.step is not None or _is_old(scene, pod))]
     if ending:
         waits.append(GONE_POLL)
+    if any(step.refusal is not None for step in steps):
+        waits.append(REFUSED_POLL)
     in_flight = sum(pod.step is not None and not pod.deleting for pod in scene.view.pods)
     reborn = _reborn(scene) if not in_flight and not ending else _Step()
     steps.append(reborn)

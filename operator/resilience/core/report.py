@@ -215,7 +215,11 @@ def _phase(facts: Facts, health: HealthStatus) -> Phase:
     if facts.stalled.status:
         return Phase.FAILED
     if not workload.settled:
-        return Phase.DEPLOYING if workload.rolling or not workload.observed or workload.available else Phase.FAILED
+        if workload.rolling or not workload.observed or workload.available:
+            return Phase.DEPLOYING
+        # Nothing serves: a service that has served before has failed, another one is only starting.
+        served = facts.resource.status.phase in (Phase.RUNNING, Phase.FAILED)
+        return Phase.FAILED if served else Phase.INITIALIZING
     if health.checks and all(check.reason == NOT_RUN_YET for check in health.checks):
         return Phase.INITIALIZING
     return Phase.RUNNING

@@ -67,7 +67,7 @@ def told(seen: Observation, *, status: Status | None = None, **spec: Any) -> Sta
 
 
 def restarting() -> Status:
-    begun = RestartStatus(request="r", trace_id="t", started_at=NOW, born_before=LONG_AGO, progressed_at=NOW, total=1)
+    begun = RestartStatus(request="r", trace_id="t", started_at=NOW, born_before=LONG_AGO, total=1)
     return Status(observed_generation=1, restart=begun)
 
 
@@ -79,7 +79,8 @@ def restarting() -> Status:
         ({"updated": 1}, None, "False", "True", Phase.DEPLOYING),
         ({"generation": 2}, None, "False", "True", Phase.DEPLOYING),
         ({"available": 2}, None, "False", "False", Phase.DEPLOYING),
-        ({"available": 0}, None, "False", "False", Phase.FAILED),
+        ({"available": 0}, None, "False", "False", Phase.INITIALIZING),
+        ({"available": 0}, Status(observed_generation=1, phase=Phase.RUNNING), "False", "False", Phase.FAILED),
         ({}, restarting(), "False", "True", Phase.RUNNING),
     ],
 )

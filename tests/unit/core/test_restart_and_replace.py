@@ -174,7 +174,7 @@ def test_a_replacement_must_pass_its_pod_checks() -> None:
         (retiring(ReplaceStep.LEAVING, left=False), {}, 1, "Advance leaving"),
         (retiring(ReplaceStep.LEFT, left=False), {}, 1, "Advance leaving"),
         (retiring(ReplaceStep.LEFT), SIGNAL, 1, "SendSignal"),
-        (retiring(ReplaceStep.LEFT), SIGNAL, 11, "Advance draining"),
+        (retiring(ReplaceStep.LEFT), SIGNAL, 11, "SendSignal last"),
         (retiring(ReplaceStep.DRAINING), {}, 0, "DeletePod"),
         (retiring(ReplaceStep.DRAINING), SIGNAL, 59, ""),
         (retiring(ReplaceStep.DRAINING), SIGNAL, 60, "DeletePod"),
@@ -188,11 +188,17 @@ def test_a_replacement_must_pass_its_pod_checks() -> None:
 def test_each_step_follows_from_what_is_on_the_pod(pod: Pod, drain: Any, at: float, expected: str) -> None:
     found = decided(pod, B, C, NEW, spec={"drain": drain}, at=timedelta(seconds=at))
 
-    names = [
-        f"{type(each).__name__} {each.step}" if isinstance(each, Advance) else type(each).__name__
-        for each in found.actions
-        if not isinstance(each, TakeOver)
-    ]
+    names = []
+    for each in found.actions:
+        match each:
+            case Advance():
+                names.append(f"Advance {each.step}")
+            case SendSignal(last=True):
+                names.append("SendSignal last")
+            case TakeOver():
+                pass
+            case _:
+                names.append(type(each).__name__)
     assert " ".join(names) == expected
 
 

@@ -37,13 +37,14 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def time(text: object) -> datetime | None:
-    """An RFC 3339 time as the API writes it; None when it is missing or odd."""
+    """An RFC 3339 time as the API writes it; None when it is missing, odd or without a zone."""
     if not isinstance(text, str):
         return None
     try:
-        return datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return found if found.tzinfo is not None else None
 
 
 def resource(raw: Json) -> Resource:

@@ -1,6 +1,7 @@
 """Writes to the cluster, each with a precondition on what was read, so that a stale decision changes nothing."""
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -219,7 +220,7 @@ def _options(pod: Pod, grace: timedelta) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
-        "gracePeriodSeconds": int(grace.total_seconds()),
+        "gracePeriodSeconds": math.ceil(grace.total_seconds()),
         "preconditions": {"uid": pod.uid, "resourceVersion": pod.resource_version},
     }
 
