@@ -21,9 +21,10 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 lint: $(VENV)/.ready
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy operator/resilience tests examples/shop/shop
+	@$(BIN)/mypy operator/resilience tests benchmarks examples/shop/shop
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m resilience.api.crd --check
+	@$(BIN)/python -m tests.support.reference --check
 
 fast: $(VENV)/.ready
 	@$(PYTEST) -q tests/unit tests/contract
@@ -31,6 +32,7 @@ fast: $(VENV)/.ready
 check: lint fast ## The fast part: style, types, architecture, unit and contract tests (< 60 s)
 
 test: lint ## All tests, on a real cluster, at small counts
+	@rm -f build/figures.jsonl
 	@$(PYTEST) tests
 
 proof: lint ## The same tests at full counts; figures go to docs/proof.md (takes hours)
@@ -43,6 +45,7 @@ demo: $(VENV)/.ready ## See it work: a cluster, the operator, a shop under load,
 
 generate: $(VENV)/.ready ## Write generated files again: CRDs, reference pages
 	@$(BIN)/python -m resilience.api.crd
+	@$(BIN)/python -m tests.support.reference
 
 clean: ## Remove the cluster, the environment and build output; caches in ~/.cache stay
 	@[ ! -x $(BIN)/python ] || $(BIN)/python -m tests.cluster down
