@@ -3,6 +3,7 @@
 Must not be loaded where no Docker engine answers.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tests.cluster.shell import ClusterError, find, run, wait_for
 VERSION = "v0.33.0"
 # pytest-kind's own default for --cluster-name: what `up` made, its fixture finds.
 NAME = "pytest-kind"
+# kind's defaults for pods and Services.
+SUBNETS = ("10.244.0.0/16", "10.96.0.0/16")
 _NODE = f"{NAME}-control-plane"
 _MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 _STOPPED = "/etc/kubernetes/kube-apiserver.yaml"
@@ -35,9 +38,12 @@ class Kind:
         tools(progress=self.progress)
         with self.progress.step(f"kind cluster {NAME}"):
             self._cluster().create()
+            self._route("replace")
 
     def down(self) -> None:
         """Delete it; Docker's image cache stays."""
+        if self.status()["cluster"]:
+            self._route("del")
         run(kind_path(), "delete", "cluster", "--name", NAME)
 
     def status(self) -> dict[str, bool]:
@@ -83,6 +89,21 @@ class Kind:
         except ClusterError:
             return False
         return True
+
+    def _route(self, verb: str) -> None:
+        """Let this machine reach pods and Services by their addresses, as the tests do.
+
+        The node's own image does it in the machine's network, for whoever may use Docker is not always root.
+        """
+        node = run("docker", "inspect", _NODE).strip()
+        found = json.loads(node)[0]
+        address = found["NetworkSettings"]["Networks"]["kind"]["IPAddress"]
+        for subnet in SUBNETS:
+            command = f"ip route {verb} {subnet} via {address} || test {verb} = del"
+            run(
+                *("docker", "run", "--rm", "--network", "host", "--cap-add", "NET_ADMIN"),
+                *("--entrypoint", "sh", found["Config"]["Image"], "-c", command),
+            )
 
     def _cluster(self) -> KindCluster:
         return KindCluster(NAME, kind_path=kind_path(), kubectl_path=binaries.program("kubectl"))

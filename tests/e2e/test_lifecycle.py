@@ -162,7 +162,7 @@ def test_suspended_in_the_middle(operator: Release, space: Space) -> None:
     # given: a suspended resource
     space.start(*shop())
     suspend(space, on=True)
-    space.wait_for("Ready", "False", reason="Suspended")
+    wait_until(lambda: space.status()["phase"] == "Suspended", what="the suspension")
     with Witness(space) as witness, traffic(space.url(), kept=4, new=4) as clients:
         # when: a restart is asked for, then: it waits
         value = space.request("restart")
@@ -172,7 +172,7 @@ def test_suspended_in_the_middle(operator: Release, space: Space) -> None:
         suspend(space, on=False)
         witness.wait(lambda pod: pod.step == "leaving", what="a pod that is leaving")
         suspend(space, on=True)
-        space.wait_for("Ready", "False", reason="Suspended")
+        wait_until(lambda: space.status()["phase"] == "Suspended", what="the suspension")
         here = [(pod["metadata"]["name"], pod["metadata"]["labels"]) for pod in space.list("pods")]
 
         # then: it stays where it is, and serves

@@ -67,8 +67,8 @@ class Release:
 
     def renew(self, pod: str) -> None:
         """Have a fresh pod in the place of one that was killed: the kubelet lets those wait longer each time."""
-        self.kube.delete("pod", pod)
-        self.settle()
+        self.kube.delete("pod", pod, "--wait=false")
+        wait_until(lambda: self.leader() != pod, what="another leader", timeout=40)
 
     def settle(self) -> None:
         """Wait until all replicas are ready and one leads."""
