@@ -47,6 +47,10 @@ class Nobody:
         """We lead."""
         return True
 
+    def left(self) -> timedelta:
+        """Calm times."""
+        return timedelta()
+
     async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
         """Never run here."""
         return CheckResult(Outcome.INCONCLUSIVE, "NotRun", "not run")
@@ -87,7 +91,13 @@ class Bench:
         checks = CheckRunner(checker=nobody, metrics=metrics, clock=clock, on_transition=queue.add, concurrency=1)
         traffic = TrafficMeter(prober=nobody, cap=1)
         observer = Observer(
-            cluster=cluster, drainer=nobody, store=store, checks=checks, traffic=traffic, refused=lambda _: False
+            cluster=cluster,
+            drainer=nobody,
+            store=store,
+            checks=checks,
+            traffic=traffic,
+            calm=nobody,
+            refused=lambda _: False,
         )
         executor = Executor(
             cluster=cluster, observer=observer, drainer=nobody, secrets=nobody, leadership=nobody, metrics=metrics

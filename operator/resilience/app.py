@@ -19,6 +19,7 @@ from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.clock import SystemClock
 from resilience.adapters.drain import HttpDrainer, HttpProber
 from resilience.adapters.http import HttpClient
+from resilience.adapters.kube.calm import ApiCalm
 from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.lease import KubeLease
 from resilience.adapters.kube.reader import KubeSecrets
@@ -88,16 +89,24 @@ class Parts:
 async def assemble(settings: Settings) -> AsyncIterator[Parts]:
     """Makes all parts over one connection to the API server."""
     metrics, clock, lag = PrometheusMetrics(version=__version__), SystemClock(), LoopLag()
+    calm = ApiCalm(monotonic=clock.monotonic)
 
     def observe(verb: str, status: int, seconds: float) -> None:
         metrics.api_request(verb, str(status) if status else "none", seconds)
+        calm.answered(0 < status < 500)
 
     async with Transport.connect(timeout=settings.api_timeout, observer=observe) as transport:
-        yield _parts(settings, transport, metrics=metrics, clock=clock, lag=lag)
+        yield _parts(settings, transport, metrics=metrics, clock=clock, lag=lag, calm=calm)
 
 
 def _parts(
-    settings: Settings, transport: Transport, *, metrics: PrometheusMetrics, clock: SystemClock, lag: LoopLag
+    settings: Settings,
+    transport: Transport,
+    *,
+    metrics: PrometheusMetrics,
+    clock: SystemClock,
+    lag: LoopLag,
+    calm: ApiCalm,
 ) -> Parts:
     client = HttpClient(guard=_address_guard(settings, transport), version=__version__)
     cluster = KubeCluster(transport=transport, namespaces=settings.namespaces, instance=settings.pod_name)
@@ -107,6 +116,7 @@ def _parts(
         name=settings.lease_name,
         identity=settings.pod_name,
         monotonic=clock.monotonic,
+        calm=calm,
     )
     queue, store, drainer = KeyQueue(monotonic=clock.monotonic), Store(), HttpDrainer(client=client)
     checks = CheckRunner(
@@ -118,7 +128,13 @@ def _parts(
     )
     traffic = TrafficMeter(prober=HttpProber(client=client), cap=settings.verify_requests_per_second)
     observer = Observer(
-        cluster=cluster, drainer=drainer, store=store, checks=checks, traffic=traffic, refused=settings.refuses
+        cluster=cluster,
+        drainer=drainer,
+        store=store,
+        checks=checks,
+        traffic=traffic,
+        calm=calm,
+        refused=settings.refuses,
     )
     executor = Executor(
         cluster=cluster,

@@ -66,6 +66,14 @@ class Clock(Protocol):
         ...
 
 
+class Calm(Protocol):
+    """Whether nodes can be trusted to know what the API server knows."""
+
+    def left(self) -> timedelta:
+        """Time until they can after an outage; zero in calm times."""
+        ...
+
+
 class Leadership(Protocol):
     """Whether this process may write."""
 

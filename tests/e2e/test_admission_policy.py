@@ -110,7 +110,11 @@ def actor(cluster: KindCluster) -> Iterator[Actor]:
     cluster.kubectl("apply", "-f", "-", input=rules)
     cluster.kubectl("create", "namespace", shop)
     cluster.kubectl("create", "-n", shop, "-f", "-", input=listed(workloads()))
-    actor = Actor(cluster, namespace=shop, user=f"system:serviceaccount:{home}:resilience-operator")
+    account = f"{home}:resilience-operator"
+    # kubectl reads before it patches; the operator does not, and has no right to.
+    cluster.kubectl("create", "role", "reader", "-n", shop, "--verb=get", "--resource=pods,services")
+    cluster.kubectl("create", "rolebinding", "reader", "-n", shop, "--role=reader", f"--serviceaccount={account}")
+    actor = Actor(cluster, namespace=shop, user=f"system:serviceaccount:{account}")
     wait_for_the_policy(actor)
     yield actor
     cluster.kubectl("delete", "-f", "-", "--wait=false", input=rules)

@@ -11,7 +11,7 @@ from tests.cluster.images import SHOP
 Object = dict[str, Any]
 
 LABEL = "app.kubernetes.io/name"
-# Fails when asked to, starts and stops quickly; what `env` adds.
+# Two readiness probes of the user: one asks the application, the other only whether it listens.
 READY_PROBE: Object = {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "timeoutSeconds": 2}
 LISTENS_PROBE: Object = {"tcpSocket": {"port": "http"}, "periodSeconds": 1}
 READY_CHECK: Object = {"name": "ready", "http": {"path": "/readyz", "port": "http"}}

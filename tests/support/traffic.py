@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.cluster import binaries
 from tests.support.load import BackgroundLoad, Load
@@ -17,7 +17,6 @@ class Traffic:
     load: BackgroundLoad
     own: Result | None = None
     vegeta: Report | None = None
-    complaints: list[str] = field(default_factory=list)
 
     @property
     def sent(self) -> int:

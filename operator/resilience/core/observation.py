@@ -267,6 +267,8 @@ class Observation:
     checks: Mapping[str, CheckState] = field(default_factory=dict)
     traffic: Traffic | None = None
     namespace_refused: bool = False
+    # Time until every node has caught up after the API server was away; zero in calm times.
+    unsettled: timedelta = timedelta()
     # What the API refused when the last action was tried; empty when nothing was.
     refusal: str = ""
 

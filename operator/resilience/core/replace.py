@@ -183,6 +183,14 @@ def _end_without_twin(scene: Scene, pod: Pod) -> _Step:
     refusal = guard.may_lose(scene.observation, scene.view, pod)
     if refusal is not None:
         return _Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
+    held = _held(scene, pod)
+    if held is not None:
+        return held
+    full = next((each for each in scene.view.budgets if each.current_healthy <= each.desired_healthy), None)
+    if full is not None and pod.ready:
+        # The API server would refuse the eviction; the pod need not be drained for that.
+        refusal = guard.Refusal("BudgetFull", f"disruption budget {full.name} allows no eviction now")
+        return _Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
     if _signal_target(scene, pod) is not None:
         return _Step(actions=(Advance(pod, ReplaceStep.LEFT, scene.now),))
     return _Step(actions=(EvictPod(pod, _grace(scene, pod)),))
@@ -285,7 +293,18 @@ def _rank(scene: Scene, pod: Pod) -> int:
     return waiting.index(pod.uid)
 
 
+def _held(scene: Scene, pod: Pod) -> _Step | None:
+    """After an outage of the API server nodes may still send clients to where they were before it."""
+    left = scene.observation.unsettled
+    if not left:
+        return None
+    return _Step(waiting=f"pod {pod.name} stays until every node has caught up: the API server was away", wait=left)
+
+
 def _leave(scene: Scene, pod: Pod) -> _Step:
+    held = _held(scene, pod)
+    if held is not None:
+        return held
     labels, stuck = guard.leave_labels(scene.observation, scene.view, pod)
     note = (
         f"pod {pod.name} cannot leave Service {', '.join(stuck)} before it ends: a NetworkPolicy selects pods by the "
@@ -296,12 +315,18 @@ def _leave(scene: Scene, pod: Pod) -> _Step:
 
 def _leaving(scene: Scene, pod: Pod) -> _Step:
     """Until no Service that the pod has left lists it any more; only then does the time begin to run."""
+    held = _held(scene, pod)
+    if held is not None:
+        return held
     if guard.lingers(scene.observation, pod):
         return _Step(waiting=f"pod {pod.name} is leaving its Services", wait=GONE_POLL)
     return _Step(actions=(Advance(pod, ReplaceStep.LEFT, scene.now),))
 
 
 def _left(scene: Scene, pod: Pod) -> _Step:
+    held = _held(scene, pod)
+    if held is not None:
+        return held
     over = _time_to_leave(scene)
     wait = _until(scene, pod.step_since, over)
     if wait is not None:
@@ -342,6 +367,9 @@ def _draining(scene: Scene, pod: Pod) -> _Step:
 
 
 def _delete(scene: Scene, pod: Pod) -> _Step:
+    held = _held(scene, pod)
+    if held is not None:
+        return held
     refusal = guard.may_lose(scene.observation, scene.view, pod)
     if refusal is not None:
         return _Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)

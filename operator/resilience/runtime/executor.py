@@ -129,6 +129,8 @@ class Executor:
         match action:
             case TakeOver():
                 refusal = guard.may_begin(fresh.workload)
+            case Advance(step=ReplaceStep.LEAVING) | DeletePod() | EvictPod() if fresh.unsettled:
+                raise Conflict("the API server was away; nodes may not have caught up")
             case Advance(step=ReplaceStep.LEAVING) | DeletePod() | EvictPod():
                 refusal = guard.may_lose(fresh, fresh.pods, action.pod)
             case GiveBack():

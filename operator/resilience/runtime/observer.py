@@ -9,7 +9,7 @@ from resilience.api.reasons import ReplaceStep
 from resilience.api.v1alpha1 import Scope
 from resilience.core import reconcile, targets
 from resilience.core.observation import Observation, PodsView, Resource, Workload
-from resilience.ports import ClusterReader, Drainer
+from resilience.ports import Calm, ClusterReader, Drainer
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.store import Store
 from resilience.runtime.traffic import TrafficMeter
@@ -26,6 +26,7 @@ class Observer:
         store: Store,
         checks: CheckRunner,
         traffic: TrafficMeter,
+        calm: Calm,
         refused: Callable[[str], bool],
     ) -> None:
         self._cluster = cluster
@@ -33,6 +34,7 @@ class Observer:
         self._store = store
         self._checks = checks
         self._traffic = traffic
+        self._calm = calm
         self._refused = refused
 
     async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
@@ -62,6 +64,7 @@ class Observer:
             seen,
             checks=self._checks.states(resource.key),
             traffic=self._traffic.result(resource.key),
+            unsettled=self._calm.left(),
             refusal=refusal,
         )
 

@@ -202,6 +202,19 @@ def test_each_step_follows_from_what_is_on_the_pod(pod: Pod, drain: Any, at: flo
     assert " ".join(names) == expected
 
 
+@pytest.mark.parametrize("step", [each for each in ReplaceStep if each is not ReplaceStep.DELETING])
+def test_no_pod_goes_on_while_nodes_may_not_have_caught_up(step: ReplaceStep) -> None:
+    pod = retiring(step, left=step is not ReplaceStep.REPLACING)
+    at = timedelta(minutes=5)
+
+    calm = decided(pod, B, C, NEW, at=at)
+    unsettled = decided(pod, B, C, NEW, at=at, unsettled=timedelta(seconds=40))
+
+    assert [each for each in calm.actions if not isinstance(each, TakeOver)]
+    assert not [each for each in unsettled.actions if not isinstance(each, TakeOver)]
+    assert unsettled.status is not None and "API server was away" in unsettled.status.explanation
+
+
 @pytest.mark.parametrize(("active", "ends"), [(0, True), (1, False), (None, False)])
 def test_a_quiet_pod_goes_at_once(active: int | None, ends: bool) -> None:
     pod = retiring(ReplaceStep.DRAINING)

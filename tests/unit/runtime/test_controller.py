@@ -14,6 +14,7 @@ from resilience.api.v1alpha1 import TargetKind
 from resilience.core.decision import Event
 from resilience.core.observation import Endpoint, Key, PodsView, Resource, Service, Workload
 from resilience.ports import (
+    Calm,
     Checker,
     Cluster,
     Conflict,
@@ -50,6 +51,11 @@ from tests.support.model import stored
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 OTHER = Key("shop", "other")
+
+
+class Always:
+    def left(self) -> timedelta:
+        return timedelta()
 
 
 @dataclass(slots=True)
@@ -150,6 +156,7 @@ class Bench:
             store=self.store,
             checks=checks,
             traffic=traffic,
+            calm=cast(Calm, Always()),
             refused=lambda name: name == "kube-system",
         )
         self.controller = Controller(
@@ -347,6 +354,7 @@ def test_services_that_select_by_a_pods_own_label_are_read_too() -> None:
             store=bench.store,
             checks=CheckRunner(cast(Checker, None), cast(Metrics, None), VirtualClock(), lambda _: None, 1),
             traffic=TrafficMeter(prober=cast(Prober, None), cap=1),
+            calm=cast(Calm, Always()),
             refused=lambda _: False,
         )
         await observer.observe(make_resource(), thorough=True)

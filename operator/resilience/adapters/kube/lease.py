@@ -12,6 +12,8 @@ from typing import Final
 
 import structlog
 
+from resilience.adapters.kube import parse
+from resilience.adapters.kube.calm import ApiCalm
 from resilience.adapters.kube.paths import collection, named
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.api.status import format_time
@@ -28,12 +30,20 @@ class KubeLease:
     """One Lease. `identity` must be unique to the process; `monotonic` gives seconds."""
 
     def __init__(
-        self, *, transport: Transport, namespace: str, name: str, identity: str, monotonic: Callable[[], float]
+        self,
+        *,
+        transport: Transport,
+        namespace: str,
+        name: str,
+        identity: str,
+        monotonic: Callable[[], float],
+        calm: ApiCalm,
     ) -> None:
         # Several attempts must fit before the renewal deadline, even when one of them hangs.
         self._transport = transport.within(seconds=RETRY)
         self._namespace, self._name, self._identity = namespace, name, identity
         self._monotonic = monotonic
+        self._calm = calm
         self._renewed_at: float | None = None
         self._seen: tuple[str, float] = ("", 0.0)
 
@@ -93,12 +103,21 @@ class KubeLease:
             await self._transport.post(collection("leases", self._namespace), body)
             return True
         spec = lease.get("spec") or {}
+        self._learn(spec)
         holder = spec.get("holderIdentity") or ""
         if holder not in ("", self._identity) and not self._expired(lease, now):
             return False
         lease["spec"] = self._spec(spec)
         await self._transport.put(named("leases", self._namespace, self._name), lease)
         return True
+
+    def _learn(self, spec: Json) -> None:
+        """On the first look: nobody could renew it for so long, maybe because the API server was away."""
+        renewed = parse.time(spec.get("renewTime"))
+        if not self._seen[0] and self._renewed_at is None and renewed is not None and spec.get("holderIdentity"):
+            silence = (datetime.now(UTC) - renewed).total_seconds()
+            if silence > RENEW_DEADLINE:
+                self._calm.was_away(silence)
 
     def _expired(self, lease: Json, now: float) -> bool:
         """Whether the holder has not renewed for its whole duration by our own clock: theirs is not trusted."""
