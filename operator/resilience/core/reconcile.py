@@ -24,6 +24,8 @@ from resilience.core.decision import (
 )
 from resilience.core.observation import Observation, Resource, Workload
 from resilience.core.profiles import resolve
+from resilience.core.scene import GONE_POLL, Scene
+from resilience.core.verdicts import Facts
 
 # A deletion waits so long for pods in flight; then the resource goes and the pods are left to their owners.
 RELEASE_PATIENCE = timedelta(minutes=10)
@@ -95,7 +97,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     if not draft.actions:
         # Nothing is tried any more, so nothing is refused.
         seen = replace_fields(seen, refusal="")
-    facts = report.Facts(resource, spec, effective, seen, workload, verdict, template, plan)
+    facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan)
     final = report.compose(draft.status, facts, now)
     return Decision(
         actions=tuple(draft.actions),
@@ -179,7 +181,7 @@ def _pods(
     draft.take(restart.abort(resource, draft.status, now))
     accepted = restart.accept(resource, draft.status, workload, seen.pods, now)
     draft.take(accepted)
-    scene = replace.Scene(spec, effective, seen, workload, seen.pods, restart.wish(draft.status, deleting=False), now)
+    scene = Scene(spec, effective, seen, workload, seen.pods, restart.wish(draft.status, deleting=False), now)
     plan = replace.plan(scene)
     draft.take(restart.follow(draft.status, seen.pods, plan, seen.traffic, now))
     draft.actions.extend(plan.actions)
@@ -196,12 +198,10 @@ def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
         return Decision(actions=_last(resource))
     late = resource.deleting_since is not None and now >= resource.deleting_since + RELEASE_PATIENCE
     if seen.pods is not None and not late:
-        scene = replace.Scene(
-            spec, resolve(spec), seen, workload, seen.pods, restart.wish(resource.status, deleting=True), now
-        )
+        scene = Scene(spec, resolve(spec), seen, workload, seen.pods, restart.wish(resource.status, deleting=True), now)
         plan = replace.plan(scene)
         if plan.remaining:
-            wait = SOON if plan.actions else plan.requeue_after or replace.GONE_POLL
+            wait = SOON if plan.actions else plan.requeue_after or GONE_POLL
             return Decision(actions=plan.actions, requeue_after=wait)
     actions: list[Action] = []
     # Every container: spec.container may have named another one when its fields were written.

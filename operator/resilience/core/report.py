@@ -2,48 +2,31 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.scalars import format_duration
 from resilience.api.status import (
     CheckStatus,
-    Effective,
     HealthStatus,
     RestartsStatus,
     RolloutStatus,
     Status,
     format_time,
 )
-from resilience.api.v1alpha1 import Management, ResilientServiceSpec
-from resilience.core import conditions, restart
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import conditions, restart, verdicts
 from resilience.core.conditions import Verdict
 from resilience.core.decision import Event
 from resilience.core.health import NOT_RUN_YET, worst
 from resilience.core.observation import CheckState, Observation, Resource, Workload
-from resilience.core.probes import PortMissing, TemplatePlan
-from resilience.core.replace import Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that the report is made of."""
-
-    resource: Resource
-    spec: ResilientServiceSpec
-    effective: Effective
-    seen: Observation
-    workload: Workload
-    stalled: Verdict
-    template: TemplatePlan | PortMissing
-    plan: Plan | None
+from resilience.core.verdicts import Facts
 
 
 def stalled(resource: Resource, status: Status, verdict: Verdict, now: datetime) -> Status:
     """The status of a resource that nothing can be done about until somebody mends it."""
     not_known = "nothing is known while the resource is stalled"
-    verdicts = [
+    said = [
         Verdict(ConditionType.READY, False, verdict.reason, verdict.message),
         Verdict(ConditionType.RECONCILING, False, verdict.reason),
         verdict,
@@ -55,7 +38,7 @@ def stalled(resource: Resource, status: Status, verdict: Verdict, now: datetime)
             "observed_generation": generation,
             "phase": Phase.FAILED,
             "explanation": f"Stalled: {verdict.message}.",
-            "conditions": conditions.update(status.conditions, verdicts, generation=generation, now=now),
+            "conditions": conditions.update(status.conditions, said, generation=generation, now=now),
             "health": HealthStatus(),
         }
     )
@@ -64,13 +47,13 @@ def stalled(resource: Resource, status: Status, verdict: Verdict, now: datetime)
 def released(resource: Resource, now: datetime) -> Status:
     """The status that stays behind when the operator is uninstalled."""
     message = "the operator was uninstalled and gave the workload back; it runs as it would without this resource"
-    verdicts = [
+    said = [
         Verdict(ConditionType.READY, None, Reason.RELEASED, message),
         Verdict(ConditionType.RECONCILING, False, Reason.RELEASED),
         Verdict(ConditionType.STALLED, False, Reason.RELEASED),
     ]
     generation = resource.generation
-    updated = conditions.update(resource.status.conditions, verdicts, generation=generation, now=now)
+    updated = conditions.update(resource.status.conditions, said, generation=generation, now=now)
     return resource.status.model_copy(
         update={
             "phase": Phase.SUSPENDED,
@@ -85,21 +68,21 @@ def released(resource: Resource, now: datetime) -> Status:
 def compose(status: Status, facts: Facts, now: datetime) -> Status:
     """The whole status after a pass."""
     health = _health(facts.spec, facts.seen, status.health)
-    verdicts = [
-        _ready(facts, status),
-        _reconciling(facts, status),
+    said = [
+        verdicts.ready(facts, status),
+        verdicts.reconciling(facts, status),
         facts.stalled,
-        _healthy(health),
-        _progressing(facts, status),
-        _probes_synced(facts),
+        verdicts.healthy(health),
+        verdicts.progressing(facts, status),
+        verdicts.probes_synced(facts),
     ]
     generation = facts.resource.generation
-    updated = conditions.update(status.conditions, verdicts, generation=generation, now=now)
+    updated = conditions.update(status.conditions, said, generation=generation, now=now)
     return status.model_copy(
         update={
             "observed_generation": generation,
             "phase": _phase(facts, health),
-            "explanation": _explanation(facts, status, verdicts),
+            "explanation": _explanation(facts, status, said),
             "conditions": updated,
             "health": health,
             "rollout": _rollout(facts.workload),
@@ -129,85 +112,6 @@ def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> C
     )
 
 
-def _healthy(health: HealthStatus) -> Verdict:
-    if not health.checks:
-        return Verdict(ConditionType.HEALTHY, None, Reason.NO_CHECKS, "no checks are defined in spec.health.checks")
-    named = [f"{check.name}: {check.message}" for check in health.checks if check.state is health.state]
-    match health.state:
-        case HealthState.HEALTHY:
-            return Verdict(ConditionType.HEALTHY, True, Reason.CHECKS_PASS, f"{len(named)} of {len(named)} checks pass")
-        case HealthState.WARNING:
-            return Verdict(ConditionType.HEALTHY, True, Reason.CHECKS_WARN, "; ".join(named))
-        case HealthState.UNHEALTHY:
-            return Verdict(ConditionType.HEALTHY, False, Reason.CHECKS_FAIL, "; ".join(named))
-        case HealthState.UNKNOWN:
-            return Verdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, "; ".join(named))
-
-
-def _ready(facts: Facts, status: Status) -> Verdict:
-    workload, kind = facts.workload, ConditionType.READY
-    counts = f"{workload.available} of {workload.replicas} pods available"
-    if workload.replicas == 0:
-        return Verdict(kind, True, Reason.SCALED_TO_ZERO, "the target is scaled to zero")
-    if status.restart is not None:
-        return Verdict(kind, False, Reason.RESTARTING, _restart_words(status))
-    if not workload.observed or workload.rolling:
-        return Verdict(kind, False, Reason.ROLLING, f"a rollout is moving; {counts}")
-    if workload.available < workload.replicas:
-        return Verdict(kind, False, Reason.NOT_AVAILABLE, counts)
-    return Verdict(kind, True, Reason.SERVING, counts)
-
-
-def _reconciling(facts: Facts, status: Status) -> Verdict:
-    kind, workload = ConditionType.RECONCILING, facts.workload
-    if status.restart is not None:
-        return Verdict(kind, True, Reason.RESTARTING, _restart_words(status))
-    if not workload.observed or workload.rolling:
-        return Verdict(kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is moving")
-    return Verdict(kind, False, Reason.IDLE)
-
-
-def _progressing(facts: Facts, status: Status) -> Verdict:
-    kind = ConditionType.PROGRESSING
-    if status.restart is None:
-        moving = _reconciling(facts, status)
-        return Verdict(kind, moving.status, moving.reason, moving.message)
-    if facts.plan is not None and facts.plan.refusal is not None and not facts.plan.actions:
-        return Verdict(kind, False, Reason.RESTART_BLOCKED, facts.plan.waiting)
-    return Verdict(kind, True, Reason.RESTARTING, _restart_words(status))
-
-
-def _probes_synced(facts: Facts) -> Verdict:
-    kind, template, workload = ConditionType.PROBES_SYNCED, facts.template, facts.workload
-    if isinstance(template, PortMissing):
-        return Verdict(kind, False, Reason.PORT_NOT_FOUND, str(template))
-    if template.conflicts:
-        named = "; ".join(
-            f"{each.field} of container {template.container} belongs to {', '.join(each.owners)}"
-            for each in template.conflicts
-        )
-        mend = "take it out of that manifest, or out of spec.probes and spec.drain"
-        waiting = "" if template.in_sync else " The other fields are written with the next rollout."
-        return Verdict(kind, False, Reason.FIELD_CONFLICT, f"{named}; {mend}.{waiting}")
-    if not template.in_sync:
-        adopt = (
-            f"kubectl annotate -n {workload.namespace} rsvc {facts.resource.key.name} --overwrite "
-            'resilience.dev/adopt-requested-at="$(date)"'
-        )
-        return Verdict(
-            kind,
-            False,
-            Reason.WAITING_FOR_ROLLOUT,
-            "written with the next template change, for writing rolls all pods, and the pods that run now end without "
-            f"them; to write now: {adopt}",
-        )
-    if facts.spec.probes.management is Management.OBSERVE:
-        return Verdict(kind, True, Reason.OBSERVED_ONLY, "spec.probes.management is Observe")
-    if not template.fields:
-        return Verdict(kind, True, Reason.NOT_MANAGED, "no probes are asked for")
-    return Verdict(kind, True, Reason.APPLIED, f"managing {', '.join(sorted(template.fields))}")
-
-
 def _phase(facts: Facts, health: HealthStatus) -> Phase:
     workload = facts.workload
     if facts.spec.suspend:
@@ -233,13 +137,6 @@ def _rollout(workload: Workload) -> RolloutStatus:
     return RolloutStatus(step=step, progress=min(share, 99))
 
 
-def _restart_words(status: Status) -> str:
-    running = status.restart
-    assert running is not None
-    text = f"restarting: {running.done} of {running.total} pods done"
-    return f"{text}; {running.message}" if running.message else text
-
-
 def _summary(status: Status, now: datetime) -> str:
     if status.restart is not None:
         return f"{status.restart.done}/{status.restart.total} now"
@@ -247,9 +144,9 @@ def _summary(status: Status, now: datetime) -> str:
     return str(len(recent))
 
 
-def _explanation(facts: Facts, status: Status, verdicts: Sequence[Verdict]) -> str:
+def _explanation(facts: Facts, status: Status, said: Sequence[Verdict]) -> str:
     """One paragraph: what is going on, why, what blocks it, and what it waits for."""
-    ready, _, stalled_verdict, healthy, progressing, synced = verdicts
+    ready, _, stalled_verdict, healthy, progressing, synced = said
     parts = [f"Stalled: {stalled_verdict.message}"] if stalled_verdict.status else []
     if facts.spec.suspend:
         parts.append("Suspended by spec.suspend: observed and reported only")

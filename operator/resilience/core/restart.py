@@ -14,7 +14,8 @@ from resilience.api.v1alpha1 import TargetKind
 from resilience.core import guard, requests
 from resilience.core.decision import Event
 from resilience.core.observation import PodsView, Resource, Traffic, Workload
-from resilience.core.replace import Plan, Wish
+from resilience.core.replace import Plan
+from resilience.core.scene import Wish
 
 HISTORY_LENGTH = 20
 HISTORY_AGE = timedelta(hours=24)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from resilience.adapters.kube import parse, selectors
+from resilience.adapters.kube import parse, parse_workload, selectors
 from resilience.adapters.kube.calm import ApiCalm
 from resilience.adapters.kube.lease import KubeLease
 from resilience.adapters.kube.transport import APPLY_PATCH, STRATEGIC_PATCH, Transport
@@ -52,7 +52,7 @@ def deployment(**spec: Any) -> dict[str, Any]:
 
 
 def test_a_deployment_is_read_with_the_owners_of_its_fields() -> None:
-    found = parse.workload(TargetKind.DEPLOYMENT, deployment())
+    found = parse_workload.workload(TargetKind.DEPLOYMENT, deployment())
 
     container = found.template.containers[0]
     assert (found.replicas, found.rolling, found.observed) == (1, True, False)
@@ -69,7 +69,7 @@ def test_a_replica_set_is_current_by_its_template(change: Any, current: bool) ->
     if "metadata" not in change:
         own["metadata"]["labels"]["pod-template-hash"] = "5d"
 
-    assert parse.replica_set({"metadata": META, "spec": {"template": own}}, wanted).is_current is current
+    assert parse_workload.replica_set({"metadata": META, "spec": {"template": own}}, wanted).is_current is current
 
 
 @pytest.mark.parametrize(

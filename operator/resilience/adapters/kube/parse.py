@@ -1,6 +1,6 @@
-"""Raw objects of the API to the small views of `core.observation`. No I/O, no decision."""
+"""Raw resources, pods, Services and slices to the small views of `core.observation`. No I/O, no decision."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,21 +15,16 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
-from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
+from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.observation import (
-    TEMPLATE_FIELDS,
     Budget,
-    Container,
     ContainerPort,
     Endpoint,
     Key,
     Pod,
-    ReplicaSet,
     Resource,
     Service,
     ServicePort,
-    Template,
-    Workload,
 )
 
 Json = Mapping[str, Any]
@@ -94,145 +89,18 @@ def _readable(name: str, value: object) -> bool:
     return True
 
 
-def workload(kind: TargetKind, raw: Json) -> Workload:
-    """A Deployment, StatefulSet or DaemonSet."""
-    meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
-    replicas, current, updated, ready, available = _counts(kind, spec, status)
-    strategy = (spec.get("strategy") or spec.get("updateStrategy") or {}).get("type", "RollingUpdate")
-    return Workload(
-        kind=kind,
-        namespace=meta["namespace"],
-        name=meta["name"],
-        uid=meta["uid"],
-        resource_version=meta["resourceVersion"],
-        generation=meta.get("generation", 0),
-        observed_generation=status.get("observedGeneration", 0),
-        labels=meta.get("labels") or {},
-        annotations=meta.get("annotations") or {},
-        selector=(spec.get("selector") or {}).get("matchLabels") or {},
-        template=_template(spec["template"], meta.get("managedFields") or []),
-        replicas=replicas,
-        current=current,
-        # With OnDelete nobody rolls: old pods stay until somebody ends them.
-        updated=current if strategy == "OnDelete" else updated,
-        ready=ready,
-        available=available,
-        strategy=strategy,
-        min_ready_seconds=spec.get("minReadySeconds", 0),
-        trouble=_failure(status),
-    )
-
-
-def _failure(status: Json) -> str:
-    """What a Deployment says when a quota or an admission check keeps its ReplicaSet from making pods."""
-    conditions = status.get("conditions") or []
-    return next(
-        (
-            str(each.get("message", ""))[:300]
-            for each in conditions
-            if each["type"] == "ReplicaFailure" and each["status"] == "True"
-        ),
-        "",
-    )
-
-
-def _counts(kind: TargetKind, spec: Json, status: Json) -> tuple[int, int, int, int, int]:
-    """Desired, existing, updated, ready and available pods."""
-    if kind is TargetKind.DAEMON_SET:
-        names = ("currentNumberScheduled", "updatedNumberScheduled", "numberReady", "numberAvailable")
-        current, updated, ready, available = (int(status.get(name, 0)) for name in names)
-        return int(status.get("desiredNumberScheduled", 0)), current, updated, ready, available
-    names = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
-    current, updated, ready, available = (int(status.get(name, 0)) for name in names)
-    desired = 1 if spec.get("replicas") is None else int(spec["replicas"])
-    if kind is TargetKind.STATEFUL_SET and not _stateful_set_rolls(desired, spec, status):
-        # Its status counts ending pods among the existing ones and not among the updated ones.
-        updated = current
-    return desired, current, updated, ready, available
-
-
-def _stateful_set_rolls(desired: int, spec: Json, status: Json) -> bool:
-    """Whether its controller is going to replace pods by itself: those below the partition stay as they are."""
-    partition = int(((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition") or 0)
-    same = status.get("currentRevision") == status.get("updateRevision")
-    return not same and int(status.get("updatedReplicas", 0)) < desired - partition
-
-
-def _template(raw: Json, managed: Iterable[Json]) -> Template:
-    spec = raw.get("spec") or {}
-    owners = _owners(managed)
-    volumes = spec.get("volumes") or []
-    claims = [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
-    return Template(
-        labels=(raw.get("metadata") or {}).get("labels") or {},
-        containers=tuple(_container(each, owners.get(each["name"], {})) for each in spec.get("containers") or []),
-        host_network=bool(spec.get("hostNetwork")),
-        grace_period=_grace_period(spec),
-        claims=tuple(claims),
-    )
-
-
-def _container(raw: Json, owners: Mapping[str, frozenset[str]]) -> Container:
-    fields = {name: raw[name] for name in TEMPLATE_FIELDS if raw.get(name)}
-    hook = fields.get("lifecycle", {}).get("preStop")
-    if hook is None:
-        # Only the preStop hook is ever ours; a postStart alone leaves the place free.
-        fields.pop("lifecycle", None)
-    else:
-        fields["lifecycle"] = {"preStop": hook}
-    return Container(name=raw["name"], image=raw.get("image", ""), ports=_ports(raw), fields=fields, owners=owners)
-
-
-def _ports(container: Json) -> tuple[ContainerPort, ...]:
+def container_ports(container: Json) -> tuple[ContainerPort, ...]:
+    """The ports of a container."""
     return tuple(
         ContainerPort(port.get("name", ""), int(port["containerPort"]), bool(port.get("hostPort")))
         for port in container.get("ports") or []
     )
 
 
-def _grace_period(pod_spec: Json) -> timedelta:
+def grace_period(pod_spec: Json) -> timedelta:
+    """The time that a pod has to end; the API's default when it is not set."""
     seconds = pod_spec.get("terminationGracePeriodSeconds")
     return timedelta(seconds=30 if seconds is None else seconds)
-
-
-def _owners(managed: Iterable[Json]) -> dict[str, dict[str, frozenset[str]]]:
-    """Container name → template field → field managers, read from `metadata.managedFields`."""
-    found: dict[str, dict[str, frozenset[str]]] = {}
-    for entry in managed:
-        if entry.get("subresource"):
-            continue
-        pod = ((entry.get("fieldsV1") or {}).get("f:spec") or {}).get("f:template") or {}
-        for key, fields in ((pod.get("f:spec") or {}).get("f:containers") or {}).items():
-            name = _container_name(key)
-            if name is None:
-                continue
-            for field in TEMPLATE_FIELDS:
-                inside = fields.get(f"f:{field}")
-                if inside is None or (field == "lifecycle" and inside and "f:preStop" not in inside):
-                    continue
-                of_container = found.setdefault(name, {})
-                of_container[field] = of_container.get(field, frozenset()) | {entry.get("manager", "unknown")}
-    return found
-
-
-def _container_name(key: str) -> str | None:
-    prefix = 'k:{"name":"'
-    return key[len(prefix) : -2] if key.startswith(prefix) and key.endswith('"}') else None
-
-
-def replica_set(raw: Json, template: Json) -> ReplicaSet:
-    """A ReplicaSet; it is current when its template is the Deployment's, its own hash label aside."""
-    own = raw["spec"]["template"]
-    labels = dict((own.get("metadata") or {}).get("labels") or {})
-    template_hash = labels.pop("pod-template-hash", "")
-    wanted = template.get("metadata") or {}
-    same = (
-        labels == (wanted.get("labels") or {})
-        and ((own.get("metadata") or {}).get("annotations") or {}) == (wanted.get("annotations") or {})
-        and own.get("spec") == template.get("spec")
-    )
-    meta = raw["metadata"]
-    return ReplicaSet(meta["name"], meta["uid"], template_hash, int(raw["spec"].get("replicas") or 0), same)
 
 
 def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
@@ -257,8 +125,8 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         owner_kind=owner.get("kind", ""),
         owner_uid=owner.get("uid", ""),
         ip=status.get("podIP", ""),
-        ports=tuple(port for container in spec.get("containers") or [] for port in _ports(container)),
-        grace_period=_grace_period(spec),
+        ports=tuple(port for container in spec.get("containers") or [] for port in container_ports(container)),
+        grace_period=grace_period(spec),
         trouble="" if ready else _trouble(status),
         step=ReplaceStep(step) if step in tuple(ReplaceStep) else None,
         step_since=time(annotations.get(ANNOTATION_STEP_SINCE)),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from resilience.adapters.kube import parse, selectors
+from resilience.adapters.kube import parse, parse_workload, selectors
 from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
 from resilience.adapters.kube.transport import Json, NotFound, Transport
 from resilience.api.names import LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_RETIRING
@@ -42,7 +42,7 @@ class KubeReader:
     async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
         """The target, or None when there is none."""
         raw = await self._transport.find(workload_path(kind, namespace, name))
-        return None if raw is None else parse.workload(kind, raw)
+        return None if raw is None else parse_workload.workload(kind, raw)
 
     async def services(self, namespace: str) -> Sequence[Service]:
         """All Services of a namespace."""
@@ -113,7 +113,7 @@ class KubeReader:
         raws = await self._transport.list(collection("replicasets", workload.namespace), labels=selector)
         path = workload_path(workload.kind, workload.namespace, workload.name)
         template = (await self._transport.get(path))["spec"]["template"]
-        return tuple(parse.replica_set(raw, template) for raw in raws if _controller_uid(raw) == workload.uid)
+        return tuple(parse_workload.replica_set(raw, template) for raw in raws if _controller_uid(raw) == workload.uid)
 
     async def _policies(self, namespace: str) -> list[Json]:
         """NetworkPolicies of every namespace we may read: peers elsewhere select our pods too."""

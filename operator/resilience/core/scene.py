@@ -1,0 +1,107 @@
+"""What a step of a replacement looks at, and what the replacements made so far still lack."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from resilience.api.reasons import HealthState
+from resilience.api.status import Effective
+from resilience.api.v1alpha1 import ResilientServiceSpec, Scope, TargetKind
+from resilience.core import guard
+from resilience.core.decision import Action
+from resilience.core.observation import Observation, Pod, PodsView, Workload
+
+# Pods outside every Service are in no watch of ours: how often they are looked for.
+GONE_POLL = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of the pods in this pass."""
+
+    # Pods created up to this moment (the API server's clock) are to be replaced; None when nothing is asked.
+    born_before: datetime | None
+    # No pod may be taken over before this moment, so that a replacement can be told by its creation second.
+    not_before: datetime | None
+    # Replacements that have not begun to serve are undone (abort, deletion of the resource).
+    undo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Outcome of looking at one pod."""
+
+    actions: tuple[Action, ...] = ()
+    waiting: str = ""
+    refusal: guard.Refusal | None = None
+    wait: timedelta | None = None
+    given_up: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a step looks at."""
+
+    spec: ResilientServiceSpec
+    effective: Effective
+    observation: Observation
+    workload: Workload
+    view: PodsView
+    wish: Wish
+    now: datetime
+
+    @property
+    def surges(self) -> bool:
+        """Whether the kind can have a replacement beside the old pod."""
+        return self.workload.kind is TargetKind.DEPLOYMENT
+
+
+def is_old(scene: Scene, pod: Pod) -> bool:
+    """Whether the restart in flight asks for this pod's replacement."""
+    return scene.wish.born_before is not None and pod.created <= scene.wish.born_before
+
+
+def unfinished_replacement(scene: Scene) -> str:
+    """What the replacements made so far still lack; empty when the next pod may be touched."""
+    missing = scene.workload.replicas - len(guard.staying(scene.view))
+    if missing > 0:
+        why = f": {scene.workload.trouble}" if scene.workload.trouble else ""
+        return f"{missing} pod{'s' if missing > 1 else ''} not created yet{why}"
+    return next((lack for pod in young(scene) if (lack := lack_of(scene, pod))), "")
+
+
+def young(scene: Scene) -> list[Pod]:
+    """Pods made since the restart was accepted, or, when none is in flight, since the first take-over still open."""
+    staying = guard.staying(scene.view)
+    if scene.wish.born_before is not None:
+        return [pod for pod in staying if not is_old(scene, pod)]
+    taken = min((pod.taken_at for pod in scene.view.pods if pod.taken_at is not None), default=scene.now)
+    # A creation time has whole seconds, so one that lies in the second of the take-over may be a replacement.
+    return [pod for pod in staying if pod.created >= taken - timedelta(seconds=1)]
+
+
+def lack_of(scene: Scene, pod: Pod) -> str:
+    """Why a replacement does not count yet; empty when it does."""
+    if not pod.available:
+        return f"pod {pod.name} is not ready" + (f": {pod.trouble}" if pod.trouble else "")
+    if not guard.is_serving(scene.observation, pod):
+        return f"pod {pod.name} is ready, but not yet in every Service"
+    for check in scene.spec.health.checks:
+        state = scene.observation.checks.get(check.name)
+        if check.scope is Scope.POD and state and state.by_pod.get(pod.uid) is not HealthState.HEALTHY:
+            return f"pod {pod.name} has not passed check {check.name}"
+    return ""
+
+
+def held(scene: Scene, pod: Pod) -> Step | None:
+    """After an outage of the API server nodes may still send clients to where they were before it."""
+    left = scene.observation.unsettled
+    if not left:
+        return None
+    return Step(waiting=f"pod {pod.name} stays until every node has caught up: the API server was away", wait=left)
+
+
+def until(scene: Scene, since: datetime | None, span: timedelta) -> timedelta | None:
+    """Time left of a span that began then; None when it is over."""
+    left = (since or scene.now) + span - scene.now
+    return left if left > timedelta() else None

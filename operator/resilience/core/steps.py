@@ -1,0 +1,170 @@
+"""The steps of one pod that is being replaced: replace, leave, left, drain, delete.
+
+Each is decided from what is on the pod (label, owner) and in the EndpointSlices, never from memory, so a pass may be
+cut off after any write and the next one goes on.
+"""
+
+from datetime import timedelta
+
+from resilience.api.reasons import ReplaceStep
+from resilience.core import guard
+from resilience.core.decision import Advance, DeletePod, EvictPod, GiveBack, HttpTarget, SendSignal, container_port
+from resilience.core.observation import Pod, ReplicaSet
+from resilience.core.scene import GONE_POLL, Scene, Step, held, unfinished_replacement, until
+
+# How often a draining pod is asked for its connections: it cannot be watched.
+QUIET_POLL = timedelta(seconds=1)
+# A drain signal that is not answered is tried again for so long before the pod goes without it.
+SIGNAL_PATIENCE = timedelta(seconds=10)
+# Clients of a headless Service may use a DNS answer for so long: the longest that CoreDNS gives by default.
+HEADLESS_TTL = timedelta(seconds=30)
+
+
+def progress(scene: Scene, pod: Pod) -> Step:
+    """What is next for a pod in flight."""
+    if pod.step is not None and pod.step_since is None:
+        # Somebody took the time off: spans are counted from now.
+        return Step(actions=(Advance(pod, pod.step, scene.now),))
+    if scene.surges and pod.step is not ReplaceStep.REPLACING:
+        labels, _ = guard.leave_labels(scene.observation, scene.view, pod)
+        if labels:
+            # Somebody gave it a label back, or a Service was made meanwhile.
+            return _leave(scene, pod)
+    match pod.step:
+        case ReplaceStep.REPLACING:
+            return _replacing(scene, pod)
+        case ReplaceStep.LEAVING:
+            return _leaving(scene, pod)
+        case ReplaceStep.LEFT:
+            return _left(scene, pod)
+        case ReplaceStep.DRAINING:
+            return _draining(scene, pod)
+        case ReplaceStep.DELETING | None:
+            return _delete(scene, pod)
+
+
+def _replacing(scene: Scene, pod: Pod) -> Step:
+    lack = unfinished_replacement(scene) if scene.workload.replicas else ""
+    if not lack:
+        refusal = guard.may_lose(scene.observation, scene.view, pod)
+        if refusal is None:
+            return _leave(scene, pod)
+        return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
+    late = pod.taken_at is not None and scene.now >= pod.taken_at + scene.spec.rollout.progress_deadline
+    home = _home(scene, pod)
+    if (
+        (late or scene.wish.undo)
+        and home is not None
+        and _rank(scene, pod) < guard.spare(scene.observation, scene.view)
+    ):
+        return Step(actions=(GiveBack(pod, home),), given_up=late, waiting=lack)
+    left = until(scene, pod.taken_at, scene.spec.rollout.progress_deadline)
+    latest = f", at the latest {scene.now + left:%H:%M:%S} UTC" if left is not None else ""
+    return Step(waiting=f"pod {pod.name} stays until its replacement serves{latest}; {lack}", wait=left)
+
+
+def _home(scene: Scene, pod: Pod) -> ReplicaSet | None:
+    """The ReplicaSet that the pod came from, while its template is the current one."""
+    template_hash = pod.labels.get("pod-template-hash", "")
+    sets = scene.view.replica_sets
+    return next((each for each in sets if each.is_current and each.template_hash == template_hash), None)
+
+
+def _rank(scene: Scene, pod: Pod) -> int:
+    """The pod's place among those that wait for a replacement: only as many are given back as there is room for."""
+    waiting = [each.uid for each in scene.view.pods if each.step is ReplaceStep.REPLACING and not each.deleting]
+    return waiting.index(pod.uid)
+
+
+def _leave(scene: Scene, pod: Pod) -> Step:
+    stop = held(scene, pod)
+    if stop is not None:
+        return stop
+    labels, stuck = guard.leave_labels(scene.observation, scene.view, pod)
+    note = (
+        f"pod {pod.name} cannot leave Service {', '.join(stuck)} before it ends: a NetworkPolicy selects pods by the "
+        "same labels; its preStop hook has to cover it"
+    )
+    return Step(actions=(Advance(pod, ReplaceStep.LEAVING, scene.now, labels),), note=note if stuck else "")
+
+
+def _leaving(scene: Scene, pod: Pod) -> Step:
+    """Until no Service that the pod has left lists it any more; only then does the time begin to run."""
+    stop = held(scene, pod)
+    if stop is not None:
+        return stop
+    if guard.lingers(scene.observation, pod):
+        return Step(waiting=f"pod {pod.name} is leaving its Services", wait=GONE_POLL)
+    return Step(actions=(Advance(pod, ReplaceStep.LEFT, scene.now),))
+
+
+def _left(scene: Scene, pod: Pod) -> Step:
+    stop = held(scene, pod)
+    if stop is not None:
+        return stop
+    over = _time_to_leave(scene)
+    wait = until(scene, pod.step_since, over)
+    if wait is not None:
+        return Step(waiting=f"pod {pod.name} has left its Services; waiting for every node to know", wait=wait)
+    target = signal_target(scene, pod)
+    if target is None:
+        return Step(actions=(Advance(pod, ReplaceStep.DRAINING, scene.now),))
+    # Never skipped, however late it is: the operator itself may have been away all the time.
+    last = until(scene, pod.step_since, over + SIGNAL_PATIENCE) is None
+    refused = scene.observation.refusal if last else ""
+    note = f"pod {pod.name} gets its drain signal for the last time and then goes: {refused}" if refused else ""
+    return Step(actions=(SendSignal(pod, target, scene.now, last),), wait=GONE_POLL, note=note)
+
+
+def _time_to_leave(scene: Scene) -> timedelta:
+    """Time until no client begins a connection to a pod that has left."""
+    services = scene.observation.selecting
+    if not scene.surges or not services:
+        return timedelta()
+    if all(service.cluster_ip for service in services):
+        return scene.effective.propagation_delay
+    return max(scene.effective.propagation_delay, HEADLESS_TTL)
+
+
+def _draining(scene: Scene, pod: Pod) -> Step:
+    wait = until(scene, pod.step_since, scene.spec.drain.max_wait)
+    quiet, signal = scene.spec.drain.quiet, scene.spec.drain.signal
+    active = scene.view.connections.get(pod.uid)
+    if wait is None or (quiet is None and signal is None):
+        return _delete(scene, pod)
+    if quiet is None:
+        return Step(waiting=f"pod {pod.name} drains; its clients move over", wait=wait)
+    if active is not None and active < quiet.http.below:
+        return _delete(scene, pod)
+    # Without the number: it changes all the time, and a changed sentence is a write.
+    words = "does not say how many connections it has" if active is None else "still has connections"
+    return Step(waiting=f"pod {pod.name} drains; it {words}", wait=min(wait, QUIET_POLL))
+
+
+def _delete(scene: Scene, pod: Pod) -> Step:
+    stop = held(scene, pod)
+    if stop is not None:
+        return stop
+    refusal = guard.may_lose(scene.observation, scene.view, pod)
+    if refusal is not None:
+        return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
+    if scene.surges:
+        return Step(actions=(DeletePod(pod, grace(scene, pod)),))
+    return Step(actions=(EvictPod(pod, grace(scene, pod)),))
+
+
+def grace(scene: Scene, pod: Pod) -> timedelta:
+    """What the user set here, else what the pod has if that is more: a default must not shorten a long goodbye."""
+    return scene.spec.drain.grace_period or max(pod.grace_period, scene.effective.grace_period)
+
+
+def signal_target(scene: Scene, pod: Pod) -> HttpTarget | None:
+    """Where the pod takes the drain signal; None when it takes none."""
+    signal = scene.spec.drain.signal
+    if signal is None or not pod.ip:
+        return None
+    port = container_port(pod.ports, signal.http.port)
+    if port is None:
+        return None
+    ref = signal.http.headers_from.secret_key_ref if signal.http.headers_from else None
+    return HttpTarget(pod.ip, port, signal.http.path, secret=(ref.name, ref.key) if ref else None)

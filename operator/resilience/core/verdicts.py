@@ -1,0 +1,121 @@
+"""What each condition should say now. kstatus must be able to read Ready, Reconciling and Stalled."""
+
+from dataclasses import dataclass
+
+from resilience.api.reasons import ConditionType, HealthState, Reason
+from resilience.api.status import (
+    Effective,
+    HealthStatus,
+    Status,
+)
+from resilience.api.v1alpha1 import Management, ResilientServiceSpec
+from resilience.core.conditions import Verdict
+from resilience.core.observation import Observation, Resource, Workload
+from resilience.core.probes import PortMissing, TemplatePlan
+from resilience.core.replace import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the report is made of."""
+
+    resource: Resource
+    spec: ResilientServiceSpec
+    effective: Effective
+    seen: Observation
+    workload: Workload
+    stalled: Verdict
+    template: TemplatePlan | PortMissing
+    plan: Plan | None
+
+
+def healthy(health: HealthStatus) -> Verdict:
+    """Healthy: what the checks say."""
+    if not health.checks:
+        return Verdict(ConditionType.HEALTHY, None, Reason.NO_CHECKS, "no checks are defined in spec.health.checks")
+    named = [f"{check.name}: {check.message}" for check in health.checks if check.state is health.state]
+    match health.state:
+        case HealthState.HEALTHY:
+            return Verdict(ConditionType.HEALTHY, True, Reason.CHECKS_PASS, f"{len(named)} of {len(named)} checks pass")
+        case HealthState.WARNING:
+            return Verdict(ConditionType.HEALTHY, True, Reason.CHECKS_WARN, "; ".join(named))
+        case HealthState.UNHEALTHY:
+            return Verdict(ConditionType.HEALTHY, False, Reason.CHECKS_FAIL, "; ".join(named))
+        case HealthState.UNKNOWN:
+            return Verdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, "; ".join(named))
+
+
+def ready(facts: Facts, status: Status) -> Verdict:
+    """Ready: the current template serves and nothing is in flight."""
+    workload, kind = facts.workload, ConditionType.READY
+    counts = f"{workload.available} of {workload.replicas} pods available"
+    if workload.replicas == 0:
+        return Verdict(kind, True, Reason.SCALED_TO_ZERO, "the target is scaled to zero")
+    if status.restart is not None:
+        return Verdict(kind, False, Reason.RESTARTING, restart_words(status))
+    if not workload.observed or workload.rolling:
+        return Verdict(kind, False, Reason.ROLLING, f"a rollout is moving; {counts}")
+    if workload.available < workload.replicas:
+        return Verdict(kind, False, Reason.NOT_AVAILABLE, counts)
+    return Verdict(kind, True, Reason.SERVING, counts)
+
+
+def reconciling(facts: Facts, status: Status) -> Verdict:
+    """Reconciling: something is on its way, by us or by the workload's own controller."""
+    kind, workload = ConditionType.RECONCILING, facts.workload
+    if status.restart is not None:
+        return Verdict(kind, True, Reason.RESTARTING, restart_words(status))
+    if not workload.observed or workload.rolling:
+        return Verdict(kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is moving")
+    return Verdict(kind, False, Reason.IDLE)
+
+
+def progressing(facts: Facts, status: Status) -> Verdict:
+    """Progressing: what is in flight moves; False with a reason when it is blocked."""
+    kind = ConditionType.PROGRESSING
+    if status.restart is None:
+        moving = reconciling(facts, status)
+        return Verdict(kind, moving.status, moving.reason, moving.message)
+    if facts.plan is not None and facts.plan.refusal is not None and not facts.plan.actions:
+        return Verdict(kind, False, Reason.RESTART_BLOCKED, facts.plan.waiting)
+    return Verdict(kind, True, Reason.RESTARTING, restart_words(status))
+
+
+def probes_synced(facts: Facts) -> Verdict:
+    """ProbesSynced: the template has what it should have from us."""
+    kind, template, workload = ConditionType.PROBES_SYNCED, facts.template, facts.workload
+    if isinstance(template, PortMissing):
+        return Verdict(kind, False, Reason.PORT_NOT_FOUND, str(template))
+    if template.conflicts:
+        named = "; ".join(
+            f"{each.field} of container {template.container} belongs to {', '.join(each.owners)}"
+            for each in template.conflicts
+        )
+        mend = "take it out of that manifest, or out of spec.probes and spec.drain"
+        waiting = "" if template.in_sync else " The other fields are written with the next rollout."
+        return Verdict(kind, False, Reason.FIELD_CONFLICT, f"{named}; {mend}.{waiting}")
+    if not template.in_sync:
+        adopt = (
+            f"kubectl annotate -n {workload.namespace} rsvc {facts.resource.key.name} --overwrite "
+            'resilience.dev/adopt-requested-at="$(date)"'
+        )
+        return Verdict(
+            kind,
+            False,
+            Reason.WAITING_FOR_ROLLOUT,
+            "written with the next template change, for writing rolls all pods, and the pods that run now end without "
+            f"them; to write now: {adopt}",
+        )
+    if facts.spec.probes.management is Management.OBSERVE:
+        return Verdict(kind, True, Reason.OBSERVED_ONLY, "spec.probes.management is Observe")
+    if not template.fields:
+        return Verdict(kind, True, Reason.NOT_MANAGED, "no probes are asked for")
+    return Verdict(kind, True, Reason.APPLIED, f"managing {', '.join(sorted(template.fields))}")
+
+
+def restart_words(status: Status) -> str:
+    """Where the restart in flight stands."""
+    running = status.restart
+    assert running is not None
+    text = f"restarting: {running.done} of {running.total} pods done"
+    return f"{text}; {running.message}" if running.message else text
