@@ -164,6 +164,13 @@ class Model:
             pod.ready, pod.ready_at = False, None
             pod.version += 1
 
+    def mend(self) -> None:
+        """What hangs is mended: it becomes ready again."""
+        for pod in self.pods.values():
+            if not pod.ready and pod.ready_at is None:
+                pod.ready_at = self.now
+                pod.version += 1
+
     def die(self, index: int) -> None:
         """A pod is gone at once."""
         if self.pods:

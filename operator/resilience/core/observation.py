@@ -152,6 +152,8 @@ class Pod:
     ports: tuple[ContainerPort, ...]
     # Why it is not ready, in the kubelet's or scheduler's words; empty when nothing is known.
     trouble: str
+    # When it last became ready or unready.
+    ready_changed: datetime | None = None
     grace_period: timedelta = timedelta(seconds=30)
     step: ReplaceStep | None = None
     step_since: datetime | None = None

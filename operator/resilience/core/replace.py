@@ -133,10 +133,11 @@ def _end_without_twin(scene: Scene, pod: Pod) -> Step:
 
 
 def _reborn(scene: Scene) -> Step:
-    """Kinds without surge: a pod is replaced when the one in its place serves; too late is a failure."""
+    """With nothing in flight: a replacement that has not served for too long ends the restart."""
     lack = unfinished_replacement(scene)
-    if scene.surges or scene.wish.born_before is None or scene.wish.undo or not lack:
+    if scene.wish.born_before is None or scene.wish.undo or not lack:
         return Step()
-    born = max((pod.created for pod in young(scene) if lack_of(scene, pod)), default=scene.now)
+    lacking = [pod for pod in young(scene) if lack_of(scene, pod)]
+    born = max((max(pod.created, pod.ready_changed or pod.created) for pod in lacking), default=scene.now)
     left = until(scene, born, scene.spec.rollout.progress_deadline)
     return Step(waiting=lack, wait=left, given_up=left is None)

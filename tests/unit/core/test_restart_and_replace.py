@@ -202,6 +202,16 @@ def test_each_step_follows_from_what_is_on_the_pod(pod: Pod, drain: Any, at: flo
     assert " ".join(names) == expected
 
 
+@pytest.mark.parametrize(("at", "changed", "fails"), [(SECOND, None, False), (LATE, None, True), (LATE, LATE, False)])
+def test_a_replacement_that_hangs_ends_the_restart(at: timedelta, changed: timedelta | None, fails: bool) -> None:
+    hung = replace(NEW, ready=False, available=False, ready_changed=None if changed is None else NOW + changed)
+
+    found = decided(B, C, hung, at=at)
+
+    assert found.actions == () and found.status is not None and found.status.restart is not None
+    assert bool(found.status.restart.failure) is fails
+
+
 @pytest.mark.parametrize("step", [each for each in ReplaceStep if each is not ReplaceStep.DELETING])
 def test_no_pod_goes_on_while_nodes_may_not_have_caught_up(step: ReplaceStep) -> None:
     pod = retiring(step, left=step is not ReplaceStep.REPLACING)

@@ -121,6 +121,7 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         created=time(meta.get("creationTimestamp")) or _LONG_AGO,
         ready=ready,
         available=ready and long_enough,
+        ready_changed=since,
         deleting="deletionTimestamp" in meta,
         owner_kind=owner.get("kind", ""),
         owner_uid=owner.get("uid", ""),
