@@ -69,6 +69,8 @@ def retiring(step: ReplaceStep, *, left: bool = True, **fields: Any) -> Pod:
 
 A, B, C = make_pod("a"), make_pod("b"), make_pod("c")
 
+LATE = timedelta(minutes=10)
+
 
 def test_a_request_is_accepted_before_anything_is_begun() -> None:
     found = decided(A, B, C, status=Status(observed_generation=1), annotations=ASK)
@@ -234,7 +236,6 @@ def test_a_quiet_pod_goes_at_once(active: int | None, ends: bool) -> None:
     assert any(isinstance(each, DeletePod) for each in found.actions) is ends
 
 
-LATE = timedelta(minutes=10)
 UNREADY = make_pod("new", created=NOW, ready=False)
 
 
