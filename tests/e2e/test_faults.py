@@ -168,7 +168,7 @@ def test_the_api_server_is_away_during_a_restart(
         stopped_api(seconds)
         # then: it goes on by itself, and nobody noticed
         back = time.monotonic()
-        result = space.ended(value, timeout=120)
+        result = space.ended(value, timeout=200)
         after = round(time.monotonic() - back, 1)
     figures.write(seconds_away=seconds, seconds_to_finish=after, **clients.figures())
     assert result["result"] == "Succeeded", result

@@ -1,14 +1,15 @@
 """How long ago the API server was away, and so how long nodes may still act on what they knew before.
 
 kube-proxy and the endpoint controllers find back to an API server by exponential back-off (client-go's reflector: up to
-30 s, doubled by jitter). Until then a change of endpoints reaches no node, however long `propagationDelay` is.
+30 s, doubled by jitter), and then have to list and to write rules. Until then a change of endpoints reaches no node,
+however long `propagationDelay` is.
 """
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-LONGEST: Final = 60.0
+LONGEST: Final = 90.0
 # The next try of a back-off that doubles comes at most so many times later than the outage was long.
 FACTOR: Final = 3.0
 
