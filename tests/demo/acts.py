@@ -105,4 +105,5 @@ def _restarted(stage: Stage) -> bool:
 
 
 def _pods(stage: Stage) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in stage.get("pods", "-n", NAMESPACE)["items"]}
+    metas = [pod["metadata"] for pod in stage.get("pods", "-n", NAMESPACE)["items"]]
+    return {meta["uid"] for meta in metas if "deletionTimestamp" not in meta}
