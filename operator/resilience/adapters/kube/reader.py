@@ -176,10 +176,16 @@ def _own(workload: Workload, sets: Sequence[ReplicaSet], raws: Sequence[Json]) -
     pods = {
         raw["metadata"]["uid"]: parse.pod(raw, min_ready_seconds=workload.min_ready_seconds, now=now)
         for raw in raws
-        if _controller_uid(raw) in owners and (raw.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+        if _controller_uid(raw) in owners and not _left_over(raw)
     }
     found = [_with_step(workload, pod) for pod in pods.values()]
     return tuple(sorted(found, key=lambda each: (each.created, each.name)))
+
+
+def _left_over(raw: Json) -> bool:
+    """Ended and kept for people to look at. One that is being deleted is still on its way out."""
+    ended = (raw.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return ended and "deletionTimestamp" not in raw["metadata"]
 
 
 def _with_step(workload: Workload, pod: Pod) -> Pod:
