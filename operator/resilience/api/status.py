@@ -18,6 +18,11 @@ def format_time(value: datetime) -> str:
     return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
 
 
+def format_micro_time(value: datetime) -> str:
+    """RFC 3339 in UTC with the six digits that the API's MicroTime wants."""
+    return format_time(value).replace("Z", "000Z")
+
+
 Time = Annotated[
     datetime,
     PlainSerializer(format_time, return_type=str),

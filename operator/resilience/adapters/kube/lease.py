@@ -16,7 +16,7 @@ from resilience.adapters.kube import parse
 from resilience.adapters.kube.calm import ApiCalm
 from resilience.adapters.kube.paths import collection, named
 from resilience.adapters.kube.transport import Json, Transport
-from resilience.api.status import format_time
+from resilience.api.status import format_micro_time
 from resilience.ports import PortError
 
 DURATION: Final = 15.0
@@ -128,7 +128,7 @@ class KubeLease:
         return now - self._seen[1] > duration
 
     def _spec(self, before: Json) -> Json:
-        now = format_time(datetime.now(UTC)).replace("Z", "000Z")
+        now = format_micro_time(datetime.now(UTC))
         same = before.get("holderIdentity") == self._identity
         return {
             "holderIdentity": self._identity,

@@ -22,7 +22,7 @@ from resilience.api.names import (
     VERSION,
 )
 from resilience.api.reasons import ReplaceStep
-from resilience.api.status import Status, format_time
+from resilience.api.status import Status, format_micro_time, format_time
 from resilience.core.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
 from resilience.core.observation import Pod, Resource, Workload
 
@@ -158,7 +158,7 @@ class KubeWriter:
 
     async def emit(self, resource: Resource, event: Event) -> None:
         """Write an Event on the resource."""
-        now = format_time(datetime.now(UTC)).replace("Z", "000Z")
+        now = format_micro_time(datetime.now(UTC))
         regarding = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": KIND,
