@@ -22,6 +22,33 @@ ANNOTATION_TAKEN_AT: Final = f"{GROUP}/taken-over-at"
 # What a label of the pod is overwritten with when the pod leaves a Service.
 LEFT_VALUE: Final = "left"
 
+# What a Service is pinned by while a release runs: Deployments put it on every pod.
+LABEL_TEMPLATE_HASH: Final = "pod-template-hash"
+# On green's pods and on green itself: a fixed word.
+LABEL_TRACK: Final = f"{GROUP}/track"
+TRACK_GREEN: Final = "green"
+# On green: name of the Deployment that it stands in for, and where the release stands.
+ANNOTATION_GREEN_OF: Final = f"{GROUP}/green-of"
+ANNOTATION_RELEASE_STEP: Final = f"{GROUP}/release-step"
+ANNOTATION_RELEASE_TOWARDS: Final = f"{GROUP}/release-towards"
+ANNOTATION_RELEASE_SINCE: Final = f"{GROUP}/release-since"
+ANNOTATION_RELEASE_STARTED: Final = f"{GROUP}/release-started-at"
+ANNOTATION_PULL_RETRIES: Final = f"{GROUP}/pull-retries"
+# On a Deployment under BlueGreen: the template that serves (there only while we hold it paused), and what the user had
+# as progressDeadlineSeconds.
+ANNOTATION_SERVING: Final = f"{GROUP}/serving-template"
+ANNOTATION_DEADLINE: Final = f"{GROUP}/progress-deadline-seconds"
+# On a Deployment: the template that failed and is not tried again, and why something of ours was left behind.
+ANNOTATION_FAILED: Final = f"{GROUP}/failed-template"
+ANNOTATION_PAUSED_FOR: Final = f"{GROUP}/paused-for-template"
+ANNOTATION_LEFT: Final = f"{GROUP}/left-as-it-is"
+# On a pod: when it was told to let its clients go, though it is not being replaced one by one.
+ANNOTATION_SIGNALLED: Final = f"{GROUP}/drain-signalled-at"
+# On a Service whose selector an Apply manager owns: its owner accepts that a release pins it.
+ANNOTATION_ACCEPT_PIN: Final = f"{GROUP}/accept-selector-pin"
+# On the preview Service that we made: name of the Deployment.
+ANNOTATION_PREVIEW_OF: Final = f"{GROUP}/preview-of"
+
 
 def request_annotation(request: str) -> str:
     """The annotation key by which a person asks for something, e.g. `resilience.dev/restart-requested-at`."""

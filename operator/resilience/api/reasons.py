@@ -50,6 +50,9 @@ class Reason(StrEnum):
     SERVICE_MISMATCH = "ServiceMismatch"
     PORT_NOT_FOUND = "PortNotFound"
     NOT_STALLED = "NothingWrong"
+    ROLLOUT_FAILED = "RolloutFailed"
+    BLUE_GREEN_IMPOSSIBLE = "BlueGreenImpossible"
+    PREVIEW_TAKEN = "PreviewServiceTaken"
     # Ready, Reconciling, Progressing.
     RELEASED = "Released"
     SERVING = "Serving"
@@ -58,6 +61,9 @@ class Reason(StrEnum):
     ROLLING = "RollingUpdate"
     RESTARTING = "Restarting"
     RESTART_BLOCKED = "RestartBlocked"
+    RELEASING = "Releasing"
+    AWAITING_PROMOTION = "AwaitingPromotion"
+    ROLLED_BACK = "RolledBack"
     IDLE = "Idle"
     # Healthy.
     CHECKS_PASS = "ChecksPass"
@@ -83,6 +89,15 @@ class Reason(StrEnum):
     POD_GIVEN_BACK = "PodGivenBack"
     PROBES_APPLIED = "ProbesApplied"
     HEALTH_CHANGED = "HealthChanged"
+    RELEASE_STARTED = "ReleaseStarted"
+    RELEASE_STEP = "ReleaseStep"
+    RELEASE_SUCCEEDED = "ReleaseSucceeded"
+    RELEASE_FAILED = "ReleaseFailed"
+    RELEASE_ABORTED = "ReleaseAborted"
+    RELEASE_SUPERSEDED = "ReleaseSuperseded"
+    PIN_LOST = "PinLost"
+    ADOPTED = "Adopted"
+    GIVEN_BACK = "GivenBack"
 
 
 class ReplaceStep(StrEnum):
@@ -105,9 +120,61 @@ class RestartOutcome(StrEnum):
     UNNEEDED = "Unneeded"
 
 
+class Colour(StrEnum):
+    """The user's own Deployment (blue), or the one that stands in for it during a release (green)."""
+
+    BLUE = "blue"
+    GREEN = "green"
+
+
+class ReleaseStep(StrEnum):
+    """Where a blue-green release stands; also the value of an annotation on green."""
+
+    # Candidate pods start and pass the gate before they get traffic.
+    PREPARING = "Preparing"
+    # The candidate is promoted and grows to full size.
+    SCALING = "Scaling"
+    # Services select both colours, until every slice lists both.
+    SWITCHING = "Switching"
+    # Both serve until every node knows; then the candidate alone.
+    OVERLAPPING = "Overlapping"
+    # The candidate serves, what served before is kept warm, and the gate after the switch is asked.
+    WARM = "Warm"
+    # The clients that stayed with what served before move over.
+    DRAINING = "Draining"
+    # The candidate failed: the same switch backwards.
+    REVERTING = "Reverting"
+    # Green is being removed.
+    DISCARDING = "Discarding"
+
+
+class FailureClass(StrEnum):
+    """What kind of failure ended a release; docs/concepts/releases.md says what follows from each."""
+
+    CONFIGURATION = "Configuration"
+    AUTHENTICATION = "Authentication"
+    NETWORK = "Network"
+    RESOURCE = "Resource"
+    TIMEOUT = "Timeout"
+    UNKNOWN = "Unknown"
+
+
+class RolloutOutcome(StrEnum):
+    """How a release ended."""
+
+    SUCCEEDED = "Succeeded"
+    ROLLED_BACK = "RolledBack"
+    PAUSED = "Paused"
+    FAILED = "Failed"
+    ABORTED = "Aborted"
+    SUPERSEDED = "Superseded"
+
+
 class Request(StrEnum):
     """Requests by annotation: `resilience.dev/<request>-requested-at`, any new string is a new request."""
 
     RESTART = "restart"
     ABORT = "abort"
     ADOPT = "adopt"
+    PROMOTE = "promote"
+    RETRY = "retry"

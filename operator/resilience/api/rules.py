@@ -51,3 +51,15 @@ def probe_rules(*probes: str) -> list[dict[str, str]]:
         )
         for probe in probes
     ]
+
+
+def gate_rules(*gates: str) -> list[dict[str, str]]:
+    """Rules of the whole spec: a gate names checks that are there."""
+    return [
+        rule(
+            f"!has(self.rollout) || !has(self.rollout.{gate}) || (has(self.health) && has(self.health.checks) &&"
+            f" self.rollout.{gate}.checks.all(n, self.health.checks.exists(c, c.name == n)))",
+            f"rollout.{gate}.checks must be names of checks in health.checks",
+        )
+        for gate in gates
+    ]

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from resilience.api.base import ApiModel, list_map, rule, rules, validated
-from resilience.api.rules import at_least, compared, probe_rules, whole_seconds
+from resilience.api.rules import at_least, compared, gate_rules, probe_rules, whole_seconds
 from resilience.api.scalars import Duration, HttpPath, Label, ObjectName, Port, SecretKey
 from resilience.api.status import Status
 
@@ -242,14 +242,92 @@ class Verify(ApiModel):
     path: HttpPath = Field(default="/", description="Path of the GET.")
 
 
+class Strategy(StrEnum):
+    """How a new template is brought out: by the Deployment controller, or beside what serves."""
+
+    ROLLING_UPDATE = "RollingUpdate"
+    BLUE_GREEN = "BlueGreen"
+
+
+class OnFailure(StrEnum):
+    """What is done about a release that failed."""
+
+    PAUSE = "Pause"
+    ROLLBACK = "Rollback"
+
+
+class Promotion(StrEnum):
+    """Whether a candidate that passed its gate gets traffic by itself or when a person says so."""
+
+    AUTOMATIC = "Automatic"
+    MANUAL = "Manual"
+
+
+class Gate(ApiModel):
+    """Checks that every candidate pod has to pass, all of them for a time without a break."""
+
+    checks: list[Label] = Field(
+        min_length=1,
+        max_length=32,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Names of checks in health.checks.",
+    )
+    for_: Duration = Field(default=timedelta(), alias="for", description="How long they must pass without a break.")
+
+
+class BlueGreen(ApiModel):
+    """How a candidate gets its traffic."""
+
+    promotion: Promotion = Field(
+        default=Promotion.AUTOMATIC,
+        description="Automatic, or Manual: wait for the annotation resilience.dev/promote-requested-at.",
+    )
+    promote_after: Duration = Field(
+        default=timedelta(),
+        description="Automatic: wait so long after the gate has passed. Manual: promote by itself then; 0s never.",
+    )
+    warm_period: Duration = Field(
+        default=timedelta(seconds=30), description="How long what served before is kept ready for a rollback."
+    )
+    preview_service: ObjectName | None = Field(
+        default=None, description="A Service, made by the operator, that leads to the candidate before it gets traffic."
+    )
+    preview_replicas: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1, description="Candidate pods until it is promoted; never more than the full size."
+    )
+
+
 class Rollout(ApiModel):
     """Releases and replacements."""
 
-    model_config = validated(at_least("progressDeadline", "1s"))
-
-    progress_deadline: Duration = Field(
-        default=timedelta(minutes=10), description="A replacement that is not available by then is undone."
+    model_config = validated(
+        at_least("progressDeadline", "1s"),
+        rule(
+            "!has(self.strategy) || self.strategy != 'BlueGreen' || !has(self.onFailure) || self.onFailure != 'Pause'",
+            "rollout.onFailure: a failed BlueGreen release always goes back; Pause is for RollingUpdate",
+        ),
+        rule(
+            "!has(self.blueGreen) || (has(self.strategy) && self.strategy == 'BlueGreen')",
+            "rollout.blueGreen needs rollout.strategy: BlueGreen",
+        ),
+        rule(
+            "!has(self.before) || (has(self.strategy) && self.strategy == 'BlueGreen')",
+            "rollout.before needs rollout.strategy: BlueGreen; with RollingUpdate pods get traffic when they are ready",
+        ),
     )
+
+    strategy: Strategy = Field(
+        default=Strategy.ROLLING_UPDATE, description="RollingUpdate, or BlueGreen (a Deployment with a Service)."
+    )
+    progress_deadline: Duration = Field(
+        default=timedelta(minutes=10), description="A replacement or candidate that is not available by then is undone."
+    )
+    on_failure: OnFailure | None = Field(
+        default=None, description="Rollback (BlueGreen: always) or Pause (default of RollingUpdate)."
+    )
+    before: Gate | None = Field(default=None, description="Gate before the candidate gets traffic.")
+    after: Gate | None = Field(default=None, description="Gate while the candidate serves.")
+    blue_green: BlueGreen | None = Field(default=None, description="Settings of BlueGreen.")
 
 
 class Restart(ApiModel):
@@ -269,6 +347,12 @@ class ResilientServiceSpec(ApiModel):
             "a check of scope Service needs spec.service; set it, or give the check scope: Pod",
         ),
         rule("!has(self.verify) || has(self.service)", "spec.verify needs spec.service: requests go through it"),
+        rule(
+            "!has(self.rollout) || !has(self.rollout.strategy) || self.rollout.strategy != 'BlueGreen' ||"
+            " (self.targetRef.kind == 'Deployment' && has(self.service))",
+            "rollout.strategy BlueGreen needs targetRef.kind Deployment and spec.service",
+        ),
+        *gate_rules("before", "after"),
     )
 
     profile: Profile = Field(default=Profile.PRODUCTION, description="Which defaults apply.")

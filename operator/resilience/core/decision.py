@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from resilience.api.reasons import Reason, ReplaceStep
+from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import Scheme
 from resilience.core.observation import ContainerPort, Pod, ReplicaSet
@@ -46,7 +46,17 @@ class GrpcProbe:
     service: str
 
 
-Probe = HttpProbe | TcpProbe | GrpcProbe
+@dataclass(frozen=True, slots=True)
+class PrometheusProbe:
+    """A query, its namespace forced; unhealthy when any value of the answer is out of bounds, unknown without data."""
+
+    query: str
+    namespace: str
+    above: float | None = None
+    below: float | None = None
+
+
+Probe = HttpProbe | TcpProbe | GrpcProbe | PrometheusProbe
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +181,158 @@ class EvictPod:
     grace: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Pause the target, and note which template serves; its own progress deadline is kept for later."""
+
+    serving: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Un-pause the target; with `give_back` all that `Hold` wrote is undone."""
+
+    give_back: bool = False
+    # Whether a pause of RollingUpdate's onFailure is taken back.
+    failed_before: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PauseFailed:
+    """Pause the target in the middle of a rolling update of this template."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkFailed:
+    """Note on the target which template failed; an empty one takes the note off."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkLeft:
+    """Note on the target why something of ours stays behind."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleTarget:
+    """Raise the target's replicas, so that it can carry the load that green carries now."""
+
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreTemplate:
+    """Give the target the template of this ReplicaSet again."""
+
+    replica_set: ReplicaSet
+
+
+@dataclass(frozen=True, slots=True)
+class CreateGreen:
+    """Make green from the target's template."""
+
+    replicas: int
+    at: datetime
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleGreen:
+    """Give green so many replicas."""
+
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceGreen:
+    """Mark the next step of the release on green."""
+
+    step: ReleaseStep
+    towards: Colour
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPull:
+    """Delete candidate pods that could not pull their image, so that others try again at once."""
+
+    pods: tuple[Pod, ...]
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteGreen:
+    """Delete green and, with this grace period, its pods."""
+
+    grace: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Pin a Service to the pods with this template hash; an empty one takes the pin off."""
+
+    service: str
+    template_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutPreview:
+    """Make the preview Service, or point it at the pods with this template hash (empty: at all of them)."""
+
+    name: str
+    template_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePreview:
+    """Delete the preview Service that we made."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalPod:
+    """POST the drain signal to a pod of a colour that is about to go, then note that; if `last`, whatever it answers."""
+
+    pod: Pod
+    target: HttpTarget | None
+    at: datetime
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBackSignal:
+    """DELETE the drain signal: the pod serves again."""
+
+    pod: Pod
+    target: HttpTarget | None
+
+
+ReleaseAction = (
+    Hold
+    | Resume
+    | PauseFailed
+    | MarkFailed
+    | MarkLeft
+    | ScaleTarget
+    | RestoreTemplate
+    | CreateGreen
+    | ScaleGreen
+    | AdvanceGreen
+    | RetryPull
+    | DeleteGreen
+    | Route
+    | PutPreview
+    | DeletePreview
+    | SignalPod
+    | TakeBackSignal
+)
+
 Action = (
     Claim
     | Unclaim
@@ -183,6 +345,7 @@ Action = (
     | SendSignal
     | DeletePod
     | EvictPod
+    | ReleaseAction
 )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from resilience.api.reasons import HealthState, ReplaceStep
+from resilience.api.names import LABEL_TEMPLATE_HASH
+from resilience.api.reasons import Colour, HealthState, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 
@@ -75,9 +76,13 @@ class Template:
 
     labels: Labels
     containers: tuple[Container, ...]
+    # Identity of the template: equal for equal templates, whoever runs them; empty when it was not read.
+    fingerprint: str = ""
     host_network: bool = False
     grace_period: timedelta = timedelta(seconds=30)
     claims: tuple[str, ...] = ()
+    # Whether the scheduler must not put two pods with these labels on one node.
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,11 @@ class Workload:
     min_ready_seconds: int
     # Why its controller cannot make pods, in the API server's words; empty when nothing is known.
     trouble: str = ""
+    # Deployments only: the controller moves nothing between ReplicaSets.
+    paused: bool = False
+    progress_deadline_seconds: int = 600
+    # Its controller has given up on its rollout.
+    deadline_exceeded: bool = False
 
     @property
     def observed(self) -> bool:
@@ -112,13 +122,18 @@ class Workload:
 
     @property
     def rolling(self) -> bool:
-        """Whether pods of an older template are still there. Scaling alone is not rolling."""
+        """Whether the controller replaces pods of an older template. Scaling alone is not rolling."""
+        return self.stale and not self.paused
+
+    @property
+    def stale(self) -> bool:
+        """Whether pods of an older template are still there."""
         return self.current > self.updated
 
     @property
     def settled(self) -> bool:
         """Whether the newest template, and only it, is available at full size."""
-        return self.observed and not self.rolling and self.available >= self.replicas
+        return self.observed and not self.stale and self.available >= self.replicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +146,8 @@ class ReplicaSet:
     replicas: int
     # Whether its template is the Deployment's current one, by comparing templates.
     is_current: bool
+    fingerprint: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +169,13 @@ class Pod:
     ports: tuple[ContainerPort, ...]
     # Why it is not ready, in the kubelet's or scheduler's words; empty when nothing is known.
     trouble: str
+    # The same in one word of theirs (ErrImagePull, Unschedulable, OOMKilled ...).
+    fault: str = ""
+    # Restarts of its containers.
+    restarts: int = 0
+    node: str = ""
+    # When it was told to let its clients go although it is not being replaced.
+    signalled_at: datetime | None = None
     # When it last became ready or unready.
     ready_changed: datetime | None = None
     grace_period: timedelta = timedelta(seconds=30)
@@ -179,6 +203,25 @@ class Service:
     cluster_ip: str
     ports: tuple[ServicePort, ...]
     managed: bool
+    resource_version: str = ""
+    # Name of the Deployment whose candidates this Service previews; empty for every other Service.
+    preview_of: str = ""
+    # The Apply manager that owns the selector, unless its owner accepts that a release pins it; else empty.
+    selector_owner: str = ""
+
+    @property
+    def pin(self) -> str:
+        """The template hash that it is pinned to; empty when it is not."""
+        return self.selector.get(LABEL_TEMPLATE_HASH, "")
+
+    @property
+    def base(self) -> Labels:
+        """The selector without our pin."""
+        return {key: value for key, value in self.selector.items() if key != LABEL_TEMPLATE_HASH}
+
+    def concerns(self, labels: Labels) -> bool:
+        """Whether it selects such pods when it is not pinned."""
+        return bool(self.base) and all(labels.get(key) == value for key, value in self.base.items())
 
     def selects(self, labels: Labels) -> bool:
         """Whether a pod with these labels belongs to it; a Service without a selector selects nothing."""
@@ -218,6 +261,39 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Green:
+    """The Deployment that stands in for the user's during a release, with the facts that we keep on it."""
+
+    workload: Workload
+    # Hash that its pods carry; empty until its ReplicaSet exists.
+    template_hash: str
+    pods: tuple[Pod, ...]
+    step: ReleaseStep
+    towards: Colour
+    since: datetime
+    started: datetime
+    pull_retries: int = 0
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaler:
+    """A HorizontalPodAutoscaler of the target."""
+
+    name: str
+    min_replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the cluster."""
+
+    name: str
+    # Cordoned: no new pods, and those that run there are probably about to go.
+    unschedulable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PodsView:
     """Everything about pods that a replacement needs, read together just before it is decided."""
 
@@ -230,6 +306,12 @@ class PodsView:
     policy_labels: frozenset[str] = frozenset()
     # Connections that draining pods still have, by pod uid; None when the pod did not answer.
     connections: Mapping[str, int | None] = field(default_factory=dict)
+    green: Green | None = None
+    autoscaler: Autoscaler | None = None
+    # Read only before a release begins; None when they were not, or may not be.
+    nodes: tuple[Node, ...] | None = None
+    # What the namespace's quotas have left too little of for a second set of pods; empty when there is room.
+    quota_short: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +326,8 @@ class CheckState:
     latency_seconds: float | None
     # For scope Pod: state by pod uid.
     by_pod: Mapping[str, HealthState] = field(default_factory=dict)
+    # Since when every pod has had its state.
+    settled_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +337,8 @@ class Traffic:
     sent: int
     failed: int
     p99_seconds: float | None
+    # Failures without a success between them, until now.
+    failed_in_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +362,15 @@ class Observation:
 
     @property
     def selecting(self) -> tuple[Service, ...]:
-        """The Services that select the target's pods: by the template's labels, or by those that only pods have."""
+        """The Services that lead to the target's pods when no release pins them; previews aside.
+
+        By the template's labels, or by those that only pods have.
+        """
         if self.workload is None:
             return ()
         labels = [self.workload.template.labels, *(pod.labels for pod in (self.pods.pods if self.pods else ()))]
-        return tuple(service for service in self.services if any(service.selects(each) for each in labels))
+        return tuple(
+            service
+            for service in self.services
+            if not service.preview_of and any(service.concerns(each) for each in labels)
+        )
