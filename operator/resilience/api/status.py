@@ -165,10 +165,14 @@ class RolloutStatus(ApiModel):
     serving: Version | None = None
     candidate: Version | None = None
     failure: FailureStatus | None = None
+    aborted: bool = Field(default=False, description="Whether a person asked to stop it.")
     pins_lost: int = volatile(default=0, description="How often somebody took a pin off a Service meanwhile.")
     requests: Requests | None = volatile(default=None)
     kept_connections: int | None = volatile(
         default=None, description="Connections that clients keep to what served before, when known."
+    )
+    kept_connections_cut: int | None = Field(
+        default=None, description="Connections still open when their pods went; absent when nobody could say."
     )
     steps: list[StepTime] = Field(
         default_factory=list,

@@ -190,11 +190,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Un-pause the target; with `give_back` all that `Hold` wrote is undone."""
+    """Un-pause the target; with `give_back` all that `Hold` wrote is undone, and the pause may stay all the same."""
 
     give_back: bool = False
-    # Whether a pause of RollingUpdate's onFailure is taken back.
-    failed_before: bool = False
+    stay_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +237,6 @@ class CreateGreen:
 
     replicas: int
     at: datetime
-    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

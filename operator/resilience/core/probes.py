@@ -121,7 +121,7 @@ def _render(
 def _handler(
     check: Check, container: Container, service: Service | None, spec: ResilientServiceSpec
 ) -> dict[str, object]:
-    port = _probe_port(check, container, service, spec)
+    port = probe_port(check, container, service, spec)
     if check.http is not None:
         return {"httpGet": {"path": check.http.path, "port": port, "scheme": check.http.scheme_.value}}
     if check.tcp is not None:
@@ -133,7 +133,7 @@ def _handler(
     return {"grpc": {"port": number, "service": check.grpc.service if check.grpc is not None else ""}}
 
 
-def _probe_port(check: Check, container: Container, service: Service | None, spec: ResilientServiceSpec) -> int | str:
+def probe_port(check: Check, container: Container, service: Service | None, spec: ResilientServiceSpec) -> int | str:
     """The container port that a check means: at Service scope, what the Service's port leads to."""
     wanted = check_port(check, spec)
     if check.scope is Scope.SERVICE:

@@ -12,7 +12,8 @@ from resilience.core import guard
 from resilience.core.decision import Action, Advance, DeletePod, EvictPod, TakeOver
 from resilience.core.observation import Pod
 from resilience.core.scene import GONE_POLL, Scene, Step, held, is_old, lack_of, unfinished_replacement, until, young
-from resilience.core.steps import grace, progress, signal_target
+from resilience.core.steps import grace, progress
+from resilience.core.targets import signal_target
 
 # Disruption budgets are not watched.
 REFUSED_POLL = timedelta(seconds=15)
@@ -127,7 +128,7 @@ def _end_without_twin(scene: Scene, pod: Pod) -> Step:
         # The API server would refuse the eviction; the pod need not be drained for that.
         refusal = guard.Refusal("BudgetFull", f"disruption budget {full.name} allows no eviction now")
         return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
-    if signal_target(scene, pod) is not None:
+    if signal_target(scene.spec, pod) is not None:
         return Step(actions=(Advance(pod, ReplaceStep.LEFT, scene.now),))
     return Step(actions=(EvictPod(pod, grace(scene, pod)),))
 

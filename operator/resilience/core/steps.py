@@ -4,13 +4,16 @@ Each is decided from what is on the pod (label, owner) and in the EndpointSlices
 cut off after any write and the next one goes on.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from resilience.api.reasons import ReplaceStep
+from resilience.api.status import Effective
 from resilience.core import guard
-from resilience.core.decision import Advance, DeletePod, EvictPod, GiveBack, HttpTarget, SendSignal, container_port
-from resilience.core.observation import Pod, ReplicaSet
+from resilience.core.decision import Advance, DeletePod, EvictPod, GiveBack, SendSignal
+from resilience.core.observation import Pod, ReplicaSet, Service
 from resilience.core.scene import GONE_POLL, Scene, Step, held, unfinished_replacement, until
+from resilience.core.targets import signal_target
 
 # How often a draining pod is asked for its connections: it cannot be watched.
 QUIET_POLL = timedelta(seconds=1)
@@ -102,11 +105,12 @@ def _left(scene: Scene, pod: Pod) -> Step:
     stop = held(scene, pod)
     if stop is not None:
         return stop
-    over = _time_to_leave(scene)
+    # Without surge no pod leaves its Services before it ends.
+    over = time_to_leave(scene.observation.selecting, scene.effective) if scene.surges else timedelta()
     wait = until(scene, pod.step_since, over)
     if wait is not None:
         return Step(waiting=f"pod {pod.name} has left its Services; waiting for every node to know", wait=wait)
-    target = signal_target(scene, pod)
+    target = signal_target(scene.spec, pod)
     if target is None:
         return Step(actions=(Advance(pod, ReplaceStep.DRAINING, scene.now),))
     # Never skipped, however late it is: the operator itself may have been away all the time.
@@ -116,14 +120,13 @@ def _left(scene: Scene, pod: Pod) -> Step:
     return Step(actions=(SendSignal(pod, target, scene.now, last),), wait=GONE_POLL, note=note)
 
 
-def _time_to_leave(scene: Scene) -> timedelta:
-    """Time until no client begins a connection to a pod that has left."""
-    services = scene.observation.selecting
-    if not scene.surges or not services:
+def time_to_leave(services: Sequence[Service], effective: Effective) -> timedelta:
+    """Time until every client knows a change of these Services' endpoints."""
+    if not services:
         return timedelta()
     if all(service.cluster_ip for service in services):
-        return scene.effective.propagation_delay
-    return max(scene.effective.propagation_delay, HEADLESS_TTL)
+        return effective.propagation_delay
+    return max(effective.propagation_delay, HEADLESS_TTL)
 
 
 def _draining(scene: Scene, pod: Pod) -> Step:
@@ -156,15 +159,3 @@ def _delete(scene: Scene, pod: Pod) -> Step:
 def grace(scene: Scene, pod: Pod) -> timedelta:
     """What the user set here, else what the pod has if that is more: a default must not shorten a long goodbye."""
     return scene.spec.drain.grace_period or max(pod.grace_period, scene.effective.grace_period)
-
-
-def signal_target(scene: Scene, pod: Pod) -> HttpTarget | None:
-    """Where the pod takes the drain signal; None when it takes none."""
-    signal = scene.spec.drain.signal
-    if signal is None or not pod.ip:
-        return None
-    port = container_port(pod.ports, signal.http.port)
-    if port is None:
-        return None
-    ref = signal.http.headers_from.secret_key_ref if signal.http.headers_from else None
-    return HttpTarget(pod.ip, port, signal.http.path, secret=(ref.name, ref.key) if ref else None)

@@ -63,6 +63,18 @@ def connections_target(spec: ResilientServiceSpec, pod: Pod) -> ConnectionsTarge
     return None if port is None else ConnectionsTarget(HttpTarget(pod.ip, port, quiet.http.path), quiet.http.json_)
 
 
+def signal_target(spec: ResilientServiceSpec, pod: Pod) -> HttpTarget | None:
+    """Where the pod takes the drain signal; None when it takes none."""
+    signal = spec.drain.signal
+    if signal is None or not pod.ip:
+        return None
+    port = container_port(pod.ports, signal.http.port)
+    if port is None:
+        return None
+    ref = signal.http.headers_from.secret_key_ref if signal.http.headers_from else None
+    return HttpTarget(pod.ip, port, signal.http.path, secret=(ref.name, ref.key) if ref else None)
+
+
 def _at_service(
     check: Check,
     spec: ResilientServiceSpec,
