@@ -1,0 +1,55 @@
+"""Taking a Deployment into blue-green and giving it back: when it may be paused, and when it must not stay so."""
+
+from resilience.api.names import ANNOTATION_FAILED, LABEL_TRACK
+from resilience.core.decision import Hold, MarkLeft, Resume
+from resilience.core.stage import Move, Stage
+
+
+def obstacle(stage: Stage) -> str:
+    """Why the target cannot have a second colour beside it, with what to do; empty when it can."""
+    workload, template = stage.workload, stage.workload.template
+    ports = [port.number for each in template.containers for port in each.ports if port.on_host]
+    instead = "use rollout.strategy: RollingUpdate"
+    if workload.paused and not stage.held and ANNOTATION_FAILED not in workload.annotations:
+        return "somebody else has paused the Deployment; resume it (kubectl rollout resume) to have it adopted"
+    if workload.strategy == "Recreate":
+        return f"strategy Recreate forbids two versions at once; change the Deployment's strategy, or {instead}"
+    if template.host_network or ports:
+        what = "the host's network" if template.host_network else f"host port {ports[0]}"
+        return f"a second set of pods cannot use {what} on the same nodes; {instead}"
+    if stage.view.exclusive_claims:
+        claim = stage.view.exclusive_claims[0]
+        return f"volume claim {claim} can be mounted once only (ReadWriteOnce); {instead}"
+    if stage.view.autoscaler is not None and stage.view.autoscaler.min_replicas == 0:
+        return f"HorizontalPodAutoscaler {stage.view.autoscaler.name} may scale to zero; set minReplicas to 1, or {instead}"
+    if LABEL_TRACK in template.labels:
+        return f"the pod template carries the label {LABEL_TRACK}, which tells the colours apart; take it out"
+    for service in stage.services:
+        if service.selector_owner:
+            return (
+                f"the selector of Service {service.name} belongs to {service.selector_owner} (server-side apply), which "
+                "would take a pin away; if you accept that for the moments of a release: kubectl annotate service "
+                f"{service.name} resilience.dev/accept-selector-pin=true"
+            )
+    return ""
+
+
+def adopt(stage: Stage) -> Move:
+    """Pauses the target once its template serves completely, and again when somebody resumed it meanwhile."""
+    if stage.workload.replicas == 0 or obstacle(stage):
+        return Move()
+    if not stage.workload.settled:
+        return Move(waiting="the Deployment rolls by itself; it is adopted when that has ended")
+    if any(pod.step is not None for pod in stage.view.pods):
+        return Move(waiting="pods are being replaced; the Deployment is adopted when that has ended")
+    return Move(actions=(Hold(stage.wanted),))
+
+
+def give_back(stage: Stage) -> Move:
+    """With green gone and nothing pinned: as the user had it; a template that failed stays paused, and says why."""
+    if not stage.held:
+        return Move()
+    if stage.failed(stage.wanted) and stage.workload.replicas > 0:
+        reason = "paused: its newest template failed and has not been released; change it, then: kubectl rollout resume"
+        return Move(actions=(Resume(give_back=True, stay_paused=True), MarkLeft(reason)))
+    return Move(actions=(Resume(give_back=True),))

@@ -1,0 +1,57 @@
+"""Letting the clients of a whole colour go before its pods end, and taking that back when the colour serves again."""
+
+from datetime import timedelta
+
+from resilience.api.reasons import Colour
+from resilience.core import targets
+from resilience.core.decision import Action, SignalPod, TakeBackSignal
+from resilience.core.stage import Move, Stage
+from resilience.core.steps import QUIET_POLL, SIGNAL_PATIENCE, time_to_leave
+
+
+def time_to_know(stage: Stage) -> timedelta:
+    """Time until every client knows a change of the Services' endpoints."""
+    return time_to_leave(stage.services, stage.effective)
+
+
+def say(stage: Stage, colour: Colour) -> Move | None:
+    """Signals every pod of the colour and waits until it is quiet; None when it may go."""
+    drain, pods = stage.spec.drain, [pod for pod in stage.pods_of(colour) if pod.ready]
+    if stage.seen.unsettled:
+        return Move(waiting="the API server was away; nodes may not have caught up", wait=stage.seen.unsettled)
+    if drain.signal is None and drain.quiet is None:
+        return None
+    last = stage.left(SIGNAL_PATIENCE) is None
+    signals: list[Action] = [
+        SignalPod(pod, target, stage.now, last)
+        for pod in pods
+        if pod.signalled_at is None and (target := targets.signal_target(stage.spec, pod)) is not None
+    ]
+    if signals:
+        return Move(actions=tuple(signals), waiting="clients are told to move over", wait=QUIET_POLL)
+    wait = stage.left(drain.max_wait)
+    if wait is None or not pods:
+        return None
+    if drain.quiet is None:
+        return Move(waiting="clients move over", wait=wait)
+    counts = [stage.view.connections.get(pod.uid) for pod in pods]
+    if all(count is not None and count < drain.quiet.http.below for count in counts):
+        return None
+    return Move(waiting="clients still keep connections to the old pods", wait=min(wait, QUIET_POLL))
+
+
+def take_back(stage: Stage, colour: Colour) -> tuple[TakeBackSignal, ...]:
+    """The colour serves again: its pods are told so."""
+    return tuple(
+        TakeBackSignal(pod, targets.signal_target(stage.spec, pod))
+        for pod in stage.pods_of(colour)
+        if pod.signalled_at is not None
+    )
+
+
+def kept_connections(stage: Stage) -> int | None:
+    """Connections that clients keep to the colour that no longer gets new ones; None when no pod said."""
+    colour = Colour.BLUE if stage.green.towards is Colour.GREEN else Colour.GREEN
+    counts = [stage.view.connections.get(pod.uid) for pod in stage.pods_of(colour)]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

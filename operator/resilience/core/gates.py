@@ -1,0 +1,111 @@
+"""Gates of a release: checks that run against every candidate pod, and what their results say together.
+
+A failure decides, silence does not: no data, an unreadable answer or a pod that was not asked yet means waiting.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from resilience.api.reasons import FailureClass, HealthState
+from resilience.api.status import Effective
+from resilience.api.v1alpha1 import Check, Gate, ResilientServiceSpec
+from resilience.core import targets
+from resilience.core.decision import CheckTarget, container_port
+from resilience.core.failures import Failure
+from resilience.core.observation import CheckState, Observation, Pod
+from resilience.core.probes import PortMissing, find_container, probe_port
+
+# Gate checks are kept apart from the health checks of the same name: other pods, another interval.
+PREFIX = "gate/"
+# A release waits for its gates, so they are asked more often than health is.
+INTERVAL = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a gate says now. `failure` decides; else it is `passed`, or `waiting` says for what."""
+
+    passed: bool = False
+    waiting: str = ""
+    wait: timedelta | None = None
+    failure: Failure | None = None
+    # Whether it waits because the answers say nothing, which a person may overrule.
+    inconclusive: bool = False
+    # Since when everything has passed.
+    since: datetime | None = None
+
+
+def evaluate(gate: Gate | None, seen: Observation, pods: Sequence[Pod], now: datetime, *, brief: bool = False) -> Verdict:
+    """The gate over these pods. `brief`: passing once is enough, for something worse waits to be cured."""
+    if gate is None:
+        return Verdict(passed=True, since=now)
+    states = {name: seen.checks.get(PREFIX + name) for name in gate.checks}
+    for name, state in states.items():
+        if state is not None and state.state is HealthState.UNHEALTHY:
+            return Verdict(failure=_failure(name, state))
+    for name, state in states.items():
+        lack = _lack(name, state, pods)
+        if lack:
+            return Verdict(waiting=lack, inconclusive=state is not None and state.state is HealthState.UNKNOWN)
+    since = max((state.settled_since or state.since for state in states.values() if state is not None), default=now)
+    left = since + gate.for_ - now
+    if left > timedelta() and not brief:
+        return Verdict(waiting=f"checks {', '.join(gate.checks)} pass; they have to for {gate.for_}", wait=left, since=since)
+    return Verdict(passed=True, since=since)
+
+
+def _lack(name: str, state: CheckState | None, pods: Sequence[Pod]) -> str:
+    if state is None:
+        return f"check {name} has not run against the candidate yet"
+    if state.state is not HealthState.HEALTHY:
+        return f"check {name} says nothing: {state.message}"
+    missing = [pod.name for pod in pods if state.by_pod and state.by_pod.get(pod.uid) is not HealthState.HEALTHY]
+    return f"pod {missing[0]} has not passed check {name}" if missing else ""
+
+
+def _failure(name: str, state: CheckState) -> Failure:
+    return Failure(
+        kind=FailureClass.UNKNOWN,
+        reason="GateFailed",
+        message=f"check {name} failed on the candidate: {state.message}",
+        advice=f"find out why check {name} fails on the new version; then release a corrected one",
+    )
+
+
+def check_targets(
+    gate: Gate | None, spec: ResilientServiceSpec, effective: Effective, seen: Observation, pods: Sequence[Pod]
+) -> tuple[CheckTarget, ...]:
+    """What the gate has to ask: each check at each pod, whatever its scope; a query once."""
+    if gate is None or seen.workload is None:
+        return ()
+    checks = {check.name: check for check in spec.health.checks}
+    found: list[CheckTarget] = []
+    for name in gate.checks:
+        if name in checks:
+            found.extend(_of_check(checks[name], spec, effective, seen, pods))
+    return tuple(found)
+
+
+def _of_check(
+    check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation, pods: Sequence[Pod]
+) -> list[CheckTarget]:
+    def target(host: str, port: int, pod_uid: str) -> CheckTarget:
+        return targets.check_target(
+            check, spec, effective, seen, name=PREFIX + check.name, host=host, port=port, pod_uid=pod_uid, often=INTERVAL
+        )
+
+    if check.prometheus is not None:
+        return [target("", 0, "")]
+    assert seen.workload is not None
+    container = find_container(spec, seen.workload)
+    try:
+        wanted = probe_port(check, container, targets.client_service(spec, seen), spec) if container is not None else ""
+    except PortMissing:
+        return []
+    found = []
+    for pod in pods:
+        number = container_port(pod.ports, wanted)
+        if pod.ip and number is not None:
+            found.append(target(pod.ip, number, pod.uid))
+    return found

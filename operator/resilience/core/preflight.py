@@ -1,0 +1,47 @@
+"""What has to be so before a release begins: found before anything is changed, so that nothing has to be undone."""
+
+from resilience.core import targets
+from resilience.core.stage import Stage
+
+
+def lack(stage: Stage) -> str:
+    """What a release waits for before its first step; empty when it may begin."""
+    retiring = [pod.name for pod in stage.view.pods if pod.step is not None]
+    if retiring:
+        return f"pod {retiring[0]} is being replaced"
+    if stage.writing:
+        return "managed fields are being written into the template"
+    if stage.seen.unsettled:
+        return "the API server was away; nodes may not have caught up"
+    return _service(stage) or _drained_node(stage) or _room(stage) or stage.view.quota_short
+
+
+def _service(stage: Stage) -> str:
+    service = targets.client_service(stage.spec, stage.seen)
+    if service is not None and not service.concerns(stage.workload.template.labels):
+        return (
+            f"Service {service.name} would not select the new template's pods; change labels of the template or the "
+            "Service's selector so that they match"
+        )
+    return ""
+
+
+def _drained_node(stage: Stage) -> str:
+    cordoned = {node.name for node in stage.view.nodes or () if node.unschedulable}
+    drained = sorted({pod.node for pod in stage.view.pods} & cordoned)
+    if not drained or len(cordoned) == len(stage.view.nodes or ()):
+        return ""
+    return f"node {drained[0]} under its pods is cordoned; the release begins when they have moved or it is uncordoned"
+
+
+def _room(stage: Stage) -> str:
+    if not stage.workload.template.apart or stage.view.nodes is None:
+        return ""
+    usable = sum(not node.unschedulable for node in stage.view.nodes)
+    needed = 2 * stage.workload.replicas
+    if usable >= needed:
+        return ""
+    return (
+        f"its pods must not share a node (required anti-affinity), and two sets of them need {needed} nodes; there are "
+        f"{usable}: make the anti-affinity preferred, or use rollout.strategy: RollingUpdate"
+    )

@@ -1,0 +1,69 @@
+"""Where traffic should go at a step of a release, and the writes that bring it there.
+
+A Service is pinned by one key of its selector, so that it leads to blue, to green or, without a pin, to both. Never
+to a colour that has nothing ready.
+"""
+
+from resilience.api.reasons import Colour, ReleaseStep
+from resilience.core.decision import Route
+from resilience.core.guard import Refusal
+from resilience.core.observation import Observation, Pod, Service
+from resilience.core.stage import Stage
+
+_EXPECTS_PINS = (ReleaseStep.PREPARING, ReleaseStep.SCALING, ReleaseStep.WARM, ReleaseStep.DRAINING)
+
+
+def route(stage: Stage, colour: Colour | None) -> tuple[Route, ...]:
+    """What to write so that every Service leads to this colour; None stands for both."""
+    if colour is None:
+        return tuple(Route(service.name, "") for service in stage.services if service.pin)
+    wanted = stage.hash_of(colour)
+    if not wanted:
+        return ()
+    return tuple(Route(service.name, wanted) for service in _of(stage, colour) if service.pin != wanted)
+
+
+def _of(stage: Stage, colour: Colour) -> tuple[Service, ...]:
+    """Before green exists its Services are those of blue; a Service that would not select a colour is left alone."""
+    if colour is Colour.GREEN or stage.pods_of(colour):
+        return stage.leading_to(colour)
+    return stage.services
+
+
+def leads_to(stage: Stage, colour: Colour) -> bool:
+    """Whether all Services of the colour lead to it alone, and no endpoint of the other is left."""
+    other = Colour.BLUE if colour is Colour.GREEN else Colour.GREEN
+    return not route(stage, colour) and not stage.any_listed(other)
+
+
+def keep(stage: Stage, colour: Colour) -> tuple[Route, ...]:
+    """The colour serves alone; but if too few of its pods do and the other colour can help, both serve.
+
+    A disruption budget counts both colours together, so it does not protect the one that serves.
+    """
+    other = Colour.BLUE if colour is Colour.GREEN else Colour.GREEN
+    if stage.available(colour) < stage.workload.replicas and stage.available(other) > 0:
+        return route(stage, None)
+    return route(stage, colour)
+
+
+def lost(stage: Stage, colour: Colour) -> tuple[str, ...]:
+    """Services that should have a pin at this step and have none: somebody's apply took it away, or they are new."""
+    if stage.green.step not in _EXPECTS_PINS or stage.available(colour) < stage.workload.replicas:
+        return ()
+    return tuple(service.name for service in _of(stage, colour) if not service.pin)
+
+
+def may_route(fresh: Observation, service: Service, template_hash: str) -> Refusal | None:
+    """Whether a Service may be pinned so: it must not lead to fewer pods than are wanted or than it leads to now."""
+    if fresh.workload is None or fresh.pods is None or not template_hash:
+        return None
+    green = fresh.pods.green
+    pods: tuple[Pod, ...] = (*fresh.pods.pods, *(green.pods if green is not None else ()))
+    ready = {pod.uid for pod in pods if pod.available and not pod.deleting and service.concerns(pod.labels)}
+    chosen = {pod.uid for pod in pods if pod.uid in ready and pod.labels.get("pod-template-hash") == template_hash}
+    now = {each.pod_uid for each in fresh.endpoints if each.service == service.name and each.counts} & ready
+    least = min(len(now), fresh.workload.replicas)
+    if len(chosen) >= least:
+        return None
+    return Refusal("BelowFloor", f"Service {service.name} would lead to {len(chosen)} pods and {least} are needed")

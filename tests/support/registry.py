@@ -1,0 +1,100 @@
+"""An image registry that refuses, each repository in its own way: what a failed pull looks like, without the internet.
+
+It is a pod on the node's own network, for containerd speaks plain HTTP to localhost alone. Must not hold images.
+"""
+
+from typing import Final, Self
+
+from tests.cluster.images import SHOP
+from tests.support.kube import Kube, Object
+
+_NAME: Final = "registry"
+_PORT: Final = 5055
+# The kubelet pulls one image after the other: one that hung forever would keep every other from being pulled.
+_SLOW_SECONDS: Final = 20
+# An image is `<kind>/...`; what is none of these is not found, either.
+_KINDS: Final = ("missing", "private", "forbidden", "slow")
+_PROGRAM: Final = f"""
+import http.server, json, time
+
+REFUSALS = {{
+    "private": (401, "UNAUTHORIZED", "authentication required"),
+    "forbidden": (403, "DENIED", "requested access to the resource is denied"),
+    "missing": (404, "MANIFEST_UNKNOWN", "manifest unknown"),
+}}
+UNKNOWN = (404, "NAME_UNKNOWN", "repository name not known to registry")
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        kind = self.path.removeprefix("/v2/").partition("/")[0]
+        if kind == "slow":
+            time.sleep({_SLOW_SECONDS})
+            self.close_connection = True
+            return
+        if self.path == "/v2/":
+            self.answer(200, {{}})
+            return
+        status, code, message = REFUSALS.get(kind, UNKNOWN)
+        self.answer(status, {{"errors": [{{"code": code, "message": message}}]}})
+
+    do_HEAD = do_GET
+
+    def answer(self, status, content):
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="registry"')
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
+http.server.ThreadingHTTPServer(("127.0.0.1", {_PORT}), Handler).serve_forever()
+"""
+
+
+def _manifest() -> Object:
+    # The port is named so that the scheduler waits for a registry that is still going away.
+    container = {
+        "name": _NAME,
+        "image": SHOP.tag,
+        "imagePullPolicy": "Never",
+        "command": ["/opt/venv/bin/python", "-c", _PROGRAM],
+        "ports": [{"containerPort": _PORT}],
+        "readinessProbe": {"httpGet": {"host": "127.0.0.1", "path": "/v2/", "port": _PORT}, "periodSeconds": 1},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": _NAME},
+        "spec": {"hostNetwork": True, "terminationGracePeriodSeconds": 0, "containers": [container]},
+    }
+
+
+class Registry:
+    """Refuses while the context is open; there is room for one on a node."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+
+    def __enter__(self) -> Self:
+        self._kube.apply(_manifest())
+        self._kube.kubectl("wait", "--for=condition=Ready", f"pod/{_NAME}", "--timeout=60s")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kube.delete("pod", _NAME, "--wait=false")
+
+    def image(self, kind: str) -> str:
+        """An image that cannot be pulled.
+
+        `missing` is not there, `private` accepts no credentials, `forbidden` refuses whoever asks, `slow` keeps a pull
+        waiting, and with it all later pulls of the node, before it hangs up.
+        """
+        assert kind in _KINDS, kind
+        return f"localhost:{_PORT}/{kind}/shop:1"
