@@ -137,6 +137,40 @@ def test_failing_on_purpose(start: Start, tmp_path: Path) -> None:
     assert pages * os.sysconf("SC_PAGE_SIZE") > 100 * 1024 * 1024
 
 
+def test_unhealthy_after_some_orders(start: Start) -> None:
+    shop = start(FAIL_HEALTH_AFTER="2")
+    for status in (200, 200, 503, 503):
+        health = shop.ask("GET", "/api/health")
+        assert health.status == status
+        assert shop.ask("POST", "/", ORDER).status == 200
+    components = health.json["components"]
+    assert isinstance(components, dict)
+    assert components["orders"]["status"] == "unhealthy"
+    assert shop.ask("GET", "/readyz").status == 200
+
+
+def test_failing_after_some_orders(start: Start) -> None:
+    shop = start(FAIL_ORDERS_AFTER="2")
+    shop.ask("POST", "/", b"no order")
+    assert [shop.ask("POST", "/", ORDER).status for _ in range(4)] == [200, 200, 500, 500]
+    assert shop.ask("GET", "/?order=7").status == 200
+    assert shop.ask("GET", "/api/health").status == 200
+
+
+@pytest.mark.parametrize("name", ["FAIL_HEALTH_AFTER", "FAIL_ORDERS_AFTER"])
+def test_failing_from_the_first_order_is_not_the_same_as_never(start: Start, name: str) -> None:
+    shop = start(**{name: "0"})
+    assert {shop.ask("GET", "/api/health").status, shop.ask("POST", "/", ORDER).status} > {200}
+
+
+def test_crashing_on_purpose() -> None:
+    began = time.monotonic()
+    with launch(CRASH="1") as process:
+        said, _ = process.communicate(timeout=5)
+    assert (process.returncode, said) == (1, "fatal: no database configured\n")
+    assert time.monotonic() - began >= 0.2
+
+
 def test_unready_on_purpose(start: Start) -> None:
     shop = start(FAIL_READY="1")
     assert shop.ask("GET", "/readyz").status == 503

@@ -22,6 +22,7 @@ from .store import Store
 LEAVE_SECONDS: Final = 5.0
 FINISH_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.05
+CRASH_SECONDS: Final = 0.2
 
 
 async def serve(*, settings: Settings) -> None:
@@ -32,6 +33,11 @@ async def serve(*, settings: Settings) -> None:
     if settings.exit_on_sigterm:
         # Not through the event loop: that would let a request that is just being answered get away.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    if settings.crash:
+        # Not at once: a crash loop is worth showing only if the container was seen running.
+        await asyncio.sleep(CRASH_SECONDS)
+        print("fatal: no database configured", flush=True)
+        raise SystemExit(1)
     leak = asyncio.create_task(_leak(mb_per_minute=settings.leak_mb_per_minute))
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), timeout=settings.start_delay.total_seconds())

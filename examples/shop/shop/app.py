@@ -30,6 +30,9 @@ class Shop:
             order = str(json.loads(body)["order"])
         except (ValueError, KeyError, TypeError):
             return web.json_response({"error": 'the body must be JSON like {"order": "1"}'}, status=400)
+        limit = self._settings.fail_orders_after
+        if limit is not None and self._store.taken >= limit:
+            return web.json_response({"error": "FAIL_ORDERS_AFTER is reached"}, status=500)
         source = await self._store.put(order=order, value=body)
         return await self._answer(order=order, value=body, source=source)
 

@@ -48,12 +48,18 @@ class Health:
     async def _health(self, _: web.Request) -> web.Response:
         await self._hang()
         components = {"redis": await self._redis()}
-        if self._settings.fail_health:
-            components["orders"] = {"status": "unhealthy", "message": "FAIL_HEALTH is set", "duration": "0.0ms"}
+        if problem := self._orders():
+            components["orders"] = {"status": "unhealthy", "message": problem, "duration": "0.0ms"}
         healthy = all(component["status"] == "healthy" for component in components.values())
         return web.json_response(
             {"status": "healthy" if healthy else "unhealthy", "components": components}, status=200 if healthy else 503
         )
+
+    def _orders(self) -> str:
+        if self._settings.fail_health:
+            return "FAIL_HEALTH is set"
+        limit = self._settings.fail_health_after
+        return "FAIL_HEALTH_AFTER is reached" if limit is not None and self._store.taken >= limit else ""
 
     async def _redis(self) -> dict[str, str]:
         start = time.monotonic()

@@ -23,7 +23,10 @@ class Settings:
     exit_on_sigterm: bool = False
     start_delay: timedelta = timedelta(0)
     leak_mb_per_minute: float = 0.0
+    crash: bool = False
     fail_health: bool = False
+    fail_health_after: int | None = None
+    fail_orders_after: int | None = None
     fail_ready: bool = False
     fail_file: Path | None = None
     hang: bool = False
@@ -44,9 +47,16 @@ class Settings:
             exit_on_sigterm=env.get("EXIT_ON_SIGTERM") == "1",
             start_delay=timedelta(seconds=float(env.get("START_DELAY", "0"))),
             leak_mb_per_minute=float(env.get("LEAK_MB_PER_MINUTE", "0")),
+            crash=env.get("CRASH") == "1",
             fail_health=env.get("FAIL_HEALTH") == "1",
+            fail_health_after=_count(env.get("FAIL_HEALTH_AFTER", "")),
+            fail_orders_after=_count(env.get("FAIL_ORDERS_AFTER", "")),
             fail_ready=env.get("FAIL_READY") == "1",
             fail_file=Path(fail_file) if fail_file else None,
             hang=env.get("HANG") == "1",
             big_health=env.get("BIG_HEALTH") == "1",
         )
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text else None

@@ -21,10 +21,11 @@ MAX_IN_MEMORY: Final = 1000
 
 
 class Store:
-    """Orders by id, and where each answer came from: "redis" or "memory"."""
+    """Orders by id, and where each answer came from: "redis" or "memory"; `taken` counts them, repeated ones too."""
 
     def __init__(self, *, url: str) -> None:
         """`url`: a redis:// address, or empty for memory alone."""
+        self.taken = 0
         self._memory: OrderedDict[str, str] = OrderedDict()
         self._redis: Redis | None = None
         if url:
@@ -39,6 +40,7 @@ class Store:
 
     async def put(self, *, order: str, value: str) -> str:
         """Store an order in both places; returns the best one that has it."""
+        self.taken += 1
         self._memory[order] = value
         self._memory.move_to_end(order)
         if len(self._memory) > MAX_IN_MEMORY:

@@ -15,7 +15,7 @@ from resilience.api.status import (
     format_time,
 )
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import conditions, restart, verdicts
+from resilience.core import conditions, history, restart, rollout_report, verdicts
 from resilience.core.conditions import Verdict
 from resilience.core.decision import Event
 from resilience.core.health import NOT_RUN_YET, worst
@@ -140,7 +140,7 @@ def _rollout(workload: Workload) -> RolloutStatus:
 def _summary(status: Status, now: datetime) -> str:
     if status.restart is not None:
         return f"{status.restart.done}/{status.restart.total} now"
-    recent = [each for each in status.history if each.kind == "Restart" and each.at > now - restart.HISTORY_AGE]
+    recent = [each for each in status.history if each.kind == "Restart" and each.at > now - history.AGE]
     return str(len(recent))
 
 

@@ -13,12 +13,11 @@ from resilience.api.status import HistoryEntry, ReplacementStatus, Requests, Res
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core import guard, requests
 from resilience.core.decision import Event
+from resilience.core.history import remember
 from resilience.core.observation import PodsView, Resource, Traffic, Workload
 from resilience.core.replace import Plan
 from resilience.core.scene import Wish
 
-HISTORY_LENGTH = 20
-HISTORY_AGE = timedelta(hours=24)
 # Creation times have whole seconds: a pod made in the second of the acceptance must be an old one.
 SETTLE = timedelta(seconds=1)
 
@@ -225,8 +224,3 @@ def describe(result: RestartResult) -> str:
     elif result.kept_connections_cut is None and result.pods:
         text += "; how many kept connections were cut is not known without spec.drain.quiet"
     return text
-
-
-def remember(history: list[HistoryEntry], entry: HistoryEntry, now: datetime) -> list[HistoryEntry]:
-    """The history with one more entry, bounded in number and age."""
-    return [*(each for each in history if each.at > now - HISTORY_AGE), entry][-HISTORY_LENGTH:]

@@ -1,0 +1,14 @@
+"""What was done lately, bounded in number and age."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from resilience.api.status import HistoryEntry
+
+LENGTH = 20
+AGE = timedelta(hours=24)
+
+
+def remember(history: Sequence[HistoryEntry], entry: HistoryEntry, now: datetime) -> list[HistoryEntry]:
+    """The history with one more entry, newest last."""
+    return [*(each for each in history if each.at > now - AGE), entry][-LENGTH:]

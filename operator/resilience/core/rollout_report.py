@@ -1,0 +1,246 @@
+"""A release as status tells it: when it began, its steps with their times, and how it ended.
+
+Must not decide anything: what is in flight is read off the stage, and status only remembers it for people.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from resilience.api.reasons import Reason, RolloutOutcome
+from resilience.api.status import (
+    FailureStatus,
+    HistoryEntry,
+    Requests,
+    RolloutResult,
+    RolloutStatus,
+    Status,
+    StepDuration,
+    StepTime,
+    Version,
+)
+from resilience.core.decision import Event
+from resilience.core.failures import Failure
+from resilience.core.history import remember
+from resilience.core.observation import Traffic
+
+_REASONS = {
+    RolloutOutcome.SUCCEEDED: Reason.RELEASE_SUCCEEDED,
+    RolloutOutcome.ROLLED_BACK: Reason.RELEASE_FAILED,
+    RolloutOutcome.PAUSED: Reason.RELEASE_FAILED,
+    RolloutOutcome.FAILED: Reason.RELEASE_FAILED,
+    RolloutOutcome.ABORTED: Reason.RELEASE_ABORTED,
+    RolloutOutcome.SUPERSEDED: Reason.RELEASE_SUPERSEDED,
+}
+_DRAINING = ("Draining", "DrainingGreen", "Discarding")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What is in flight now. `candidate` None: nothing is."""
+
+    serving: Version | None
+    candidate: Version | None
+    # In a word, for people.
+    step: str
+    progress: int = 0
+    message: str = ""
+    failure: Failure | None = None
+    # Fingerprint of the template that is known to have failed; empty when none is.
+    failed: str = ""
+    kept_connections: int | None = None
+    pins_lost: int = 0
+    traffic: Traffic | None = None
+    # How a failure is answered where it is not undone.
+    stays: RolloutOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The status after a look, and what to tell people."""
+
+    status: Status
+    events: tuple[Event, ...] = ()
+
+
+def tell(status: Status, picture: Picture, *, uid: str, now: datetime) -> Told:
+    """Begins, follows and ends the release in status."""
+    events: list[Event] = []
+    running = status.rollout
+    if running.candidate is not None and not _same(running.candidate, picture.candidate):
+        status, ended = _end(status, picture, now)
+        events.append(ended)
+    if picture.candidate is not None and status.rollout.candidate is None:
+        status, began = _begin(status, picture, uid=uid, now=now)
+        events.append(began)
+    rollout, more = _follow(status.rollout, picture, now)
+    return Told(status.model_copy(update={"rollout": rollout}), (*events, *more))
+
+
+def _same(one: Version, other: Version | None) -> bool:
+    return other is not None and one.hash == other.hash
+
+
+def _begin(status: Status, picture: Picture, *, uid: str, now: datetime) -> tuple[Status, Event]:
+    assert picture.candidate is not None
+    trace = f"{uid[:8]}-{int(now.timestamp() * 1000):x}"
+    fresh = RolloutStatus(step=picture.step, started_at=now, trace_id=trace, candidate=picture.candidate)
+    old = f" in place of {_name(picture.serving)}" if picture.serving is not None else ""
+    words = f"release of {_name(picture.candidate)}{old} began (trace {trace})"
+    return status.model_copy(update={"rollout": fresh}), Event(Reason.RELEASE_STARTED, words)
+
+
+def _follow(running: RolloutStatus, picture: Picture, now: datetime) -> tuple[RolloutStatus, list[Event]]:
+    events: list[Event] = []
+    failure = running.failure
+    if picture.failure is not None and picture.candidate is not None and (
+        failure is None or failure.version.hash != picture.candidate.hash
+    ):
+        failure = _noted(picture.failure, picture.candidate, now)
+        aborted = picture.failure.reason == "Aborted"
+        words = f"{_name(picture.candidate)}: {failure.class_}: {failure.message}. {failure.advice}"
+        if not aborted:
+            events.append(Event(Reason.RELEASE_FAILED, f"{words} (trace {running.trace_id})", warning=True))
+    if picture.candidate is None and failure is not None and failure.version.hash != picture.failed:
+        failure = None
+    if picture.pins_lost:
+        words = f"{picture.pins_lost} Services lost the pin of a release, or are new; they are pinned again"
+        events.append(Event(Reason.PIN_LOST, words, warning=True))
+    last = running.steps[-1] if running.steps else None
+    steps = running.steps if picture.candidate is not None else []
+    cut = running.kept_connections_cut
+    if picture.candidate is not None and (last is None or last.name != picture.step):
+        steps = [*steps, StepTime(name=picture.step, since=now)][-32:]
+        if last is not None and last.name in _DRAINING and running.kept_connections is not None:
+            cut = (cut or 0) + running.kept_connections
+    # Within a step progress only rises.
+    same = last is not None and last.name == picture.step and picture.candidate is not None
+    return running.model_copy(
+        update={
+            "step": picture.step,
+            "progress": max(picture.progress, running.progress) if same else picture.progress,
+            "message": picture.message[:1024],
+            "serving": picture.serving,
+            "candidate": picture.candidate,
+            "failure": failure,
+            "steps": steps,
+            "pins_lost": running.pins_lost + picture.pins_lost if picture.candidate is not None else 0,
+            "kept_connections": picture.kept_connections,
+            "kept_connections_cut": cut if picture.candidate is not None else None,
+            "requests": _requests(running, picture),
+            "trace_id": running.trace_id if picture.candidate is not None else None,
+            "started_at": running.started_at if picture.candidate is not None else None,
+            "aborted": running.aborted and picture.candidate is not None,
+        }
+    ), events
+
+
+def _noted(failure: Failure, version: Version, now: datetime) -> FailureStatus:
+    return FailureStatus(
+        class_=failure.kind,
+        reason=failure.reason,
+        message=failure.message[:1024],
+        advice=failure.advice[:1024],
+        version=version,
+        at=now,
+    )
+
+
+def _requests(running: RolloutStatus, picture: Picture) -> Requests | None:
+    if picture.candidate is None:
+        return None
+    if picture.traffic is None:
+        return running.requests
+    p99 = None if picture.traffic.p99_seconds is None else timedelta(seconds=picture.traffic.p99_seconds)
+    return Requests(sent=picture.traffic.sent, failed=picture.traffic.failed, p99=p99)
+
+
+def _end(status: Status, picture: Picture, now: datetime) -> tuple[Status, Event]:
+    running = status.rollout
+    candidate = running.candidate
+    assert candidate is not None
+    result = _outcome(running, picture)
+    failure = running.failure if running.failure and running.failure.version.hash == candidate.hash else None
+    if running.kept_connections is not None and running.steps and running.steps[-1].name in _DRAINING:
+        cut: int | None = (running.kept_connections_cut or 0) + running.kept_connections
+    else:
+        cut = running.kept_connections_cut
+    started = running.started_at or now
+    ended = RolloutResult(
+        result=result,
+        trace_id=running.trace_id or "",
+        from_=running.serving,
+        to=candidate,
+        reason=failure.reason if failure is not None else "",
+        message=failure.message if failure is not None else "",
+        started_at=started,
+        duration=now - started,
+        requests=running.requests,
+        kept_connections_cut=cut,
+        steps=_durations(running.steps, now),
+    )
+    words = describe(ended)
+    entry = HistoryEntry(
+        at=now,
+        kind="Release",
+        result=result,
+        message=words[:1024],
+        trace_id=ended.trace_id,
+        duration=ended.duration,
+        steps=ended.steps,
+    )
+    fresh = RolloutStatus(failure=running.failure, serving=running.serving)
+    updated = status.model_copy(
+        update={"rollout": fresh, "last_rollout": ended, "history": remember(status.history, entry, now)}
+    )
+    bad = result in (RolloutOutcome.ROLLED_BACK, RolloutOutcome.PAUSED, RolloutOutcome.FAILED)
+    return updated, Event(_REASONS[result], f"{words} (trace {ended.trace_id})", warning=bad)
+
+
+def _outcome(running: RolloutStatus, picture: Picture) -> RolloutOutcome:
+    candidate = running.candidate
+    assert candidate is not None
+    failed = picture.failed == candidate.hash or (
+        running.failure is not None and running.failure.version.hash == candidate.hash
+    )
+    if running.aborted and failed:
+        return RolloutOutcome.ABORTED
+    if failed:
+        return picture.stays or RolloutOutcome.ROLLED_BACK
+    if picture.serving is not None and picture.serving.hash == candidate.hash:
+        return RolloutOutcome.SUCCEEDED
+    return RolloutOutcome.SUPERSEDED
+
+
+def _durations(steps: list[StepTime], now: datetime) -> list[StepDuration]:
+    ends = [*(step.since for step in steps[1:]), now]
+    return [
+        StepDuration(name=step.name, duration=max(end - step.since, timedelta()))
+        for step, end in zip(steps, ends, strict=True)
+    ]
+
+
+def describe(result: RolloutResult) -> str:
+    """The result in one sentence."""
+    took, old = f"{result.duration.total_seconds():.0f} s", _name(result.from_) if result.from_ is not None else "the old one"
+    match result.result:
+        case RolloutOutcome.SUCCEEDED:
+            text = f"released {_name(result.to)} in {took}"
+        case RolloutOutcome.ROLLED_BACK:
+            text = f"{_name(result.to)} failed and was taken back after {took}; {old} serves: {result.message}"
+        case RolloutOutcome.PAUSED:
+            text = f"{_name(result.to)} failed; its rolling update is paused: {result.message}"
+        case RolloutOutcome.FAILED:
+            text = f"{_name(result.to)} failed and stays, for there is nothing to go back to: {result.message}"
+        case RolloutOutcome.ABORTED:
+            text = f"release of {_name(result.to)} was aborted after {took}; {old} serves"
+        case RolloutOutcome.SUPERSEDED:
+            text = f"release of {_name(result.to)} ended after {took}: the template changed again, or rolls by itself"
+    if result.requests is not None:
+        text += f"; {result.requests.failed} of {result.requests.sent} measured requests failed"
+    if result.kept_connections_cut:
+        text += f"; {result.kept_connections_cut} kept connections were cut"
+    return text
+
+
+def _name(version: Version | None) -> str:
+    return f"{version.image} ({version.hash})" if version is not None else "nothing"
