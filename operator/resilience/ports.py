@@ -13,20 +13,28 @@ from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.decision import (
     Advance,
+    AdvanceGreen,
     ApplyTemplate,
     ConnectionsTarget,
+    CreateGreen,
     DeletePod,
     Event,
     EvictPod,
     GiveBack,
     HttpTarget,
     Probe,
+    PutPreview,
+    RestoreTemplate,
+    Resume,
+    RetryPull,
     TakeOver,
 )
 from resilience.core.health import CheckResult
 from resilience.core.observation import (
     Endpoint,
+    Green,
     Key,
+    Pod,
     PodsView,
     Resource,
     Service,
@@ -113,8 +121,15 @@ class ClusterReader(Protocol):
         """What the EndpointSlices of these Services list now."""
         ...
 
-    async def pods_view(self, workload: Workload) -> PodsView:
-        """Pods of the target, those being replaced included, and what limits their replacement."""
+    async def pods_view(self, workload: Workload, *, releases: bool) -> PodsView:
+        """Pods of the target, those being replaced included, and what limits their replacement.
+
+        With `releases` also green and what a release has to know.
+        """
+        ...
+
+    async def logs(self, *, namespace: str, pod: str) -> str:
+        """What a container said last before it ended, secrets redacted; empty when that is not known."""
         ...
 
 
@@ -170,7 +185,75 @@ class ClusterWriter(Protocol):
         ...
 
 
-class Cluster(ClusterReader, ClusterWriter, Protocol):
+class ReleaseWriter(Protocol):
+    """Writes of a release, each with a precondition on what was read."""
+
+    async def hold(self, workload: Workload, *, serving: str) -> None:
+        """Pause the target and note which template serves."""
+        ...
+
+    async def resume(self, workload: Workload, action: Resume) -> None:
+        """Un-pause the target, or give it back altogether."""
+        ...
+
+    async def pause_failed(self, workload: Workload, *, fingerprint: str) -> None:
+        """Pause the target in the middle of a rolling update."""
+        ...
+
+    async def annotate_failed(self, workload: Workload, *, fingerprint: str) -> None:
+        """Note the template that failed; an empty one takes the note off."""
+        ...
+
+    async def annotate_left(self, workload: Workload, *, reason: str) -> None:
+        """Note why something of ours stays behind."""
+        ...
+
+    async def scale_target(self, workload: Workload, *, replicas: int) -> None:
+        """Set the target's replicas."""
+        ...
+
+    async def restore_template(self, workload: Workload, action: RestoreTemplate) -> None:
+        """Give the target the template of one of its ReplicaSets again."""
+        ...
+
+    async def create_green(self, workload: Workload, action: CreateGreen) -> None:
+        """Make green; raises Refused when the API server will not have it."""
+        ...
+
+    async def scale_green(self, green: Green, *, replicas: int) -> None:
+        """Set green's replicas."""
+        ...
+
+    async def advance_green(self, green: Green, action: AdvanceGreen) -> None:
+        """Mark the next step on green."""
+        ...
+
+    async def retry_pull(self, green: Green, action: RetryPull) -> None:
+        """Count a try and delete the pods that could not pull."""
+        ...
+
+    async def delete_green(self, green: Green) -> None:
+        """Delete green; it stays until its pods are gone. Gone already is no error."""
+        ...
+
+    async def route(self, service: Service, *, template_hash: str) -> None:
+        """Pin a Service, or with an empty hash take its pin off."""
+        ...
+
+    async def put_preview(self, workload: Workload, action: PutPreview, *, like: Service) -> None:
+        """Make the preview Service or point it elsewhere; raises Refused when it is somebody else's."""
+        ...
+
+    async def delete_preview(self, *, namespace: str, name: str) -> None:
+        """Delete the preview Service; gone already is no error."""
+        ...
+
+    async def note_signal(self, pod: Pod, *, namespace: str, at: datetime | None) -> None:
+        """Note that a pod was told to let its clients go; None takes the note off."""
+        ...
+
+
+class Cluster(ClusterReader, ClusterWriter, ReleaseWriter, Protocol):
     """The Kubernetes API."""
 
 
@@ -195,6 +278,10 @@ class Drainer(Protocol):
 
     async def signal(self, target: HttpTarget, *, headers: Sequence[tuple[str, str]]) -> None:
         """POST the drain signal. Raises Unavailable or Refused."""
+        ...
+
+    async def take_back(self, target: HttpTarget, *, headers: Sequence[tuple[str, str]]) -> None:
+        """DELETE the drain signal: the pod serves again. Raises Unavailable or Refused."""
         ...
 
     async def connections(self, target: ConnectionsTarget) -> int | None:
@@ -227,6 +314,14 @@ class Metrics(Protocol):
 
     def restarted(self, *, key: Key, result: str) -> None:
         """A restart ended."""
+        ...
+
+    def released(self, *, key: Key, result: str, seconds: float) -> None:
+        """A release ended."""
+        ...
+
+    def pins_lost(self, *, count: int) -> None:
+        """Somebody took pins of a release away."""
         ...
 
     def health(self, *, key: Key, state: HealthState) -> None:

@@ -8,13 +8,16 @@ from tests.support.chart import Chart, Object, of, one
 WORKLOAD_RULES = {
     "resilience.dev/resilientservices": {"get", "list", "watch", "patch"},
     "resilience.dev/resilientservices/status": {"patch"},
-    "apps/deployments": {"get", "list", "watch", "patch"},
+    "apps/deployments": {"get", "list", "watch", "create", "patch", "delete"},
     "apps/statefulsets": {"get", "list", "watch", "patch"},
     "apps/daemonsets": {"get", "list", "watch", "patch"},
-    "apps/replicasets": {"list"},
+    "apps/replicasets": {"get", "list"},
+    "autoscaling/horizontalpodautoscalers": {"list"},
+    "/pods/log": {"get"},
+    "/resourcequotas": {"list"},
     "/pods": {"list", "patch", "delete"},
     "/pods/eviction": {"create"},
-    "/services": {"list", "watch", "patch"},
+    "/services": {"get", "list", "watch", "create", "patch", "delete"},
     "/persistentvolumeclaims": {"get"},
     "/secrets": {"get"},
     "events.k8s.io/events": {"create"},
@@ -24,6 +27,7 @@ WORKLOAD_RULES = {
 }
 CLUSTER_RULES = {
     "apiextensions.k8s.io/customresourcedefinitions": {"list", "watch"},
+    "/nodes": {"list"},
 }
 # In the operator's own namespace; after the colon the only name that the verbs are for.
 OWN_RULES = {

@@ -80,11 +80,18 @@ capabilities: {drop: [ALL]}
 {{- define "resilience-operator.rules" -}}
 - {apiGroups: [resilience.dev], resources: [resilientservices], verbs: [get, list, watch, patch]}
 - {apiGroups: [resilience.dev], resources: [resilientservices/status], verbs: [patch]}
-- {apiGroups: [apps], resources: [deployments, statefulsets, daemonsets], verbs: [get, list, watch, patch]}
-- {apiGroups: [apps], resources: [replicasets], verbs: [list]}
+# create and delete: the second Deployment of a blue-green release.
+- {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete]}
+- {apiGroups: [apps], resources: [statefulsets, daemonsets], verbs: [get, list, watch, patch]}
+- {apiGroups: [apps], resources: [replicasets], verbs: [get, list]}
+- {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [list]}
 - {apiGroups: [""], resources: [pods], verbs: [list, patch, delete]}
+# The last lines of a candidate that crashes, for the Event that says why its release failed.
+- {apiGroups: [""], resources: [pods/log], verbs: [get]}
+- {apiGroups: [""], resources: [resourcequotas], verbs: [list]}
 - {apiGroups: [""], resources: [pods/eviction], verbs: [create]}
-- {apiGroups: [""], resources: [services], verbs: [list, watch, patch]}
+# get, create and delete: preview Services.
+- {apiGroups: [""], resources: [services], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [""], resources: [persistentvolumeclaims], verbs: [get]}
 # Only by name, and only those labelled resilience.dev/readable=true are used: RBAC cannot select by label.
 - {apiGroups: [""], resources: [secrets], verbs: [get]}

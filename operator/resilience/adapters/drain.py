@@ -31,7 +31,14 @@ class HttpDrainer:
             Refused: the pod will not have it (3xx, 4xx), or its address may not be spoken to.
             Unavailable: no answer within 2 s, or 5xx or 429.
         """
-        answer = await self._client.request("POST", target, timeout=_DRAIN_TIMEOUT, headers=headers)
+        await self._send("POST", target, headers)
+
+    async def take_back(self, target: HttpTarget, *, headers: Sequence[tuple[str, str]]) -> None:
+        """DELETEs the drain signal, once; raises as `signal` does."""
+        await self._send("DELETE", target, headers)
+
+    async def _send(self, method: str, target: HttpTarget, headers: Sequence[tuple[str, str]]) -> None:
+        answer = await self._client.request(method, target, timeout=_DRAIN_TIMEOUT, headers=headers)
         if 200 <= answer.status < 300:
             return
         message = f"the drain signal was answered with {answer.status}"

@@ -1,4 +1,4 @@
-"""One HTTP exchange on one new connection: what checks, drain signals and verification requests have in common.
+"""One HTTP exchange on one new connection: what checks, drain signals, queries and measuring requests have in common.
 
 Nothing is followed, kept, cached or sent twice, whatever the library would like to do for a browser: one request in
 means one request out. It must not judge a status; that is the caller's business.
@@ -27,7 +27,7 @@ _BUFFER: Final = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer. `body` holds at most BODY_LIMIT bytes; `cut` says that there was more, which was not read.
+    """An HTTP answer. `body` holds no more bytes than were asked for; `cut` says that there was more.
 
     `seconds` is the time from connecting to the last byte that was read.
     """
@@ -96,37 +96,68 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout.total_seconds()
         addresses = await self.guard.addresses(target.host, target.port, timeout=timeout / 2)
-        try:
-            async with asyncio.timeout_at(deadline), self._session(addresses) as session:
-                began = loop.time()
-                async with session.request(
-                    method, _url(target), headers=list(headers), allow_redirects=False, ssl=False
-                ) as response:
-                    body, cut = await _read(response)
-                    return Answer(status=response.status, body=body, cut=cut, seconds=loop.time() - began)
-        except TimeoutError as error:
-            raise NetworkFailure(f"no answer within {format_duration(timeout)}", reason="Timeout") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise _failure(error) from error
-        except ValueError as error:
-            # The library's words would quote a header's value.
-            raise Refused(
-                "the request cannot be written: its path or a header holds characters that may not"
-            ) from error
-
-    def _session(self, addresses: Sequence[Address]) -> aiohttp.ClientSession:
-        """A session for one exchange: with its own connector there is nothing that could be reused."""
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, limit=1),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": self.user_agent, "Accept-Encoding": "identity"},
-            auto_decompress=False,
-            trust_env=False,
-            # The caller's deadline covers everything.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            middlewares=(_once,),
-            read_bufsize=_BUFFER,
+        connector = aiohttp.TCPConnector(
+            resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, limit=1, ssl=False
         )
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await exchange(
+                    method, _url(target), connector=connector, headers=[*headers, ("User-Agent", self.user_agent)]
+                )
+        except TimeoutError as error:
+            raise no_answer(timeout) from error
+
+
+async def exchange(
+    method: str,
+    url: URL,
+    *,
+    connector: aiohttp.TCPConnector,
+    headers: Sequence[tuple[str, str]],
+    limit: int = BODY_LIMIT,
+) -> Answer:
+    """Sends one request without a body and reads at most `limit` bytes. Closes the connector; sets no deadline.
+
+    Raises:
+        Refused: the request cannot be written.
+        NetworkFailure: no complete answer.
+        TimeoutError: the caller's deadline is over.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with _session(connector) as session:
+            began = loop.time()
+            async with session.request(method, url, headers=list(headers), allow_redirects=False) as response:
+                body, cut = await _read(response, limit)
+                return Answer(status=response.status, body=body, cut=cut, seconds=loop.time() - began)
+    except TimeoutError:
+        # An OSError by descent.
+        raise
+    except (aiohttp.ClientError, OSError) as error:
+        raise _failure(error) from error
+    except ValueError as error:
+        # The library's words would quote a header's value.
+        raise Refused("the request cannot be written: its path or a header holds characters that may not") from error
+
+
+def no_answer(timeout: timedelta) -> NetworkFailure:
+    """The failure that the end of a deadline is."""
+    return NetworkFailure(f"no answer within {format_duration(timeout)}", reason="Timeout")
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    """A session for one exchange: with its own connector there is nothing that could be reused."""
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity"},
+        auto_decompress=False,
+        trust_env=False,
+        # The caller's deadline covers everything.
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        middlewares=(_once,),
+        read_bufsize=_BUFFER,
+    )
 
 
 def _url(target: HttpTarget) -> URL:
@@ -134,16 +165,16 @@ def _url(target: HttpTarget) -> URL:
     return URL(f"{target.scheme.lower()}://{host}:{target.port}{target.path}")
 
 
-async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
     """The body up to the limit, and whether there was more; then the connection is closed, not drained."""
     body = bytearray()
-    while len(body) <= BODY_LIMIT:
-        chunk = await response.content.read(BODY_LIMIT + 1 - len(body))
+    while len(body) <= limit:
+        chunk = await response.content.read(limit + 1 - len(body))
         if not chunk:
             return bytes(body), False
         body += chunk
     response.close()
-    return bytes(body[:BODY_LIMIT]), True
+    return bytes(body[:limit]), True
 
 
 def _failure(error: aiohttp.ClientError | OSError) -> NetworkFailure:

@@ -19,6 +19,7 @@ from resilience.core.observation import Key
 _PASS_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 2.0, 10.0)
 # Few, for there is one set per check.
 _CHECK_BUCKETS: Final = (0.01, 0.05, 0.25, 1.0, 5.0)
+_ROLLOUT_BUCKETS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 _API_BUCKETS: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0)
 
 
@@ -41,6 +42,9 @@ class PrometheusMetrics:
         self._depth = Gauge(f"{prefix}_queue_depth", "Resources that wait for a pass.", registry=registry)
         self._refusals = Counter(
             f"{prefix}_guard_refusals", "Writes that the availability guard refused.", ["reason"], registry=registry
+        )
+        self._pins = Counter(
+            f"{prefix}_pins_lost", "Pins of a release that somebody took off a Service.", registry=registry
         )
         self._leader = Gauge(f"{prefix}_leader", "1 while this replica may write, else 0.", registry=registry)
         self._api_requests = Counter(
@@ -70,6 +74,14 @@ class PrometheusMetrics:
             buckets=_CHECK_BUCKETS,
         )
         self._restarts = Counter(f"{prefix}_restarts", "Restarts ended.", [*resource, "result"], registry=registry)
+        self._rollouts = Counter(f"{prefix}_rollouts", "Releases ended.", [*resource, "result"], registry=registry)
+        self._rollout_seconds = Histogram(
+            f"{prefix}_rollout_duration_seconds",
+            "Time from a new template to the end of its release.",
+            resource,
+            registry=registry,
+            buckets=_ROLLOUT_BUCKETS,
+        )
         self._health = Gauge(
             f"{prefix}_health_state",
             "1 for the state that the service's health is in, 0 for the others.",
@@ -95,6 +107,15 @@ class PrometheusMetrics:
     def restarted(self, *, key: Key, result: str) -> None:
         """A restart ended."""
         self._restarts.labels(*self._own(self._restarts, key, result)).inc()
+
+    def released(self, *, key: Key, result: str, seconds: float) -> None:
+        """A release ended."""
+        self._rollouts.labels(*self._own(self._rollouts, key, result)).inc()
+        self._rollout_seconds.labels(*self._own(self._rollout_seconds, key)).observe(seconds)
+
+    def pins_lost(self, *, count: int) -> None:
+        """Somebody took pins of a release away."""
+        self._pins.inc(count)
 
     def queue(self, *, depth: int) -> None:
         """How many keys wait."""

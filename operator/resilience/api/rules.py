@@ -1,10 +1,10 @@
 """CEL validations that more than one field of the API needs.
 
-Each leaves alone what is no duration at all: the field's own validation says that better.
+Each leaves alone what is no duration or number at all: the field's own validation says that better.
 """
 
 from resilience.api.base import rule
-from resilience.api.scalars import DURATION_PATTERN
+from resilience.api.scalars import DECIMAL_PATTERN, DURATION_PATTERN
 
 
 def at_least(field: str, least: str) -> dict[str, str]:
@@ -22,6 +22,15 @@ def compared(field: str, operator: str, other: str, message: str) -> dict[str, s
     )
 
 
+def ordered(least: str, most: str, message: str) -> dict[str, str]:
+    """Two numbers of one object, written as text, where both are set: the first is at most the second."""
+    unreadable = " || ".join(f"!self.{field}.matches(r'{DECIMAL_PATTERN}')" for field in (least, most))
+    return rule(
+        f"!has(self.{least}) || !has(self.{most}) || double(self.{least}) <= double(self.{most}) || {unreadable}",
+        message,
+    )
+
+
 def whole_seconds(field: str, message: str) -> dict[str, str]:
     """A duration of the object has no fraction of a second."""
     whole = f"duration(self.{field}).getMilliseconds() % 1000 == 0"
@@ -34,22 +43,26 @@ def _unreadable(field: str) -> str:
 
 def probe_rules(*probes: str) -> list[dict[str, str]]:
     """Rules of the whole spec: a probe names a check that is there and that the kubelet can run."""
-    checks = "has(self.health) && has(self.health.checks)"
+    return [each for probe in probes for each in _probe(probe)]
+
+
+def _probe(probe: str) -> list[dict[str, str]]:
+    checks, absent = "has(self.health) && has(self.health.checks)", f"!has(self.probes) || !has(self.probes.{probe})"
+    name = f"probes.{probe}.check"
     return [
         rule(
-            f"!has(self.probes) || !has(self.probes.{probe}) || ({checks} &&"
-            f" self.health.checks.exists(c, c.name == self.probes.{probe}.check))",
-            f"probes.{probe}.check must be the name of a check in health.checks",
-        )
-        for probe in probes
-    ] + [
+            f"{absent} || ({checks} && self.health.checks.exists(c, c.name == self.{name}))",
+            f"{name} must be the name of a check in health.checks",
+        ),
         rule(
-            f"!has(self.probes) || !has(self.probes.{probe}) || !({checks}) ||"
-            f" self.health.checks.all(c, c.name != self.probes.{probe}.check || !has(c.http)"
+            f"{absent} || !({checks}) || self.health.checks.all(c, c.name != self.{name} || !has(c.http)"
             " || !has(c.http.expectStatus))",
-            f"probes.{probe}.check: the kubelet cannot compare statuses; name a check without expectStatus",
-        )
-        for probe in probes
+            f"{name}: the kubelet cannot compare statuses; name a check without expectStatus",
+        ),
+        rule(
+            f"{absent} || !({checks}) || self.health.checks.all(c, c.name != self.{name} || !has(c.prometheus))",
+            f"{name}: the kubelet cannot ask Prometheus; name an http, tcp or grpc check",
+        ),
     ]
 
 

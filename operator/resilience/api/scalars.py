@@ -102,6 +102,7 @@ _LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _OBJECT_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 _HTTP_PATH: Final = r"^/[^\s]*$"
 _SECRET_KEY: Final = r"^[-._a-zA-Z0-9]+$"
+DECIMAL_PATTERN: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 
 # An RFC 1123 label, the form of check, flag and policy names.
 Label = Annotated[
@@ -124,5 +125,11 @@ SecretKey = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253, pattern=_SECRET_KEY),
     _hint(_SECRET_KEY, "a key of a Secret has only letters, digits, '-', '_' and '.'"),
+]
+# A number as text: Kubernetes' own types have no fractions, and clients round floating point in their own ways.
+Decimal = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=32, pattern=DECIMAL_PATTERN),
+    _hint(DECIMAL_PATTERN, 'write a number as text, in quotes: "0.05"'),
 ]
 Text = Annotated[str, Field(max_length=1024)]

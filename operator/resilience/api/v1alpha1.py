@@ -10,8 +10,8 @@ from typing import Annotated
 from pydantic import Field
 
 from resilience.api.base import ApiModel, list_map, rule, rules, validated
-from resilience.api.rules import at_least, compared, gate_rules, probe_rules, whole_seconds
-from resilience.api.scalars import Duration, HttpPath, Label, ObjectName, Port, SecretKey
+from resilience.api.rules import at_least, compared, gate_rules, ordered, probe_rules, whole_seconds
+from resilience.api.scalars import Decimal, Duration, HttpPath, Label, ObjectName, Port, SecretKey
 from resilience.api.status import Status
 
 
@@ -97,16 +97,37 @@ class GrpcCheck(ApiModel):
     service: Annotated[str, Field(max_length=253)] = Field(default="", description="Service to ask about.")
 
 
+class PrometheusCheck(ApiModel):
+    """Healthy when every value of the answer is within bounds; Unknown without data. Reads this namespace only."""
+
+    model_config = validated(
+        rule("has(self.above) || has(self.below)", "a prometheus check needs a bound: set above, below or both"),
+        ordered(
+            "below", "above", "no value would pass: what is above `above` or below `below` fails; swap the two bounds"
+        ),
+    )
+
+    query: Annotated[str, Field(min_length=1, max_length=2048)] = Field(
+        description="PromQL, for one value or few; every selector is limited to this namespace."
+    )
+    above: Decimal | None = Field(default=None, description="A value above this fails.")
+    below: Decimal | None = Field(default=None, description="A value below this fails.")
+
+
 class Check(ApiModel):
     """One health check."""
 
     model_config = validated(
         rule(
-            "[has(self.http), has(self.tcp), has(self.grpc)].filter(x, x).size() == 1",
-            "a check has exactly one type: set one of http, tcp or grpc",
+            "[has(self.http), has(self.tcp), has(self.grpc), has(self.prometheus)].filter(x, x).size() == 1",
+            "a check has exactly one type: set one of http, tcp, grpc or prometheus",
         ),
         rule(
-            "!has(self.scope) || self.scope != 'Pod' || (has(self.http) && has(self.http.port))"
+            "!has(self.scope) || self.scope != 'Pod' || !has(self.prometheus)",
+            "a prometheus check asks no pod: take scope away; the query says what it is about",
+        ),
+        rule(
+            "!has(self.scope) || self.scope != 'Pod' || has(self.prometheus) || (has(self.http) && has(self.http.port))"
             " || (has(self.tcp) && has(self.tcp.port)) || (has(self.grpc) && has(self.grpc.port))",
             "a check of scope Pod needs a port: name or number of a container port",
         ),
@@ -117,6 +138,7 @@ class Check(ApiModel):
     http: HttpCheck | None = None
     tcp: TcpCheck | None = None
     grpc: GrpcCheck | None = None
+    prometheus: PrometheusCheck | None = None
 
 
 class Health(ApiModel):
@@ -343,7 +365,7 @@ class ResilientServiceSpec(ApiModel):
         *probe_rules("readiness", "startup", "liveness"),
         rule(
             "has(self.service) || !has(self.health) || !has(self.health.checks) || "
-            "self.health.checks.all(c, has(c.scope) && c.scope != 'Service')",
+            "self.health.checks.all(c, has(c.prometheus) || (has(c.scope) && c.scope != 'Service'))",
             "a check of scope Service needs spec.service; set it, or give the check scope: Pod",
         ),
         rule("!has(self.verify) || has(self.service)", "spec.verify needs spec.service: requests go through it"),

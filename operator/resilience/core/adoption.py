@@ -21,14 +21,15 @@ def obstacle(stage: Stage) -> str:
         claim = stage.view.exclusive_claims[0]
         return f"volume claim {claim} can be mounted once only (ReadWriteOnce); {instead}"
     if stage.view.autoscaler is not None and stage.view.autoscaler.min_replicas == 0:
-        return f"HorizontalPodAutoscaler {stage.view.autoscaler.name} may scale to zero; set minReplicas to 1, or {instead}"
+        name = stage.view.autoscaler.name
+        return f"HorizontalPodAutoscaler {name} may scale to zero; set minReplicas to 1, or {instead}"
     if LABEL_TRACK in template.labels:
         return f"the pod template carries the label {LABEL_TRACK}, which tells the colours apart; take it out"
     for service in stage.services:
         if service.selector_owner:
             return (
-                f"the selector of Service {service.name} belongs to {service.selector_owner} (server-side apply), which "
-                "would take a pin away; if you accept that for the moments of a release: kubectl annotate service "
+                f"the selector of Service {service.name} belongs to {service.selector_owner} (server-side apply), "
+                "which would take a pin away; if you accept that for the moments of a release: kubectl annotate service "
                 f"{service.name} resilience.dev/accept-selector-pin=true"
             )
     return ""

@@ -38,6 +38,17 @@ def plan(stage: Stage) -> Move:
     return bluegreen_steps.step(stage)
 
 
+def stays_on_green(stage: Stage) -> bool:
+    """Whether green serves and the target's own pods have nothing to take over with: its newest template failed."""
+    green = stage.view.green
+    return (
+        green is not None
+        and green.towards is Colour.BLUE
+        and green.step is ReleaseStep.PREPARING
+        and stage.failed(stage.wanted)
+    )
+
+
 def wants_release(stage: Stage) -> bool:
     """Whether the target has a template that is to be brought out."""
     return (

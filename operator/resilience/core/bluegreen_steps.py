@@ -122,11 +122,11 @@ def _overlap(stage: Stage) -> Move:
     if stage.seen.unsettled:
         return Move(waiting="both versions serve: the API server was away", wait=stage.seen.unsettled)
     if stage.available(towards) < min(stage.full_size, stage.workload.replicas):
-        return Move(actions=traffic.route(stage, None), waiting="both versions serve: a new pod is not ready", wait=POLL)
-    if not traffic.leads_to(stage, towards):
         return Move(
-            actions=traffic.route(stage, towards), waiting="the old pods are being taken out", wait=QUICK_POLL
+            actions=traffic.route(stage, None), waiting="both versions serve: a new pod is not ready", wait=POLL
         )
+    if not traffic.leads_to(stage, towards):
+        return Move(actions=traffic.route(stage, towards), waiting="the old pods are being taken out", wait=QUICK_POLL)
     if towards is Colour.GREEN or stage.home_candidate:
         return Move(actions=(advance(stage, ReleaseStep.WARM),))
     return Move(actions=(advance(stage, ReleaseStep.DRAINING),))

@@ -8,7 +8,7 @@ from resilience.api.v1alpha1 import Promotion
 from resilience.core import failures, gates, traffic
 from resilience.core.decision import Action, AdvanceGreen, Hold, MarkFailed, RetryPull
 from resilience.core.failures import Failure
-from resilience.core.observation import Pod, Workload
+from resilience.core.observation import Pod
 from resilience.core.stage import Move, Stage
 
 # Of the failure class Network: so many further tries, after 1, 2 and 4 seconds.
@@ -23,12 +23,6 @@ def fingerprint(stage: Stage) -> str:
     if stage.green.towards is Colour.GREEN:
         return stage.green.workload.template.fingerprint
     return stage.wanted if stage.green.step is ReleaseStep.PREPARING else stage.serving
-
-
-def image(workload: Workload, container: str | None) -> str:
-    """Image of the container that counts."""
-    containers = workload.template.containers
-    return next((each.image for each in containers if container in (None, each.name)), "")
 
 
 def promoted_by_hand(stage: Stage) -> bool:
@@ -72,7 +66,7 @@ def _failure(stage: Stage) -> Failure | None:
     deadline = stage.spec.rollout.progress_deadline
     late = stage.left(deadline) is None
     workload = stage.green.workload if towards is Colour.GREEN else stage.workload
-    found = failures.first(workload, pods, image=image(workload, stage.spec.container))
+    found = failures.first(workload, pods, image=workload.template.image(stage.spec.container))
     if found is not None and found.patient and not late:
         # After the switch memory is the version's own affair, a node that is full is not.
         return found if found.reason == "OOMKilled" and step not in _BEFORE_TRAFFIC else None
@@ -103,7 +97,7 @@ def _retry(stage: Stage, seen: Failure) -> Move:
 
 
 def _is_network(stage: Stage, pod: Pod) -> bool:
-    found = failures.of_pod(pod, image=image(stage.green.workload, stage.spec.container))
+    found = failures.of_pod(pod, image=stage.green.workload.template.image(stage.spec.container))
     return found is not None and found.retried
 
 
@@ -120,7 +114,9 @@ def give_up(stage: Stage, failure: Failure | None) -> Move:
         turn = AdvanceGreen(ReleaseStep.DISCARDING, towards, stage.now)
         return Move(actions=(*note, turn), failure=failure, waiting=words)
     if not stage.available(back) and stage.available(towards):
-        return Move(waiting=f"{words}; the version before it has no pod that is ready, so this one stays", failure=failure)
+        return Move(
+            waiting=f"{words}; the version before it has no pod that is ready, so this one stays", failure=failure
+        )
     turn = AdvanceGreen(ReleaseStep.REVERTING, towards, stage.now)
     return Move(actions=(*note, turn, *traffic.route(stage, None)), failure=failure, waiting=words)
 
@@ -141,7 +137,9 @@ def hopping(stage: Stage) -> Move:
     """The target's own pods are replaced while green serves: nothing is urgent."""
     workload = stage.workload
     pods = [pod for pod in stage.view.pods if not pod.deleting and not pod.available and pod.trouble]
-    trouble = f"; pod {pods[0].name}: {pods[0].trouble}" if pods else (f"; {workload.trouble}" if workload.trouble else "")
+    trouble = (
+        f"; pod {pods[0].name}: {pods[0].trouble}" if pods else (f"; {workload.trouble}" if workload.trouble else "")
+    )
     done = min(workload.updated, workload.available)
     words = f"{done} of {workload.replicas} of the Deployment's own pods have the new template{trouble}"
     return Move(waiting=words, wait=_POLL, share=done / max(workload.replicas, 1))
@@ -151,9 +149,7 @@ def granted(stage: Stage) -> Move | None:
     """The gate before traffic, then promotion; None when both are there."""
     towards = stage.green.towards
     serves = stage.available(Colour.BLUE if towards is Colour.GREEN else Colour.GREEN)
-    verdict = gates.evaluate(
-        stage.spec.rollout.before, stage.seen, stage.pods_of(towards), stage.now, brief=not serves
-    )
+    verdict = gates.evaluate(stage.spec.rollout.before, stage.seen, stage.pods_of(towards), stage.now, brief=not serves)
     if verdict.failure is not None:
         return give_up(stage, verdict.failure)
     asked = stage.asked(Request.PROMOTE)
@@ -172,7 +168,9 @@ def granted(stage: Stage) -> Move | None:
         )
         if not after or left.total_seconds() > 0:
             wait = left if after else None
-            return Move(waiting=f"the candidate is ready and waits for promotion: {how}", wait=wait, awaits_promotion=True)
+            return Move(
+                waiting=f"the candidate is ready and waits for promotion: {how}", wait=wait, awaits_promotion=True
+            )
         return None
     if left.total_seconds() > 0:
         return Move(waiting="the candidate is ready; it is promoted when its time has come", wait=left, share=0.95)

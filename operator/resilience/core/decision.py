@@ -295,7 +295,7 @@ class DeletePreview:
 
 @dataclass(frozen=True, slots=True)
 class SignalPod:
-    """POST the drain signal to a pod of a colour that is about to go, then note that; if `last`, whatever it answers."""
+    """POST the drain signal to a pod of a colour that goes, then note that; if `last`, whatever it answers."""
 
     pod: Pod
     target: HttpTarget | None
@@ -354,6 +354,8 @@ class Event:
     reason: Reason
     message: str
     warning: bool = False
+    # Name of a pod whose last log lines say more; empty when none does.
+    logs_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,24 @@
 
 from datetime import timedelta
 
-from resilience.api.reasons import Colour
+from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core import targets
 from resilience.core.decision import Action, SignalPod, TakeBackSignal
+from resilience.core.observation import Pod, PodsView
 from resilience.core.stage import Move, Stage
 from resilience.core.steps import QUIET_POLL, SIGNAL_PATIENCE, time_to_leave
+
+
+def audience(view: PodsView) -> tuple[Pod, ...]:
+    """The pods that are asked for their connections: those of a colour that clients are leaving."""
+    green = view.green
+    if green is None or green.deleting:
+        return ()
+    if green.step is ReleaseStep.DISCARDING:
+        return green.pods
+    if green.step in (ReleaseStep.WARM, ReleaseStep.DRAINING):
+        return view.pods if green.towards is Colour.GREEN else green.pods
+    return ()
 
 
 def time_to_know(stage: Stage) -> timedelta:
@@ -51,7 +64,6 @@ def take_back(stage: Stage, colour: Colour) -> tuple[TakeBackSignal, ...]:
 
 def kept_connections(stage: Stage) -> int | None:
     """Connections that clients keep to the colour that no longer gets new ones; None when no pod said."""
-    colour = Colour.BLUE if stage.green.towards is Colour.GREEN else Colour.GREEN
-    counts = [stage.view.connections.get(pod.uid) for pod in stage.pods_of(colour)]
+    counts = [stage.view.connections.get(pod.uid) for pod in audience(stage.view)]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None

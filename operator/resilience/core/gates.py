@@ -36,7 +36,9 @@ class Verdict:
     since: datetime | None = None
 
 
-def evaluate(gate: Gate | None, seen: Observation, pods: Sequence[Pod], now: datetime, *, brief: bool = False) -> Verdict:
+def evaluate(
+    gate: Gate | None, seen: Observation, pods: Sequence[Pod], now: datetime, *, brief: bool = False
+) -> Verdict:
     """The gate over these pods. `brief`: passing once is enough, for something worse waits to be cured."""
     if gate is None:
         return Verdict(passed=True, since=now)
@@ -51,7 +53,9 @@ def evaluate(gate: Gate | None, seen: Observation, pods: Sequence[Pod], now: dat
     since = max((state.settled_since or state.since for state in states.values() if state is not None), default=now)
     left = since + gate.for_ - now
     if left > timedelta() and not brief:
-        return Verdict(waiting=f"checks {', '.join(gate.checks)} pass; they have to for {gate.for_}", wait=left, since=since)
+        return Verdict(
+            waiting=f"checks {', '.join(gate.checks)} pass; they have to for {gate.for_}", wait=left, since=since
+        )
     return Verdict(passed=True, since=since)
 
 
@@ -92,7 +96,15 @@ def _of_check(
 ) -> list[CheckTarget]:
     def target(host: str, port: int, pod_uid: str) -> CheckTarget:
         return targets.check_target(
-            check, spec, effective, seen, name=PREFIX + check.name, host=host, port=port, pod_uid=pod_uid, often=INTERVAL
+            check,
+            spec,
+            effective,
+            seen,
+            name=PREFIX + check.name,
+            host=host,
+            port=port,
+            pod_uid=pod_uid,
+            often=INTERVAL,
         )
 
     if check.prometheus is not None:

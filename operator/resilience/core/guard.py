@@ -7,7 +7,7 @@ always be replaced, for budgets must not block the cure. Nothing is done while s
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resilience.api.names import LEFT_VALUE
+from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LEFT_VALUE
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.observation import Endpoint, Observation, Pod, PodsView, ReplicaSet, Workload
 
@@ -54,10 +54,15 @@ def staying(view: PodsView) -> tuple[Pod, ...]:
     return tuple(pod for pod in view.pods if pod.step is None and not pod.deleting)
 
 
-def may_begin(workload: Workload) -> Refusal | None:
+def may_begin(observation: Observation) -> Refusal | None:
     """Whether a pod may be picked for replacement at all."""
+    workload = observation.workload
+    if workload is None:
+        return Refusal("TargetGone", "the target is gone")
     if not workload.observed:
         return Refusal("NotObserved", f"{workload.kind} {workload.name} has a change that its controller has not seen")
+    if releasing(observation):
+        return Refusal("ReleaseMoving", f"a release of {workload.kind} {workload.name} is moving")
     if workload.rolling:
         return Refusal(
             "RolloutMoving",
@@ -65,6 +70,16 @@ def may_begin(workload: Workload) -> Refusal | None:
             "run the current template)",
         )
     return None
+
+
+def releasing(observation: Observation) -> bool:
+    """Whether the target is in the middle of a blue-green release, or about to begin one."""
+    workload, view = observation.workload, observation.pods
+    if workload is None or ANNOTATION_SERVING not in workload.annotations:
+        return False
+    wanted = workload.template.fingerprint
+    waits = wanted not in (workload.annotations[ANNOTATION_SERVING], workload.annotations.get(ANNOTATION_FAILED))
+    return waits or (view is not None and view.green is not None)
 
 
 def may_lose(observation: Observation, view: PodsView, pod: Pod) -> Refusal | None:
@@ -77,7 +92,7 @@ def may_lose(observation: Observation, view: PodsView, pod: Pod) -> Refusal | No
     if not is_serving(observation, pod):
         return None
     if not workload.observed:
-        return may_begin(workload)
+        return may_begin(observation)
     others = sum(is_serving(observation, each) for each in staying(view) if each.uid != pod.uid)
     least = floor(workload, view)
     if others >= least:

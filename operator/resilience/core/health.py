@@ -123,6 +123,7 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
         since=first.since,
         latency_seconds=max(latencies, default=None),
         by_pod={uid: each.state for uid, each in folds.items()},
+        settled_since=max(each.since for each in folds.values()),
     )
 
 

@@ -84,6 +84,10 @@ class Template:
     # Whether the scheduler must not put two pods with these labels on one node.
     apart: bool = False
 
+    def image(self, container: str | None) -> str:
+        """Image of the container that counts: the named one, else the first."""
+        return next((each.image for each in self.containers if container in (None, each.name)), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -144,10 +148,11 @@ class ReplicaSet:
     uid: str
     template_hash: str
     replicas: int
-    # Whether its template is the Deployment's current one, by comparing templates.
+    # Whether its template is the one that the Deployment keeps now, by comparing templates.
     is_current: bool
     fingerprint: str = ""
-    image: str = ""
+    # Images by container.
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +176,11 @@ class Pod:
     trouble: str
     # The same in one word of theirs (ErrImagePull, Unschedulable, OOMKilled ...).
     fault: str = ""
-    # Restarts of its containers.
+    # Restarts of the container that restarted most.
     restarts: int = 0
     node: str = ""
+    # Names of the Secrets that its images are pulled with.
+    pull_secrets: tuple[str, ...] = ()
     # When it was told to let its clients go although it is not being replaced.
     signalled_at: datetime | None = None
     # When it last became ready or unready.

@@ -134,7 +134,13 @@ def _handler(
 
 
 def probe_port(check: Check, container: Container, service: Service | None, spec: ResilientServiceSpec) -> int | str:
-    """The container port that a check means: at Service scope, what the Service's port leads to."""
+    """The container port that a check means: at Service scope, what the Service's port leads to.
+
+    Raises:
+        PortMissing: there is none, or the check is a query and speaks to no port at all.
+    """
+    if check.prometheus is not None:
+        raise PortMissing(f"check {check.name}: a prometheus check asks no pod, so the kubelet cannot run it")
     wanted = check_port(check, spec)
     if check.scope is Scope.SERVICE:
         found = service.port(wanted) if service is not None else None
@@ -147,7 +153,7 @@ def probe_port(check: Check, container: Container, service: Service | None, spec
 
 
 def check_port(check: Check, spec: ResilientServiceSpec) -> int | str:
-    """The port a check names, or the Service's by default."""
+    """The port a check names, or the Service's by default. A prometheus check has none: do not ask for it."""
     detail = check.http or check.tcp or check.grpc
     named = detail.port if detail is not None else None
     if named is not None:

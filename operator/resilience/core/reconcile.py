@@ -7,17 +7,26 @@ from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from datetime import datetime, timedelta
 
-from resilience.api.names import ANNOTATION_CLAIM, FINALIZER, LABEL_MANAGED, LABEL_MANAGED_VALUE
+from resilience.api.names import (
+    ANNOTATION_CLAIM,
+    ANNOTATION_LEFT,
+    ANNOTATION_PAUSED_FOR,
+    ANNOTATION_SERVING,
+    FINALIZER,
+    LABEL_MANAGED,
+    LABEL_MANAGED_VALUE,
+)
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective, Status
-from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import probes, replace, report, requests, restart, stalled, targets
+from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
+from resilience.core import guard, probes, releases, replace, report, requests, restart, stalled, targets
 from resilience.core.decision import (
     Action,
     ApplyTemplate,
     Claim,
     Decision,
     Event,
+    MarkLeft,
     MarkService,
     SetFinalizer,
     Unclaim,
@@ -43,11 +52,21 @@ _MISSING = (
 )
 
 
-def needs_pods(resource: Resource) -> bool:
+def needs_pods(resource: Resource, workload: Workload) -> bool:
     """Whether pods have to be read to decide: something is in flight, asked for or being given back."""
     status, spec = resource.status, resource.spec
     asked = any(requests.pending(resource.annotations, status, request) for request in Request)
-    return resource.deleting_since is not None or status.restart is not None or (asked and spec is not None)
+    if resource.deleting_since is not None or status.restart is not None or (asked and spec is not None):
+        return True
+    return releases.needs_pods(resource, workload)
+
+
+def looks_at_releases(resource: Resource, workload: Workload) -> bool:
+    """Whether a look at the pods includes the second colour."""
+    held = ANNOTATION_SERVING in workload.annotations
+    return workload.kind is TargetKind.DEPLOYMENT and (
+        held or (resource.spec is not None and releases.is_blue_green(resource.spec))
+    )
 
 
 def claim_of(resource: Resource) -> str:
@@ -86,25 +105,27 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     effective, workload = resolve(spec), seen.workload
     draft = _Draft(status.model_copy(update={"effective": effective}))
     template = _template(spec, effective, seen)
-    plan = None
+    plan, look = None, None
     if not spec.suspend:
         # Pods first: what is in flight must not wait for a mark that somebody refuses.
         plan = _pods(draft, resource, spec, effective, seen, workload, now)
         _adopt(draft, resource, seen, workload)
-        _sync_template(draft, resource, workload, template, now)
+        writing = _sync_template(draft, resource, spec, seen, template, now)
+        look = _release(draft, resource, spec, effective, seen, now, writing=writing)
+        verdict = stalled.of_release(verdict, draft.status, look.obstacle)
     if verdict.reason in _MISSING:
         draft.waits.append(MISSING_POLL)
     if not draft.actions:
         # Nothing is tried any more, so nothing is refused.
         seen = replace_fields(seen, refusal="")
-    facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan)
+    facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan, look.move if look else None)
     final = report.compose(draft.status, facts, now)
     return Decision(
         actions=tuple(draft.actions),
         status=final,
         events=(*draft.events, *report.events(resource.status, final)),
         requeue_after=SOON if draft.actions else min(draft.waits, default=None),
-        checks=targets.check_targets(spec, effective, seen),
+        checks=(*targets.check_targets(spec, effective, seen), *(look.checks if look is not None else ())),
         verify=targets.verify_target(spec, final, seen),
         pods_next=_in_flight(seen),
         refused=plan.refusal.reason if plan is not None and plan.refusal is not None else "",
@@ -112,7 +133,31 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
 
 
 def _in_flight(seen: Observation) -> bool:
-    return seen.pods is not None and any(pod.step is not None for pod in seen.pods.pods)
+    if seen.pods is None:
+        return False
+    return seen.pods.green is not None or any(pod.step is not None for pod in seen.pods.pods)
+
+
+def _release(
+    draft: _Draft,
+    resource: Resource,
+    spec: ResilientServiceSpec,
+    effective: Effective,
+    seen: Observation,
+    now: datetime,
+    *,
+    writing: bool,
+) -> releases.Look:
+    """Nothing is begun in the pass that accepts it, nor before the target carries our marks."""
+    look = releases.look(resource, spec, effective, seen, draft.status, now, writing=writing)
+    draft.status = look.status
+    draft.events.extend(look.events)
+    marks = any(isinstance(action, SetFinalizer | Claim) for action in draft.actions)
+    if not marks:
+        draft.actions.extend(look.actions)
+    if look.move.wait is not None:
+        draft.waits.append(look.move.wait)
+    return look
 
 
 def _adopt(draft: _Draft, resource: Resource, seen: Observation, workload: Workload) -> None:
@@ -142,11 +187,17 @@ def _template(
 def _sync_template(
     draft: _Draft,
     resource: Resource,
-    workload: Workload,
+    spec: ResilientServiceSpec,
+    seen: Observation,
     template: probes.TemplatePlan | probes.PortMissing,
     now: datetime,
-) -> None:
-    """Writes managed fields when that rolls no pod that would not be rolled anyway, or when it is asked for."""
+) -> bool:
+    """Writes managed fields when that rolls no pod that would not be rolled anyway, or when it is asked for.
+
+    Returns whether it does.
+    """
+    workload = seen.workload
+    assert workload is not None
     asked = requests.pending(resource.annotations, draft.status, Request.ADOPT)
     write = isinstance(template, probes.TemplatePlan) and not template.in_sync
     if asked is not None and not write:
@@ -156,9 +207,18 @@ def _sync_template(
         draft.status = requests.handle(draft.status, Request.ADOPT, asked, now=now, note=note)
         if missing or _was_synced(resource):
             draft.events.append(Event(Reason.REQUEST_IGNORED, f"adopt: {note}"))
-    rolls_anyway = workload.observed and (workload.rolling or workload.replicas == 0)
-    if isinstance(template, probes.TemplatePlan) and write and (asked is not None or rolls_anyway):
+    held = ANNOTATION_SERVING in workload.annotations
+    if seen.pods is not None and seen.pods.green is not None:
+        # A change now would be another candidate.
+        return False
+    # Under blue-green the fields come with the next release, and make one only when a person asks.
+    due = guard.releasing(seen) if held else workload.observed and (workload.rolling or workload.replicas == 0)
+    if releases.is_blue_green(spec) and not held and asked is None:
+        due = False
+    if isinstance(template, probes.TemplatePlan) and write and (asked is not None or due):
         draft.actions.append(ApplyTemplate(template.container, template.fields))
+        return True
+    return False
 
 
 def _was_synced(resource: Resource) -> bool:
@@ -203,12 +263,45 @@ def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
         if plan.remaining:
             wait = SOON if plan.actions else plan.requeue_after or GONE_POLL
             return Decision(actions=plan.actions, requeue_after=wait)
-    actions: list[Action] = []
+        returning = _bring_home(resource, spec, seen, now)
+        if returning is not None:
+            return returning
+    actions: list[Action] = [MarkLeft(reason)] if (reason := _left_as_it_is(seen, late=late)) else []
     # Every container: spec.container may have named another one when its fields were written.
     plans = [probes.give_up(container) for container in workload.template.containers]
     actions.extend([ApplyTemplate(each.container, {}) for each in plans if not each.in_sync][:1])
     actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
     return Decision(actions=(*actions, *_last(resource)), events=_left_behind(seen))
+
+
+def _bring_home(resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime) -> Decision | None:
+    """Whichever colour serves keeps serving until the target's own pods can take over; None when they have."""
+    status = resource.status
+    stage = releases.make_stage(resource, spec, resolve(spec), seen, status, now, leaving=True)
+    move = bluegreen.plan(stage)
+    actions = (*move.actions, *preview.plan(stage))
+    stuck = bluegreen.stays_on_green(stage)
+    if actions:
+        return Decision(actions=actions, requeue_after=SOON)
+    if stage.view.green is None or stuck:
+        return None
+    return Decision(requeue_after=move.wait or GONE_POLL)
+
+
+def _left_as_it_is(seen: Observation, *, late: bool) -> str:
+    """What of ours stays behind on purpose, with what a person can do; empty when nothing does."""
+    workload, green = seen.workload, seen.pods.green if seen.pods is not None else None
+    if workload is None or ANNOTATION_LEFT in workload.annotations:
+        return ""
+    if green is not None:
+        why = "took too long" if late else "has a newest template that failed"
+        return (
+            f"the target {why}, so Deployment {green.workload.name} still serves and Services stay pinned to it; make "
+            "the target's own pods ready, take pod-template-hash out of the Services' selectors, then delete it"
+        )
+    if workload.annotations.get(ANNOTATION_PAUSED_FOR) == workload.template.fingerprint and workload.paused:
+        return "paused: the rolling update of its newest template failed; change it, then: kubectl rollout resume"
+    return ""
 
 
 def _left_behind(seen: Observation) -> tuple[Event, ...]:

@@ -88,7 +88,7 @@ def _begin(scene: Scene, old: list[Pod], *, held: bool) -> Step:
         return Step()
     if scene.wish.not_before is not None and scene.now < scene.wish.not_before:
         return Step(waiting="about to begin", wait=scene.wish.not_before - scene.now)
-    refusal = guard.may_begin(scene.workload)
+    refusal = guard.may_begin(scene.observation)
     if refusal is not None:
         return Step(waiting=refusal.message, refusal=refusal)
     unfinished = unfinished_replacement(scene)

@@ -10,7 +10,6 @@ from resilience.api.status import (
     CheckStatus,
     HealthStatus,
     RestartsStatus,
-    RolloutStatus,
     Status,
     format_time,
 )
@@ -19,7 +18,7 @@ from resilience.core import conditions, history, restart, rollout_report, verdic
 from resilience.core.conditions import Verdict
 from resilience.core.decision import Event
 from resilience.core.health import NOT_RUN_YET, worst
-from resilience.core.observation import CheckState, Observation, Resource, Workload
+from resilience.core.observation import CheckState, Observation, Resource
 from resilience.core.verdicts import Facts
 
 
@@ -85,7 +84,6 @@ def compose(status: Status, facts: Facts, now: datetime) -> Status:
             "explanation": _explanation(facts, status, said),
             "conditions": updated,
             "health": health,
-            "rollout": _rollout(facts.workload),
             "restarts": RestartsStatus(summary=_summary(status, now)),
         }
     )
@@ -118,7 +116,9 @@ def _phase(facts: Facts, health: HealthStatus) -> Phase:
         return Phase.SUSPENDED
     if facts.stalled.status:
         return Phase.FAILED
-    if not workload.settled:
+    if facts.resource.status.rollout.candidate is not None:
+        return Phase.DEPLOYING
+    if not workload.settled and not workload.paused:
         if workload.rolling or not workload.observed or workload.available:
             return Phase.DEPLOYING
         # Nothing serves: a service that has served before has failed, another one is only starting.
@@ -127,14 +127,6 @@ def _phase(facts: Facts, health: HealthStatus) -> Phase:
     if health.checks and all(check.reason == NOT_RUN_YET for check in health.checks):
         return Phase.INITIALIZING
     return Phase.RUNNING
-
-
-def _rollout(workload: Workload) -> RolloutStatus:
-    if workload.settled:
-        return RolloutStatus(step="Complete", progress=100)
-    share = min(workload.updated, workload.available) * 100 // workload.replicas if workload.replicas else 100
-    step = "RollingUpdate" if workload.rolling or not workload.observed else "WaitingForPods"
-    return RolloutStatus(step=step, progress=min(share, 99))
 
 
 def _summary(status: Status, now: datetime) -> str:
@@ -159,6 +151,8 @@ def _explanation(facts: Facts, status: Status, said: Sequence[Verdict]) -> str:
         parts.append(f"{'Unhealthy' if healthy.status is False else 'Health unknown'}: {healthy.message}")
     if synced.status is False:
         parts.append(f"Probes: {synced.message}")
+    if status.rollout.candidate is None and status.last_rollout is not None and ready.reason is Reason.ROLLED_BACK:
+        parts.append(f"Last: {rollout_report.describe(status.last_rollout)}")
     if status.restart is None and status.last_restart is not None and not ready.status:
         parts.append(f"Last: {restart.describe(status.last_restart)}")
     return ". ".join(part.rstrip(".") for part in parts)[:4000] + "."

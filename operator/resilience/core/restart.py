@@ -117,6 +117,10 @@ def abort(resource: Resource, status: Status, now: datetime) -> Outcome:
     value = requests.pending(resource.annotations, status, Request.ABORT)
     if value is None:
         return Outcome(status)
+    if status.restart is None and status.rollout.candidate is not None:
+        rollout = status.rollout.model_copy(update={"aborted": True})
+        status = requests.handle(status, Request.ABORT, value, now=now, note="the release is being aborted")
+        return Outcome(status.model_copy(update={"rollout": rollout}), changed=True)
     if status.restart is None:
         note = "nothing was in flight"
         event = Event(Reason.REQUEST_IGNORED, f"abort: {note}")

@@ -73,7 +73,7 @@ def _failure(stage: Stage) -> Failure | None:
     if stage.workload.settled:
         return None
     late = stage.workload.deadline_exceeded or _stuck(stage, pods)
-    image = candidate.image(stage.workload, stage.spec.container)
+    image = stage.workload.template.image(stage.spec.container)
     found = failures.first(stage.workload, pods, image=image)
     if found is not None and (late or not (found.patient or found.retried)):
         return found
@@ -118,7 +118,7 @@ def _answer(stage: Stage) -> tuple[Action, ...]:
 
 def version(stage: Stage) -> Version:
     """What the user wants now, in short."""
-    return Version(hash=stage.wanted, image=candidate.image(stage.workload, stage.spec.container))
+    return Version(hash=stage.wanted, image=stage.workload.template.image(stage.spec.container))
 
 
 def retried(stage: Stage) -> bool:

@@ -6,7 +6,7 @@ Must not decide anything: what is in flight is read off the stage, and status on
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from resilience.api.reasons import Reason, RolloutOutcome
+from resilience.api.reasons import FailureClass, Reason, RolloutOutcome
 from resilience.api.status import (
     FailureStatus,
     HistoryEntry,
@@ -92,14 +92,17 @@ def _begin(status: Status, picture: Picture, *, uid: str, now: datetime) -> tupl
 def _follow(running: RolloutStatus, picture: Picture, now: datetime) -> tuple[RolloutStatus, list[Event]]:
     events: list[Event] = []
     failure = running.failure
-    if picture.failure is not None and picture.candidate is not None and (
-        failure is None or failure.version.hash != picture.candidate.hash
+    if (
+        picture.failure is not None
+        and picture.candidate is not None
+        and (failure is None or failure.version.hash != picture.candidate.hash)
     ):
         failure = _noted(picture.failure, picture.candidate, now)
         aborted = picture.failure.reason == "Aborted"
         words = f"{_name(picture.candidate)}: {failure.class_}: {failure.message}. {failure.advice}"
         if not aborted:
-            events.append(Event(Reason.RELEASE_FAILED, f"{words} (trace {running.trace_id})", warning=True))
+            said = picture.failure.pod if picture.failure.kind is FailureClass.UNKNOWN else ""
+            events.append(Event(Reason.RELEASE_FAILED, f"{words} (trace {running.trace_id})", True, said))
     if picture.candidate is None and failure is not None and failure.version.hash != picture.failed:
         failure = None
     if picture.pins_lost:
@@ -221,7 +224,10 @@ def _durations(steps: list[StepTime], now: datetime) -> list[StepDuration]:
 
 def describe(result: RolloutResult) -> str:
     """The result in one sentence."""
-    took, old = f"{result.duration.total_seconds():.0f} s", _name(result.from_) if result.from_ is not None else "the old one"
+    took, old = (
+        f"{result.duration.total_seconds():.0f} s",
+        _name(result.from_) if result.from_ is not None else "the old one",
+    )
     match result.result:
         case RolloutOutcome.SUCCEEDED:
             text = f"released {_name(result.to)} in {took}"

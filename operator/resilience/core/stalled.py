@@ -1,6 +1,7 @@
 """What a person has to mend before the operator can look after a service, in the order in which it is found."""
 
 from resilience.api.reasons import ConditionType, Reason
+from resilience.api.status import Status
 from resilience.api.v1alpha1 import Scope
 from resilience.core.conditions import Verdict
 from resilience.core.observation import Observation, Resource
@@ -17,6 +18,19 @@ def find(resource: Resource, seen: Observation) -> Verdict:
         or _service(resource, seen)
         or Verdict(ConditionType.STALLED, False, Reason.NOT_STALLED)
     )
+
+
+def of_release(verdict: Verdict, status: Status, obstacle: str) -> Verdict:
+    """What is wrong with the last release, when nothing worse is."""
+    if verdict.status:
+        return verdict
+    failure = status.rollout.failure
+    if failure is not None and status.rollout.candidate is None:
+        words = f"{failure.version.image} failed ({failure.class_}): {failure.message}. {failure.advice}"
+        return _stalled(Reason.ROLLOUT_FAILED, words)
+    if obstacle:
+        return _stalled(Reason.BLUE_GREEN_IMPOSSIBLE, f"no blue-green releases: {obstacle}")
+    return verdict
 
 
 def blocks_everything(verdict: Verdict) -> bool:
@@ -93,7 +107,9 @@ def _service(resource: Resource, seen: Observation) -> Verdict | None:
             f"Service {service.name} does not select the pods of the target; correct its selector or spec.service",
         )
     wanted = [spec.service.port] + [
-        check_port(check, spec) for check in spec.health.checks if check.scope is Scope.SERVICE
+        check_port(check, spec)
+        for check in spec.health.checks
+        if check.scope is Scope.SERVICE and check.prometheus is None
     ]
     missing = next((port for port in wanted if service.port(port) is None), None)
     if missing is not None:

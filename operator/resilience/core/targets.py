@@ -1,5 +1,7 @@
 """Where the checks and the verifying requests go to: names of ports become addresses of Services and pods."""
 
+from datetime import timedelta
+
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import Check, ResilientServiceSpec, Scope
 from resilience.core.decision import (
@@ -9,21 +11,24 @@ from resilience.core.decision import (
     HttpProbe,
     HttpTarget,
     Probe,
+    PrometheusProbe,
     TcpProbe,
     VerifyTarget,
     container_port,
 )
-from resilience.core.observation import Endpoint, Observation, Pod, Service
+from resilience.core.observation import Observation, Pod, Service
 from resilience.core.probes import check_port, find_container
 
 
 def check_targets(spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> tuple[CheckTarget, ...]:
-    """Everything to check now: one target for each Service-scope check, one a pod for each Pod-scope check."""
+    """What to check: one target for each query and Service-scope check, one a pod for each Pod-scope check."""
     service = client_service(spec, seen)
     found: list[CheckTarget] = []
     for check in spec.health.checks:
-        if check.scope is Scope.SERVICE:
-            found.extend(_at_service(check, spec, effective, service, seen.endpoints))
+        if check.prometheus is not None:
+            found.extend(_at_prometheus(check, spec, effective, seen))
+        elif check.scope is Scope.SERVICE:
+            found.extend(_at_service(check, spec, effective, service, seen))
         else:
             found.extend(_at_pods(check, spec, effective, seen))
     return tuple(found)
@@ -38,14 +43,15 @@ def client_service(spec: ResilientServiceSpec, seen: Observation) -> Service | N
 
 
 def verify_target(spec: ResilientServiceSpec, status: Status, seen: Observation) -> VerifyTarget | None:
-    """Where to send measuring requests while a restart is in flight; None when nothing is to be measured."""
+    """Where to send measuring requests while a restart or a release is in flight; None for nowhere."""
     service = client_service(spec, seen)
-    if spec.verify is None or spec.service is None or status.restart is None or service is None or spec.suspend:
+    moving = status.restart is not None or status.rollout.candidate is not None
+    if spec.verify is None or spec.service is None or not moving or service is None or spec.suspend:
         return None
     port = service.port(spec.service.port)
     if port is None or not service.cluster_ip:
         return None
-    before = status.restart.requests
+    before = status.restart.requests if status.restart is not None else status.rollout.requests
     return VerifyTarget(
         HttpTarget(service.cluster_ip, port.number, spec.verify.path),
         spec.verify.requests_per_second,
@@ -80,23 +86,23 @@ def _at_service(
     spec: ResilientServiceSpec,
     effective: Effective,
     service: Service | None,
-    endpoints: tuple[Endpoint, ...],
+    seen: Observation,
 ) -> list[CheckTarget]:
     port = service.port(check_port(check, spec)) if service is not None else None
     if service is None or port is None:
         return []
     if service.cluster_ip:
-        return [_target(check, spec, effective, host=service.cluster_ip, port=port.number, pod_uid="")]
+        return [check_target(check, spec, effective, seen, host=service.cluster_ip, port=port.number)]
     # A headless Service has no address of its own: its clients speak to one of its pods.
     ready = [
         (each.ip, each.ports[port.name])
-        for each in endpoints
+        for each in seen.endpoints
         if each.service == service.name and each.counts and port.name in each.ports
     ]
     if not ready:
         return []
     host, number = min(ready)
-    return [_target(check, spec, effective, host=host, port=number, pod_uid="")]
+    return [check_target(check, spec, effective, seen, host=host, port=number)]
 
 
 def _at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> list[CheckTarget]:
@@ -111,24 +117,53 @@ def _at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, see
     addresses = {each.pod_uid: each.ip for each in listed}
     if not seen.selecting and seen.pods is not None:
         addresses = {pod.uid: pod.ip for pod in seen.pods.pods if pod.ip and not pod.deleting}
-    return [_target(check, spec, effective, host=ip, port=port, pod_uid=uid) for uid, ip in sorted(addresses.items())]
+    return [
+        check_target(check, spec, effective, seen, host=ip, port=port, pod_uid=uid)
+        for uid, ip in sorted(addresses.items())
+    ]
 
 
-def _target(
-    check: Check, spec: ResilientServiceSpec, effective: Effective, *, host: str, port: int, pod_uid: str
+def _at_prometheus(
+    check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation
+) -> list[CheckTarget]:
+    # Only the namespace of what exists is known to be ours.
+    return [] if seen.workload is None else [check_target(check, spec, effective, seen)]
+
+
+def check_target(
+    check: Check,
+    spec: ResilientServiceSpec,
+    effective: Effective,
+    seen: Observation,
+    *,
+    host: str = "",
+    port: int = 0,
+    pod_uid: str = "",
+    name: str = "",
+    often: timedelta | None = None,
 ) -> CheckTarget:
+    """One thing to check, under the check's name unless another is given; `often` is the longest interval."""
     return CheckTarget(
-        check=check.name,
-        probe=_probe(check, host, port),
+        check=name or check.name,
+        probe=_probe(check, seen, host=host, port=port),
         pod_uid=pod_uid,
-        interval=effective.interval,
+        interval=min(effective.interval, often or effective.interval),
         timeout=effective.timeout,
         failure_threshold=spec.health.failure_threshold,
         success_threshold=spec.health.success_threshold,
     )
 
 
-def _probe(check: Check, host: str, port: int) -> Probe:
+def _probe(check: Check, seen: Observation, *, host: str, port: int) -> Probe:
+    if check.prometheus is not None:
+        assert seen.workload is not None
+        bounds = check.prometheus
+        return PrometheusProbe(
+            query=bounds.query,
+            namespace=seen.workload.namespace,
+            above=None if bounds.above is None else float(bounds.above),
+            below=None if bounds.below is None else float(bounds.below),
+        )
     if check.http is not None:
         target = HttpTarget(host, port, check.http.path, check.http.scheme_)
         return HttpProbe(target, frozenset(check.http.expect_status or ()))

@@ -6,8 +6,7 @@ to a colour that has nothing ready.
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.decision import Route
-from resilience.core.guard import Refusal
-from resilience.core.observation import Observation, Pod, Service
+from resilience.core.observation import Service
 from resilience.core.stage import Stage
 
 _EXPECTS_PINS = (ReleaseStep.PREPARING, ReleaseStep.SCALING, ReleaseStep.WARM, ReleaseStep.DRAINING)
@@ -52,18 +51,3 @@ def lost(stage: Stage, colour: Colour) -> tuple[str, ...]:
     if stage.green.step not in _EXPECTS_PINS or stage.available(colour) < stage.workload.replicas:
         return ()
     return tuple(service.name for service in _of(stage, colour) if not service.pin)
-
-
-def may_route(fresh: Observation, service: Service, template_hash: str) -> Refusal | None:
-    """Whether a Service may be pinned so: it must not lead to fewer pods than are wanted or than it leads to now."""
-    if fresh.workload is None or fresh.pods is None or not template_hash:
-        return None
-    green = fresh.pods.green
-    pods: tuple[Pod, ...] = (*fresh.pods.pods, *(green.pods if green is not None else ()))
-    ready = {pod.uid for pod in pods if pod.available and not pod.deleting and service.concerns(pod.labels)}
-    chosen = {pod.uid for pod in pods if pod.uid in ready and pod.labels.get("pod-template-hash") == template_hash}
-    now = {each.pod_uid for each in fresh.endpoints if each.service == service.name and each.counts} & ready
-    least = min(len(now), fresh.workload.replicas)
-    if len(chosen) >= least:
-        return None
-    return Refusal("BelowFloor", f"Service {service.name} would lead to {len(chosen)} pods and {least} are needed")

@@ -13,6 +13,7 @@ from resilience.core.conditions import Verdict
 from resilience.core.observation import Observation, Resource, Workload
 from resilience.core.probes import PortMissing, TemplatePlan
 from resilience.core.replace import Plan
+from resilience.core.stage import Move
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Facts:
     stalled: Verdict
     template: TemplatePlan | PortMissing
     plan: Plan | None
+    # What was decided about a release; None while suspended.
+    move: Move | None = None
 
 
 def healthy(health: HealthStatus) -> Verdict:
@@ -53,6 +56,14 @@ def ready(facts: Facts, status: Status) -> Verdict:
         return Verdict(kind, True, Reason.SCALED_TO_ZERO, "the target is scaled to zero")
     if status.restart is not None:
         return Verdict(kind, False, Reason.RESTARTING, restart_words(status))
+    if status.rollout.candidate is not None:
+        waits = facts.move is not None and facts.move.awaits_promotion
+        reason = Reason.AWAITING_PROMOTION if waits else Reason.RELEASING
+        return Verdict(kind, False, reason, release_words(status))
+    if status.rollout.failure is not None:
+        serving = status.rollout.serving
+        old = f"; {serving.image} serves" if serving is not None else ""
+        return Verdict(kind, False, Reason.ROLLED_BACK, f"{status.rollout.failure.version.image} failed{old}")
     if not workload.observed or workload.rolling:
         return Verdict(kind, False, Reason.ROLLING, f"a rollout is moving; {counts}")
     if workload.available < workload.replicas:
@@ -65,6 +76,8 @@ def reconciling(facts: Facts, status: Status) -> Verdict:
     kind, workload = ConditionType.RECONCILING, facts.workload
     if status.restart is not None:
         return Verdict(kind, True, Reason.RESTARTING, restart_words(status))
+    if status.rollout.candidate is not None:
+        return Verdict(kind, True, Reason.RELEASING, release_words(status))
     if not workload.observed or workload.rolling:
         return Verdict(kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is moving")
     return Verdict(kind, False, Reason.IDLE)
@@ -118,4 +131,12 @@ def restart_words(status: Status) -> str:
     running = status.restart
     assert running is not None
     text = f"restarting: {running.done} of {running.total} pods done"
+    return f"{text}; {running.message}" if running.message else text
+
+
+def release_words(status: Status) -> str:
+    """Where the release in flight stands."""
+    running = status.rollout
+    assert running.candidate is not None
+    text = f"releasing {running.candidate.image}: {running.step}, {running.progress} %"
     return f"{text}; {running.message}" if running.message else text

@@ -1,11 +1,12 @@
 """Watch events become keys on the queue. Nothing is decided here, and nothing an event says is trusted later."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import kopf
 
 from resilience.adapters.kube import parse
-from resilience.api.names import GROUP, LABEL_MANAGED, LABEL_MANAGED_VALUE, PLURAL, VERSION
+from resilience.api.names import ANNOTATION_GREEN_OF, GROUP, LABEL_MANAGED, LABEL_MANAGED_VALUE, PLURAL, VERSION
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.observation import Key
 from resilience.runtime.queue import KeyQueue, Priority
@@ -56,6 +57,7 @@ def _register_workload(
     registry: kopf.OperatorRegistry, *, plural: str, kind: TargetKind, queue: KeyQueue, store: Store
 ) -> None:
     @kopf.on.event("apps", "v1", plural, labels=_OURS, id=f"on_{plural}", registry=registry)
-    async def on_workload(namespace: str | None, name: str, **_: Any) -> None:
-        for key in store.keys_of_target(kind, namespace or "", name):
+    async def on_workload(namespace: str | None, name: str, annotations: Mapping[str, str], **_: Any) -> None:
+        # A second Deployment of ours concerns whoever looks after the first.
+        for key in store.keys_of_target(kind, namespace or "", annotations.get(ANNOTATION_GREEN_OF, name)):
             queue.add(key)

@@ -4,11 +4,13 @@ The only place that catches everything: one service's trouble must not take the 
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
+from resilience.api.reasons import Reason
 from resilience.api.status import Status
 from resilience.core import report
 from resilience.core.decision import Decision, Event
@@ -180,11 +182,21 @@ class Controller:
         log.info("decided", key=str(resource.key), phase=status.phase, explanation=status.explanation)
         if status.last_restart is not None and status.last_restart != resource.status.last_restart:
             self._metrics.restarted(key=resource.key, result=status.last_restart.result)
+        last = status.last_rollout
+        if last is not None and last != resource.status.last_rollout:
+            self._metrics.released(key=resource.key, result=last.result, seconds=last.duration.total_seconds())
         return written
 
     async def _emit(self, resource: Resource, event: Event) -> None:
         """An Event that cannot be written is no reason to stop: status says the same."""
+        if event.reason is Reason.PIN_LOST:
+            self._metrics.pins_lost(count=1)
         try:
+            if event.logs_of:
+                said = await self._cluster.logs(namespace=resource.key.namespace, pod=event.logs_of)
+                event = replace(
+                    event, message=f"{event.message}\nlast lines of {event.logs_of}:\n{said}" if said else event.message
+                )
             await self._cluster.emit(resource, event)
         except PortError as error:
             log.warning("event lost", key=str(resource.key), reason=event.reason, why=str(error))

@@ -24,8 +24,9 @@ from resilience.core.decision import (
     Unclaim,
 )
 from resilience.core.observation import Observation, Pod, Resource
-from resilience.ports import Cluster, Conflict, Drainer, Invalid, Leadership, Metrics, PortError, Secrets, Unavailable
+from resilience.ports import Cluster, Conflict, Drainer, Leadership, Metrics, PortError, Secrets, Unavailable
 from resilience.runtime.observer import Observer
+from resilience.runtime.release_executor import ReleaseExecutor, describe, headers_of
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,14 @@ class Executor:
         self._secrets = secrets
         self._leadership = leadership
         self._metrics = metrics
+        self._releases = ReleaseExecutor(
+            cluster=cluster,
+            observer=observer,
+            drainer=drainer,
+            secrets=secrets,
+            leadership=leadership,
+            metrics=metrics,
+        )
 
     async def run(self, resource: Resource, seen: Observation, action: Action) -> None:
         """Carries out one action.
@@ -60,8 +69,10 @@ class Executor:
         match action:
             case TakeOver() | Advance() | DeletePod() | EvictPod() | GiveBack() | SendSignal():
                 await self._on_pod(resource, action)
-            case _:
+            case Claim() | Unclaim() | MarkService() | SetFinalizer() | ApplyTemplate():
                 await self._on_objects(resource, seen, action)
+            case _:
+                await self._releases.run(resource, seen, action)
         log.info("acted", key=str(resource.key), action=type(action).__name__, subject=_subject(action))
 
     def _lead(self) -> None:
@@ -128,7 +139,7 @@ class Executor:
             raise Conflict("the target is gone")
         match action:
             case TakeOver():
-                refusal = guard.may_begin(fresh.workload)
+                refusal = guard.may_begin(fresh)
             case Advance(step=ReplaceStep.LEAVING) | DeletePod() | EvictPod() if fresh.unsettled:
                 raise Conflict("the API server was away; nodes may not have caught up")
             case Advance(step=ReplaceStep.LEAVING) | DeletePod() | EvictPod():
@@ -142,11 +153,8 @@ class Executor:
             raise Conflict(f"the guard refused: {refusal.message}")
 
     async def _signal(self, action: SendSignal, namespace: str) -> None:
-        headers: list[tuple[str, str]] = []
         try:
-            if action.target.secret is not None:
-                name, key = action.target.secret
-                headers = _headers(await self._secrets.read(namespace=namespace, name=name, key=key))
+            headers = await headers_of(self._secrets, action.target, namespace)
             await self._drainer.signal(action.target, headers=headers)
         except PortError as error:
             if not action.last:
@@ -167,16 +175,6 @@ def _same(fresh: Observation, pod: Pod) -> Pod:
     return found
 
 
-def _headers(text: str) -> list[tuple[str, str]]:
-    found = []
-    for line in text.splitlines():
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip():
-            raise Invalid("the Secret for drain headers must hold one `Name: value` a line")
-        found.append((name.strip(), value.strip()))
-    return found
-
-
 def _subject(action: Action) -> str:
     match action:
         case TakeOver() | Advance() | DeletePod() | EvictPod() | GiveBack() | SendSignal():
@@ -190,3 +188,5 @@ def _subject(action: Action) -> str:
             return "present" if action.present else "absent"
         case Claim() | Unclaim():
             return "target"
+        case _:
+            return describe(action)

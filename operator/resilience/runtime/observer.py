@@ -7,7 +7,7 @@ from dataclasses import replace
 from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
 from resilience.api.v1alpha1 import Scope
-from resilience.core import reconcile, targets
+from resilience.core import farewell, reconcile, targets
 from resilience.core.observation import Observation, PodsView, Resource, Workload
 from resilience.ports import Calm, ClusterReader, Drainer
 from resilience.runtime.checks import CheckRunner
@@ -56,7 +56,7 @@ class Observer:
         if taken_by and resource.deleting_since is None:
             return Observation(workload=workload, taken_by=taken_by)
         new = workload.annotations.get(ANNOTATION_CLAIM) != reconcile.claim_of(resource)
-        afresh = thorough or new or reconcile.needs_pods(resource) or not self._watched(resource)
+        afresh = thorough or new or reconcile.needs_pods(resource, workload) or not self._watched(resource)
         seen = self._known(workload)
         if afresh or (not seen.selecting and _checks_pods(resource)):
             seen = await self._afresh(resource, workload)
@@ -76,7 +76,7 @@ class Observer:
     def _known(self, workload: Workload) -> Observation:
         """From the watches alone: no request."""
         services = self._store.services(workload.namespace)
-        names = [service.name for service in services if service.selects(workload.template.labels)]
+        names = [service.name for service in services if service.concerns(workload.template.labels)]
         return Observation(
             workload=workload, services=services, endpoints=self._store.endpoints(workload.namespace, names)
         )
@@ -84,7 +84,8 @@ class Observer:
     async def _afresh(self, resource: Resource, workload: Workload) -> Observation:
         """From the API: pods first, then where traffic may go to, so that no pod seems to serve that is gone."""
         found, view = await asyncio.gather(
-            self._cluster.services(workload.namespace), self._cluster.pods_view(workload)
+            self._cluster.services(workload.namespace),
+            self._cluster.pods_view(workload, releases=reconcile.looks_at_releases(resource, workload)),
         )
         view = await self._with_connections(resource, view)
         seen = Observation(workload=workload, services=tuple(found), pods=view)
@@ -97,9 +98,10 @@ class Observer:
         if resource.spec is None:
             return view
         asked = {}
-        for pod in view.pods:
+        leaving = [pod for pod in view.pods if pod.step in (ReplaceStep.LEFT, ReplaceStep.DRAINING)]
+        for pod in (*leaving, *farewell.audience(view)):
             target = targets.connections_target(resource.spec, pod)
-            if target is not None and pod.step in (ReplaceStep.LEFT, ReplaceStep.DRAINING) and not pod.deleting:
+            if target is not None and not pod.deleting:
                 asked[pod.uid] = self._drainer.connections(target)
         answers = await asyncio.gather(*asked.values())
         counts: Mapping[str, int | None] = dict(zip(asked, answers, strict=True))

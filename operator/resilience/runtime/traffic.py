@@ -24,6 +24,7 @@ class _Meter:
     task: asyncio.Task[None] | None = None
     sent: int = 0
     failed: int = 0
+    failed_in_row: int = 0
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
 
 
@@ -55,7 +56,7 @@ class TrafficMeter:
             return None
         ranked = sorted(meter.seconds)
         p99 = ranked[min(len(ranked) - 1, len(ranked) * 99 // 100)] if ranked else None
-        return Traffic(meter.sent, meter.failed, p99)
+        return Traffic(meter.sent, meter.failed, p99, meter.failed_in_row)
 
     async def close(self) -> None:
         """Stops all meters."""
@@ -85,7 +86,9 @@ class TrafficMeter:
             seconds = await self._prober.request(meter.target.target)
         except PortError:
             meter.failed += 1
+            meter.failed_in_row += 1
         else:
+            meter.failed_in_row = 0
             meter.seconds.append(seconds)
         finally:
             slots.release()

@@ -6,9 +6,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from resilience.adapters.kube import parse_trouble
 from resilience.api.names import (
+    ANNOTATION_ACCEPT_PIN,
+    ANNOTATION_PREVIEW_OF,
+    ANNOTATION_SIGNALLED,
     ANNOTATION_STEP_SINCE,
     ANNOTATION_TAKEN_AT,
+    FIELD_MANAGER,
     LABEL_MANAGED,
     LABEL_MANAGED_VALUE,
     LABEL_RETIRING,
@@ -113,6 +118,7 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
     since = time(condition.get("lastTransitionTime"))
     long_enough = min_ready_seconds == 0 or (since is not None and (now - since).total_seconds() >= min_ready_seconds)
     step = labels.get(LABEL_RETIRING)
+    fault, trouble = ("", "") if ready else parse_trouble.of(raw)
     return Pod(
         name=meta["name"],
         uid=meta["uid"],
@@ -128,26 +134,16 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         ip=status.get("podIP", ""),
         ports=tuple(port for container in spec.get("containers") or [] for port in container_ports(container)),
         grace_period=grace_period(spec),
-        trouble="" if ready else _trouble(status),
+        trouble=trouble,
+        fault=fault,
+        restarts=parse_trouble.restarts(status),
+        node=spec.get("nodeName", ""),
+        pull_secrets=tuple(each.get("name", "") for each in spec.get("imagePullSecrets") or []),
+        signalled_at=time(annotations.get(ANNOTATION_SIGNALLED)),
         step=ReplaceStep(step) if step in tuple(ReplaceStep) else None,
         step_since=time(annotations.get(ANNOTATION_STEP_SINCE)),
         taken_at=time(annotations.get(ANNOTATION_TAKEN_AT)),
     )
-
-
-def _trouble(status: Json) -> str:
-    """Why a pod is not ready, in the words of who knows: scheduler, kubelet, or the containers."""
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return f"{condition.get('reason', 'Unschedulable')}: {condition.get('message', '')}"[:300]
-    for container in status.get("containerStatuses") or []:
-        state = container.get("state") or {}
-        waiting = state.get("waiting") or state.get("terminated")
-        if waiting and waiting.get("reason") not in ("ContainerCreating", "PodInitializing"):
-            return f"{waiting.get('reason', '')}: {waiting.get('message', '')}".rstrip(": ")[:300]
-        if container.get("started") and not container.get("ready"):
-            return f"container {container['name']} runs, but its readiness probe fails"
-    return ""
 
 
 def service(raw: Json) -> Service:
@@ -165,7 +161,21 @@ def service(raw: Json) -> Service:
             for port in spec.get("ports") or []
         ),
         managed=(meta.get("labels") or {}).get(LABEL_MANAGED) == LABEL_MANAGED_VALUE,
+        resource_version=meta.get("resourceVersion", ""),
+        preview_of=(meta.get("annotations") or {}).get(ANNOTATION_PREVIEW_OF, ""),
+        selector_owner=_selector_owner(meta),
     )
+
+
+def _selector_owner(meta: Json) -> str:
+    """The server-side apply manager of the selector, unless its owner accepts that it is pinned."""
+    if (meta.get("annotations") or {}).get(ANNOTATION_ACCEPT_PIN) == "true":
+        return ""
+    for entry in meta.get("managedFields") or []:
+        fields = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        if entry.get("operation") == "Apply" and "f:selector" in fields and entry.get("manager") != FIELD_MANAGER:
+            return str(entry.get("manager", "unknown"))
+    return ""
 
 
 def slice_service(raw: Json) -> str:

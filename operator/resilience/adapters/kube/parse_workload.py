@@ -1,8 +1,12 @@
 """Raw workloads and ReplicaSets to views. No I/O, no decision."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 
+from resilience.adapters.kube import selectors
 from resilience.adapters.kube.parse import Json, container_ports, grace_period
+from resilience.api.names import LABEL_TEMPLATE_HASH, LABEL_TRACK
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.observation import (
     TEMPLATE_FIELDS,
@@ -39,6 +43,11 @@ def workload(kind: TargetKind, raw: Json) -> Workload:
         strategy=strategy,
         min_ready_seconds=spec.get("minReadySeconds", 0),
         trouble=_failure(status),
+        paused=bool(spec.get("paused")),
+        progress_deadline_seconds=int(spec.get("progressDeadlineSeconds") or 600),
+        deadline_exceeded=any(
+            each.get("reason") == "ProgressDeadlineExceeded" for each in status.get("conditions") or []
+        ),
     )
 
 
@@ -85,6 +94,8 @@ def _template(raw: Json, managed: Iterable[Json]) -> Template:
     return Template(
         labels=(raw.get("metadata") or {}).get("labels") or {},
         containers=tuple(_container(each, owners.get(each["name"], {})) for each in spec.get("containers") or []),
+        fingerprint=fingerprint(raw),
+        apart=_apart(spec, (raw.get("metadata") or {}).get("labels") or {}),
         host_network=bool(spec.get("hostNetwork")),
         grace_period=grace_period(spec),
         claims=tuple(claims),
@@ -129,16 +140,36 @@ def _container_name(key: str) -> str | None:
     return key[len(prefix) : -2] if key.startswith(prefix) and key.endswith('"}') else None
 
 
-def replica_set(raw: Json, template: Json) -> ReplicaSet:
-    """A ReplicaSet; it is current when its template is the Deployment's, its own hash label aside."""
-    own = raw["spec"]["template"]
-    labels = dict((own.get("metadata") or {}).get("labels") or {})
-    template_hash = labels.pop("pod-template-hash", "")
-    wanted = template.get("metadata") or {}
-    same = (
-        labels == (wanted.get("labels") or {})
-        and ((own.get("metadata") or {}).get("annotations") or {}) == (wanted.get("annotations") or {})
-        and own.get("spec") == template.get("spec")
+def fingerprint(template: Json) -> str:
+    """Identity of a pod template, whoever runs it: what is added to tell sets of pods apart is left out."""
+    meta = template.get("metadata") or {}
+    own = (LABEL_TEMPLATE_HASH, LABEL_TRACK)
+    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key not in own}
+    told = json.dumps([labels, meta.get("annotations") or {}, template.get("spec") or {}], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:10]
+
+
+def _apart(spec: Json, labels: Mapping[str, str]) -> bool:
+    """Whether the scheduler must not put two pods with these labels on one node."""
+    terms = ((spec.get("affinity") or {}).get("podAntiAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ) or []
+    return any(
+        each.get("topologyKey") == "kubernetes.io/hostname" and selectors.matches(each.get("labelSelector"), labels)
+        for each in terms
     )
-    meta = raw["metadata"]
-    return ReplicaSet(meta["name"], meta["uid"], template_hash, int(raw["spec"].get("replicas") or 0), same)
+
+
+def replica_set(raw: Json, *, kept: str) -> ReplicaSet:
+    """A ReplicaSet; `kept` is the fingerprint of the template that its Deployment keeps now."""
+    own, meta = raw["spec"]["template"], raw["metadata"]
+    mark = fingerprint(own)
+    return ReplicaSet(
+        name=meta["name"],
+        uid=meta["uid"],
+        template_hash=((own.get("metadata") or {}).get("labels") or {}).get(LABEL_TEMPLATE_HASH, ""),
+        replicas=int(raw["spec"].get("replicas") or 0),
+        is_current=mark == kept,
+        fingerprint=mark,
+        images={each["name"]: each.get("image", "") for each in (own.get("spec") or {}).get("containers") or []},
+    )

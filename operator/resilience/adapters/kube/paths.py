@@ -1,5 +1,6 @@
 """URL paths of the kinds that the operator reads and writes."""
 
+import hashlib
 from typing import Final
 
 from resilience.api.names import GROUP, PLURAL, VERSION
@@ -17,10 +18,15 @@ _GROUPS: Final = {
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
     "networkpolicies": "/apis/networking.k8s.io/v1",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2",
+    "resourcequotas": "/api/v1",
     "events": "/apis/events.k8s.io/v1",
     "leases": "/apis/coordination.k8s.io/v1",
     PLURAL: f"/apis/{GROUP}/{VERSION}",
 }
+
+
+_LONGEST_NAME: Final = 40
 
 
 def collection(plural: str, namespace: str | None) -> str:
@@ -43,3 +49,13 @@ def resources_path(namespace: str | None, name: str | None = None) -> str:
 def workload_path(kind: TargetKind, namespace: str, name: str) -> str:
     """One workload."""
     return named(f"{kind.value.lower()}s", namespace, name)
+
+
+def green_name(deployment: str) -> str:
+    """Name of the Deployment that stands in for another one; a long name is cut, and stays unique by a hash.
+
+    Deployments add 17 characters to name their pods, which are also host names of at most 63.
+    """
+    if len(deployment) <= _LONGEST_NAME:
+        return f"{deployment}-green"
+    return f"{deployment[: _LONGEST_NAME - 9]}-{hashlib.sha256(deployment.encode()).hexdigest()[:8]}-green"

@@ -3,18 +3,16 @@
 import asyncio
 import base64
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 
 import structlog
 
-from resilience.adapters.kube import parse, parse_workload, selectors
+from resilience.adapters.kube import parse, parse_workload
 from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
+from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json, NotFound, Transport
-from resilience.api.names import LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_RETIRING
-from resilience.api.reasons import ReplaceStep
+from resilience.api.names import LABEL_MANAGED, LABEL_MANAGED_VALUE
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Endpoint, Key, Pod, PodsView, ReplicaSet, Resource, Service, Workload
+from resilience.core.observation import Endpoint, Key, PodsView, Resource, Service, Workload
 from resilience.ports import Invalid, Marked, Refused
 
 log = structlog.get_logger(__name__)
@@ -28,6 +26,7 @@ class KubeReader:
     def __init__(self, *, transport: Transport, namespaces: Sequence[str]) -> None:
         self._transport = transport
         self._namespaces = tuple(namespaces)
+        self._pods = PodsReader(transport=transport, policies=self._policies)
 
     async def resource(self, key: Key) -> Resource | None:
         """The ResilientService, or None when there is none."""
@@ -82,52 +81,18 @@ class KubeReader:
             if not isinstance(answer, BaseException)
         ]
 
-    async def pods_view(self, workload: Workload) -> PodsView:
+    async def pods_view(self, workload: Workload, *, releases: bool) -> PodsView:
         """Pods of the target and of its replacements, with all that limits what may be done to them."""
-        namespace = workload.namespace
-        selector = ",".join(f"{key}={value}" for key, value in sorted(workload.selector.items()))
-        (chosen, retiring, budgets, policies), sets, exclusive = await asyncio.gather(
-            asyncio.gather(
-                self._transport.list(collection("pods", namespace), labels=selector),
-                self._transport.list(collection("pods", namespace), labels=LABEL_RETIRING),
-                self._transport.list(collection("poddisruptionbudgets", namespace)),
-                self._policies(namespace),
-            ),
-            self._replica_sets(workload, selector),
-            self._exclusive_claims(workload),
-        )
-        labels = workload.template.labels
-        return PodsView(
-            pods=_own(workload, sets, [*chosen, *retiring]),
-            replica_sets=sets,
-            budgets=tuple(
-                parse.budget(each) for each in budgets if selectors.matches(each["spec"].get("selector"), labels)
-            ),
-            exclusive_claims=exclusive,
-            policy_labels=selectors.policy_keys(policies, labels),
-        )
+        return await self._pods.view(workload, releases=releases)
 
-    async def _replica_sets(self, workload: Workload, selector: str) -> tuple[ReplicaSet, ...]:
-        if workload.kind is not TargetKind.DEPLOYMENT:
-            return ()
-        raws = await self._transport.list(collection("replicasets", workload.namespace), labels=selector)
-        path = workload_path(workload.kind, workload.namespace, workload.name)
-        template = (await self._transport.get(path))["spec"]["template"]
-        return tuple(parse_workload.replica_set(raw, template) for raw in raws if _controller_uid(raw) == workload.uid)
+    async def logs(self, *, namespace: str, pod: str) -> str:
+        """The last lines that a pod's container said before it ended, secrets redacted; empty when there are none."""
+        return await self._pods.logs(namespace=namespace, pod=pod)
 
     async def _policies(self, namespace: str) -> list[Json]:
         """NetworkPolicies of every namespace we may read: peers elsewhere select our pods too."""
         names = sorted({*self._namespaces, namespace}) if self._namespaces else ()
         return await self._collections(names, lambda n: collection("networkpolicies", n))
-
-    async def _exclusive_claims(self, workload: Workload) -> tuple[str, ...]:
-        found = []
-        for name in workload.template.claims:
-            raw = await self._transport.find(named("persistentvolumeclaims", workload.namespace, name))
-            modes = ((raw or {}).get("spec") or {}).get("accessModes") or []
-            if raw is not None and not {"ReadWriteMany", "ReadOnlyMany"}.intersection(modes):
-                found.append(name)
-        return tuple(found)
 
     async def _collections(self, namespaces: Sequence[str], path: PathOf, *, labels: str = "") -> list[Json]:
         if not namespaces:
@@ -167,34 +132,3 @@ class KubeSecrets:
             return base64.b64decode(data).decode()
         except ValueError as error:
             raise Invalid(f"key {key} of Secret {name} is not text") from error
-
-
-def _own(workload: Workload, sets: Sequence[ReplicaSet], raws: Sequence[Json]) -> tuple[Pod, ...]:
-    """The pods that belong to the workload, its ReplicaSets or, taken over, to the Deployment itself; each once."""
-    owners = {workload.uid, *(each.uid for each in sets)}
-    now = datetime.now(UTC)
-    pods = {
-        raw["metadata"]["uid"]: parse.pod(raw, min_ready_seconds=workload.min_ready_seconds, now=now)
-        for raw in raws
-        if _controller_uid(raw) in owners and not _left_over(raw)
-    }
-    found = [_with_step(workload, pod) for pod in pods.values()]
-    return tuple(sorted(found, key=lambda each: (each.created, each.name)))
-
-
-def _left_over(raw: Json) -> bool:
-    """Ended and kept for people to look at. One that is being deleted is still on its way out."""
-    ended = (raw.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return ended and "deletionTimestamp" not in raw["metadata"]
-
-
-def _with_step(workload: Workload, pod: Pod) -> Pod:
-    """A pod that belongs to the Deployment itself was taken over, even if somebody removed our label."""
-    if workload.kind is TargetKind.DEPLOYMENT and pod.owner_uid == workload.uid and pod.step is None:
-        return replace(pod, step=ReplaceStep.REPLACING)
-    return pod
-
-
-def _controller_uid(raw: Json) -> str:
-    references = raw["metadata"].get("ownerReferences") or []
-    return next((str(each["uid"]) for each in references if each.get("controller")), "")

@@ -16,8 +16,11 @@ from kubernetes.aio import client, config
 from resilience.ports import Conflict, Invalid, PortError, Refused, Unavailable
 
 Json = dict[str, Any]
+# A JSON patch is a list.
+Body = Json | list[Json]
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 PAGE_SIZE: Final = 500
 # Seconds; what lies between the end of one leader's right to write and the beginning of the next one's.
@@ -90,7 +93,11 @@ class Transport:
                 return items
             query["continue"] = token
 
-    async def patch(self, path: str, body: Json, *, content_type: str = MERGE_PATCH, **query: str) -> Json:
+    async def text(self, path: str, **query: str) -> str:
+        """GET what is not JSON, as logs are."""
+        return (await self._answer("GET", path, query=query)).decode(errors="replace")
+
+    async def patch(self, path: str, body: Body, *, content_type: str = MERGE_PATCH, **query: str) -> Json:
         """PATCH. Raises Conflict when the resourceVersion in the body is old or a field belongs to somebody else."""
         return await self._request("PATCH", path, query=query, body=body, content_type=content_type)
 
@@ -112,9 +119,26 @@ class Transport:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Json | None = None,
+        body: Body | None = None,
         content_type: str = "application/json",
     ) -> Json:
+        text = await self._answer(method, path, query=query, body=body, content_type=content_type)
+        try:
+            answer: Json = json.loads(text) if text else {}
+        except ValueError as error:
+            raise Invalid("the API server's answer is not JSON") from error
+        return answer
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        """The body of a good answer. Raises what `_check` raises, or Unavailable."""
         loop = asyncio.get_running_loop()
         began, status = loop.time(), 0
         # A write must not land after the time at which another leader may have begun.
@@ -124,7 +148,7 @@ class Transport:
                 method,
                 path,
                 query_params=list((query or {}).items()),
-                header_params={"Accept": "application/json", "Content-Type": content_type},
+                header_params={"Accept": "application/json, */*", "Content-Type": content_type},
                 auth_settings=["BearerToken"],
             )
             response = await self._api.call_api(
@@ -136,18 +160,18 @@ class Transport:
             raise Unavailable(f"the API server did not answer: {type(error).__name__}") from error
         finally:
             self._observer(method, status, loop.time() - began)
-        return _parse(status, text)
+        _check(status, text)
+        return bytes(text)
 
 
-def _parse(status: int, text: bytes) -> Json:
+def _check(status: int, text: bytes) -> None:
+    """Raises the error that a bad status stands for."""
+    if status < 400:
+        return
     try:
         answer: Json = json.loads(text) if text else {}
-    except ValueError as error:
-        if status < 400:
-            raise Invalid("the API server's answer is not JSON") from error
+    except ValueError:
         answer = {}
-    if status < 400:
-        return answer
     message = str(answer.get("message") or f"status {status}")
     match status:
         case 404:

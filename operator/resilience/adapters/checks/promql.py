@@ -1,0 +1,223 @@
+"""Limits a PromQL query to one namespace: what keeps a tenant's checks from reading another tenant's series.
+
+The query is parsed and written anew from what the parser understood, so that nothing else of its text (a comment, an
+escape) reaches the server. The result is parsed again and has to prove itself. What is not known here is refused.
+It must not talk to anything, nor use the library's own formatter: that does not escape values.
+"""
+
+import re
+from datetime import timedelta
+from typing import Final
+
+import promql_parser as promql
+
+from resilience.ports import Refused
+
+LABEL: Final = "namespace"
+# The CRD allows no longer one; the parser recurses, and a far longer one would end the process.
+LONGEST: Final = 2048
+_DEEPEST: Final = 64
+_SHOWN: Final = 200
+_IDENTIFIER: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_OPERATORS: Final = (
+    (promql.MatchOp.Equal, "="),
+    (promql.MatchOp.NotEqual, "!="),
+    (promql.MatchOp.Re, "=~"),
+    (promql.MatchOp.NotRe, "!~"),
+)
+# Functions that know no more than their arguments. `info` is not among them: it reads series that no selector names.
+_FUNCTIONS: Final = frozenset((
+    "abs", "absent", "absent_over_time", "acos", "acosh", "asin", "asinh", "atan", "atanh", "avg_over_time",
+    "ceil", "changes", "clamp", "clamp_max", "clamp_min", "cos", "cosh", "count_over_time", "day_of_month",
+    "day_of_week", "day_of_year", "days_in_month", "deg", "delta", "deriv", "double_exponential_smoothing",
+    "exp", "first_over_time", "floor", "histogram_avg", "histogram_count", "histogram_fraction",
+    "histogram_quantile", "histogram_stddev", "histogram_stdvar", "histogram_sum", "hour", "idelta", "increase",
+    "irate", "label_join", "label_replace", "last_over_time", "ln", "log10", "log2", "mad_over_time",
+    "max_over_time", "min_over_time", "minute", "month", "pi", "predict_linear", "present_over_time",
+    "quantile_over_time", "rad", "rate", "resets", "round", "scalar", "sgn", "sin", "sinh", "sort",
+    "sort_by_label", "sort_by_label_desc", "sort_desc", "sqrt", "stddev_over_time", "stdvar_over_time",
+    "sum_over_time", "tan", "tanh", "time", "timestamp", "vector", "year",
+))  # fmt: skip
+
+
+class QueryRefused(Refused):
+    """The query may not be sent. The text says what to change in it."""
+
+
+def force_namespace(query: str, *, namespace: str) -> str:
+    """The query with `namespace="<namespace>"` in each of its selectors.
+
+    Raises:
+        QueryRefused: the query cannot be parsed or is too long or deep, asks for another namespace, or has a part that
+            might see more than its selectors say.
+    """
+    if len(query) > LONGEST:
+        raise QueryRefused(f"the query is longer than {LONGEST} characters")
+    try:
+        written = _Writer(namespace).expression(promql.parse(query))
+        again = promql.parse(written)
+        proven = _is_limited(again, namespace) and _Writer(namespace).expression(again) == written
+    except ValueError as error:
+        raise QueryRefused(f"the query cannot be read: {str(error)[:_SHOWN]}") from error
+    except OverflowError as error:
+        raise QueryRefused("the query cannot be read: a duration is out of range") from error
+    except BaseException as error:
+        # Panics of the library (`x[1e30]`) are no Exceptions, so that they end a process that does not expect them.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise QueryRefused("the query cannot be read: a number in it is out of range") from error
+    if not proven:
+        raise QueryRefused("the query cannot be limited to its namespace; write it in a simpler way")
+    return written
+
+
+def _is_limited(query: promql.Expr, namespace: str) -> bool:
+    """Whether every selector has exactly one matcher of the label, and it equals the namespace."""
+
+    def limited(node: promql.Expr) -> bool:
+        if not isinstance(node, promql.VectorSelector):
+            return True
+        own = [each for each in node.matchers.matchers if each.name == LABEL]
+        exact = len(own) == 1 and own[0].op == promql.MatchOp.Equal and own[0].value == namespace
+        return exact and not node.matchers.or_matchers
+
+    return promql.walk(query, pre_visit=limited)
+
+
+class _Writer:
+    """Writes an expression as text in the plainest form there is; selectors get the namespace on the way."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._depth = 0
+
+    def expression(self, node: promql.Expr) -> str:
+        if self._depth == _DEEPEST:
+            raise QueryRefused(f"the query is nested more than {_DEEPEST} deep")
+        self._depth += 1
+        text = self._node(node)
+        self._depth -= 1
+        return text
+
+    def _node(self, node: promql.Expr) -> str:
+        match node:
+            case promql.VectorSelector():
+                return f"{self._selector(node)}{_when(node)}"
+            case promql.MatrixSelector():
+                selector = node.vector_selector
+                return f"{self._selector(selector)}[{_duration(node.range)}]{_when(selector)}"
+            case promql.SubqueryExpr(expr=inner, range=length, step=step):
+                span = f"{_duration(length)}:{_duration(step)}"
+                return f"{self._operand(inner)}[{span}]{_when(node)}"
+            case promql.AggregateExpr():
+                return self._aggregation(node)
+            case promql.BinaryExpr(lhs=left, rhs=right):
+                return f"{self._operand(left)} {node.op}{_matching(node.modifier)} {self._operand(right)}"
+            case promql.Call(func=function, args=arguments):
+                if function.name not in _FUNCTIONS:
+                    raise QueryRefused(f"a check cannot use the function {function.name}; ask in another way")
+                return f"{function.name}({', '.join(self.expression(each) for each in arguments)})"
+            case promql.ParenExpr(expr=inner):
+                return f"({self.expression(inner)})"
+            case promql.UnaryExpr(expr=inner):
+                return f"-{self._operand(inner)}"
+            case promql.NumberLiteral(val=number):
+                return repr(number)
+            case promql.StringLiteral(val=text):
+                return _quoted(text)
+            case _:
+                raise QueryRefused(f"a check cannot use {type(node).__name__}")
+
+    def _operand(self, node: promql.Expr) -> str:
+        text = self.expression(node)
+        bare = isinstance(node, promql.BinaryExpr | promql.UnaryExpr) or text.startswith("-")
+        return f"({text})" if bare else text
+
+    def _selector(self, node: promql.VectorSelector) -> str:
+        if node.matchers.or_matchers:
+            raise QueryRefused("a check cannot use `or` between matchers; use it between selectors")
+        named = [] if node.name is None else [promql.Matcher(promql.MatchOp.Equal, "__name__", node.name)]
+        ours = promql.Matcher(promql.MatchOp.Equal, LABEL, self._namespace)
+        others = []
+        for each in node.matchers.matchers:
+            if each.name != LABEL:
+                others.append(each)
+            elif each.op != ours.op or each.value != ours.value:
+                raise QueryRefused(
+                    f"a check sees the series of namespace {self._namespace} only; take the matcher of {LABEL} away"
+                )
+        return f"{{{','.join(_matcher(each) for each in (*named, *others, ours))}}}"
+
+    def _aggregation(self, node: promql.AggregateExpr) -> str:
+        grouping, modifier = "", node.modifier
+        if modifier is not None:
+            word = "by" if modifier.type == promql.AggModifierType.By else "without"
+            grouping = f" {word} {_labels(modifier.labels)} "
+        parts = [node.expr] if node.param is None else [node.param, node.expr]
+        return f"{node.op}{grouping}({', '.join(self.expression(each) for each in parts)})"
+
+
+def _matcher(matcher: promql.Matcher) -> str:
+    operator = next(text for kind, text in _OPERATORS if kind == matcher.op)
+    return f"{_label(matcher.name)}{operator}{_quoted(matcher.value)}"
+
+
+def _matching(modifier: promql.BinModifier | None) -> str:
+    if modifier is None:
+        return ""
+    if modifier.fill_values.lhs is not None or modifier.fill_values.rhs is not None:
+        raise QueryRefused("a check cannot use fill; use `or` instead")
+    text = " bool" if modifier.return_bool else ""
+    if modifier.matching is not None:
+        word = "on" if modifier.matching.type == promql.LabelModifierType.Include else "ignoring"
+        text += f" {word} {_labels(modifier.matching.labels)}"
+    for card, word in (
+        (promql.VectorMatchCardinality.ManyToOne, "group_left"),
+        (promql.VectorMatchCardinality.OneToMany, "group_right"),
+    ):
+        if modifier.card == card:
+            text += f" {word} {_labels(modifier.group_labels or [])}"
+    return text
+
+
+def _when(node: promql.VectorSelector | promql.SubqueryExpr) -> str:
+    offset = "" if node.offset is None else f" offset {_duration(node.offset)}"
+    if node.at is None:
+        return offset
+    # A time before 1970 cannot even be read from the library; a check asks about now anyway.
+    if node.at.type == promql.AtModifierType.At:
+        raise QueryRefused("a check cannot ask about a fixed time; use offset")
+    return f" @ {'start' if node.at.type == promql.AtModifierType.Start else 'end'}(){offset}"
+
+
+def _duration(length: timedelta | None) -> str:
+    """Seconds and milliseconds, e.g. `300s`; nothing for None, which is a subquery's default step."""
+    if length is None:
+        return ""
+    whole, rest = divmod(abs(length), _MILLISECOND)
+    if rest:
+        raise QueryRefused("a duration in the query is finer than a millisecond")
+    seconds, milliseconds = divmod(whole, 1000)
+    text = (f"{seconds}s" if seconds else "") + (f"{milliseconds}ms" if milliseconds else "")
+    return f"-{text}" if length < timedelta() else text
+
+
+def _labels(names: list[str]) -> str:
+    return f"({', '.join(_label(each) for each in names)})"
+
+
+def _label(name: str) -> str:
+    return name if _IDENTIFIER.fullmatch(name) else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    """The text in double quotes as Go reads them; what is not plain ASCII is escaped, so that nobody reads it else."""
+    return f'"{"".join(_escaped(each) for each in text)}"'
+
+
+def _escaped(character: str) -> str:
+    if " " <= character <= "~" and character not in '"\\':
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,206 @@
+"""Reads pods of a target with all that limits what may be done to them: one look, as the moment has it.
+
+What cannot be read raises Unavailable and decides nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from resilience.adapters import redaction
+from resilience.adapters.kube import parse, parse_workload, quota, selectors
+from resilience.adapters.kube.paths import collection, green_name, named, workload_path
+from resilience.adapters.kube.transport import Json, Transport
+from resilience.api.names import (
+    ANNOTATION_GREEN_OF,
+    ANNOTATION_PULL_RETRIES,
+    ANNOTATION_RELEASE_SINCE,
+    ANNOTATION_RELEASE_STARTED,
+    ANNOTATION_RELEASE_STEP,
+    ANNOTATION_RELEASE_TOWARDS,
+    ANNOTATION_SERVING,
+    LABEL_RETIRING,
+)
+from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
+from resilience.api.v1alpha1 import TargetKind
+from resilience.core.observation import Autoscaler, Green, Node, Pod, PodsView, ReplicaSet, Workload
+from resilience.ports import PortError, Refused
+
+log = structlog.get_logger(__name__)
+
+_LOG_LINES: Final = "15"
+_LOG_BYTES: Final = "4096"
+
+
+class PodsReader:
+    """`policies` lists the NetworkPolicies that may select a namespace's pods."""
+
+    def __init__(self, *, transport: Transport, policies: Callable[[str], Awaitable[list[Json]]]) -> None:
+        self._transport = transport
+        self._policies = policies
+
+    async def view(self, workload: Workload, *, releases: bool) -> PodsView:
+        """Everything about pods; with `releases` also the second colour and what a release has to know."""
+        namespace = workload.namespace
+        selector = ",".join(f"{key}={value}" for key, value in sorted(workload.selector.items()))
+        (chosen, retiring, budgets, policies), sets, exclusive, green = await asyncio.gather(
+            asyncio.gather(
+                self._transport.list(collection("pods", namespace), labels=selector),
+                self._transport.list(collection("pods", namespace), labels=LABEL_RETIRING),
+                self._transport.list(collection("poddisruptionbudgets", namespace)),
+                self._policies(namespace),
+            ),
+            self._replica_sets(workload, selector),
+            self._exclusive_claims(workload),
+            self._green(workload) if releases else _nothing(),
+        )
+        kept = workload.annotations.get(ANNOTATION_SERVING, "") if workload.paused else ""
+        own = [
+            parse_workload.replica_set(raw, kept=kept or workload.template.fingerprint)
+            for raw in sets
+            if _controller_uid(raw) == workload.uid
+        ]
+        labels = workload.template.labels
+        view = PodsView(
+            pods=_own(workload, own, [*chosen, *retiring]),
+            replica_sets=tuple(own),
+            budgets=tuple(
+                parse.budget(each) for each in budgets if selectors.matches(each["spec"].get("selector"), labels)
+            ),
+            exclusive_claims=exclusive,
+            policy_labels=selectors.policy_keys(policies, labels),
+        )
+        return await self._with_releases(workload, view, green, sets, chosen) if releases else view
+
+    async def logs(self, *, namespace: str, pod: str) -> str:
+        """The last lines before the container ended; an answer that is not to be had is no answer."""
+        path = f"{named('pods', namespace, pod)}/log"
+        for previous in ("true", "false"):
+            try:
+                text = await self._transport.text(path, tailLines=_LOG_LINES, limitBytes=_LOG_BYTES, previous=previous)
+            except PortError:
+                continue
+            if text.strip():
+                return redaction.redact_text(text.strip())
+        return ""
+
+    async def _with_releases(
+        self, workload: Workload, view: PodsView, raw_green: Json | None, sets: list[Json], pods: list[Json]
+    ) -> PodsView:
+        green = _green_view(raw_green, sets, pods) if raw_green is not None else None
+        view = replace(view, green=green, autoscaler=await self._autoscaler(workload))
+        serving = workload.annotations.get(ANNOTATION_SERVING)
+        if green is not None or serving in (None, workload.template.fingerprint):
+            return view
+        nodes, short = await asyncio.gather(self._nodes(), self._quota(workload))
+        return replace(view, nodes=nodes, quota_short=short)
+
+    async def _green(self, workload: Workload) -> Json | None:
+        raw = await self._transport.find(named("deployments", workload.namespace, green_name(workload.name)))
+        annotations = ((raw or {}).get("metadata") or {}).get("annotations") or {}
+        if raw is not None and annotations.get(ANNOTATION_GREEN_OF) != workload.name:
+            raise Refused(
+                f"Deployment {green_name(workload.name)} exists and is not the operator's; rename or delete it, for a "
+                "blue-green release needs that name"
+            )
+        return raw
+
+    async def _autoscaler(self, workload: Workload) -> Autoscaler | None:
+        for raw in await self._transport.list(collection("horizontalpodautoscalers", workload.namespace)):
+            spec = raw["spec"]
+            ref = spec["scaleTargetRef"]
+            if ref.get("kind") == workload.kind.value and ref.get("name") == workload.name:
+                least = spec.get("minReplicas")
+                return Autoscaler(raw["metadata"]["name"], 1 if least is None else int(least))
+        return None
+
+    async def _nodes(self) -> tuple[Node, ...] | None:
+        """None with rights in namespaces only: nodes belong to the cluster."""
+        try:
+            raws = await self._transport.list("/api/v1/nodes")
+        except Refused:
+            return None
+        return tuple(Node(raw["metadata"]["name"], bool((raw.get("spec") or {}).get("unschedulable"))) for raw in raws)
+
+    async def _quota(self, workload: Workload) -> str:
+        quotas = await self._transport.list(collection("resourcequotas", workload.namespace))
+        if not quotas:
+            return ""
+        raw = await self._transport.get(workload_path(workload.kind, workload.namespace, workload.name))
+        return quota.short(quotas, raw["spec"]["template"].get("spec") or {}, pods=workload.replicas)
+
+    async def _replica_sets(self, workload: Workload, selector: str) -> list[Json]:
+        if workload.kind is not TargetKind.DEPLOYMENT:
+            return []
+        return await self._transport.list(collection("replicasets", workload.namespace), labels=selector)
+
+    async def _exclusive_claims(self, workload: Workload) -> tuple[str, ...]:
+        found = []
+        for name in workload.template.claims:
+            raw = await self._transport.find(named("persistentvolumeclaims", workload.namespace, name))
+            modes = ((raw or {}).get("spec") or {}).get("accessModes") or []
+            if raw is not None and not {"ReadWriteMany", "ReadOnlyMany"}.intersection(modes):
+                found.append(name)
+        return tuple(found)
+
+
+async def _nothing() -> Json | None:
+    return None
+
+
+def _green_view(raw: Json, sets: Sequence[Json], raw_pods: Sequence[Json]) -> Green:
+    workload = parse_workload.workload(TargetKind.DEPLOYMENT, raw)
+    meta, fingerprint = raw["metadata"], workload.template.fingerprint
+    own = [parse_workload.replica_set(each, kept=fingerprint) for each in sets if _controller_uid(each) == workload.uid]
+    notes, now = workload.annotations, datetime.now(UTC)
+    step, towards = notes.get(ANNOTATION_RELEASE_STEP), notes.get(ANNOTATION_RELEASE_TOWARDS)
+    made = parse.time(meta.get("creationTimestamp")) or now
+    return Green(
+        workload=workload,
+        template_hash=next((each.template_hash for each in own if each.is_current), ""),
+        pods=_own(workload, own, raw_pods),
+        # Somebody's hand in the annotations must not stop a release: it goes back to where nothing is lost.
+        step=ReleaseStep(step) if step in tuple(ReleaseStep) else ReleaseStep.PREPARING,
+        towards=Colour(towards) if towards in tuple(Colour) else Colour.GREEN,
+        since=parse.time(notes.get(ANNOTATION_RELEASE_SINCE)) or made,
+        started=parse.time(notes.get(ANNOTATION_RELEASE_STARTED)) or made,
+        pull_retries=int(notes.get(ANNOTATION_PULL_RETRIES, "0"))
+        if notes.get(ANNOTATION_PULL_RETRIES, "0").isdigit()
+        else 0,
+        deleting="deletionTimestamp" in meta,
+    )
+
+
+def _own(workload: Workload, sets: Sequence[ReplicaSet], raws: Sequence[Json]) -> tuple[Pod, ...]:
+    """The pods that belong to the workload, its ReplicaSets or, taken over, to the Deployment itself; each once."""
+    owners = {workload.uid, *(each.uid for each in sets)}
+    now = datetime.now(UTC)
+    pods = {
+        raw["metadata"]["uid"]: parse.pod(raw, min_ready_seconds=workload.min_ready_seconds, now=now)
+        for raw in raws
+        if _controller_uid(raw) in owners and not _left_over(raw)
+    }
+    found = [_with_step(workload, pod) for pod in pods.values()]
+    return tuple(sorted(found, key=lambda each: (each.created, each.name)))
+
+
+def _left_over(raw: Json) -> bool:
+    """Ended and kept for people to look at. One that is being deleted is still on its way out."""
+    ended = (raw.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return ended and "deletionTimestamp" not in raw["metadata"]
+
+
+def _with_step(workload: Workload, pod: Pod) -> Pod:
+    """A pod that belongs to the Deployment itself was taken over, even if somebody removed our label."""
+    if workload.kind is TargetKind.DEPLOYMENT and pod.owner_uid == workload.uid and pod.step is None:
+        return replace(pod, step=ReplaceStep.REPLACING)
+    return pod
+
+
+def _controller_uid(raw: Json) -> str:
+    references = raw["metadata"].get("ownerReferences") or []
+    return next((str(each["uid"]) for each in references if each.get("controller")), "")

@@ -1,0 +1,48 @@
+"""Whether a namespace's quotas leave room for a second set of pods. No decision: it says what is short."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from kubernetes.utils.quantity import parse_quantity
+
+Json = Mapping[str, Any]
+# Name in a quota → where a container says how much it takes of it.
+_RESOURCES: Final = {
+    "requests.cpu": ("requests", "cpu"),
+    "cpu": ("requests", "cpu"),
+    "requests.memory": ("requests", "memory"),
+    "memory": ("requests", "memory"),
+    "limits.cpu": ("limits", "cpu"),
+    "limits.memory": ("limits", "memory"),
+}
+
+
+def short(quotas: Iterable[Json], pod_spec: Json, *, pods: int) -> str:
+    """What is short for so many more pods, in a sentence; empty when there is room."""
+    for quota in quotas:
+        status, name = quota.get("status") or {}, quota["metadata"]["name"]
+        if (quota.get("spec") or {}).get("scopes") or (quota.get("spec") or {}).get("scopeSelector"):
+            # Whether it is about these pods at all is the API server's to say.
+            continue
+        for resource, hard in (status.get("hard") or {}).items():
+            needed = _needed(resource, pod_spec) * pods
+            used = parse_quantity((status.get("used") or {}).get(resource, "0"))
+            if needed and used + needed > parse_quantity(hard):
+                return (
+                    f"quota {name} leaves too little {resource} for {pods} more pods: {used.normalize():f} of {hard} "
+                    f"are used and {needed.normalize():f} more are needed; raise it, or lower what the pods ask for"
+                )
+    return ""
+
+
+def _needed(resource: str, pod_spec: Json) -> Decimal:
+    """What one pod takes of it."""
+    if resource in ("pods", "count/pods"):
+        return Decimal(1)
+    if resource not in _RESOURCES:
+        return Decimal(0)
+    kind, name = _RESOURCES[resource]
+    containers = pod_spec.get("containers") or []
+    given = [((each.get("resources") or {}).get(kind) or {}).get(name) for each in containers]
+    return sum((parse_quantity(each) for each in given if each is not None), Decimal(0))

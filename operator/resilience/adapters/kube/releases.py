@@ -1,0 +1,268 @@
+"""Writes of a blue-green release: the target's pause, green, the pins of Services, the preview.
+
+Each carries what was read as a precondition, so that a stale decision changes nothing.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from resilience.adapters.kube import parse_workload
+from resilience.adapters.kube.paths import collection, green_name, named, workload_path
+from resilience.adapters.kube.transport import JSON_PATCH, Json, NotFound, Transport
+from resilience.api.names import (
+    ANNOTATION_DEADLINE,
+    ANNOTATION_FAILED,
+    ANNOTATION_GREEN_OF,
+    ANNOTATION_LEFT,
+    ANNOTATION_PAUSED_FOR,
+    ANNOTATION_PREVIEW_OF,
+    ANNOTATION_PULL_RETRIES,
+    ANNOTATION_RELEASE_SINCE,
+    ANNOTATION_RELEASE_STARTED,
+    ANNOTATION_RELEASE_STEP,
+    ANNOTATION_RELEASE_TOWARDS,
+    ANNOTATION_SERVING,
+    ANNOTATION_SIGNALLED,
+    FIELD_MANAGER,
+    LABEL_MANAGED,
+    LABEL_MANAGED_VALUE,
+    LABEL_TEMPLATE_HASH,
+    LABEL_TRACK,
+    TRACK_GREEN,
+)
+from resilience.api.reasons import Colour, ReleaseStep
+from resilience.api.status import format_time
+from resilience.core.decision import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
+from resilience.core.observation import Green, Pod, Service, Workload
+from resilience.ports import Conflict, Refused
+
+_MANAGED: Final = {"fieldManager": FIELD_MANAGER}
+# Without it a paused Deployment never counts as current for those who read conditions (kstatus).
+_NO_DEADLINE: Final = 2147483647
+
+
+class KubeReleases:
+    """`ports.ReleaseWriter` over the API."""
+
+    def __init__(self, *, transport: Transport) -> None:
+        self._releases = transport
+
+    async def hold(self, workload: Workload, *, serving: str) -> None:
+        """Pause it, and note which template serves; the user's progress deadline is kept beside."""
+        notes: dict[str, str | None] = {ANNOTATION_SERVING: serving, ANNOTATION_PAUSED_FOR: None, ANNOTATION_LEFT: None}
+        spec: Json = {"paused": True}
+        if ANNOTATION_DEADLINE not in workload.annotations:
+            notes[ANNOTATION_DEADLINE] = str(workload.progress_deadline_seconds)
+            spec["progressDeadlineSeconds"] = _NO_DEADLINE
+        await self._patch_target(workload, annotations=notes, spec=spec)
+
+    async def resume(self, workload: Workload, action: Resume) -> None:
+        """Un-pause it; giving it back, its progress deadline comes back unless somebody changed it meanwhile."""
+        notes: dict[str, str | None] = {ANNOTATION_PAUSED_FOR: None}
+        spec: Json = {} if action.stay_paused else {"paused": None}
+        if action.give_back:
+            notes |= {ANNOTATION_SERVING: None, ANNOTATION_DEADLINE: None}
+            before = workload.annotations.get(ANNOTATION_DEADLINE, "")
+            if before.isdigit() and workload.progress_deadline_seconds == _NO_DEADLINE:
+                spec["progressDeadlineSeconds"] = int(before)
+        await self._patch_target(workload, annotations=notes, spec=spec)
+
+    async def pause_failed(self, workload: Workload, *, fingerprint: str) -> None:
+        """Pause it in the middle of a rolling update."""
+        await self._patch_target(workload, annotations={ANNOTATION_PAUSED_FOR: fingerprint}, spec={"paused": True})
+
+    async def annotate_failed(self, workload: Workload, *, fingerprint: str) -> None:
+        """Note the template that failed; an empty one takes the note off."""
+        await self._patch_target(workload, annotations={ANNOTATION_FAILED: fingerprint or None}, exact=False)
+
+    async def annotate_left(self, workload: Workload, *, reason: str) -> None:
+        """Note why something of ours stays behind."""
+        await self._patch_target(workload, annotations={ANNOTATION_LEFT: reason}, exact=False)
+
+    async def scale_target(self, workload: Workload, *, replicas: int) -> None:
+        """Set its replicas."""
+        await self._patch_target(workload, annotations={}, spec={"replicas": replicas})
+
+    async def restore_template(self, workload: Workload, action: RestoreTemplate) -> None:
+        """Give it the template of one of its ReplicaSets again."""
+        path = named("replicasets", workload.namespace, action.replica_set.name)
+        raw = await self._releases.get(path)
+        template = raw["spec"]["template"]
+        labels = (template.get("metadata") or {}).get("labels") or {}
+        labels.pop(LABEL_TEMPLATE_HASH, None)
+        patch: list[Json] = [
+            # A version that is not the current one is a conflict, as everywhere.
+            {"op": "add", "path": "/metadata/resourceVersion", "value": workload.resource_version},
+            {"op": "replace", "path": "/spec/template", "value": template},
+        ]
+        await self._releases.patch(_target(workload), patch, content_type=JSON_PATCH, **_MANAGED)
+
+    async def create_green(self, workload: Workload, action: CreateGreen) -> None:
+        """Make green from the target as it is now; raises Conflict when its template is not the one decided on."""
+        raw = await self._releases.get(_target(workload))
+        if parse_workload.fingerprint(raw["spec"]["template"]) != workload.template.fingerprint:
+            raise Conflict("the template changed since it was looked at")
+        body = _green(workload, raw["spec"], action)
+        await self._releases.post(collection("deployments", workload.namespace), body)
+
+    async def scale_green(self, green: Green, *, replicas: int) -> None:
+        """Set its replicas."""
+        await self._patch_green(green, {"spec": {"replicas": replicas}})
+
+    async def advance_green(self, green: Green, action: AdvanceGreen) -> None:
+        """Mark the next step."""
+        await self._patch_green(green, {"metadata": {"annotations": _step(action.step, action.towards, action.at)}})
+
+    async def retry_pull(self, green: Green, action: RetryPull) -> None:
+        """Count the try, then delete the pods; the count first, so that tries are never more than allowed."""
+        await self._patch_green(green, {"metadata": {"annotations": {ANNOTATION_PULL_RETRIES: str(action.tries)}}})
+        for pod in action.pods:
+            options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}}
+            try:
+                await self._releases.delete(named("pods", green.workload.namespace, pod.name), options)
+            except NotFound:
+                continue
+
+    async def delete_green(self, green: Green) -> None:
+        """Delete it in the foreground: while its pods end it is still there, and nobody is led to them."""
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Foreground",
+            "preconditions": {"uid": green.workload.uid},
+        }
+        path = named("deployments", green.workload.namespace, green.workload.name)
+        try:
+            await self._releases.delete(path, options)
+        except NotFound:
+            return
+
+    async def route(self, service: Service, *, template_hash: str) -> None:
+        """Pin a Service, or take the pin off."""
+        body = {
+            "metadata": {"resourceVersion": service.resource_version},
+            "spec": {"selector": {LABEL_TEMPLATE_HASH: template_hash or None}},
+        }
+        await self._releases.patch(named("services", service.namespace, service.name), body, **_MANAGED)
+
+    async def put_preview(self, workload: Workload, action: PutPreview, *, like: Service) -> None:
+        """Make the preview Service, or point it elsewhere; raises Refused when somebody else's has that name."""
+        path = named("services", workload.namespace, action.name)
+        selector = dict(like.base) | ({LABEL_TEMPLATE_HASH: action.template_hash} if action.template_hash else {})
+        raw = await self._releases.find(path)
+        if raw is None:
+            body = await self._preview(workload, action.name, like=like, selector=selector)
+            await self._releases.post(collection("services", workload.namespace), body)
+            return
+        if (raw["metadata"].get("annotations") or {}).get(ANNOTATION_PREVIEW_OF) != workload.name:
+            raise Refused(
+                f"Service {action.name} exists and is not the operator's; delete it or name another previewService"
+            )
+        patch: list[Json] = [
+            {"op": "add", "path": "/metadata/resourceVersion", "value": raw["metadata"]["resourceVersion"]},
+            {"op": "replace", "path": "/spec/selector", "value": selector},
+        ]
+        await self._releases.patch(path, patch, content_type=JSON_PATCH, **_MANAGED)
+
+    async def delete_preview(self, *, namespace: str, name: str) -> None:
+        """Delete it; gone already is no error."""
+        try:
+            await self._releases.delete(
+                named("services", namespace, name), {"apiVersion": "v1", "kind": "DeleteOptions"}
+            )
+        except NotFound:
+            return
+
+    async def note_signal(self, pod: Pod, *, namespace: str, at: datetime | None) -> None:
+        """Note on the pod that it was told to let its clients go, or no longer is."""
+        value = format_time(at) if at is not None else None
+        meta = {"resourceVersion": pod.resource_version, "annotations": {ANNOTATION_SIGNALLED: value}}
+        await self._releases.patch(named("pods", namespace, pod.name), {"metadata": meta}, **_MANAGED)
+
+    async def _patch_target(
+        self,
+        workload: Workload,
+        *,
+        annotations: Mapping[str, str | None],
+        spec: Json | None = None,
+        exact: bool = True,
+    ) -> None:
+        meta: Json = {"annotations": dict(annotations)} | (
+            {"resourceVersion": workload.resource_version} if exact else {}
+        )
+        body: Json = {"metadata": meta} | ({"spec": spec} if spec else {})
+        await self._releases.patch(_target(workload), body, **_MANAGED)
+
+    async def _patch_green(self, green: Green, body: Json) -> None:
+        path = named("deployments", green.workload.namespace, green.workload.name)
+        await self._releases.patch(path, body, **_MANAGED)
+
+    async def _preview(self, workload: Workload, name: str, *, like: Service, selector: Mapping[str, str]) -> Json:
+        raw = await self._releases.find(named("services", like.namespace, like.name)) or {"spec": {}}
+        kept = ("name", "port", "targetPort", "protocol", "appProtocol")
+        ports = [{key: port[key] for key in kept if key in port} for port in raw["spec"].get("ports") or []]
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": name,
+                "labels": {LABEL_MANAGED: LABEL_MANAGED_VALUE},
+                "annotations": {ANNOTATION_PREVIEW_OF: workload.name},
+                "ownerReferences": [_owner(workload)],
+            },
+            "spec": {"selector": dict(selector), "ports": ports},
+        }
+
+
+def _target(workload: Workload) -> str:
+    return workload_path(workload.kind, workload.namespace, workload.name)
+
+
+def _owner(workload: Workload) -> Json:
+    """By the target, not by our resource: deleting that must not take away what serves."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": workload.kind.value,
+        "name": workload.name,
+        "uid": workload.uid,
+        "controller": False,
+        "blockOwnerDeletion": False,
+    }
+
+
+def _step(step: ReleaseStep, towards: Colour, at: datetime) -> dict[str, str]:
+    return {
+        ANNOTATION_RELEASE_STEP: step.value,
+        ANNOTATION_RELEASE_TOWARDS: towards.value,
+        ANNOTATION_RELEASE_SINCE: format_time(at),
+    }
+
+
+def _green(workload: Workload, spec: Json, action: CreateGreen) -> Json:
+    """Nothing of the target's metadata goes into it: whoever tracks that would claim it."""
+    track = {LABEL_TRACK: TRACK_GREEN}
+    template = dict(spec["template"])
+    meta = dict(template.get("metadata") or {})
+    meta["labels"] = dict(meta.get("labels") or {}) | track
+    selector = dict(spec["selector"])
+    selector["matchLabels"] = dict(selector.get("matchLabels") or {}) | track
+    notes = {ANNOTATION_GREEN_OF: workload.name, ANNOTATION_RELEASE_STARTED: format_time(action.at)}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": green_name(workload.name),
+            "namespace": workload.namespace,
+            "labels": {LABEL_MANAGED: LABEL_MANAGED_VALUE} | track,
+            "annotations": notes | _step(ReleaseStep.PREPARING, Colour.GREEN, action.at),
+            "ownerReferences": [_owner(workload)],
+        },
+        "spec": {
+            "replicas": action.replicas,
+            "selector": selector,
+            "minReadySeconds": int(spec.get("minReadySeconds") or 0),
+            "revisionHistoryLimit": 0,
+            "template": template | {"metadata": meta},
+        },
+    }

@@ -1,0 +1,120 @@
+"""What it means when the API server will not make or change something, read from the words of its admission.
+
+Plugins and webhooks share no code but 403, so the text decides. Must not decide what follows from it.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from resilience.api.reasons import FailureClass
+
+_CONFIGURATION: Final = FailureClass.CONFIGURATION
+# Pattern (`what` is put into the advice), class, reason, advice; the first that matches counts.
+_RULES: Final[tuple[tuple[str, FailureClass, str, str], ...]] = (
+    (
+        r"exceeded quota: (?P<what>[^,\s]+)",
+        FailureClass.RESOURCE,
+        "QuotaExceeded",
+        "raise ResourceQuota {what} or free what it counts: kubectl{n} describe resourcequota {what}",
+    ),
+    (
+        r"insufficient quota|object count quota|quota (?:exceeded|reached)",
+        FailureClass.RESOURCE,
+        "QuotaExceeded",
+        "raise the quota or free what it counts: kubectl{n} describe resourcequota",
+    ),
+    (
+        r"failed quota: (?P<what>[^:\s]+)",
+        _CONFIGURATION,
+        "ResourcesNotSet",
+        "set the requests and limits that ResourceQuota {what} asks for in the pod template",
+    ),
+    (
+        r'violates PodSecurity "(?P<what>[^"]+)"',
+        _CONFIGURATION,
+        "PodSecurity",
+        "change securityContext in the pod template as the message says, or the namespace's level, now {what}",
+    ),
+    (
+        r'admission webhook "(?P<what>[^"]+)" denied',
+        _CONFIGURATION,
+        "AdmissionDenied",
+        "change the pod template as the policy behind webhook {what} asks",
+    ),
+    (
+        r"ValidatingAdmissionPolicy '(?P<what>[^']+)'",
+        _CONFIGURATION,
+        "AdmissionDenied",
+        "change the template as ValidatingAdmissionPolicy {what} asks",
+    ),
+    (
+        r'failed calling webhook "(?P<what>[^"]+)"',
+        FailureClass.NETWORK,
+        "WebhookUnavailable",
+        "bring back what answers webhook {what}: "
+        "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations",
+    ),
+    (
+        r"(?:maximum|minimum) \S+ usage per|limit to request ratio per",
+        _CONFIGURATION,
+        "LimitRange",
+        "bring requests and limits of the pod template into the LimitRange: kubectl{n} describe limitrange",
+    ),
+    (
+        r'serviceaccount "(?P<what>[^"]+)" not found',
+        _CONFIGURATION,
+        "ServiceAccountNotFound",
+        "create ServiceAccount {what}, or correct serviceAccountName in the pod template",
+    ),
+    (
+        r"no PriorityClass with name (?P<what>\S+)",
+        _CONFIGURATION,
+        "PriorityClassNotFound",
+        "create PriorityClass {what}, or correct priorityClassName in the pod template",
+    ),
+    (
+        r'User "(?P<what>[^"]+)" cannot',
+        _CONFIGURATION,
+        "OperatorForbidden",
+        "give {what} this right; the operator's chart has the roles that it needs",
+    ),
+    (
+        r'conflicts? with "(?P<what>[^"]+)"',
+        _CONFIGURATION,
+        "FieldConflict",
+        "have {what} give up the fields that the message names",
+    ),
+    (
+        r"being terminated",
+        _CONFIGURATION,
+        "NamespaceTerminating",
+        "the namespace is being deleted; nothing can be released",
+    ),
+    (r"\bis invalid\b", _CONFIGURATION, "Invalid", "correct the field of the template that the message names"),
+    (r"is forbidden|denied", _CONFIGURATION, "Forbidden", "do what the message asks, or have its rule changed"),
+    (
+        r"timed? ?out|timeout|deadline exceeded|connection refused|no such host",
+        FailureClass.NETWORK,
+        "ApiUnavailable",
+        "look whether the API server and its webhooks answer: kubectl get --raw /readyz?verbose",
+    ),
+)
+_PATTERNS: Final = tuple((re.compile(each[0], re.I), each[1], each[2], each[3]) for each in _RULES)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the API server's words say."""
+
+    kind: FailureClass
+    reason: str
+    advice: str
+
+
+def read(words: str, *, option: str = "") -> Refusal:
+    """What is behind a refusal. `option`: kubectl's for the namespace, with a space before it."""
+    for pattern, kind, reason, advice in _PATTERNS:
+        if found := pattern.search(words):
+            return Refusal(kind, reason, advice.format(what=found.groupdict().get("what", ""), n=option))
+    return Refusal(FailureClass.UNKNOWN, "Refused", "do what the message asks, then release again")

@@ -1,0 +1,213 @@
+"""Carries out the actions of a release. What can take capacity away is asked of the guard on a fresh look first.
+
+Every write carries what was read as a precondition; what changed since is looked at again.
+"""
+
+from typing import assert_never
+
+import structlog
+
+from resilience.core import bluegreen, release_guard, targets
+from resilience.core.decision import (
+    AdvanceGreen,
+    CreateGreen,
+    DeleteGreen,
+    DeletePreview,
+    Hold,
+    HttpTarget,
+    MarkFailed,
+    MarkLeft,
+    PauseFailed,
+    PutPreview,
+    ReleaseAction,
+    RestoreTemplate,
+    Resume,
+    RetryPull,
+    Route,
+    ScaleGreen,
+    ScaleTarget,
+    SignalPod,
+    TakeBackSignal,
+)
+from resilience.core.observation import Green, Observation, Pod, Resource, Service
+from resilience.ports import Cluster, Conflict, Drainer, Invalid, Leadership, Metrics, PortError, Refused, Secrets
+from resilience.runtime.observer import Observer
+
+log = structlog.get_logger(__name__)
+
+# These can take capacity away, or lead clients to pods: everything is read again before them.
+_GUARDED = (CreateGreen, DeleteGreen, Route, Resume)
+
+
+class ReleaseExecutor:
+    """Runs one action; raises PortError when it was not done."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        observer: Observer,
+        drainer: Drainer,
+        secrets: Secrets,
+        leadership: Leadership,
+        metrics: Metrics,
+    ) -> None:
+        self._cluster = cluster
+        self._observer = observer
+        self._drainer = drainer
+        self._secrets = secrets
+        self._leadership = leadership
+        self._metrics = metrics
+
+    async def run(self, resource: Resource, seen: Observation, action: ReleaseAction) -> None:
+        """Carries out one action.
+
+        Raises:
+            PortError: it was not done, or it is not known whether it was.
+        """
+        fresh = await self._observer.observe(resource, thorough=True) if isinstance(action, _GUARDED) else seen
+        if fresh.workload is None:
+            raise Conflict("the target is gone")
+        if isinstance(action, _GUARDED):
+            self._guard(seen, fresh, action)
+        match action:
+            case SignalPod() | TakeBackSignal():
+                await self._signal(resource, action)
+            case AdvanceGreen() | ScaleGreen() | RetryPull() | DeleteGreen():
+                await self._on_green(fresh, action)
+            case Route() | PutPreview() | DeletePreview():
+                await self._on_services(resource, fresh, action)
+            case _:
+                await self._on_target(seen, fresh, action)
+
+    def _guard(self, seen: Observation, fresh: Observation, action: CreateGreen | DeleteGreen | Route | Resume) -> None:
+        refusal = release_guard.refusal(seen, fresh, action)
+        if refusal is not None:
+            self._metrics.refused(reason=refusal.reason)
+            raise Conflict(f"the guard refused: {refusal.message}")
+        # Reading took time.
+        if not self._leadership.held():
+            raise Conflict("not leading any more; nothing is written")
+
+    async def _on_target(
+        self,
+        seen: Observation,
+        fresh: Observation,
+        action: Hold | Resume | PauseFailed | MarkFailed | MarkLeft | ScaleTarget | RestoreTemplate | CreateGreen,
+    ) -> None:
+        """On the target as it was decided on: what changed since is a conflict."""
+        workload = seen.workload
+        assert workload is not None and fresh.workload is not None
+        match action:
+            case Hold():
+                await self._cluster.hold(workload, serving=action.serving)
+            case Resume():
+                await self._cluster.resume(fresh.workload, action)
+            case PauseFailed():
+                await self._cluster.pause_failed(workload, fingerprint=action.fingerprint)
+            case MarkFailed():
+                await self._cluster.annotate_failed(workload, fingerprint=action.fingerprint)
+            case MarkLeft():
+                await self._cluster.annotate_left(workload, reason=action.reason)
+            case ScaleTarget():
+                await self._cluster.scale_target(workload, replicas=action.replicas)
+            case RestoreTemplate():
+                await self._cluster.restore_template(workload, action)
+            case CreateGreen():
+                try:
+                    await self._cluster.create_green(fresh.workload, action)
+                except Refused as error:
+                    raise Refused(f"{bluegreen.CREATE_REFUSED}{error}") from error
+            case _:
+                assert_never(action)
+
+    async def _on_green(self, fresh: Observation, action: AdvanceGreen | ScaleGreen | RetryPull | DeleteGreen) -> None:
+        green = fresh.pods.green if fresh.pods is not None else None
+        if green is None:
+            raise Conflict("the second Deployment is gone")
+        await self._write_green(green, action)
+
+    async def _write_green(self, green: Green, action: AdvanceGreen | ScaleGreen | RetryPull | DeleteGreen) -> None:
+        match action:
+            case AdvanceGreen():
+                await self._cluster.advance_green(green, action)
+            case ScaleGreen():
+                await self._cluster.scale_green(green, replicas=action.replicas)
+            case RetryPull():
+                await self._cluster.retry_pull(green, action)
+            case DeleteGreen():
+                await self._cluster.delete_green(green)
+            case _:
+                assert_never(action)
+
+    async def _on_services(
+        self, resource: Resource, fresh: Observation, action: Route | PutPreview | DeletePreview
+    ) -> None:
+        match action:
+            case Route():
+                service = _service(fresh, action.service)
+                if service.pin != action.template_hash:
+                    await self._cluster.route(service, template_hash=action.template_hash)
+            case PutPreview():
+                like = targets.client_service(resource.spec, fresh) if resource.spec is not None else None
+                if like is not None and fresh.workload is not None:
+                    await self._cluster.put_preview(fresh.workload, action, like=like)
+            case DeletePreview():
+                await self._cluster.delete_preview(namespace=resource.key.namespace, name=action.name)
+            case _:
+                assert_never(action)
+
+    async def _signal(self, resource: Resource, action: SignalPod | TakeBackSignal) -> None:
+        """A pod that does not answer is told again; at the end it goes on without."""
+        namespace = resource.key.namespace
+        try:
+            if action.target is not None:
+                headers = await headers_of(self._secrets, action.target, namespace)
+                send = self._drainer.signal if isinstance(action, SignalPod) else self._drainer.take_back
+                await send(action.target, headers=headers)
+        except PortError as error:
+            if isinstance(action, SignalPod) and not action.last:
+                raise
+            log.warning("the drain signal was not taken", pod=action.pod.name, why=str(error))
+        at = action.at if isinstance(action, SignalPod) else None
+        await self._cluster.note_signal(action.pod, namespace=namespace, at=at)
+
+
+def _service(fresh: Observation, name: str) -> Service:
+    found = next((each for each in fresh.services if each.name == name), None)
+    if found is None:
+        raise Conflict(f"Service {name} is gone")
+    return found
+
+
+async def headers_of(secrets: Secrets, target: HttpTarget, namespace: str) -> list[tuple[str, str]]:
+    """The headers that go with a drain signal. Raises Invalid when the Secret holds something else."""
+    if target.secret is None:
+        return []
+    name, key = target.secret
+    found = []
+    for line in (await secrets.read(namespace=namespace, name=name, key=key)).splitlines():
+        field, colon, value = line.partition(":")
+        if not colon or not field.strip():
+            raise Invalid("the Secret for drain headers must hold one `Name: value` a line")
+        found.append((field.strip(), value.strip()))
+    return found
+
+
+def describe(action: ReleaseAction) -> str:
+    """What an action is about, for the log."""
+    match action:
+        case SignalPod(pod=Pod(name=name)) | TakeBackSignal(pod=Pod(name=name)):
+            return f"pod {name}"
+        case Route():
+            return f"service {action.service} -> {action.template_hash or 'all'}"
+        case PutPreview() | DeletePreview():
+            return f"service {action.name}"
+        case AdvanceGreen():
+            return f"green -> {action.step} ({action.towards})"
+        case ScaleGreen() | CreateGreen():
+            return f"green: {action.replicas} replicas"
+        case MarkFailed():
+            return f"template {action.fingerprint or 'none'}"
+        case _:
+            return "target"
