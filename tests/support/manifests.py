@@ -52,6 +52,7 @@ health:
   - {name: live, scope: Pod, http: {path: /livez, port: http}}
   - {name: open, scope: Pod, tcp: {port: 8080}}
   - {name: rpc, grpc: {service: shop.v1}}
+  - {name: errors, prometheus: {query: 'sum(rate(errors_total{app="checkout"}[5m]))', above: "0.05", below: "-1"}}
 probes:
   management: Observe
   readiness: {check: open}
@@ -70,7 +71,7 @@ restart: {surge: 2}
 """)
 
 DURATION = "write a duration as 500ms, 90s, 5m or 1h30m"
-ONE_TYPE = "set one of http, tcp or grpc"
+ONE_TYPE = "set one of http, tcp, grpc or prometheus"
 PORT = "write a port as a number from 1 to 65535, without quotes, or as a port's name"
 
 
@@ -130,6 +131,30 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         {"service": None},
         ("needs spec.service; set it, or give the check scope: Pod",),
     ),
+    "check of two types, one a query": (check(tcp={}, prometheus={"query": "up", "below": "1"}), (ONE_TYPE,)),
+    "query of scope Pod": (
+        check(scope="Pod", prometheus={"query": "up", "below": "1"}),
+        ("a prometheus check asks no pod: take scope away",),
+    ),
+    "query without a bound": (check(prometheus={"query": "up"}), ("needs a bound: set above, below or both",)),
+    "query with its bounds mixed up": (
+        check(prometheus={"query": "up", "above": "0", "below": "1"}),
+        ("no value would pass",),
+    ),
+    "query of nothing": (check(prometheus={"query": "", "above": "1"}), ("prometheus.query",)),
+    "query too long": (check(prometheus={"query": "x" * 2049, "above": "1"}), ("prometheus.query", "2048")),
+    "bound as a number": (
+        check(prometheus={"query": "up", "above": 1}),
+        ("prometheus.above", "must be of type string"),
+    ),
+    "bound in percent": (
+        check(prometheus={"query": "up", "above": "5%"}),
+        ("prometheus.above", 'write a number as text, in quotes: "0.05"'),
+    ),
+    "probe that asks Prometheus": (
+        {**check(prometheus={"query": "up", "below": "1"}), "probes": {"liveness": {"check": "ready"}}},
+        ("probes.liveness.check: the kubelet cannot ask Prometheus; name an http, tcp or grpc check",),
+    ),
     "verify without a service": ({"service": None, "health": None, "verify": {}}, ("spec.verify needs spec.service",)),
     "33 checks": (
         {"health": {"checks": [{"name": f"c{number}", "tcp": {}} for number in range(33)]}},
@@ -142,6 +167,10 @@ ACCEPTED: dict[str, Spec] = {
     "the usual": GOOD,
     "everything": FULL,
     "null means absent": {**GOOD, "health": None, "service": None, "drain": {"preStop": None}},
+    "a query needs no service": {
+        "targetRef": {"kind": "Deployment", "name": "checkout"},
+        **check(prometheus={"query": "up", "below": "1"}),
+    },
     "no preStop": {**GOOD, "drain": {"preStop": "0s"}},
 }
 

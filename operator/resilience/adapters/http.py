@@ -102,7 +102,7 @@ class HttpClient:
         try:
             async with asyncio.timeout_at(deadline):
                 return await exchange(
-                    method, _url(target), connector=connector, headers=[*headers, ("User-Agent", self.user_agent)]
+                    method, _url(target), connector=connector, user_agent=self.user_agent, headers=headers
                 )
         except TimeoutError as error:
             raise no_answer(timeout) from error
@@ -113,7 +113,8 @@ async def exchange(
     url: URL,
     *,
     connector: aiohttp.TCPConnector,
-    headers: Sequence[tuple[str, str]],
+    user_agent: str,
+    headers: Sequence[tuple[str, str]] = (),
     limit: int = BODY_LIMIT,
 ) -> Answer:
     """Sends one request without a body and reads at most `limit` bytes. Closes the connector; sets no deadline.
@@ -125,7 +126,7 @@ async def exchange(
     """
     loop = asyncio.get_running_loop()
     try:
-        async with _session(connector) as session:
+        async with _session(connector, user_agent) as session:
             began = loop.time()
             async with session.request(method, url, headers=list(headers), allow_redirects=False) as response:
                 body, cut = await _read(response, limit)
@@ -145,12 +146,12 @@ def no_answer(timeout: timedelta) -> NetworkFailure:
     return NetworkFailure(f"no answer within {format_duration(timeout)}", reason="Timeout")
 
 
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+def _session(connector: aiohttp.TCPConnector, user_agent: str) -> aiohttp.ClientSession:
     """A session for one exchange: with its own connector there is nothing that could be reused."""
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept-Encoding": "identity"},
+        headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
         auto_decompress=False,
         trust_env=False,
         # The caller's deadline covers everything.

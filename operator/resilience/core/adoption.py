@@ -29,7 +29,7 @@ def obstacle(stage: Stage) -> str:
         if service.selector_owner:
             return (
                 f"the selector of Service {service.name} belongs to {service.selector_owner} (server-side apply), "
-                "which would take a pin away; if you accept that for the moments of a release: kubectl annotate service "
+                "which would take a pin away; if you accept that during releases: kubectl annotate service "
                 f"{service.name} resilience.dev/accept-selector-pin=true"
             )
     return ""

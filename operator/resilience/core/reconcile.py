@@ -19,7 +19,7 @@ from resilience.api.names import (
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import guard, probes, releases, replace, report, requests, restart, stalled, targets
+from resilience.core import bluegreen, guard, preview, probes, releases, replace, report, requests, restart, stalled, targets
 from resilience.core.decision import (
     Action,
     ApplyTemplate,
