@@ -26,6 +26,7 @@ from resilience.adapters.kube.reader import KubeSecrets
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.looplag import LoopLag
 from resilience.adapters.metrics import PrometheusMetrics
+from resilience.adapters.prometheus import PrometheusClient
 from resilience.config import Settings
 from resilience.handlers import lifecycle, resources
 from resilience.ports import Unavailable
@@ -120,7 +121,7 @@ def _parts(
     )
     queue, store, drainer = KeyQueue(monotonic=clock.monotonic), Store(), HttpDrainer(client=client)
     checks = CheckRunner(
-        checker=NetworkChecker(client=client, loop_lag=lag.worst),
+        checker=NetworkChecker(client=client, loop_lag=lag.worst, prometheus=_prometheus(settings)),
         metrics=metrics,
         clock=clock,
         on_transition=queue.add,
@@ -181,6 +182,17 @@ def _parts(
         executor=executor,
         controller=controller,
         resync=resync,
+    )
+
+
+def _prometheus(settings: Settings) -> PrometheusClient | None:
+    if not settings.prometheus_url:
+        return None
+    return PrometheusClient(
+        url=settings.prometheus_url,
+        token_file=settings.prometheus_token_file,
+        ca_file=settings.prometheus_ca_file,
+        version=__version__,
     )
 
 

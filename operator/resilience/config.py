@@ -42,6 +42,19 @@ class Settings(BaseSettings):
     allowed_networks: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="CIDRs that checks may speak to although they are refused by default, by commas."
     )
+    prometheus_url: str = Field(
+        default="",
+        # Without user and password, which would be shown with every value of the environment.
+        pattern=r"^(https?://[^\s/?#@]+(/[^\s?#@]*)?)?$",
+        description="Server that prometheus checks ask, e.g. http://prometheus.monitoring:9090; empty for none.",
+    )
+    prometheus_token_file: str = Field(
+        default="", description="File with the bearer token for that server; empty for none."
+    )
+    prometheus_ca_file: str = Field(
+        default="",
+        description="File with the authorities that its certificate is verified with; empty for the system's.",
+    )
 
     @field_validator("namespaces", "refused_namespaces", "allowed_networks", mode="before")
     @classmethod

@@ -13,6 +13,7 @@ EVERYTHING: Values = {
     "admissionPolicy": {"enabled": True},
     "imagePullSecrets": [{"name": "registry"}],
     "extraEnv": [{"name": "RESILIENCE_SOMETHING", "value": "1"}],
+    "prometheus": {"url": "https://prometheus.monitoring:9090/p", "token": {"secret": "t"}, "ca": {"configMap": "c"}},
     "serviceAccount": {"create": False, "name": "given"},
     "service": {"annotations": {"prometheus.io/scrape": "true"}},
     "podLabels": {"team": "platform"},
@@ -110,6 +111,35 @@ def test_the_settings_reach_the_program(chart: Chart) -> None:
         assert fields == ["metadata.name", "metadata.namespace"]
 
 
+def test_prometheus_reaches_the_operator_and_nothing_else(chart: Chart) -> None:
+    objects = chart.render(**EVERYTHING)
+    spec = one(objects, "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    env = {item["name"]: item.get("value") for item in container["env"] if "PROMETHEUS" in item["name"]}
+    assert env == {
+        "RESILIENCE_PROMETHEUS_URL": "https://prometheus.monitoring:9090/p",
+        "RESILIENCE_PROMETHEUS_TOKEN_FILE": "/etc/resilience/prometheus/token",
+        "RESILIENCE_PROMETHEUS_CA_FILE": "/etc/resilience/prometheus/ca.crt",
+    }
+    assert container["volumeMounts"] == [
+        {"name": "prometheus", "mountPath": "/etc/resilience/prometheus", "readOnly": True}
+    ]
+    assert spec["volumes"][0]["projected"]["sources"] == [
+        {"secret": {"name": "t", "items": [{"key": "token", "path": "token"}]}},
+        {"configMap": {"name": "c", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    ]
+    assert "PROMETHEUS" not in str(one(objects, "Job"))
+
+
+@pytest.mark.parametrize("values", [{}, {"prometheus": {"url": "http://prometheus:9090"}}], ids=["none", "only a URL"])
+def test_nothing_is_mounted_without_need(chart: Chart, values: Values) -> None:
+    spec = one(chart.render(**values), "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert "volumes" not in spec and "volumeMounts" not in container
+    named = [item["name"] for item in container["env"] if "PROMETHEUS" in item["name"]]
+    assert named == (["RESILIENCE_PROMETHEUS_URL"] if values else [])
+
+
 def test_only_the_operators_pods_are_selected(chart: Chart) -> None:
     objects = chart.render()
     selector = one(objects, "Service")["spec"]["selector"]
@@ -158,6 +188,9 @@ def test_the_definition_is_the_generated_one_and_is_kept(chart: Chart) -> None:
         ({"replicas": 0}, "/replicas"),
         ({"log": {"level": "loud"}}, "/log/level"),
         ({"serviceAccount": {"create": False}}, "/serviceAccount/name"),
+        ({"prometheus": {"url": "prometheus:9090"}}, "/prometheus/url"),
+        ({"prometheus": {"url": "https://user:password@prometheus"}}, "/prometheus/url"),
+        ({"prometheus": {"tokenFile": "x"}}, "'tokenFile' not allowed"),
     ],
 )
 def test_wrong_values_are_refused(chart: Chart, values: Values, message: str) -> None:

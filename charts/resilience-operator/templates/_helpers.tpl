@@ -76,6 +76,32 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
+{{- /* Only where checks run: what is mounted for them, the Job that gives everything back must not need. */ -}}
+{{- define "resilience-operator.prometheusEnv" -}}
+{{- with .Values.prometheus }}
+{{- if .url }}
+- {name: RESILIENCE_PROMETHEUS_URL, value: {{ .url | quote }}}
+{{- if .token.secret }}
+- {name: RESILIENCE_PROMETHEUS_TOKEN_FILE, value: /etc/resilience/prometheus/token}
+{{- end }}
+{{- if .ca.configMap }}
+- {name: RESILIENCE_PROMETHEUS_CA_FILE, value: /etc/resilience/prometheus/ca.crt}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "resilience-operator.prometheusFiles" -}}
+{{- with .Values.prometheus }}
+{{- if and .url .token.secret }}
+- secret: {name: {{ .token.secret }}, items: [{key: {{ .token.key }}, path: token}]}
+{{- end }}
+{{- if and .url .ca.configMap }}
+- configMap: {name: {{ .ca.configMap }}, items: [{key: {{ .ca.key }}, path: ca.crt}]}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* What the operator does in a namespace that it looks after, verb by verb. */ -}}
 {{- define "resilience-operator.rules" -}}
 - {apiGroups: [resilience.dev], resources: [resilientservices], verbs: [get, list, watch, patch]}

@@ -185,6 +185,8 @@ def _failure(error: aiohttp.ClientError | OSError) -> NetworkFailure:
             return from_os_error(cause)
         case _Lost():
             return NetworkFailure("the connection was closed without an answer", reason="ConnectionClosed")
+        case aiohttp.ClientConnectorCertificateError():
+            return NetworkFailure("the certificate is not trusted", reason="TlsFailed")
         case aiohttp.ClientSSLError():
             return NetworkFailure("the TLS handshake failed", reason="TlsFailed")
         case OSError():

@@ -1,7 +1,8 @@
 """Instant queries to the Prometheus server of the operator's settings, each limited to one namespace before it leaves.
 
-The server's address comes from whoever installs the operator, so the AddressGuard has no say. Certificates are verified.
-Must not offer a way to send a query that is not limited, nor judge what comes back.
+The server's address comes from whoever installs the operator, so the AddressGuard has no say; its certificate is
+verified. Must not offer a way to send a query that is not limited, nor judge what
+comes back.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ class Values:
 
 
 class _Sample(BaseModel):
-    value: tuple[float, str] | None = None
+    value: tuple[float, float] | None = None
 
 
 class _Vector(BaseModel):
@@ -52,7 +53,7 @@ class _Vector(BaseModel):
 
 class _Scalar(BaseModel):
     kind: Literal["scalar"] = Field(alias="resultType")
-    result: tuple[float, str]
+    result: tuple[float, float]
 
 
 class _Other(BaseModel):
@@ -144,7 +145,7 @@ def _read(answer: Answer) -> Values:
         raise Unavailable(f"what answered {answer.status} is no Prometheus server") from error
     match answer.status:
         case 401 | 403:
-            hint = "; look at prometheus.tokenFile in the operator's values"
+            hint = "; look at prometheus.token in the operator's values"
         case status if 300 <= status < 400:
             hint = ", a redirect, which is not followed; correct prometheus.url in the operator's values"
         case _:
@@ -160,7 +161,7 @@ def _values(success: _Success, *, seconds: float) -> Values:
             found = [value]
         case _Other(kind=kind):
             raise QueryRefused(f"the query gives a {kind}; a check needs one value for each series")
-    numbers = tuple(float(each[1]) for each in found if each is not None)
+    numbers = tuple(each[1] for each in found if each is not None)
     if len(numbers) < len(found):
         raise QueryRefused("the query gives native histograms; get a number out of them by histogram_quantile")
     return Values(numbers, any(not each.startswith(_ADVICE) for each in success.warnings), seconds)

@@ -46,6 +46,8 @@ ANNOTATION_LEFT: Final = f"{GROUP}/left-as-it-is"
 ANNOTATION_SIGNALLED: Final = f"{GROUP}/drain-signalled-at"
 # On a Service whose selector an Apply manager owns: its owner accepts that a release pins it.
 ANNOTATION_ACCEPT_PIN: Final = f"{GROUP}/accept-selector-pin"
+# On a Service while a release pins it: a template hash in the selector of any other Service is its owner's own.
+ANNOTATION_PINNED: Final = f"{GROUP}/pinned"
 # On the preview Service that we made: name of the Deployment.
 ANNOTATION_PREVIEW_OF: Final = f"{GROUP}/preview-of"
 

@@ -211,6 +211,8 @@ class Service:
     ports: tuple[ServicePort, ...]
     managed: bool
     resource_version: str = ""
+    # Whether the template hash in its selector is ours.
+    pinned: bool = False
     # Name of the Deployment whose candidates this Service previews; empty for every other Service.
     preview_of: str = ""
     # The Apply manager that owns the selector, unless its owner accepts that a release pins it; else empty.
@@ -219,12 +221,12 @@ class Service:
     @property
     def pin(self) -> str:
         """The template hash that it is pinned to; empty when it is not."""
-        return self.selector.get(LABEL_TEMPLATE_HASH, "")
+        return self.selector.get(LABEL_TEMPLATE_HASH, "") if self.pinned else ""
 
     @property
     def base(self) -> Labels:
         """The selector without our pin."""
-        return {key: value for key, value in self.selector.items() if key != LABEL_TEMPLATE_HASH}
+        return {key: value for key, value in self.selector.items() if not self.pinned or key != LABEL_TEMPLATE_HASH}
 
     def concerns(self, labels: Labels) -> bool:
         """Whether it selects such pods when it is not pinned."""

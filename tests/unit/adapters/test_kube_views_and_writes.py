@@ -69,7 +69,8 @@ def test_a_replica_set_is_current_by_its_template(change: Any, current: bool) ->
     if "metadata" not in change:
         own["metadata"]["labels"]["pod-template-hash"] = "5d"
 
-    assert parse_workload.replica_set({"metadata": META, "spec": {"template": own}}, wanted).is_current is current
+    kept = parse_workload.fingerprint(wanted)
+    assert parse_workload.replica_set({"metadata": META, "spec": {"template": own}}, kept=kept).is_current is current
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_a_pod_serves_when_every_service_that_selects_it_lists_it() -> None:
     [({}, None), ({"updated": 1}, "RolloutMoving"), ({"generation": 2}, "NotObserved"), ({"current": 2}, None)],
 )
 def test_nothing_begins_while_a_rollout_moves(fields: Any, reason: str | None) -> None:
-    refusal = guard.may_begin(make_workload(**fields))
+    refusal = guard.may_begin(make_seen(workload=make_workload(**fields)))
 
     assert (refusal.reason if refusal else None) == reason
 

@@ -375,10 +375,10 @@ def test_the_history_forgets_by_number_and_by_age() -> None:
 
 
 def test_pods_are_read_only_when_something_is_to_be_done() -> None:
-    assert not needs_pods(make_resource())
-    assert needs_pods(make_resource(annotations=ASK))
-    assert needs_pods(make_resource(status=running()))
-    assert needs_pods(make_resource(deleting_since=NOW))
+    assert not needs_pods(make_resource(), make_workload())
+    assert needs_pods(make_resource(annotations=ASK), make_workload())
+    assert needs_pods(make_resource(status=running()), make_workload())
+    assert needs_pods(make_resource(deleting_since=NOW), make_workload())
 
 
 def test_a_deletion_finishes_pods_first_then_gives_everything_back() -> None:

@@ -92,7 +92,7 @@ class FakeCluster:
     async def endpoints(self, *, namespace: str, services: Sequence[str]) -> Sequence[Endpoint]:
         return [make_endpoint(pod) for pod in self.view.pods if pod.labels.get("app") == "checkout"]
 
-    async def pods_view(self, workload: Workload) -> PodsView:
+    async def pods_view(self, workload: Workload, *, releases: bool) -> PodsView:
         self._do("pods", self.reads)
         return self.view
 

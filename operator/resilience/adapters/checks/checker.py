@@ -8,10 +8,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, assert_never
 
-from resilience.adapters.checks import grpc_check, http_check, tcp_check
+from resilience.adapters.checks import grpc_check, http_check, prometheus_check, tcp_check
 from resilience.adapters.http import HttpClient
 from resilience.adapters.network import NetworkFailure
-from resilience.core.decision import GrpcProbe, HttpProbe, Probe, TcpProbe
+from resilience.adapters.prometheus import PrometheusClient
+from resilience.core.decision import GrpcProbe, HttpProbe, Probe, PrometheusProbe, TcpProbe
 from resilience.core.health import CheckResult, Outcome
 from resilience.ports import Refused
 
@@ -19,13 +20,16 @@ MAX_LAG_SECONDS: Final = 0.1
 
 
 class NetworkChecker:
-    """Implements ports.Checker for http, tcp and grpc.
+    """Implements ports.Checker for all types; without `prometheus` those checks are inconclusive.
 
     `loop_lag(since)` tells the longest hold-up of the event loop in seconds since a loop time (LoopLag.worst).
     """
 
-    def __init__(self, *, client: HttpClient, loop_lag: Callable[[float], float]) -> None:
+    def __init__(
+        self, *, client: HttpClient, loop_lag: Callable[[float], float], prometheus: PrometheusClient | None = None
+    ) -> None:
         self._client = client
+        self._prometheus = prometheus
         self._loop_lag = loop_lag
 
     async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
@@ -64,6 +68,8 @@ class NetworkChecker:
                 return await grpc_check.check_grpc(
                     probe, guard=client.guard, user_agent=client.user_agent, timeout=timeout
                 )
+            case PrometheusProbe():
+                return await prometheus_check.check_prometheus(probe, client=self._prometheus, timeout=timeout)
             case _:
                 assert_never(probe)
 
@@ -76,5 +82,7 @@ def _describe(probe: Probe) -> str:
             return tcp_check.describe(probe)
         case GrpcProbe():
             return grpc_check.describe(probe)
+        case PrometheusProbe():
+            return prometheus_check.DESCRIPTION
         case _:
             assert_never(probe)

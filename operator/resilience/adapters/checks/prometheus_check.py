@@ -16,49 +16,44 @@ from resilience.ports import PortError
 
 MOST_SERIES: Final = 100
 _AGGREGATE: Final = "aggregate it, e.g. with sum() or max()"
-
-
-def describe(probe: PrometheusProbe) -> str:
-    """What is asked, for messages; the query itself is in the spec."""
-    return f"Prometheus, namespace {probe.namespace}"
+# What is asked, for messages; the query itself is in the spec.
+DESCRIPTION: Final = "Prometheus query"
 
 
 async def check_prometheus(
     probe: PrometheusProbe, *, client: PrometheusClient | None, timeout: timedelta
 ) -> CheckResult:
-    """Passes when there are values and all are within bounds; `client` is None where none is configured. Never raises."""
+    """Passes when there are values and all are within bounds. `client`: None where none is configured. Never raises."""
     if client is None:
-        return _unknown(
-            probe, "NotConfigured", "no Prometheus server is known; set prometheus.url in the operator's values"
-        )
+        return _unknown("NotConfigured", "no Prometheus server is known; set prometheus.url in the operator's values")
     try:
         found = await client.query(probe.query, namespace=probe.namespace, timeout=timeout)
     except QueryRefused as refusal:
-        return _unknown(probe, "QueryRefused", str(refusal))
+        return _unknown("QueryRefused", str(refusal))
     except TooLong as long:
-        return _unknown(probe, "TooManySeries", f"{long}; {_AGGREGATE}")
+        return _unknown("TooManySeries", f"{long}; {_AGGREGATE}")
     except PortError as error:
-        return _unknown(probe, "Unavailable", str(error))
+        return _unknown("Unavailable", str(error))
     return _judged(found, probe)
 
 
 def _judged(found: Values, probe: PrometheusProbe) -> CheckResult:
     if found.partial:
-        return _unknown(probe, "PartialData", "the server warns that its answer may be incomplete")
+        return _unknown("PartialData", "the server warns that its answer may be incomplete")
     if len(found.values) > MOST_SERIES:
         return _unknown(
-            probe, "TooManySeries", f"the query gives {len(found.values)} series, more than {MOST_SERIES}; {_AGGREGATE}"
+            "TooManySeries", f"the query gives {len(found.values)} series, more than {MOST_SERIES}; {_AGGREGATE}"
         )
     if not found.values:
-        return _unknown(probe, "NoData", "the query finds no series")
+        return _unknown("NoData", "the query finds no series")
     words = _out_of_bounds(found.values, probe)
     if words:
-        return CheckResult(Outcome.FAIL, "OutOfBounds", f"{describe(probe)}: {words}", found.seconds)
+        return CheckResult(Outcome.FAIL, "OutOfBounds", f"{DESCRIPTION}: {words}", found.seconds)
     strange = sum(math.isnan(value) for value in found.values)
     if strange:
-        return _unknown(probe, "NoData", f"{strange} of {len(found.values)} values are not a number")
+        return _unknown("NoData", f"{strange} of {len(found.values)} values are not a number")
     # Without the value: a message that changes with every run would be written into status again and again.
-    return CheckResult(Outcome.PASS, "WithinBounds", f"{describe(probe)}: all values are within bounds", found.seconds)
+    return CheckResult(Outcome.PASS, "WithinBounds", f"{DESCRIPTION}: every value is within bounds", found.seconds)
 
 
 def _out_of_bounds(values: tuple[float, ...], probe: PrometheusProbe) -> str:
@@ -77,5 +72,5 @@ def _about(value: float) -> str:
     return f"{float(f'{value:.2g}'):g}"
 
 
-def _unknown(probe: PrometheusProbe, reason: str, words: str) -> CheckResult:
-    return CheckResult(Outcome.INCONCLUSIVE, reason, f"{describe(probe)}: {words}")
+def _unknown(reason: str, words: str) -> CheckResult:
+    return CheckResult(Outcome.INCONCLUSIVE, reason, f"{DESCRIPTION}: {words}")

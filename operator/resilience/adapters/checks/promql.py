@@ -49,13 +49,14 @@ def force_namespace(query: str, *, namespace: str) -> str:
     """The query with `namespace="<namespace>"` in each of its selectors.
 
     Raises:
-        QueryRefused: the query cannot be parsed or is too long or deep, asks for another namespace, or has a part that
-            might see more than its selectors say.
+        QueryRefused: the query cannot be parsed, is too long or deep, selects nothing, asks for another namespace, or
+            has a part that might see more than its selectors say.
     """
     if len(query) > LONGEST:
         raise QueryRefused(f"the query is longer than {LONGEST} characters")
     try:
-        written = _Writer(namespace).expression(promql.parse(query))
+        writer = _Writer(namespace)
+        written = writer.expression(promql.parse(query))
         again = promql.parse(written)
         proven = _is_limited(again, namespace) and _Writer(namespace).expression(again) == written
     except ValueError as error:
@@ -67,6 +68,8 @@ def force_namespace(query: str, *, namespace: str) -> str:
         if type(error).__name__ != "PanicException":
             raise
         raise QueryRefused("the query cannot be read: a number in it is out of range") from error
+    if not writer.selectors:
+        raise QueryRefused("the query selects no series, so its value would say nothing")
     if not proven:
         raise QueryRefused("the query cannot be limited to its namespace; write it in a simpler way")
     return written
@@ -89,6 +92,7 @@ class _Writer:
     """Writes an expression as text in the plainest form there is; selectors get the namespace on the way."""
 
     def __init__(self, namespace: str) -> None:
+        self.selectors = 0
         self._namespace = namespace
         self._depth = 0
 
@@ -135,6 +139,7 @@ class _Writer:
         return f"({text})" if bare else text
 
     def _selector(self, node: promql.VectorSelector) -> str:
+        self.selectors += 1
         if node.matchers.or_matchers:
             raise QueryRefused("a check cannot use `or` between matchers; use it between selectors")
         named = [] if node.name is None else [promql.Matcher(promql.MatchOp.Equal, "__name__", node.name)]

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from resilience.adapters.kube import parse_trouble
 from resilience.api.names import (
     ANNOTATION_ACCEPT_PIN,
+    ANNOTATION_PINNED,
     ANNOTATION_PREVIEW_OF,
     ANNOTATION_SIGNALLED,
     ANNOTATION_STEP_SINCE,
@@ -149,6 +150,7 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
 def service(raw: Json) -> Service:
     """A Service."""
     meta, spec = raw["metadata"], raw.get("spec") or {}
+    notes = meta.get("annotations") or {}
     address = spec.get("clusterIP") or ""
     return Service(
         namespace=meta["namespace"],
@@ -162,7 +164,8 @@ def service(raw: Json) -> Service:
         ),
         managed=(meta.get("labels") or {}).get(LABEL_MANAGED) == LABEL_MANAGED_VALUE,
         resource_version=meta.get("resourceVersion", ""),
-        preview_of=(meta.get("annotations") or {}).get(ANNOTATION_PREVIEW_OF, ""),
+        pinned=notes.get(ANNOTATION_PINNED) == "true" or ANNOTATION_PREVIEW_OF in notes,
+        preview_of=notes.get(ANNOTATION_PREVIEW_OF, ""),
         selector_owner=_selector_owner(meta),
     )
 

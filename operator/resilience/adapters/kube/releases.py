@@ -16,6 +16,7 @@ from resilience.api.names import (
     ANNOTATION_GREEN_OF,
     ANNOTATION_LEFT,
     ANNOTATION_PAUSED_FOR,
+    ANNOTATION_PINNED,
     ANNOTATION_PREVIEW_OF,
     ANNOTATION_PULL_RETRIES,
     ANNOTATION_RELEASE_SINCE,
@@ -141,7 +142,10 @@ class KubeReleases:
     async def route(self, service: Service, *, template_hash: str) -> None:
         """Pin a Service, or take the pin off."""
         body = {
-            "metadata": {"resourceVersion": service.resource_version},
+            "metadata": {
+                "resourceVersion": service.resource_version,
+                "annotations": {ANNOTATION_PINNED: "true" if template_hash else None},
+            },
             "spec": {"selector": {LABEL_TEMPLATE_HASH: template_hash or None}},
         }
         await self._releases.patch(named("services", service.namespace, service.name), body, **_MANAGED)
