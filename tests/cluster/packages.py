@@ -24,6 +24,7 @@ PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
     "gcc": "gcc",
     "redis-server": "redis-server",
+    "prometheus": "prometheus",
 }
 # Package → a file, for those that bring no program.
 FILES = {

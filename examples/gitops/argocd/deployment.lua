@@ -26,7 +26,7 @@ if updated < wanted then
   return health("Progressing", updated .. " of " .. wanted .. " pods have the newest template")
 end
 if all > updated then
-  return health("Progressing", (all - updated) .. " old pods are still there")
+  return health("Progressing", "pods with an older template: " .. (all - updated))
 end
 if available < updated then
   return health("Progressing", available .. " of " .. updated .. " pods are available")

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 from contextlib import suppress
-from typing import Final
+from typing import Final, NoReturn
 
 from aiohttp import web
 
@@ -34,10 +34,7 @@ async def serve(*, settings: Settings) -> None:
         # Not through the event loop: that would let a request that is just being answered get away.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     if settings.crash:
-        # Not at once: a crash loop is worth showing only if the container was seen running.
-        await asyncio.sleep(CRASH_SECONDS)
-        print("fatal: no database configured", flush=True)
-        raise SystemExit(1)
+        await _crash()
     leak = asyncio.create_task(_leak(mb_per_minute=settings.leak_mb_per_minute))
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), timeout=settings.start_delay.total_seconds())
@@ -64,6 +61,13 @@ async def serve(*, settings: Settings) -> None:
     await admin_runner.cleanup()
     await store.close()
     leak.cancel()
+
+
+async def _crash() -> NoReturn:
+    # Not at once: the container is to be seen running first.
+    await asyncio.sleep(CRASH_SECONDS)
+    print("fatal: no database configured", flush=True)
+    raise SystemExit(1)
 
 
 async def _listen(*, runner: web.AppRunner, host: str | None, port: int) -> web.TCPSite:

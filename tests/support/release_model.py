@@ -1,0 +1,441 @@
+"""A small cluster in memory for blue-green releases: a Deployment that can be paused, green, a Service and its slices.
+
+It keeps the rules that a release relies on: a paused Deployment scales but does not roll, an un-paused one rolls with one
+pod more and none fewer, slices follow labels, selectors and readiness late, deletions take time. The real `decide`
+and the real `Executor` work on it; `Harm` is raised when one of their writes costs a client.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from resilience.api.names import (
+    ANNOTATION_CLAIM,
+    ANNOTATION_FAILED,
+    ANNOTATION_SERVING,
+    LABEL_MANAGED,
+    LABEL_TRACK,
+    request_annotation,
+)
+from resilience.api.reasons import Colour, HealthState, ReleaseStep
+from resilience.api.status import Status
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import gates
+from resilience.core.decision import AdvanceGreen, CreateGreen, Resume
+from resilience.core.observation import (
+    Autoscaler,
+    CheckState,
+    Endpoint,
+    Green,
+    Observation,
+    Pod,
+    PodsView,
+    ReplicaSet,
+    Resource,
+    Service,
+    Template,
+    Workload,
+)
+from resilience.ports import Conflict
+from tests.support.factories import (
+    KEY,
+    LABELS,
+    NOW,
+    make_container,
+    make_endpoint,
+    make_pod,
+    make_resource,
+    make_service,
+    make_workload,
+)
+
+TERMINATION: Final = timedelta(seconds=2)
+GREEN_LABELS: Final = LABELS | {LABEL_TRACK: "green"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a template does: seconds until its pods are ready (None for never), and whether its gate fails."""
+
+    delay: int | None = 1
+    bad: bool = False
+
+
+@dataclass(slots=True)
+class ModelPod:
+    """A pod; `owner` is the name of its ReplicaSet."""
+
+    name: str
+    fingerprint: str
+    owner: str
+    created: datetime
+    ready_at: datetime | None
+    ready: bool = False
+    gone_at: datetime | None = None
+    version: int = 1
+
+    @property
+    def green(self) -> bool:
+        return self.owner.startswith("green")
+
+
+@dataclass(slots=True)
+class ModelGreen:
+    """Green, and what is noted on it."""
+
+    fingerprint: str
+    replicas: int
+    step: ReleaseStep
+    towards: Colour
+    since: datetime
+    started: datetime
+    number: int
+    deleting: bool = False
+
+    @property
+    def owner(self) -> str:
+        return f"green{self.number}-{self.fingerprint}"
+
+
+@dataclass(slots=True)
+class ReleaseModel:
+    """The cluster, and one ResilientService over it."""
+
+    spec: ResilientServiceSpec
+    replicas: int = 2
+    autoscaled: bool = False
+    now: datetime = NOW
+    status: Status = field(default_factory=lambda: Status(observed_generation=1))
+    annotations: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=lambda: {"t0": Kind()})
+    wanted: str = "t0"
+    paused: bool = False
+    generation: int = 1
+    observed: int = 1
+    desired: dict[str, int] = field(default_factory=dict)
+    pods: dict[str, ModelPod] = field(default_factory=dict)
+    green: ModelGreen | None = None
+    pin: str = ""
+    slices: tuple[Endpoint, ...] = ()
+    version: int = 1
+    service_version: int = 1
+    resource_version: int = 1
+    made: int = 0
+    greens: int = 0
+    # Templates whose pods a client met.
+    met: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.desired = {"t0": self.replicas}
+        self.replica_sets()
+        for pod in self.pods.values():
+            pod.ready, pod.created = True, self.now - timedelta(hours=1)
+        self.endpoints()
+
+    # What controllers and nodes do.
+
+    def tick(self) -> None:
+        for work in (self.deployment, self.replica_sets, self.kubelets, self.endpoints):
+            work()
+
+    def deployment(self) -> None:
+        self.observed = self.generation
+        if self.paused:
+            self._scale()
+            return
+        self.desired.setdefault(self.wanted, 0)
+        old = [name for name, count in self.desired.items() if count and name != self.wanted]
+        if not old:
+            self.desired[self.wanted] = self.replicas
+            return
+        if sum(self.desired.values()) < self.replicas + 1 and self.desired[self.wanted] < self.replicas:
+            self.desired[self.wanted] += 1
+        fresh = [pod for pod in self.pods.values() if pod.owner == self.wanted and not pod.gone_at]
+        lacking = self.desired[self.wanted] - sum(pod.ready for pod in fresh)
+        if sum(self.desired.values()) - self.replicas - lacking > 0:
+            self.desired[old[0]] -= 1
+
+    def _scale(self) -> None:
+        """A paused Deployment only scales: what is there grows or shrinks, the newest first."""
+        difference = self.replicas - sum(self.desired.values())
+        active = [name for name, count in self.desired.items() if count]
+        if not difference or not active:
+            return
+        name = active[-1]
+        self.desired[name] = max(self.desired[name] + difference, 0)
+
+    def replica_sets(self) -> None:
+        targets = dict(self.desired)
+        if self.green is not None:
+            targets[self.green.owner] = 0 if self.green.deleting else self.green.replicas
+        for owner, count in targets.items():
+            own = [pod for pod in self.pods.values() if pod.owner == owner and pod.gone_at is None]
+            for _ in range(count - len(own)):
+                self._make(owner)
+            ranked = sorted(own, key=lambda each: (each.ready, -each.created.timestamp(), each.name))
+            for pod in ranked[: max(len(own) - count, 0)]:
+                self.end(pod)
+
+    def _make(self, owner: str) -> None:
+        fingerprint = owner.rpartition("-")[2]
+        delay = self.kinds[fingerprint].delay
+        self.made += 1
+        name = f"pod-{self.made}"
+        ready_at = None if delay is None else self.now + timedelta(seconds=delay)
+        self.pods[name] = ModelPod(name, fingerprint, owner, self.now.replace(microsecond=0), ready_at)
+
+    def kubelets(self) -> None:
+        for pod in list(self.pods.values()):
+            if pod.gone_at is not None and self.now >= pod.gone_at:
+                del self.pods[pod.name]
+            elif pod.ready_at is not None and self.now >= pod.ready_at and not pod.ready:
+                pod.ready = True
+        if self.green is not None and self.green.deleting and not any(pod.green for pod in self.pods.values()):
+            self.green = None
+
+    def endpoints(self) -> None:
+        service = self.service()
+        views = [self.view(pod) for pod in self.pods.values()]
+        self.slices = tuple(make_endpoint(pod) for pod in views if service.selects(pod.labels))
+        self.met |= {pod.fingerprint for pod in self.pods.values() if self._listed(pod)}
+
+    def _listed(self, pod: ModelPod) -> bool:
+        return any(each.counts and each.pod_name == pod.name for each in self.slices)
+
+    def end(self, pod: ModelPod, after: timedelta = TERMINATION) -> None:
+        pod.gone_at = pod.gone_at or self.now + after
+        pod.version += 1
+
+    # What people and faults do.
+
+    def change(self, name: str, kind: Kind) -> None:
+        """Another template; a name that is known is the same template again."""
+        self.kinds.setdefault(name, kind)
+        if self.wanted != name:
+            self.wanted = name
+            self.generation += 1
+            self.version += 1
+
+    def scale(self, replicas: int) -> None:
+        if self.replicas != replicas:
+            self.replicas = replicas
+            self.generation += 1
+            self.version += 1
+
+    def unpin(self) -> None:
+        """Somebody applies the Service again."""
+        self.pin = ""
+        self.service_version += 1
+
+    def resume(self) -> None:
+        self.paused = False
+        self.generation += 1
+        self.version += 1
+
+    def die(self, index: int) -> None:
+        if self.pods:
+            self.end(list(self.pods.values())[index % len(self.pods)], after=timedelta())
+
+    def ask(self, request: str, value: str) -> None:
+        self.annotations[request_annotation(request)] = value
+        self.resource_version += 1
+
+    # What is seen.
+
+    def service(self) -> Service:
+        selector = LABELS | ({"pod-template-hash": self.pin} if self.pin else {})
+        return make_service(selector=selector, pinned=bool(self.pin), resource_version=str(self.service_version))
+
+    def view(self, pod: ModelPod) -> Pod:
+        labels = (GREEN_LABELS if pod.green else LABELS) | {"pod-template-hash": f"h-{pod.owner}"}
+        return make_pod(
+            pod.name,
+            ready=pod.ready and pod.gone_at is None,
+            labels=labels,
+            created=pod.created,
+            deleting=pod.gone_at is not None,
+            resource_version=str(pod.version),
+            owner_uid=f"uid-{pod.owner}",
+        )
+
+    def template(self, fingerprint: str, labels: Any = LABELS) -> Template:
+        container = make_container(image=f"shop:{fingerprint}")
+        return Template(labels=labels, containers=(container,), fingerprint=fingerprint)
+
+    def workload(self) -> Workload:
+        own = [pod for pod in self.pods.values() if not pod.green and pod.gone_at is None]
+        return make_workload(
+            replicas=self.replicas,
+            generation=self.generation,
+            observed_generation=self.observed,
+            resource_version=str(self.version),
+            current=len(own),
+            updated=sum(pod.owner == self.wanted for pod in own),
+            available=sum(pod.ready for pod in own),
+            paused=self.paused,
+            template=self.template(self.wanted),
+            labels={LABEL_MANAGED: "true"},
+            annotations={ANNOTATION_CLAIM: f"{KEY.name}/resource-uid"} | self.notes,
+        )
+
+    def green_view(self) -> Green | None:
+        green = self.green
+        if green is None:
+            return None
+        pods = tuple(self.view(pod) for pod in self.pods.values() if pod.owner == green.owner)
+        ready = sum(pod.available for pod in pods)
+        workload = make_workload(
+            replicas=green.replicas,
+            uid=f"green-{green.number}",
+            name="checkout-green",
+            template=self.template(green.fingerprint, GREEN_LABELS),
+            available=ready,
+        )
+        known = f"h-{green.owner}" if pods else ""
+        return Green(workload, known, pods, green.step, green.towards, green.since, green.started, 0, green.deleting)
+
+    def resource(self) -> Resource:
+        return make_resource(
+            self.spec,
+            status=self.status,
+            annotations=dict(self.annotations),
+            resource_version=str(self.resource_version),
+        )
+
+    def observe(self) -> Observation:
+        kept = self.notes.get(ANNOTATION_SERVING, self.wanted) if self.paused else self.wanted
+        sets = tuple(
+            ReplicaSet(f"rs-{name}", f"uid-{name}", f"h-{name}", count, name == kept, name, {"app": f"shop:{name}"})
+            for name, count in self.desired.items()
+        )
+        pods = tuple(self.view(pod) for pod in self.pods.values() if not pod.green)
+        scaler = Autoscaler("hpa", 1) if self.autoscaled else None
+        return Observation(
+            workload=self.workload(),
+            services=(self.service(),),
+            endpoints=self.slices,
+            pods=PodsView(pods, sets, green=self.green_view(), autoscaler=scaler),
+            checks=self._checks(),
+        )
+
+    def _checks(self) -> dict[str, CheckState]:
+        """The gate's check at every pod: it passes from readiness on, unless the template is a bad one."""
+        live = [pod for pod in self.pods.values() if pod.ready and pod.gone_at is None]
+        states = {
+            f"uid-{pod.name}": HealthState.UNHEALTHY if self.kinds[pod.fingerprint].bad else HealthState.HEALTHY
+            for pod in live
+            if self.green is not None and self._is_candidate(pod)
+        }
+        if not states:
+            return {}
+        worst = HealthState.UNHEALTHY if HealthState.UNHEALTHY in states.values() else HealthState.HEALTHY
+        since = max(pod.ready_at or self.now for pod in live)
+        return {
+            gates.PREFIX + "ready": CheckState("ready", worst, "Said", "said so", since, 0.01, states, settled_since=since)
+        }
+
+    def _is_candidate(self, pod: ModelPod) -> bool:
+        assert self.green is not None
+        return pod.green if self.green.towards is Colour.GREEN else not pod.green
+
+    def serving(self) -> int:
+        """Pods that clients reach: ready, selected and listed."""
+        service = self.service()
+        return sum(
+            pod.ready and pod.gone_at is None and self._listed(pod) and service.selects(self.view(pod).labels)
+            for pod in self.pods.values()
+        )
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing of a release is left."""
+        return self.green is None and not self.pin
+
+
+@dataclass(slots=True)
+class ReleaseCluster:
+    """The writes of `ports.ReleaseWriter`, with their preconditions."""
+
+    model: ReleaseModel
+    before_write: Any = None
+
+    def _write(self) -> None:
+        if self.before_write is not None:
+            self.before_write()
+
+    def _target(self, workload: Workload) -> None:
+        self._write()
+        if workload.resource_version != str(self.model.version):
+            raise Conflict("the target changed")
+        self.model.version += 1
+
+    def _green(self, green: Green) -> ModelGreen:
+        self._write()
+        found = self.model.green
+        if found is None or f"green-{found.number}" != green.workload.uid:
+            raise Conflict("green is another one")
+        return found
+
+    async def hold(self, workload: Workload, *, serving: str) -> None:
+        self._target(workload)
+        self.model.notes[ANNOTATION_SERVING] = serving
+        self.model.paused = True
+
+    async def resume(self, workload: Workload, action: Resume) -> None:
+        self._target(workload)
+        self.model.paused = action.stay_paused
+        self.model.generation += 1
+        if action.give_back:
+            self.model.notes.pop(ANNOTATION_SERVING, None)
+
+    async def annotate_failed(self, workload: Workload, *, fingerprint: str) -> None:
+        self._write()
+        self.model.version += 1
+        self.model.notes.pop(ANNOTATION_FAILED, None)
+        if fingerprint:
+            self.model.notes[ANNOTATION_FAILED] = fingerprint
+
+    async def annotate_left(self, workload: Workload, *, reason: str) -> None:
+        self._write()
+
+    async def scale_target(self, workload: Workload, *, replicas: int) -> None:
+        self._target(workload)
+        self.model.scale(replicas)
+
+    async def create_green(self, workload: Workload, action: CreateGreen) -> None:
+        self._write()
+        if workload.template.fingerprint != self.model.wanted or self.model.green is not None:
+            raise Conflict("the template changed")
+        self.model.greens += 1
+        self.model.green = ModelGreen(
+            self.model.wanted,
+            action.replicas,
+            ReleaseStep.PREPARING,
+            Colour.GREEN,
+            action.at,
+            action.at,
+            self.model.greens,
+        )
+
+    async def scale_green(self, green: Green, *, replicas: int) -> None:
+        self._green(green).replicas = replicas
+
+    async def advance_green(self, green: Green, action: AdvanceGreen) -> None:
+        found = self._green(green)
+        found.step, found.towards, found.since = action.step, action.towards, action.at
+
+    async def delete_green(self, green: Green) -> None:
+        self._green(green).deleting = True
+
+    async def route(self, service: Service, *, template_hash: str) -> None:
+        self._write()
+        if service.resource_version != str(self.model.service_version):
+            raise Conflict("the Service changed")
+        self.model.service_version += 1
+        self.model.pin = template_hash
+
+
+def fresh(model: ReleaseModel) -> Observation:
+    """What another look shows now; a copy, so that a test may keep it and use it late."""
+    return replace(model.observe())

@@ -1,0 +1,167 @@
+"""Releases as a user makes them: apply the Deployment with another template, wait for what status says.
+
+Must not know how the operator does it.
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import requests
+
+from tests.support.kube import Kube, Object, wait_until
+from tests.support.shop_manifests import deployment, resilient, service
+from tests.support.space import Space
+
+BLUE_GREEN: Final[Object] = {
+    "strategy": "BlueGreen",
+    "progressDeadline": "60s",
+    "before": {"checks": ["ready", "health"], "for": "1s"},
+    "after": {"checks": ["ready", "health"], "for": "1s"},
+    "blueGreen": {"warmPeriod": "1s"},
+}
+HEALTH_CHECK: Final[Object] = {"name": "health", "http": {"path": "/api/health", "port": "http"}}
+GREEN: Final = "shop-green"
+HASH: Final = "pod-template-hash"
+
+
+def rollout(**changes: Any) -> Object:
+    """The rollout of a ResilientService: blue-green with gates of a second, changed; None takes a field away."""
+    return {key: value for key, value in (BLUE_GREEN | changes).items() if value is not None}
+
+
+def checks() -> Object:
+    """The shop's checks, and what it says about its parts."""
+    usual = resilient()["spec"]["health"]
+    return {**usual, "checks": [*usual["checks"], HEALTH_CHECK]}
+
+
+def shop(version: str, *, replicas: int = 1, **spec: Any) -> list[Object]:
+    """Deployment, Service and ResilientService under blue-green."""
+    wanted = {"health": checks(), "rollout": rollout()} | spec
+    return [template(version, replicas=replicas), service(), resilient(**wanted)]
+
+
+def template(version: str, *, replicas: int = 1, **fields: Any) -> Object:
+    """The Deployment with that version; `env` and all else as for `deployment`."""
+    env = {"VERSION": version, **fields.pop("env", {})}
+    return deployment(replicas=replicas, env=env, **fields)
+
+
+def adopted(space: Space, *objects: Object) -> None:
+    """Apply, and wait until the Deployment is held."""
+    space.start(*objects)
+    wait_until(lambda: space.get("deployments", "shop")["spec"].get("paused"), what="adoption")
+    space.wait_for("Ready", "True")
+
+
+def trace(space: Space) -> str:
+    """Identity of the last release that ended; empty before the first."""
+    return str((space.status().get("lastRollout") or {}).get("traceId", ""))
+
+
+def release(space: Space, *objects: Object, timeout: float = 90) -> Object:
+    """Apply what makes a release and wait for its result."""
+    before = trace(space)
+    space.apply(*objects)
+    return ended(space, before, timeout=timeout)
+
+
+def ended(space: Space, before: str, *, timeout: float = 90) -> Object:
+    """The result of the release that ended after the one with trace `before`, once nothing is in flight."""
+
+    def look() -> Object | None:
+        status = space.status()
+        last: Object = status.get("lastRollout") or {}
+        over = last.get("traceId", "") != before and "candidate" not in (status.get("rollout") or {})
+        return last if last and over else None
+
+    return wait_until(look, what="the end of a release", timeout=timeout)
+
+
+def step(space: Space) -> str:
+    """The step that status shows."""
+    return str((space.status().get("rollout") or {}).get("step", ""))
+
+
+def reached(space: Space, *names: str, timeout: float = 60) -> str:
+    """Wait until status shows one of the steps; returns it."""
+    return wait_until(
+        lambda: found if (found := step(space)) in names else None, what=f"step {names}", timeout=timeout, every=0.05
+    )
+
+
+def at_rest(space: Space) -> None:
+    """What must be so whenever no release is in flight: no green, no pin."""
+    assert space.find("deployments", GREEN) is None
+    assert HASH not in space.get("services", "shop")["spec"]["selector"]
+
+
+def serves(space: Space) -> set[str]:
+    """Values of VERSION in the pods that are there and not ending."""
+    env = [pod["spec"]["containers"][0]["env"] for pod in space.shop_pods()]
+    return {each["value"] for entries in env for each in entries if each["name"] == "VERSION"}
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many endpoints of the Service were ready at a time.monotonic()."""
+
+    at: float
+    ready: int
+
+
+class Endpoints:
+    """Follows the EndpointSlices of the shop's Service while the context is open: every state that the API showed."""
+
+    def __init__(self, space: Space, service: str = "shop") -> None:
+        self._kube = Kube(space.cluster, space.namespace)
+        self._labels = f"kubernetes.io/service-name={service}"
+        self._service = service
+        self._slices: dict[str, int] = {}
+        self._counts: list[Count] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="endpoints", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._version = self._list()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def fewest(self) -> int:
+        """The smallest number of ready endpoints that was seen."""
+        return min(each.ready for each in self._counts)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                for event in self._kube.watch("endpointslices", self._version, seconds=2):
+                    self._version = event["object"]["metadata"]["resourceVersion"]
+                    self._take(event)
+                    self._note()
+            except (requests.RequestException, ValueError, KeyError):
+                time.sleep(0.1)
+                self._version = self._list()
+
+    def _list(self) -> str:
+        found = self._kube.collection("endpointslices", self._labels)
+        self._slices = {}
+        for raw in found["items"]:
+            self._take({"type": "ADDED", "object": raw})
+        self._note()
+        return str(found["metadata"]["resourceVersion"])
+
+    def _take(self, event: Object) -> None:
+        raw = event["object"]
+        if (raw["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != self._service:
+            return
+        ready = sum(each.get("conditions", {}).get("ready") is True for each in raw.get("endpoints") or [])
+        self._slices[raw["metadata"]["name"]] = 0 if event["type"] == "DELETED" else ready
+
+    def _note(self) -> None:
+        self._counts.append(Count(time.monotonic(), sum(self._slices.values())))
