@@ -1,7 +1,7 @@
 """A small cluster in memory for blue-green releases: a Deployment that can be paused, green, a Service and its slices.
 
-It keeps the rules that a release relies on: a paused Deployment scales but does not roll, an un-paused one rolls with one
-pod more and none fewer, slices follow labels, selectors and readiness late, deletions take time. The real `decide`
+It keeps the rules that a release relies on: a paused Deployment scales but does not roll, an un-paused one rolls with
+one pod more and none fewer, slices follow labels, selectors and readiness late, deletions take time. The real `decide`
 and the real `Executor` work on it; `Harm` is raised when one of their writes costs a client.
 """
 
@@ -332,7 +332,9 @@ class ReleaseModel:
         worst = HealthState.UNHEALTHY if HealthState.UNHEALTHY in states.values() else HealthState.HEALTHY
         since = max(pod.ready_at or self.now for pod in live)
         return {
-            gates.PREFIX + "ready": CheckState("ready", worst, "Said", "said so", since, 0.01, states, settled_since=since)
+            gates.PREFIX + "ready": CheckState(
+                "ready", worst, "Said", "said so", since, 0.01, states, settled_since=since
+            )
         }
 
     def _is_candidate(self, pod: ModelPod) -> bool:

@@ -74,10 +74,15 @@ def ended(space: Space, before: str, *, timeout: float = 90) -> Object:
     def look() -> Object | None:
         status = space.status()
         last: Object = status.get("lastRollout") or {}
-        over = last.get("traceId", "") != before and "candidate" not in (status.get("rollout") or {})
+        over = last.get("traceId", "") != before and not in_flight(space)
         return last if last and over else None
 
     return wait_until(look, what="the end of a release", timeout=timeout)
+
+
+def in_flight(space: Space) -> bool:
+    """Whether a release is."""
+    return "candidate" in (space.status().get("rollout") or {})
 
 
 def step(space: Space) -> str:

@@ -10,7 +10,7 @@ import pytest
 from resilience.api.reasons import ConditionType, HealthState, Reason, ReplaceStep, RestartOutcome
 from resilience.api.status import HistoryEntry, ReplacementStatus, RestartStatus, Status
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core import restart
+from resilience.core import history, restart
 from resilience.core.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, SendSignal, TakeOver
 from resilience.core.observation import Budget, Observation, Pod, Traffic
 from resilience.core.reconcile import decide, needs_pods
@@ -368,7 +368,7 @@ def test_the_history_forgets_by_number_and_by_age() -> None:
     def entry(age: timedelta) -> HistoryEntry:
         return HistoryEntry(at=NOW - age, kind="Restart", result="Succeeded")
 
-    kept = restart.remember([entry(timedelta(hours=25)), *([entry(SECOND)] * 25)], entry(timedelta()), NOW)
+    kept = history.remember([entry(timedelta(hours=25)), *([entry(SECOND)] * 25)], entry(timedelta()), NOW)
 
     assert len(kept) == 20
     assert kept[-1] == entry(timedelta())

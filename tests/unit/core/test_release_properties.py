@@ -1,0 +1,261 @@
+"""Properties of a blue-green release over random orders of events, on a model (tests/support/release_model.py)."""
+
+import os
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, cast
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from resilience.api.names import ANNOTATION_FAILED
+from resilience.api.reasons import RolloutOutcome
+from resilience.core import report
+from resilience.core.decision import Decision
+from resilience.core.observation import Observation, Resource
+from resilience.core.reconcile import decide
+from resilience.ports import Cluster, Drainer, Metrics, PortError, Secrets
+from resilience.runtime.executor import Executor
+from resilience.runtime.observer import Observer
+from tests.support.factories import make_spec
+from tests.support.model import Harm, Killed, Leading, Uncounted, drive, stored
+from tests.support.release_model import Kind, ReleaseCluster, ReleaseModel
+
+THOROUGH = settings(
+    max_examples=1500 if os.environ.get("PROOF") else 60,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+READY = {"name": "ready", "http": {"path": "/readyz"}}
+
+
+def spec(**rollout: Any) -> Any:
+    usual: dict[str, Any] = {
+        "strategy": "BlueGreen",
+        "progressDeadline": "40s",
+        "before": {"checks": ["ready"], "for": "1s"},
+        "after": {"checks": ["ready"], "for": "2s"},
+        "blueGreen": {"warmPeriod": "3s"},
+    }
+    wanted = {key: value for key, value in (usual | rollout).items() if value is not None}
+    return make_spec(health={"checks": [READY]}, rollout=wanted)
+
+
+@dataclass(slots=True)
+class Seen:
+    model: ReleaseModel
+
+    async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
+        return self.model.observe()
+
+
+@dataclass(slots=True)
+class Operator:
+    """Passes of the real core and executor over the model, with deaths at any write."""
+
+    model: ReleaseModel
+    executor: Executor = field(init=False)
+    left: int | None = None
+
+    def __post_init__(self) -> None:
+        self.executor = Executor(
+            cluster=cast(Cluster, ReleaseCluster(self.model, self._count)),
+            observer=cast(Observer, Seen(self.model)),
+            drainer=cast(Drainer, None),
+            secrets=cast(Secrets, None),
+            leadership=Leading(),
+            metrics=cast(Metrics, Uncounted()),
+        )
+
+    def _count(self) -> None:
+        if self.left is not None:
+            if self.left <= 0:
+                raise Killed
+            self.left -= 1
+
+    def reconcile(self, *, seen: Observation | None = None, dies_after: int | None = None) -> Decision:
+        """One pass, on what is seen now or was `seen` before; `dies_after` so many writes, status included."""
+        self.left = dies_after
+        model, resource, looked = self.model, self.model.resource(), seen or self.model.observe()
+        decision = decide(resource, looked, model.now)
+        try:
+            if decision.status is not None and report.worth_writing(resource.status, decision.status):
+                self._count()
+                model.status = stored(decision.status)
+                model.resource_version += 1
+            for action in decision.actions:
+                before = model.serving()
+                drive(self.executor.run(resource, looked, action))
+                after = model.serving()
+                if after < min(model.replicas, before):
+                    raise Harm(f"{action}: {before} served, {after} do, of {model.replicas}")
+        except (PortError, Killed):
+            pass
+        return decision
+
+
+def rest(model: ReleaseModel) -> None:
+    for _ in range(6):
+        model.now += timedelta(seconds=1)
+        model.tick()
+
+
+def settle(operator: Operator, *, passes: int = 300, floor: bool = False) -> None:
+    """Time goes on and everybody works until nothing is in flight."""
+    model, quiet = operator.model, 0
+    for _ in range(passes):
+        model.now += timedelta(seconds=1)
+        model.tick()
+        if floor:
+            hold(model)
+        decision = operator.reconcile()
+        done = not decision.actions and model.status.rollout.candidate is None
+        quiet = quiet + 1 if done else 0
+        if quiet > 8:
+            return
+    raise AssertionError(f"not settled: {model.status.explanation} {model.green} pin={model.pin} {model.notes}")
+
+
+def hold(model: ReleaseModel) -> None:
+    """The promise: never fewer pods in service than are wanted."""
+    if model.serving() < model.replicas:
+        raise Harm(f"{model.serving()} of {model.replicas} serve at {model.status.rollout.step}")
+
+
+def adopted(model: ReleaseModel) -> Operator:
+    operator = Operator(model)
+    settle(operator)
+    assert model.paused
+    return operator
+
+
+PASSES = st.one_of(
+    st.tuples(st.just("pass"), st.one_of(st.none(), st.integers(0, 3))),
+    st.tuples(st.just("stale"), st.integers(1, 4)),
+    st.tuples(st.just("work"), st.sampled_from(["deployment", "replica_sets", "kubelets", "endpoints", "tick"])),
+    st.tuples(st.just("wait"), st.integers(0, 4)),
+    st.tuples(st.just("run"), st.integers(1, 12)),
+)
+TEMPLATES = st.sampled_from(["t1", "t2", "bad1", "never1", "t0"])
+KINDS = {"t0": Kind(), "t1": Kind(), "t2": Kind(delay=3), "bad1": Kind(bad=True), "never1": Kind(delay=None)}
+PEOPLE = st.one_of(
+    st.tuples(st.just("change"), TEMPLATES),
+    st.tuples(st.just("unpin"), st.just(0)),
+    st.tuples(st.just("ask"), st.sampled_from(["abort", "promote", "retry"])),
+)
+FAULTS = st.one_of(
+    st.tuples(st.just("die"), st.integers(0, 6)),
+    st.tuples(st.just("scale"), st.integers(0, 4)),
+    st.tuples(st.just("resume"), st.just(0)),
+)
+
+
+def play(operator: Operator, events: list[tuple[str, Any]], *, floor: bool) -> None:
+    model, past, asked = operator.model, [operator.model.observe()], 0
+    for kind, value in events:
+        match kind:
+            case "pass":
+                operator.reconcile(dies_after=value)
+            case "stale":
+                operator.reconcile(seen=past[-min(value, len(past))])
+            case "work":
+                getattr(model, value)()
+            case "wait":
+                model.now += timedelta(seconds=value)
+            case "run":
+                for _ in range(value):
+                    model.now += timedelta(seconds=1)
+                    model.tick()
+                    operator.reconcile()
+            case "change":
+                model.change(value, KINDS[value])
+            case "ask":
+                asked += 1
+                model.ask(value, f"{value}-{asked}")
+            case _:
+                act = getattr(model, kind)
+                act(value) if kind in ("die", "scale") else act()
+        past = [*past, model.observe()][-6:]
+        if floor:
+            hold(model)
+
+
+@THOROUGH
+@given(events=st.lists(st.one_of(PASSES, PASSES, PEOPLE), max_size=60), replicas=st.integers(1, 3))
+def test_whatever_is_released_there_are_never_fewer_pods_in_service(events: list[Any], replicas: int) -> None:
+    operator = adopted(ReleaseModel(spec(), replicas=replicas))
+    play(operator, events, floor=True)
+    settle(operator, floor=True)
+    assert operator.model.serving() >= replicas
+
+
+@THOROUGH
+@given(events=st.lists(PASSES, max_size=60), replicas=st.integers(1, 3), delay=st.integers(0, 4))
+def test_a_good_template_ends_up_serving_alone(events: list[Any], replicas: int, delay: int) -> None:
+    model = ReleaseModel(spec(), replicas=replicas)
+    operator = adopted(model)
+    model.change("t9", Kind(delay=delay))
+    play(operator, events, floor=True)
+    settle(operator, floor=True)
+    rest(model)
+    assert model.resting and model.paused
+    assert {pod.fingerprint for pod in model.pods.values()} == {"t9"}
+    assert model.status.last_rollout is not None
+    assert model.status.last_rollout.result is RolloutOutcome.SUCCEEDED
+    assert model.greens == 1
+
+
+@THOROUGH
+@given(
+    events=st.lists(PASSES, max_size=60),
+    replicas=st.integers(1, 3),
+    kind=st.sampled_from([Kind(bad=True), Kind(delay=None), Kind(delay=0, bad=True)]),
+    late=st.booleans(),
+)
+def test_a_bad_template_leaves_all_as_before(events: list[Any], replicas: int, kind: Kind, late: bool) -> None:
+    # `late`: the gate is asked only when the candidate serves already.
+    model = ReleaseModel(spec(before=None) if late else spec(), replicas=replicas)
+    operator = adopted(model)
+    before = set(model.pods)
+    model.change("t9", kind)
+    play(operator, events, floor=True)
+    settle(operator, floor=True)
+    rest(model)
+    assert model.resting and model.paused
+    assert set(model.pods) == before
+    assert model.notes[ANNOTATION_FAILED] == "t9"
+    assert model.status.last_rollout is not None
+    assert model.status.last_rollout.result is RolloutOutcome.ROLLED_BACK
+    assert model.greens == 1
+    assert late or "t9" not in model.met
+
+
+@THOROUGH
+@given(events=st.lists(st.one_of(PASSES, PASSES, PEOPLE, FAULTS), max_size=60), replicas=st.integers(1, 3))
+def test_whatever_happens_nothing_stays_half_done(events: list[Any], replicas: int) -> None:
+    model = ReleaseModel(spec(), replicas=replicas)
+    operator = adopted(model)
+    play(operator, events, floor=False)
+    if model.replicas == 0:
+        model.scale(1)
+    model.change("good", Kind())
+    settle(operator)
+    rest(model)
+    settle(operator)
+    assert model.resting, model.status.explanation
+    assert {pod.fingerprint for pod in model.pods.values()} == {"good"}
+    assert model.serving() == model.replicas
+
+
+@THOROUGH
+@given(events=st.lists(st.one_of(PASSES, PEOPLE), max_size=40), replicas=st.integers(1, 3))
+def test_a_pass_repeated_says_nothing_new(events: list[Any], replicas: int) -> None:
+    model = ReleaseModel(spec(), replicas=replicas)
+    operator = adopted(model)
+    play(operator, events, floor=True)
+    settle(operator)
+    decision = operator.reconcile()
+    assert decision.actions == ()
+    assert decision.events == ()
+    assert decision.status is not None and not report.worth_writing(model.status, decision.status)
