@@ -14,6 +14,7 @@ from tests.support.rollouts import (
     adopted,
     at_rest,
     ended,
+    in_flight,
     reached,
     release,
     rollout,

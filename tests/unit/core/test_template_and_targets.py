@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from resilience.api.names import FIELD_MANAGER
-from resilience.core import probes, targets
-from resilience.core.decision import ApplyTemplate, GrpcProbe, HttpProbe, TcpProbe
+from resilience.core import probes, stalled, targets
+from resilience.core.decision import ApplyTemplate, GrpcProbe, HttpProbe, PrometheusProbe, TcpProbe
 from resilience.core.observation import Container
 from resilience.core.profiles import resolve
 from resilience.core.reconcile import decide
@@ -184,6 +184,37 @@ def test_tcp_and_grpc_checks_become_their_probes() -> None:
     kinds = check_targets({"name": "t", "tcp": {}}, {"name": "g", "grpc": {"service": "shop"}})
 
     assert [type(each.probe) for each in kinds] == [TcpProbe, GrpcProbe]
+
+
+QUERY_CHECK = {"name": "errors", "prometheus": {"query": "sum(errors)", "above": "0.05", "below": "-1"}}
+
+
+def test_a_query_is_asked_once_in_the_namespace_of_the_target() -> None:
+    (found,) = check_targets(QUERY_CHECK)
+
+    assert (found.check, found.pod_uid) == ("errors", "")
+    assert found.probe == PrometheusProbe("sum(errors)", "shop", above=0.05, below=-1.0)
+
+
+def test_a_query_needs_a_target_and_no_service() -> None:
+    alone = make_seen(make_pod("a"), services=())
+
+    (found,) = check_targets(QUERY_CHECK, service=None, seen=alone)
+    assert found.probe == PrometheusProbe("sum(errors)", "shop", above=0.05, below=-1.0)
+    assert check_targets(QUERY_CHECK, seen=make_seen(make_pod("a"), workload=None)) == []
+
+
+def test_a_query_has_no_port_that_could_be_missing() -> None:
+    spec = make_spec(health={"checks": [QUERY_CHECK, READY_CHECK]})
+
+    assert stalled.find(make_resource(spec), make_seen(make_pod("a"))).status is False
+    alone = make_spec(health={"checks": [QUERY_CHECK]}, service=None)
+    assert stalled.find(make_resource(alone), make_seen(make_pod("a"), services=())).status is False
+
+
+def test_a_probe_that_asks_prometheus_is_named() -> None:
+    with pytest.raises(probes.PortMissing, match="check ready: a prometheus check asks no pod"):
+        plan(managed(health={"checks": [QUERY_CHECK | {"name": "ready"}]}))
 
 
 def test_pods_of_another_service_are_not_ours_to_check() -> None:
