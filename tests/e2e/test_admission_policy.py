@@ -53,7 +53,11 @@ ALLOWED: list[tuple[str, Patch]] = [
     ("deployment", container(readinessProbe=None, lifecycle=None)),
     ("deployment", metadata(labels={"resilience.dev/managed": "true"}, annotations={"resilience.dev/claimed-by": "x"})),
     ("deployment", metadata(labels={"resilience.dev/managed": None}, annotations={"resilience.dev/claimed-by": None})),
+    ("deployment", {"spec": {"paused": True, "progressDeadlineSeconds": 2147483647}}),
+    ("deployment", {"spec": {"paused": None, "replicas": 2}}),
     ("service", metadata(labels={"resilience.dev/managed": "true"})),
+    ("service", {"spec": {"selector": {"pod-template-hash": "5d4c"}}}),
+    ("service", {"spec": {"selector": {"pod-template-hash": None}}}),
     ("pod", metadata(labels={"resilience.dev/retiring": "leaving", "app": "left"})),
     ("pod", metadata(labels={"app": "checkout"})),
 ]
@@ -71,13 +75,15 @@ REFUSED: list[tuple[str, Patch, str]] = [
     ("deployment", in_template(hostNetwork=True), "of a pod template"),
     ("deployment", in_template(initContainers=[{"name": "i", "image": "x:1"}]), "of a pod template"),
     ("deployment", {"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}, "of a pod template"),
-    ("deployment", {"spec": {"replicas": 0}}, "of a workload's spec"),
-    ("deployment", {"spec": {"paused": True}}, "of a workload's spec"),
+    ("deployment", {"spec": {"minReadySeconds": 9}}, "of a workload's spec"),
+    ("deployment", {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 9}}}}, "of a workload's spec"),
     ("deployment", metadata(labels={"team": "x"}), "only labels under resilience.dev/"),
     ("deployment", metadata(annotations={"team": "x"}), "only annotations under resilience.dev/"),
     ("deployment", metadata(finalizers=["example.com/x"]), "only labels, annotations and"),
-    ("service", {"spec": {"selector": {"app": "other"}}}, "the spec of a pod or a Service"),
-    ("pod", {"spec": {"containers": [{"name": "app", "image": "evil:1"}]}}, "the spec of a pod or a Service"),
+    ("service", {"spec": {"selector": {"app": "other"}}}, "but the pin in its selector"),
+    ("service", {"spec": {"selector": {"more": "x"}}}, "but the pin in its selector"),
+    ("service", {"spec": {"externalIPs": ["192.0.2.1"]}}, "but the pin in its selector"),
+    ("pod", {"spec": {"containers": [{"name": "app", "image": "evil:1"}]}}, "the spec of a pod"),
     ("pod", metadata(labels={"app": "other"}), "only labels under resilience.dev/"),
     ("pod", metadata(ownerReferences=[{**OWNER, "kind": "DaemonSet"}]), "only to a Deployment"),
 ]
@@ -93,9 +99,19 @@ class Actor:
     def patch(self, kind: str, patch: Patch, *options: str) -> str:
         """What kubectl said, whether it could or not."""
         style = "merge" if "ownerReferences" in patch.get("metadata", {}) else "strategic"
-        command = ("patch", kind, "checkout", "--type", style, "-p", json.dumps(patch), *options)
+        return self._say("patch", kind, "checkout", "--type", style, "-p", json.dumps(patch), *options)
+
+    def create(self, made: Patch, *options: str) -> str:
+        """What kubectl said to a new object."""
+        return self._say("create", "-f", "-", *options, stdin=json.dumps(made))
+
+    def delete(self, kind: str) -> str:
+        """What kubectl said, without anything being deleted."""
+        return self._say("delete", kind, "checkout", "--dry-run=server")
+
+    def _say(self, *command: str, stdin: str = "") -> str:
         try:
-            return str(self._cluster.kubectl(*self._base, *command, stderr=subprocess.STDOUT))
+            return str(self._cluster.kubectl(*self._base, *command, input=stdin, stderr=subprocess.STDOUT))
         except subprocess.CalledProcessError as error:
             return f"refused: {error.output}"
 
@@ -164,3 +180,53 @@ def test_everything_else_is_refused(actor: Actor, kind: str, patch: Patch, messa
     said = actor.patch(kind, patch, "--dry-run=server")
     assert said.startswith("refused")
     assert message in said
+
+
+def test_a_template_is_replaced_only_where_one_has_failed(actor: Actor) -> None:
+    # given
+    other = container(image="good:1")
+    assert "of a container" in actor.patch("deployment", other, "--dry-run=server")
+    actor.patch("deployment", metadata(annotations={"resilience.dev/failed-template": "abc"}))
+    # then
+    assert "checkout patched" in actor.patch("deployment", other, "--dry-run=server")
+    actor.patch("deployment", metadata(annotations={"resilience.dev/failed-template": None}))
+
+
+SECOND: Patch = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {
+        "name": "checkout-green",
+        "annotations": {"resilience.dev/green-of": "checkout"},
+        "ownerReferences": [OWNER],
+    },
+    "spec": SELECTED,
+}
+PREVIEW: Patch = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "preview", "annotations": {"resilience.dev/preview-of": "checkout"}},
+    "spec": {"selector": LABELS, "ports": [{"port": 80}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (SECOND, ""),
+        ({**SECOND, "metadata": {"name": "checkout-green"}}, "no Deployment but the second one"),
+        ({**SECOND, "metadata": {**SECOND["metadata"], "name": "other"}}, "no Deployment but the second one"),
+        (PREVIEW, ""),
+        ({**PREVIEW, "metadata": {"name": "preview"}}, "no Service but a preview"),
+        ({**PREVIEW, "spec": {**PREVIEW["spec"], "type": "NodePort"}}, "no Service but a preview"),
+    ],
+)
+def test_it_makes_only_what_a_release_needs(actor: Actor, made: Patch, message: str) -> None:
+    said = actor.create(made, "--dry-run=server")
+    assert message in said
+    assert said.startswith("refused") == bool(message), said
+
+
+def test_it_deletes_nothing_of_others(actor: Actor) -> None:
+    for kind in ("deployment", "service"):
+        assert "may make and delete no" in actor.delete(kind)

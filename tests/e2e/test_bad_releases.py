@@ -37,9 +37,9 @@ _LONG = {"blueGreen": {"warmPeriod": "30s"}}
 _SECRET = {"pod": {"imagePullSecrets": [{"name": "pull"}]}}
 _NO_MAP = {"env": {"KNOB": {"configMapKeyRef": {"name": "nosuch", "key": "k"}}}}
 CASES = (
-    Case("crash loop", "Unknown", "kubectl logs", {"env": {"CRASH": "1"}}),
+    Case("crash loop", "Unknown", "--previous", {"env": {"CRASH": "1"}}),
     Case("5xx after the switch", "Unknown", "health", {"env": {"FAIL_HEALTH_AFTER": "5"}}, _LONG),
-    Case("no such image", "Configuration", "does not exist", image="missing"),
+    Case("no such image", "Configuration", "push image", image="missing"),
     Case("bad pull secret", "Authentication", "Secret pull", _SECRET, image="private"),
     Case("never ready", "Timeout", "probe", {"env": {"FAIL_READY": "1"}}, QUICK),
     Case("ConfigMap missing", "Configuration", "nosuch", _NO_MAP),

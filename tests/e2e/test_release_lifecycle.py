@@ -195,7 +195,8 @@ def test_how_long_a_release_takes_beside_a_native_rolling_update(
     adopted(space, *shop("v0", rollout=quick))
     other_space.apply(template("v0"), service())
     other_space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
-    ours, native = [], []
+    ours: list[float] = []
+    native: list[float] = []
     for number in range(1, count(2, proof=20) + 1):
         for where, taken in ((space, ours), (other_space, native)):
             with traffic(where.url(), kept=1, new=4, rate=20, vegeta=1) as clients:
