@@ -197,7 +197,7 @@ class ReleaseWriter(Protocol):
         ...
 
     async def pause_failed(self, workload: Workload, *, fingerprint: str) -> None:
-        """Pause the target in the middle of a rolling update."""
+        """Pause the target in the middle of a rolling update, and note the template as failed."""
         ...
 
     async def annotate_failed(self, workload: Workload, *, fingerprint: str) -> None:
@@ -213,7 +213,7 @@ class ReleaseWriter(Protocol):
         ...
 
     async def restore_template(self, workload: Workload, action: RestoreTemplate) -> None:
-        """Give the target the template of one of its ReplicaSets again."""
+        """Give the target the template of one of its ReplicaSets again, and note the other as failed."""
         ...
 
     async def create_green(self, workload: Workload, action: CreateGreen) -> None:

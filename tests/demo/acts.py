@@ -70,16 +70,52 @@ def restart(stage: Stage) -> Verdict:
     return Verdict("restart under load", "0 requests fail", seen, result.failed == 0 and replaced == len(before))
 
 
+def release(stage: Stage) -> Verdict:
+    """Another version under the same load: a second colour, a switch, and back home."""
+    with BackgroundLoad(load=_load(stage)) as load:
+        sleep(2)
+        before = _last_release(stage)
+        stage.kubectl("set", "env", "-n", NAMESPACE, "deploy/shop", "VERSION=2.0.0")
+        stage.watch("A blue-green release: kubectl set env VERSION=2.0.0", lambda: _released(stage, before), load)
+        sleep(1)
+        result = load.stop()
+    last = stage.resource()["status"]["lastRollout"]
+    steps = ", ".join(f"{each['name']} {each['duration']}" for each in last.get("steps", []))
+    stage.console.print(f"  status.lastRollout: {last['result']} in {last['duration']}: {steps}", soft_wrap=True)
+    seen = f"{result.failed} of {result.sent} requests failed, {last['result']}"
+    kept = result.failed == 0 and last["result"] == "Succeeded" and "2.0.0" in result.versions
+    return Verdict("blue-green release", "0 requests fail", seen, kept)
+
+
+def bad_release(stage: Stage) -> Verdict:
+    """A version that is healthy until it has served a little: it is taken back."""
+    with BackgroundLoad(load=_load(stage)) as load:
+        sleep(1)
+        before = _last_release(stage)
+        stage.kubectl("set", "env", "-n", NAMESPACE, "deploy/shop", "VERSION=3.0.0-bad", "FAIL_HEALTH_AFTER=20")
+        stage.watch("A bad release: 3.0.0 falls ill once it serves", lambda: _released(stage, before), load)
+        sleep(1)
+        result = load.stop()
+    status = stage.resource()["status"]
+    failure = status["rollout"]["failure"]
+    stage.console.print(f"  {failure['class']}: {failure['message']}\n  {failure['advice']}", soft_wrap=True)
+    back = result.new.versions["3.0.0-bad"].last - result.new.versions["3.0.0-bad"].first
+    seen = f"{result.failed} of {result.sent} requests failed, back after {back:.1f} s of traffic"
+    kept = result.failed == 0 and status["lastRollout"]["result"] == "RolledBack"
+    stage.kubectl("set", "env", "-n", NAMESPACE, "deploy/shop", "VERSION=2.0.0", "FAIL_HEALTH_AFTER-")
+    return Verdict("bad release", "taken back by itself", seen, kept)
+
+
 def events(stage: Stage) -> Verdict:
     """What a person on call reads afterwards."""
     stage.show("get", "events", "-n", NAMESPACE, "--field-selector", "involvedObject.kind=ResilientService")
     found = stage.get("events", "-n", NAMESPACE)["items"]
     reasons = {event["reason"] for event in found if event["involvedObject"]["kind"] == "ResilientService"}
-    told = {"RestartStarted", "RestartSucceeded"} <= reasons
+    told = {"RestartStarted", "RestartSucceeded", "ReleaseStarted", "ReleaseSucceeded", "ReleaseFailed"} <= reasons
     return Verdict("it explains itself", "Events tell the story", f"{len(reasons)} kinds of Events", told)
 
 
-ALL: Final[tuple[Callable[[Stage], Verdict], ...]] = (without_operator, adoption, restart, events)
+ALL: Final[tuple[Callable[[Stage], Verdict], ...]] = (without_operator, adoption, restart, release, bad_release, events)
 
 
 def _load(stage: Stage) -> Load:
@@ -102,6 +138,15 @@ def _condition(stage: Stage, kind: str) -> str:
 def _restarted(stage: Stage) -> bool:
     status = stage.resource().get("status", {})
     return "restart" not in status and status.get("lastRestart", {}).get("request") == "demo"
+
+
+def _last_release(stage: Stage) -> str:
+    return str(stage.resource().get("status", {}).get("lastRollout", {}).get("traceId", ""))
+
+
+def _released(stage: Stage, before: str) -> bool:
+    status = stage.resource().get("status", {})
+    return _last_release(stage) != before and "candidate" not in status.get("rollout", {})
 
 
 def _pods(stage: Stage) -> set[str]:

@@ -106,12 +106,17 @@ class Stage:
     def _picture(self, load: BackgroundLoad) -> Table:
         result = load.result()
         failed = f"[red]{result.failed}[/]" if result.failed else "[green]0[/]"
-        table = Table("pod", "state", "step", title=f"{result.sent} requests, {failed} failed", title_justify="left")
+        rollout = self.resource().get("status", {}).get("rollout", {})
+        step = f", {rollout.get('step')} {rollout.get('progress')} %" if "candidate" in rollout else ""
+        title = f"{result.sent} requests, {failed} failed{step}"
+        table = Table("pod", "state", "step", "colour", title=title, title_justify="left")
         for pod in self.get("pods", "-n", NAMESPACE)["items"]:
             meta, status = pod["metadata"], pod.get("status", {})
             ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", []))
             state = "ending" if "deletionTimestamp" in meta else "ready" if ready else "starting"
-            table.add_row(meta["name"], state, meta["labels"].get("resilience.dev/retiring", ""))
+            labels = meta["labels"]
+            colour = "[green]green[/]" if labels.get("resilience.dev/track") == "green" else "[blue]blue[/]"
+            table.add_row(meta["name"], state, labels.get("resilience.dev/retiring", ""), colour)
         return table
 
     def _run(self, *argv: str, stdin: str = "") -> str:

@@ -10,18 +10,38 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
-from resilience.api.names import request_annotation
+from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR, request_annotation
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import report
-from resilience.core.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, TakeOver
-from resilience.core.observation import Endpoint, Observation, Pod, PodsView, ReplicaSet, Resource, Service, Workload
+from resilience.core.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, Resume, TakeOver
+from resilience.core.observation import (
+    Endpoint,
+    Observation,
+    Pod,
+    PodsView,
+    ReplicaSet,
+    Resource,
+    Service,
+    Template,
+    Workload,
+)
 from resilience.core.reconcile import decide
 from resilience.ports import Cluster, Conflict, Drainer, Metrics, PortError, Secrets
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
-from tests.support.factories import LABELS, NOW, make_endpoint, make_pod, make_resource, make_service, make_workload
+from tests.support.factories import (
+    KEY,
+    LABELS,
+    NOW,
+    make_container,
+    make_endpoint,
+    make_pod,
+    make_resource,
+    make_service,
+    make_workload,
+)
 
 TERMINATION: Final = timedelta(seconds=2)
 
@@ -67,6 +87,8 @@ class Model:
     generation: int = 1
     observed: int = 1
     revision: str = "r1"
+    paused: bool = False
+    notes: dict[str, str] = field(default_factory=dict)
     desired: dict[str, int] = field(default_factory=dict)
     pods: dict[str, ModelPod] = field(default_factory=dict)
     slices: tuple[Endpoint, ...] = ()
@@ -90,6 +112,12 @@ class Model:
     def deployment(self) -> None:
         """Rolls with one pod more and none fewer."""
         self.observed = self.generation
+        if self.paused:
+            # What is there grows or shrinks, the newest first.
+            active = [name for name, count in self.desired.items() if count] or [self.revision]
+            missing = self.replicas - sum(self.desired.values())
+            self.desired[active[-1]] = max(self.desired.get(active[-1], 0) + missing, 0)
+            return
         self.desired.setdefault(self.revision, 0)
         old = [name for name, count in self.desired.items() if count and name != self.revision]
         if not old:
@@ -207,6 +235,9 @@ class Model:
             current=len(own),
             updated=sum(pod.owner == self.revision for pod in own),
             available=sum(pod.ready for pod in own),
+            paused=self.paused,
+            template=Template(labels=LABELS, containers=(make_container(),), fingerprint=self.revision),
+            annotations={ANNOTATION_CLAIM: f"{KEY.name}/resource-uid"} | self.notes,
         )
 
     def resource(self) -> Resource:
@@ -216,7 +247,7 @@ class Model:
 
     def observe(self) -> Observation:
         sets = tuple(
-            ReplicaSet(f"checkout-{name}", f"uid-{name}", name, count, name == self.revision)
+            ReplicaSet(f"checkout-{name}", f"uid-{name}", name, count, name == self.revision, name)
             for name, count in self.desired.items()
         )
         pods = tuple(self.view(pod) for pod in self.pods.values())
@@ -246,6 +277,20 @@ class ModelCluster:
 
     model: Model
     before_write: Callable[[], None] = lambda: None
+
+    async def annotate_failed(self, workload: Workload, *, fingerprint: str) -> None:
+        self.before_write()
+        self.model.notes[ANNOTATION_FAILED] = fingerprint
+
+    async def pause_failed(self, workload: Workload, *, fingerprint: str) -> None:
+        self.before_write()
+        self.model.notes |= {ANNOTATION_PAUSED_FOR: fingerprint, ANNOTATION_FAILED: fingerprint}
+        self.model.paused = True
+
+    async def resume(self, workload: Workload, action: Resume) -> None:
+        self.before_write()
+        self.model.notes.pop(ANNOTATION_PAUSED_FOR, None)
+        self.model.paused = False
 
     async def take_over(self, workload: Workload, action: TakeOver) -> None:
         pod = self._pod(action.pod)

@@ -51,11 +51,56 @@ _MARKS: Final[Mapping[str, tuple[str, str]]] = {
         "pod (value of one of its own labels)",
         "Overwrites one label of each Service's selector, so that the pod is in no Service any more.",
     ),
+    names.ANNOTATION_SERVING: (
+        "target under BlueGreen",
+        "Fingerprint of the template that its own pods serve with. There only while the operator holds it paused.",
+    ),
+    names.ANNOTATION_DEADLINE: ("target under BlueGreen", "Its own `progressDeadlineSeconds`, to be put back."),
+    names.ANNOTATION_FAILED: (
+        "target",
+        "Fingerprint of the template that failed last. It is not tried again until it changes or a retry is asked for.",
+    ),
+    names.ANNOTATION_PAUSED_FOR: (
+        "target under RollingUpdate",
+        "Fingerprint of the template in whose rolling update the operator paused it.",
+    ),
+    names.ANNOTATION_LEFT: ("target", "Why something of the operator's was left behind on purpose, and what to do."),
+    names.LABEL_TRACK: ("second Deployment and its pods", "Always `green`: tells the colours of a release apart."),
+    names.ANNOTATION_GREEN_OF: ("second Deployment", "Name of the Deployment that it stands in for."),
+    names.ANNOTATION_RELEASE_STEP: ("second Deployment", "Where the release stands."),
+    names.ANNOTATION_RELEASE_TOWARDS: (
+        "second Deployment",
+        "`green` while it takes over, `blue` while your Deployment takes over again.",
+    ),
+    names.ANNOTATION_RELEASE_SINCE: ("second Deployment", "When this step began."),
+    names.ANNOTATION_RELEASE_STARTED: ("second Deployment", "When the release began."),
+    names.ANNOTATION_PULL_RETRIES: (
+        "second Deployment",
+        "How often an image that could not be pulled was tried again.",
+    ),
+    names.ANNOTATION_PINNED: ("Service", "Always `true`, while a release pins it."),
+    names.LABEL_TEMPLATE_HASH: (
+        "Service (key of its selector)",
+        "The pin: the Service leads to the pods of one ReplicaSet. Kubernetes puts the label on the pods.",
+    ),
+    names.ANNOTATION_PREVIEW_OF: ("preview Service", "Name of the Deployment whose candidate it leads to."),
+    names.ANNOTATION_SIGNALLED: ("pod", "When it was told, in a release, to let its clients go."),
 }
 _REQUESTS: Final[Mapping[Request, str]] = {
     Request.RESTART: "Replace every pod that exists now.",
-    Request.ABORT: "Stop the restart in flight: begin no further pod, undo what has not begun to serve.",
-    Request.ADOPT: "Write the managed probes and the preStop hook now; this rolls all pods.",
+    Request.ABORT: "Stop what is in flight. A restart: begin no further pod, undo what has not begun to serve. "
+    "A release: go back, and remember the template as failed.",
+    Request.ADOPT: "Write the managed probes and the preStop hook now; all pods are replaced, under BlueGreen by a "
+    "release.",
+    Request.PROMOTE: "Let the candidate have traffic now; while it serves already: accept it now.",
+    Request.RETRY: "Try the template again that failed.",
+}
+# Annotations of people that are no requests.
+_SAID: Final[Mapping[str, tuple[str, str]]] = {
+    names.ANNOTATION_ACCEPT_PIN: (
+        "Service",
+        "`true`: whoever owns the selector by server-side apply accepts that a release pins it.",
+    ),
 }
 
 
@@ -162,6 +207,7 @@ def labels() -> str:
     """Every mark that the operator leaves, and the annotations by which people ask for something."""
     marks = [(f"`{name}`", where, what) for name, (where, what) in _MARKS.items()]
     asked = [(f"`{names.request_annotation(each)}`", "ResilientService", _REQUESTS[each]) for each in Request]
+    asked += [(f"`{name}`", where, what) for name, (where, what) in _SAID.items()]
     return "\n\n".join(
         (
             *("## Written by the operator", _table(("name", "on", "meaning"), marks)),
@@ -178,6 +224,7 @@ def metrics() -> str:
     used.refused(reason="BelowFloor")
     used.checked(key=key, check="check", outcome="Pass", seconds=0)
     used.restarted(key=key, result="Succeeded")
+    used.released(key=key, result="Succeeded", seconds=0)
     used.queue(depth=0)
     used.health(key=key, state=HealthState.HEALTHY)
     used.leader(True)

@@ -40,7 +40,7 @@ def doomed(stage: Stage) -> Move | None:
     if stage.failed(fingerprint(stage)):
         # Noted in an earlier pass, which ended there.
         return give_up(stage, None)
-    if stage.aborted:
+    if stage.aborted(fingerprint(stage)):
         return give_up(stage, _aborted())
     seen = _failure(stage)
     if seen is None:

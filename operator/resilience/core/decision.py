@@ -198,7 +198,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class PauseFailed:
-    """Pause the target in the middle of a rolling update of this template."""
+    """Pause the target in the middle of a rolling update of this template, and note it as failed: one write."""
 
     fingerprint: str
 
@@ -226,9 +226,10 @@ class ScaleTarget:
 
 @dataclass(frozen=True, slots=True)
 class RestoreTemplate:
-    """Give the target the template of this ReplicaSet again."""
+    """Give the target the template of this ReplicaSet again, and note the other one as failed: one write."""
 
     replica_set: ReplicaSet
+    failed: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def compose(status: Status, facts: Facts, now: datetime) -> Status:
     return status.model_copy(
         update={
             "observed_generation": generation,
-            "phase": _phase(facts, health),
+            "phase": _phase(facts, health, status),
             "explanation": _explanation(facts, status, said),
             "conditions": updated,
             "health": health,
@@ -110,13 +110,13 @@ def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> C
     )
 
 
-def _phase(facts: Facts, health: HealthStatus) -> Phase:
+def _phase(facts: Facts, health: HealthStatus, status: Status) -> Phase:
     workload = facts.workload
     if facts.spec.suspend:
         return Phase.SUSPENDED
     if facts.stalled.status:
         return Phase.FAILED
-    if facts.resource.status.rollout.candidate is not None:
+    if status.rollout.candidate is not None:
         return Phase.DEPLOYING
     if not workload.settled and not workload.paused:
         if workload.rolling or not workload.observed or workload.available:

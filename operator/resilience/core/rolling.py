@@ -27,9 +27,15 @@ def current_pods(stage: Stage) -> tuple[Pod, ...]:
 
 def in_flight(stage: Stage) -> bool:
     """Whether a template is on its way that has not proved itself."""
-    good = stage.status.rollout.serving
-    moving = not stage.workload.observed or stage.workload.rolling
-    return moving or (good is not None and good.hash != stage.wanted and not stage.failed(stage.wanted))
+    good, followed = stage.status.rollout.serving, stage.status.rollout.candidate is not None
+    if good is None:
+        # What was there at the first look is taken as good; what moved then has to prove itself.
+        return _moving(stage) or followed
+    return _moving(stage) or (good.hash != stage.wanted and not stage.failed(stage.wanted))
+
+
+def _moving(stage: Stage) -> bool:
+    return not stage.workload.observed or stage.workload.rolling
 
 
 def plan(stage: Stage) -> Move:
@@ -58,12 +64,14 @@ def complete(stage: Stage) -> bool:
         return True
     if not stage.workload.settled or stage.failed(stage.wanted):
         return False
+    if not in_flight(stage):
+        return True
     return gates.evaluate(stage.spec.rollout.after, stage.seen, current_pods(stage), stage.now).passed
 
 
 def _failure(stage: Stage) -> Failure | None:
     pods = [pod for pod in current_pods(stage) if not pod.available]
-    if stage.status.rollout.aborted:
+    if stage.aborted(stage.wanted):
         return Failure(
             kind=FailureClass.UNKNOWN,
             reason="Aborted",
@@ -109,11 +117,12 @@ def last_good(stage: Stage) -> ReplicaSet | None:
 def _answer(stage: Stage) -> tuple[Action, ...]:
     mark = MarkFailed(stage.wanted)
     if stage.workload.kind is not TargetKind.DEPLOYMENT:
+        # Their controllers cannot be paused.
         return (mark,)
     good = last_good(stage)
     if stage.spec.rollout.on_failure is OnFailure.ROLLBACK and good is not None:
-        return (mark, RestoreTemplate(good))
-    return (mark, PauseFailed(stage.wanted)) if not stage.workload.settled else (mark,)
+        return (RestoreTemplate(good, stage.wanted),)
+    return (PauseFailed(stage.wanted),) if not stage.workload.settled else (mark,)
 
 
 def version(stage: Stage) -> Version:

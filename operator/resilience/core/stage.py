@@ -103,10 +103,10 @@ class Stage:
         """Whether a person's request waits."""
         return requests.pending(self.resource.annotations, self.status, request) is not None
 
-    @property
-    def aborted(self) -> bool:
-        """Whether a person asked to stop this release."""
-        return self.status.rollout.aborted
+    def aborted(self, fingerprint: str) -> bool:
+        """Whether a person asked to stop the release of this template; one that came meanwhile is another release."""
+        rollout = self.status.rollout
+        return rollout.aborted and rollout.candidate is not None and rollout.candidate.hash == fingerprint
 
     def hash_of(self, colour: Colour) -> str:
         """What Services are pinned to for this colour; empty when it has no pods yet."""

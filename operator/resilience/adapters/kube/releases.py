@@ -38,6 +38,8 @@ from resilience.core.decision import AdvanceGreen, CreateGreen, PutPreview, Rest
 from resilience.core.observation import Green, Pod, Service, Workload
 from resilience.ports import Conflict, Refused
 
+# A slash in a key is written so in a JSON pointer. A Deployment always has annotations: its revision is one.
+_FAILED_POINTER: Final = ANNOTATION_FAILED.replace("/", "~1")
 _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
 # Without it a paused Deployment never counts as current for those who read conditions (kstatus).
 _NO_DEADLINE: Final = 2147483647
@@ -70,8 +72,9 @@ class KubeReleases:
         await self._patch_target(workload, annotations=notes, spec=spec)
 
     async def pause_failed(self, workload: Workload, *, fingerprint: str) -> None:
-        """Pause it in the middle of a rolling update."""
-        await self._patch_target(workload, annotations={ANNOTATION_PAUSED_FOR: fingerprint}, spec={"paused": True})
+        """Pause it in the middle of a rolling update, and note the template as failed."""
+        notes = {ANNOTATION_PAUSED_FOR: fingerprint, ANNOTATION_FAILED: fingerprint}
+        await self._patch_target(workload, annotations=notes, spec={"paused": True})
 
     async def annotate_failed(self, workload: Workload, *, fingerprint: str) -> None:
         """Note the template that failed; an empty one takes the note off."""
@@ -95,6 +98,7 @@ class KubeReleases:
         patch: list[Json] = [
             # A version that is not the current one is a conflict, as everywhere.
             {"op": "add", "path": "/metadata/resourceVersion", "value": workload.resource_version},
+            {"op": "add", "path": f"/metadata/annotations/{_FAILED_POINTER}", "value": action.failed},
             {"op": "replace", "path": "/spec/template", "value": template},
         ]
         await self._releases.patch(_target(workload), patch, content_type=JSON_PATCH, **_MANAGED)
