@@ -39,6 +39,10 @@ def adopt(stage: Stage) -> Move:
     """Pauses the target once its template serves completely, and again when somebody resumed it meanwhile."""
     if stage.workload.replicas == 0 or obstacle(stage):
         return Move()
+    if stage.workload.paused and stage.failed(stage.wanted):
+        # Left paused by an earlier life of ours: what serves is the only template that has pods.
+        active = [each for each in stage.view.replica_sets if each.replicas]
+        return Move(actions=(Hold(active[0].fingerprint),)) if len(active) == 1 else Move()
     if not stage.workload.settled:
         return Move(waiting="the Deployment rolls by itself; it is adopted when that has ended")
     if any(pod.step is not None for pod in stage.view.pods):

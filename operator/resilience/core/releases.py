@@ -231,6 +231,7 @@ def picture(stage: Stage, move: Move) -> Picture:
         message=move.waiting,
         failure=move.failure,
         failed=stage.workload.annotations.get(ANNOTATION_FAILED, ""),
+        unwanted=rolling.version(stage) if stage.failed(stage.wanted) else None,
         kept_connections=farewell.kept_connections(stage) if stage.view.green is not None else None,
         pins_lost=len(move.pins_lost),
         traffic=stage.seen.traffic,
@@ -301,6 +302,7 @@ def _rolling_picture(stage: Stage, move: Move) -> Picture:
         message=move.waiting,
         failure=move.failure,
         failed=failed,
+        unwanted=version if failed == version.hash else None,
         traffic=stage.seen.traffic,
         stays=None if rolling.outcome(stage) is RolloutOutcome.ROLLED_BACK else rolling.outcome(stage),
     )

@@ -31,6 +31,13 @@ _REASONS = {
     RolloutOutcome.ABORTED: Reason.RELEASE_ABORTED,
     RolloutOutcome.SUPERSEDED: Reason.RELEASE_SUPERSEDED,
 }
+# A resource that was made anew knows the note on the Deployment, but not what was seen then.
+_FAILED_BEFORE = Failure(
+    kind=FailureClass.UNKNOWN,
+    reason="FailedBefore",
+    message="this template failed before this resource knew it",
+    advice="change the template, or have it tried again: resilience.dev/retry-requested-at",
+)
 _DRAINING = ("Draining", "DrainingGreen", "Discarding")
 
 
@@ -47,6 +54,8 @@ class Picture:
     failure: Failure | None = None
     # Fingerprint of the template that is known to have failed; empty when none is.
     failed: str = ""
+    # What the user wants, when that is the one that failed.
+    unwanted: Version | None = None
     kept_connections: int | None = None
     pins_lost: int = 0
     traffic: Traffic | None = None
@@ -105,6 +114,8 @@ def _follow(running: RolloutStatus, picture: Picture, now: datetime) -> tuple[Ro
             events.append(Event(Reason.RELEASE_FAILED, f"{words} (trace {running.trace_id})", True, said))
     if picture.candidate is None and failure is not None and failure.version.hash != picture.failed:
         failure = None
+    if picture.candidate is None and failure is None and picture.unwanted is not None:
+        failure = _noted(_FAILED_BEFORE, picture.unwanted, now)
     if picture.pins_lost:
         words = f"{picture.pins_lost} Services lost the pin of a release, or are new; they are pinned again"
         events.append(Event(Reason.PIN_LOST, words, warning=True))

@@ -182,9 +182,14 @@ def play(operator: Operator, events: list[tuple[str, Any]], *, floor: bool) -> N
 
 
 @THOROUGH
-@given(events=st.lists(st.one_of(PASSES, PASSES, PEOPLE), max_size=60), replicas=st.integers(1, 3))
-def test_whatever_is_released_there_are_never_fewer_pods_in_service(events: list[Any], replicas: int) -> None:
+@given(
+    events=st.lists(st.one_of(PASSES, PASSES, PEOPLE), max_size=60), replicas=st.integers(1, 3), first=TEMPLATES
+)
+def test_whatever_is_released_there_are_never_fewer_pods_in_service(
+    events: list[Any], replicas: int, first: str
+) -> None:
     operator = adopted(ReleaseModel(spec(), replicas=replicas))
+    operator.model.change(first, KINDS[first])
     play(operator, events, floor=True)
     settle(operator, floor=True)
     assert operator.model.serving() >= replicas
@@ -232,10 +237,13 @@ def test_a_bad_template_leaves_all_as_before(events: list[Any], replicas: int, k
 
 
 @THOROUGH
-@given(events=st.lists(st.one_of(PASSES, PASSES, PEOPLE, FAULTS), max_size=60), replicas=st.integers(1, 3))
-def test_whatever_happens_nothing_stays_half_done(events: list[Any], replicas: int) -> None:
+@given(
+    events=st.lists(st.one_of(PASSES, PASSES, PEOPLE, FAULTS), max_size=60), replicas=st.integers(1, 3), first=TEMPLATES
+)
+def test_whatever_happens_nothing_stays_half_done(events: list[Any], replicas: int, first: str) -> None:
     model = ReleaseModel(spec(), replicas=replicas)
     operator = adopted(model)
+    model.change(first, KINDS[first])
     play(operator, events, floor=False)
     if model.replicas == 0:
         model.scale(1)
