@@ -91,6 +91,7 @@ class ModelGreen:
     started: datetime
     number: int
     deleting: bool = False
+    version: int = 1
 
     @property
     def owner(self) -> str:
@@ -288,6 +289,7 @@ class ReleaseModel:
         workload = make_workload(
             replicas=green.replicas,
             uid=f"green-{green.number}",
+            resource_version=str(green.version),
             name="checkout-green",
             template=self.template(green.fingerprint, GREEN_LABELS),
             available=ready,
@@ -377,6 +379,9 @@ class ReleaseCluster:
         found = self.model.green
         if found is None or f"green-{found.number}" != green.workload.uid:
             raise Conflict("green is another one")
+        if str(found.version) != green.workload.resource_version:
+            raise Conflict("green changed")
+        found.version += 1
         return found
 
     async def hold(self, workload: Workload, *, serving: str) -> None:
@@ -426,6 +431,7 @@ class ReleaseCluster:
     async def advance_green(self, green: Green, action: AdvanceGreen) -> None:
         found = self._green(green)
         found.step, found.towards, found.since = action.step, action.towards, action.at
+        found.replicas = found.replicas if action.replicas is None else action.replicas
 
     async def delete_green(self, green: Green) -> None:
         self._green(green).deleting = True

@@ -76,7 +76,8 @@ def _prepare(stage: Stage) -> Move:
     if granted is not None:
         return granted
     # Known to be wanted at full size, so its pods need not wait for the next pass.
-    return Move(actions=(*_grow(stage, stage.full_size), advance(stage, ReleaseStep.SCALING)))
+    full = max(stage.full_size, stage.green.workload.replicas)
+    return Move(actions=(AdvanceGreen(ReleaseStep.SCALING, stage.green.towards, stage.now, full),))
 
 
 def _grow(stage: Stage, size: int) -> tuple[Action, ...]:
@@ -105,9 +106,9 @@ def _scale(stage: Stage) -> Move:
 
 def _switch(stage: Stage) -> Move:
     """Both colours serve, as soon as every slice lists both."""
-    unpin = traffic.route(stage, None)
-    if unpin:
-        return Move(actions=unpin)
+    writes = (*traffic.route(stage, None), *_grow(stage, stage.full_size))
+    if writes:
+        return Move(actions=writes)
     if not stage.all_listed(stage.green.towards):
         return Move(waiting="the new pods are being added to their Services", wait=QUICK_POLL)
     return Move(actions=(advance(stage, ReleaseStep.OVERLAPPING),))

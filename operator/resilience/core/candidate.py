@@ -16,6 +16,7 @@ PULL_RETRIES = 3
 _POLL = timedelta(seconds=1)
 _SLOW = timedelta(seconds=5)
 _BEFORE_TRAFFIC = (ReleaseStep.PREPARING, ReleaseStep.SCALING)
+_UNTIL_ALONE = (*_BEFORE_TRAFFIC, ReleaseStep.SWITCHING, ReleaseStep.OVERLAPPING)
 
 
 def fingerprint(stage: Stage) -> str:
@@ -72,7 +73,7 @@ def _failure(stage: Stage) -> Failure | None:
         return found if found.reason == "OOMKilled" and step not in _BEFORE_TRAFFIC else None
     if found is not None:
         return found
-    if step in _BEFORE_TRAFFIC and late and not _complete(stage):
+    if step in _UNTIL_ALONE and late and not (_complete(stage) and step in _BEFORE_TRAFFIC):
         return failures.timed_out(pods, deadline=deadline, what="the candidate")
     return None
 

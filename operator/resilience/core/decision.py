@@ -249,11 +249,12 @@ class ScaleGreen:
 
 @dataclass(frozen=True, slots=True)
 class AdvanceGreen:
-    """Mark the next step of the release on green."""
+    """Mark the next step of the release on green, and give it so many replicas where that is said."""
 
     step: ReleaseStep
     towards: Colour
     at: datetime
+    replicas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

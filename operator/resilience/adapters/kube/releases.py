@@ -117,7 +117,10 @@ class KubeReleases:
 
     async def advance_green(self, green: Green, action: AdvanceGreen) -> None:
         """Mark the next step."""
-        await self._patch_green(green, {"metadata": {"annotations": _step(action.step, action.towards, action.at)}})
+        body: Json = {"metadata": {"annotations": _step(action.step, action.towards, action.at)}}
+        if action.replicas is not None:
+            body["spec"] = {"replicas": action.replicas}
+        await self._patch_green(green, body)
 
     async def retry_pull(self, green: Green, action: RetryPull) -> None:
         """Count the try, then delete the pods; the count first, so that tries are never more than allowed."""
@@ -203,8 +206,10 @@ class KubeReleases:
         await self._releases.patch(_target(workload), body, **_MANAGED)
 
     async def _patch_green(self, green: Green, body: Json) -> None:
+        """Only as it was read: a step decided late would take the release back to where it was."""
         path = named("deployments", green.workload.namespace, green.workload.name)
-        await self._releases.patch(path, body, **_MANAGED)
+        exact = {"resourceVersion": green.workload.resource_version}
+        await self._releases.patch(path, body | {"metadata": body.get("metadata", {}) | exact}, **_MANAGED)
 
     async def _preview(self, workload: Workload, name: str, *, like: Service, selector: Mapping[str, str]) -> Json:
         raw = await self._releases.find(named("services", like.namespace, like.name)) or {"spec": {}}
