@@ -186,10 +186,10 @@ def test_a_template_is_replaced_only_where_one_has_failed(actor: Actor) -> None:
     # given
     other = container(image="good:1")
     assert "of a container" in actor.patch("deployment", other, "--dry-run=server")
-    actor.patch("deployment", metadata(annotations={"resilience.dev/failed-template": "abc"}))
+    # when
+    noted = other | metadata(annotations={"resilience.dev/failed-template": "abc"})
     # then
-    assert "checkout patched" in actor.patch("deployment", other, "--dry-run=server")
-    actor.patch("deployment", metadata(annotations={"resilience.dev/failed-template": None}))
+    assert "checkout patched" in actor.patch("deployment", noted, "--dry-run=server")
 
 
 SECOND: Patch = {

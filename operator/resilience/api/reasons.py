@@ -52,7 +52,6 @@ class Reason(StrEnum):
     NOT_STALLED = "NothingWrong"
     ROLLOUT_FAILED = "RolloutFailed"
     BLUE_GREEN_IMPOSSIBLE = "BlueGreenImpossible"
-    PREVIEW_TAKEN = "PreviewServiceTaken"
     # Ready, Reconciling, Progressing.
     RELEASED = "Released"
     SERVING = "Serving"
@@ -90,7 +89,6 @@ class Reason(StrEnum):
     PROBES_APPLIED = "ProbesApplied"
     HEALTH_CHANGED = "HealthChanged"
     RELEASE_STARTED = "ReleaseStarted"
-    RELEASE_STEP = "ReleaseStep"
     RELEASE_SUCCEEDED = "ReleaseSucceeded"
     RELEASE_FAILED = "ReleaseFailed"
     RELEASE_ABORTED = "ReleaseAborted"

@@ -12,6 +12,9 @@ def obstacle(stage: Stage) -> str:
     instead = "use rollout.strategy: RollingUpdate"
     if workload.paused and not stage.held and ANNOTATION_FAILED not in workload.annotations:
         return "somebody else has paused the Deployment; resume it (kubectl rollout resume) to have it adopted"
+    if stage.view.green_taken:
+        name = stage.view.green_taken
+        return f"Deployment {name} exists and is not the operator's, and a release needs that name; rename or delete it"
     if workload.strategy == "Recreate":
         return f"strategy Recreate forbids two versions at once; change the Deployment's strategy, or {instead}"
     if template.host_network or ports:
@@ -39,7 +42,7 @@ def adopt(stage: Stage) -> Move:
     """Pauses the target once its template serves completely, and again when somebody resumed it meanwhile."""
     if stage.workload.replicas == 0 or obstacle(stage):
         return Move()
-    if stage.workload.paused and stage.failed(stage.wanted):
+    if stage.workload.paused and ANNOTATION_FAILED in stage.workload.annotations:
         # Left paused by an earlier life of ours: what serves is the only template that has pods.
         active = [each for each in stage.view.replica_sets if each.replicas]
         return Move(actions=(Hold(active[0].fingerprint),)) if len(active) == 1 else Move()

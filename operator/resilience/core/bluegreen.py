@@ -6,7 +6,7 @@ green carries the step, so a release goes on wherever it was left.
 """
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core import adoption, bluegreen_steps, failures, preflight, traffic
+from resilience.core import adoption, bluegreen_steps, candidate, failures, preflight, traffic
 from resilience.core.decision import (
     AdvanceGreen,
     CreateGreen,
@@ -31,7 +31,7 @@ def plan(stage: Stage) -> Move:
         return Move(waiting="the last pods of the second Deployment end", wait=bluegreen_steps.POLL)
     if stage.workload.replicas == 0:
         # Nothing is to serve; and from zero a paused Deployment would start the wrong ReplicaSet.
-        return Move(actions=(*traffic.route(stage, None), DeleteGreen(stage.effective.grace_period)))
+        return Move(actions=(*traffic.route(stage, None), DeleteGreen()))
     hopping = stage.green.towards is Colour.BLUE and stage.green.step is ReleaseStep.PREPARING
     if not stage.workload.paused and not hopping:
         return _resumed_by_somebody(stage)
@@ -79,6 +79,8 @@ def _without_green(stage: Stage) -> Move:
 
 def _begin(stage: Stage) -> Move:
     """Preflight, pins, then green: its pods carry the labels that the Services select."""
+    if stage.aborted(stage.wanted):
+        return fail(stage, candidate.aborted())
     refused = stage.seen.refusal.removeprefix(CREATE_REFUSED)
     if refused != stage.seen.refusal:
         failure = failures.of_refusal(refused)
@@ -87,7 +89,9 @@ def _begin(stage: Stage) -> Move:
     lack = preflight.lack(stage) or adoption.obstacle(stage)
     if not stage.hash_of(Colour.BLUE):
         lack = lack or "the ReplicaSet that serves is gone; nothing could be kept beside the new version"
-    started = stage.status.rollout.started_at
+    rollout = stage.status.rollout
+    known = rollout.candidate is not None and rollout.candidate.hash == stage.wanted
+    started = rollout.started_at if known else None
     if lack and started is not None and stage.now >= started + stage.spec.rollout.progress_deadline:
         return fail(stage, failures.never_began(lack, deadline=stage.spec.rollout.progress_deadline))
     if lack:

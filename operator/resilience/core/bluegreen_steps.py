@@ -126,6 +126,9 @@ def _overlap(stage: Stage) -> Move:
         return Move(
             actions=traffic.route(stage, None), waiting="both versions serve: a new pod is not ready", wait=POLL
         )
+    if not stage.all_listed(towards):
+        # A write that came late, or a pod that was replaced: both have to be listed before one serves alone.
+        return Move(actions=traffic.route(stage, None), waiting="the new pods are being added", wait=QUICK_POLL)
     if not traffic.leads_to(stage, towards):
         return Move(actions=traffic.route(stage, towards), waiting="the old pods are being taken out", wait=QUICK_POLL)
     if towards is Colour.GREEN or stage.home_candidate:
@@ -140,6 +143,8 @@ def _warm(stage: Stage) -> Move:
     grow = _grow(stage, stage.full_size)
     if pins or grow:
         return Move(actions=(*pins, *grow), pins_lost=lost, wait=POLL)
+    if _taken_back(stage):
+        return Move(actions=(advance(stage, ReleaseStep.REVERTING), *traffic.route(stage, None)))
     superseded = towards is Colour.GREEN and stage.wanted != stage.green.workload.template.fingerprint
     if superseded or stage.leaving:
         return Move(actions=(advance(stage, ReleaseStep.DRAINING),))
@@ -149,6 +154,11 @@ def _warm(stage: Stage) -> Move:
     return Move(actions=(advance(stage, ReleaseStep.DRAINING),))
 
 
+def _taken_back(stage: Stage) -> bool:
+    """Whether the user wants again what is still kept ready."""
+    return stage.green.towards is Colour.GREEN and stage.wanted == stage.serving
+
+
 def _drain(stage: Stage) -> Move:
     """The clients that stayed with what served before move over; then it is replaced, or ends."""
     towards = stage.green.towards
@@ -156,11 +166,13 @@ def _drain(stage: Stage) -> Move:
     pins = traffic.keep(stage, towards)
     if pins:
         return Move(actions=pins, pins_lost=traffic.lost(stage, towards))
+    if _taken_back(stage):
+        return Move(actions=(advance(stage, ReleaseStep.REVERTING), *traffic.route(stage, None)))
     waits = farewell.say(stage, other)
     if waits is not None:
         return waits
     if other is Colour.GREEN:
-        return Move(actions=(DeleteGreen(stage.effective.grace_period),))
+        return Move(actions=(DeleteGreen(),))
     return Move(actions=(advance(stage, ReleaseStep.PREPARING, Colour.BLUE),))
 
 
@@ -174,10 +186,11 @@ def _hop_back(stage: Stage) -> Move:
     grow = _grow(stage, stage.full_size)
     if pins or grow:
         return Move(actions=(*pins, *grow), pins_lost=lost)
-    if stage.workload.paused and stage.wanted != stage.serving:
+    if stage.workload.paused and (stage.wanted != stage.serving or stage.workload.stale):
         if not traffic.leads_to(stage, Colour.GREEN):
             return Move(waiting="the old pods are being taken out", wait=QUICK_POLL)
-        return Move(actions=(Resume(),))
+        # The candidate's time begins now.
+        return Move(actions=(Resume(), advance(stage, ReleaseStep.PREPARING)))
     if not stage.workload.settled or stage.blue is None:
         return candidate.hopping(stage)
     raised = _raised(stage)
@@ -232,4 +245,4 @@ def _discard(stage: Stage) -> Move:
     waits = farewell.say(stage, Colour.GREEN)
     if waits is not None:
         return waits
-    return Move(actions=(DeleteGreen(stage.effective.grace_period),))
+    return Move(actions=(DeleteGreen(),))

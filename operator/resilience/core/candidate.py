@@ -1,6 +1,6 @@
 """Whether a candidate may go on: it comes up, passes its gates and is promoted, or it is given up, with the reason."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from resilience.api.names import request_annotation
 from resilience.api.reasons import Colour, FailureClass, ReleaseStep, Request
@@ -15,6 +15,7 @@ from resilience.core.stage import Move, Stage
 PULL_RETRIES = 3
 _POLL = timedelta(seconds=1)
 _SLOW = timedelta(seconds=5)
+_OLD_FAILURES = timedelta(seconds=2)
 _BEFORE_TRAFFIC = (ReleaseStep.PREPARING, ReleaseStep.SCALING)
 _UNTIL_ALONE = (*_BEFORE_TRAFFIC, ReleaseStep.SWITCHING, ReleaseStep.OVERLAPPING)
 
@@ -42,16 +43,18 @@ def doomed(stage: Stage) -> Move | None:
         # Noted in an earlier pass, which ended there.
         return give_up(stage, None)
     if stage.aborted(fingerprint(stage)):
-        return give_up(stage, _aborted())
+        return give_up(stage, aborted())
     seen = _failure(stage)
     if seen is None:
         return None
-    if seen.retried and green.pull_retries < PULL_RETRIES and green.step in _BEFORE_TRAFFIC:
+    pulls = seen.retried and green.towards is Colour.GREEN and green.step in _BEFORE_TRAFFIC
+    if pulls and green.pull_retries < PULL_RETRIES:
         return _retry(stage, seen)
     return give_up(stage, seen)
 
 
-def _aborted() -> Failure:
+def aborted() -> Failure:
+    """A person's word, told like a failure."""
     return Failure(
         kind=FailureClass.UNKNOWN,
         reason="Aborted",
@@ -65,7 +68,7 @@ def _failure(stage: Stage) -> Failure | None:
     towards, step = stage.green.towards, stage.green.step
     pods = stage.pods_of(towards)
     deadline = stage.spec.rollout.progress_deadline
-    late = stage.left(deadline) is None
+    late = stage.now >= _moved(stage, pods) + deadline
     workload = stage.green.workload if towards is Colour.GREEN else stage.workload
     found = failures.first(workload, pods, image=workload.template.image(stage.spec.container))
     if found is not None and found.patient and not late:
@@ -73,9 +76,18 @@ def _failure(stage: Stage) -> Failure | None:
         return found if found.reason == "OOMKilled" and step not in _BEFORE_TRAFFIC else None
     if found is not None:
         return found
-    if step in _UNTIL_ALONE and late and not (_complete(stage) and step in _BEFORE_TRAFFIC):
+    if step in _UNTIL_ALONE and late and not _complete(stage):
         return failures.timed_out(pods, deadline=deadline, what="the candidate")
     return None
+
+
+def _moved(stage: Stage, pods: tuple[Pod, ...]) -> datetime:
+    """When the candidate last got somewhere: a pod that was lost while it waited for a person has its time again."""
+    rollout = stage.status.rollout
+    known = rollout.candidate is not None and rollout.candidate.hash == fingerprint(stage)
+    began = rollout.started_at if known and rollout.started_at is not None else stage.now
+    began = stage.green.since if stage.green.towards is Colour.GREEN else max(began, stage.green.since)
+    return max([began, *(pod.created for pod in pods)])
 
 
 def _complete(stage: Stage) -> bool:
@@ -215,6 +227,9 @@ def _measured(stage: Stage) -> Failure | None:
     """Requests through the Service that fail one after the other say more than any check."""
     seen = stage.seen.traffic
     if seen is None or seen.failed_in_row < stage.spec.health.failure_threshold:
+        return None
+    if stage.left(_OLD_FAILURES) is not None:
+        # They may be those of the version before.
         return None
     return Failure(
         kind=FailureClass.UNKNOWN,

@@ -267,9 +267,7 @@ class RetryPull:
 
 @dataclass(frozen=True, slots=True)
 class DeleteGreen:
-    """Delete green and, with this grace period, its pods."""
-
-    grace: timedelta
+    """Delete green; it stays until its pods have ended."""
 
 
 @dataclass(frozen=True, slots=True)

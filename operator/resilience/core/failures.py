@@ -92,8 +92,9 @@ def timed_out(pods: Sequence[Pod], *, deadline: timedelta, what: str) -> Failure
 
 def never_began(lack: str, *, deadline: timedelta) -> Failure:
     """The deadline passed before the first step, for something else had to be so first."""
+    short = lack.startswith("quota ") or ("need" in lack and " nodes" in lack)
     return Failure(
-        FailureClass.TIMEOUT,
+        FailureClass.RESOURCE if short else FailureClass.TIMEOUT,
         "NeverBegan",
         _cut(f"the release could not begin within {format_duration(deadline)}: {lack}", _MESSAGE_LENGTH),
         "see to what it waited for, then ask for it again: resilience.dev/retry-requested-at",

@@ -32,6 +32,9 @@ def say(stage: Stage, colour: Colour) -> Move | None:
     drain, pods = stage.spec.drain, [pod for pod in stage.pods_of(colour) if pod.ready]
     if stage.seen.unsettled:
         return Move(waiting="the API server was away; nodes may not have caught up", wait=stage.seen.unsettled)
+    knows = stage.left(time_to_know(stage))
+    if knows is not None:
+        return Move(waiting="every node learns that the old pods get no new connections", wait=knows)
     if drain.signal is None and drain.quiet is None:
         return None
     last = stage.left(SIGNAL_PATIENCE) is None

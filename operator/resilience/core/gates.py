@@ -44,7 +44,7 @@ def evaluate(
         return Verdict(passed=True, since=now)
     states = {name: seen.checks.get(PREFIX + name) for name in gate.checks}
     for name, state in states.items():
-        if state is not None and state.state is HealthState.UNHEALTHY:
+        if state is not None and _unhealthy(state, pods):
             return Verdict(failure=_failure(name, state))
     for name, state in states.items():
         lack = _lack(name, state, pods)
@@ -57,6 +57,13 @@ def evaluate(
             waiting=f"checks {', '.join(gate.checks)} pass; they have to for {gate.for_}", wait=left, since=since
         )
     return Verdict(passed=True, since=since)
+
+
+def _unhealthy(state: CheckState, pods: Sequence[Pod]) -> bool:
+    """Of the service as it counts, or of any single candidate: one that never passed is left out of the whole."""
+    return state.state is HealthState.UNHEALTHY or any(
+        state.by_pod.get(pod.uid) is HealthState.UNHEALTHY for pod in pods
+    )
 
 
 def _lack(name: str, state: CheckState | None, pods: Sequence[Pod]) -> str:

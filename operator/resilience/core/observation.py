@@ -316,6 +316,8 @@ class PodsView:
     # Connections that draining pods still have, by pod uid; None when the pod did not answer.
     connections: Mapping[str, int | None] = field(default_factory=dict)
     green: Green | None = None
+    # Name of a Deployment of somebody else that stands where green would; empty when the place is free.
+    green_taken: str = ""
     autoscaler: Autoscaler | None = None
     # Read only before a release begins; None when they were not, or may not be.
     nodes: tuple[Node, ...] | None = None

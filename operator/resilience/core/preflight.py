@@ -1,6 +1,5 @@
 """What has to be so before a release begins: found before anything is changed, so that nothing has to be undone."""
 
-from resilience.core import targets
 from resilience.core.stage import Stage
 
 
@@ -17,11 +16,16 @@ def lack(stage: Stage) -> str:
 
 
 def _service(stage: Stage) -> str:
-    service = targets.client_service(stage.spec, stage.seen)
-    if service is not None and not service.concerns(stage.workload.template.labels):
+    """Every Service has to lead to both colours, or the switch would leave it with nothing."""
+    old = [pod.labels for pod in stage.view.pods]
+    for service in stage.services:
+        new = service.concerns(stage.workload.template.labels)
+        if new and any(service.concerns(labels) for labels in old):
+            continue
+        which = "old" if new else "new"
         return (
-            f"Service {service.name} would not select the new template's pods; change labels of the template or the "
-            "Service's selector so that they match"
+            f"Service {service.name} does not select pods of the {which} template; have its selector name only labels "
+            "that both templates carry"
         )
     return ""
 

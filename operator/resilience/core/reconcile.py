@@ -19,7 +19,19 @@ from resilience.api.names import (
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import bluegreen, guard, preview, probes, releases, replace, report, requests, restart, stalled, targets
+from resilience.core import (
+    bluegreen,
+    guard,
+    preview,
+    probes,
+    releases,
+    replace,
+    report,
+    requests,
+    restart,
+    stalled,
+    targets,
+)
 from resilience.core.decision import (
     Action,
     ApplyTemplate,
@@ -271,7 +283,8 @@ def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
     plans = [probes.give_up(container) for container in workload.template.containers]
     actions.extend([ApplyTemplate(each.container, {}) for each in plans if not each.in_sync][:1])
     actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
-    return Decision(actions=(*actions, *_last(resource)), events=_left_behind(seen))
+    told = tuple(Event(Reason.GIVEN_BACK, each.reason, True) for each in actions if isinstance(each, MarkLeft))
+    return Decision(actions=(*actions, *_last(resource)), events=(*told, *_left_behind(seen)))
 
 
 def _bring_home(resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime) -> Decision | None:
@@ -282,7 +295,8 @@ def _bring_home(resource: Resource, spec: ResilientServiceSpec, seen: Observatio
     actions = (*move.actions, *preview.plan(stage))
     stuck = bluegreen.stays_on_green(stage)
     if actions:
-        return Decision(actions=actions, requeue_after=SOON)
+        told = tuple(Event(Reason.GIVEN_BACK, each.reason, True) for each in actions if isinstance(each, MarkLeft))
+        return Decision(actions=actions, events=told, requeue_after=SOON)
     if stage.view.green is None or stuck:
         return None
     return Decision(requeue_after=move.wait or GONE_POLL)

@@ -5,7 +5,7 @@ The steps decide what is wanted; here is what must be so whatever they decided, 
 
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.core.decision import CreateGreen, DeleteGreen, Resume, Route
-from resilience.core.guard import Refusal
+from resilience.core.guard import Refusal, releasing
 from resilience.core.observation import Observation, Pod, Service, Workload
 
 
@@ -34,6 +34,8 @@ def _create(fresh: Observation, workload: Workload) -> Refusal | None:
     assert fresh.pods is not None
     if fresh.pods.green is not None:
         return Refusal("GreenExists", "the second Deployment is there already")
+    if not releasing(fresh):
+        return Refusal("NothingToRelease", "the template is the one that serves, or one that failed")
     loose = [each.name for each in fresh.selecting if not each.pin]
     if loose or not workload.paused:
         what = f"Service {loose[0]} is not pinned" if loose else "the target is not paused"
@@ -61,7 +63,7 @@ def _resume(fresh: Observation, workload: Workload, action: Resume) -> Refusal |
     """The controller replaces pods at once: they must not have clients, or it is what the user wants by himself."""
     assert fresh.pods is not None
     serving = workload.annotations.get(ANNOTATION_SERVING)
-    rolls = serving is not None and serving != workload.template.fingerprint
+    rolls = serving is not None and (serving != workload.template.fingerprint or workload.stale)
     if action.give_back or not rolls or fresh.pods.green is None:
         return None
     if fresh.unsettled:
@@ -81,8 +83,9 @@ def _route(fresh: Observation, workload: Workload, action: Route) -> Refusal | N
     if service is None or not action.template_hash:
         return None
     ready = _ready(fresh, service)
-    chosen = sum(pod.labels.get("pod-template-hash") == action.template_hash for pod in ready.values())
     now = {each.pod_uid for each in fresh.endpoints if each.service == service.name and each.counts} & set(ready)
+    # Pods that are ready but not listed yet do not help: nobody is led to them before the slices follow.
+    chosen = sum(ready[uid].labels.get("pod-template-hash") == action.template_hash for uid in now)
     narrows = service.pin != action.template_hash
     if fresh.unsettled and narrows and not service.pin and len(now) > chosen:
         return Refusal("Unsettled", "the API server was away; nodes may not have caught up")

@@ -21,7 +21,7 @@ from resilience.core import (
     rolling,
     rollout_report,
 )
-from resilience.core.decision import Action, CheckTarget, Event, MarkFailed, Resume
+from resilience.core.decision import Action, CheckTarget, Event, Hold, MarkFailed, Resume
 from resilience.core.observation import Observation, Pod, Resource, Workload
 from resilience.core.rollout_report import Picture
 from resilience.core.stage import Move, Stage
@@ -110,6 +110,8 @@ def look(
     previews = preview.plan(stage) if blue_green and not waits else ()
     obstacle = adoption.obstacle(stage) if blue_green and seen.pods.green is None else ""
     told = rollout_report.tell(stage.status, picture(stage, move), uid=resource.uid, now=now)
+    if not stage.held and any(isinstance(action, Hold) for action in move.actions):
+        events.append(Event(Reason.ADOPTED, "the Deployment is held paused from now on; its releases are blue-green"))
     return Look(
         status=told.status,
         move=move,
@@ -157,7 +159,8 @@ def _plan(stage: Stage, *, blue_green: bool) -> Move:
 
 def _retry(stage: Stage) -> tuple[Move | None, bool]:
     """A failed template is tried again when a person asks: the note goes first, then the request is handled."""
-    if not rolling.retried(stage):
+    going_back = stage.view.green is not None and not bluegreen.stays_on_green(stage)
+    if not rolling.retried(stage) or going_back:
         return None, False
     paused_for = stage.workload.annotations.get(ANNOTATION_PAUSED_FOR)
     resume: tuple[Action, ...] = (Resume(),) if paused_for == stage.wanted else ()
@@ -206,7 +209,8 @@ def _gate(stage: Stage) -> tuple[Gate | None, tuple[Pod, ...]]:
     if stage.view.green is None:
         waits = not stage.held and rolling.in_flight(stage) and stage.workload.settled
         return (rollout.after, rolling.current_pods(stage)) if waits else (None, ())
-    pods = stage.pods_of(stage.green.towards)
+    # A pod that only starts would fail a check that it is going to pass.
+    pods = tuple(pod for pod in stage.pods_of(stage.green.towards) if pod.available)
     if stage.green.towards is Colour.BLUE and not stage.home_candidate:
         return None, ()
     if stage.green.step in (ReleaseStep.PREPARING, ReleaseStep.SCALING):
@@ -232,6 +236,7 @@ def picture(stage: Stage, move: Move) -> Picture:
         failure=move.failure,
         failed=stage.workload.annotations.get(ANNOTATION_FAILED, ""),
         unwanted=rolling.version(stage) if stage.failed(stage.wanted) else None,
+        cleared=not stage.failed(stage.wanted),
         kept_connections=farewell.kept_connections(stage) if stage.view.green is not None else None,
         pins_lost=len(move.pins_lost),
         traffic=stage.seen.traffic,
@@ -302,7 +307,7 @@ def _rolling_picture(stage: Stage, move: Move) -> Picture:
         message=move.waiting,
         failure=move.failure,
         failed=failed,
-        unwanted=version if failed == version.hash else None,
+        unwanted=version if stage.failed(version.hash) else None,
         traffic=stage.seen.traffic,
         stays=None if rolling.outcome(stage) is RolloutOutcome.ROLLED_BACK else rolling.outcome(stage),
     )

@@ -21,6 +21,8 @@ from resilience.core.scene import Wish
 # Creation times have whole seconds: a pod made in the second of the acceptance must be an old one.
 SETTLE = timedelta(seconds=1)
 
+_NOTHING = "nothing was in flight"
+
 _REASONS = {
     RestartOutcome.SUCCEEDED: Reason.RESTART_SUCCEEDED,
     RestartOutcome.FAILED: Reason.RESTART_FAILED,
@@ -117,17 +119,26 @@ def abort(resource: Resource, status: Status, now: datetime) -> Outcome:
     value = requests.pending(resource.annotations, status, Request.ABORT)
     if value is None:
         return Outcome(status)
-    if status.restart is None and status.rollout.candidate is not None:
+    accepted = _accepted(status)
+    if status.restart is None and status.rollout.candidate is not None and not accepted:
         rollout = status.rollout.model_copy(update={"aborted": True})
         status = requests.handle(status, Request.ABORT, value, now=now, note="the release is being aborted")
         return Outcome(status.model_copy(update={"rollout": rollout}), changed=True)
     if status.restart is None:
-        note = "nothing was in flight"
+        note = "the new version is accepted already; to go back, change the template" if accepted else _NOTHING
         event = Event(Reason.REQUEST_IGNORED, f"abort: {note}")
         return Outcome(requests.handle(status, Request.ABORT, value, now=now, note=note), (event,), changed=True)
     aborted = status.restart.model_copy(update={"aborted": True})
     status = requests.handle(status, Request.ABORT, value, now=now, note="the restart is being aborted")
     return Outcome(status.model_copy(update={"restart": aborted}), changed=True)
+
+
+def _accepted(status: Status) -> bool:
+    """Whether the release in flight only brings the target's own pods home."""
+    rollout = status.rollout
+    if rollout.candidate is None or rollout.serving is None or rollout.serving.hash != rollout.candidate.hash:
+        return False
+    return rollout.step in ("HoppingBack", "Returning", "DrainingGreen", "Finishing")
 
 
 def _given_back(running: RestartStatus, view: PodsView) -> set[str]:

@@ -56,6 +56,8 @@ class Picture:
     failed: str = ""
     # What the user wants, when that is the one that failed.
     unwanted: Version | None = None
+    # Whether the user no longer wants what failed: going back to what serves is enough.
+    cleared: bool = False
     kept_connections: int | None = None
     pins_lost: int = 0
     traffic: Traffic | None = None
@@ -112,7 +114,8 @@ def _follow(running: RolloutStatus, picture: Picture, now: datetime) -> tuple[Ro
         if not aborted:
             said = picture.failure.pod if picture.failure.kind is FailureClass.UNKNOWN else ""
             events.append(Event(Reason.RELEASE_FAILED, f"{words} (trace {running.trace_id})", True, said))
-    if picture.candidate is None and failure is not None and failure.version.hash != picture.failed:
+    gone = failure is not None and failure.version.hash != picture.failed
+    if picture.candidate is None and (gone or picture.cleared):
         failure = None
     if picture.candidate is None and failure is None and picture.unwanted is not None:
         failure = _noted(_FAILED_BEFORE, picture.unwanted, now)

@@ -43,7 +43,11 @@ def keep(stage: Stage, colour: Colour) -> tuple[Route, ...]:
     other = Colour.BLUE if colour is Colour.GREEN else Colour.GREEN
     if stage.available(colour) < stage.workload.replicas and stage.available(other) > 0:
         return route(stage, None)
-    return route(stage, colour)
+    wanted = route(stage, colour)
+    if wanted and not stage.all_listed(colour):
+        # Never from one to the other at once; the guard holds the rest back until the slices list both.
+        return route(stage, None) or wanted
+    return wanted
 
 
 def lost(stage: Stage, colour: Colour) -> tuple[str, ...]:

@@ -182,9 +182,7 @@ def play(operator: Operator, events: list[tuple[str, Any]], *, floor: bool) -> N
 
 
 @THOROUGH
-@given(
-    events=st.lists(st.one_of(PASSES, PASSES, PEOPLE), max_size=60), replicas=st.integers(1, 3), first=TEMPLATES
-)
+@given(events=st.lists(st.one_of(PASSES, PASSES, PEOPLE), max_size=60), replicas=st.integers(1, 3), first=TEMPLATES)
 def test_whatever_is_released_there_are_never_fewer_pods_in_service(
     events: list[Any], replicas: int, first: str
 ) -> None:

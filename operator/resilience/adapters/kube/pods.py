@@ -91,8 +91,11 @@ class PodsReader:
     async def _with_releases(
         self, workload: Workload, view: PodsView, raw_green: Json | None, sets: list[Json], pods: list[Json]
     ) -> PodsView:
-        green = _green_view(raw_green, sets, pods) if raw_green is not None else None
-        view = replace(view, green=green, autoscaler=await self._autoscaler(workload))
+        notes = ((raw_green or {}).get("metadata") or {}).get("annotations") or {}
+        ours = notes.get(ANNOTATION_GREEN_OF) == workload.name
+        green = _green_view(raw_green, sets, pods) if raw_green is not None and ours else None
+        taken = green_name(workload.name) if raw_green is not None and not ours else ""
+        view = replace(view, green=green, green_taken=taken, autoscaler=await self._autoscaler(workload))
         serving = workload.annotations.get(ANNOTATION_SERVING)
         if green is not None or serving in (None, workload.template.fingerprint):
             return view
@@ -100,14 +103,7 @@ class PodsReader:
         return replace(view, nodes=nodes, quota_short=short)
 
     async def _green(self, workload: Workload) -> Json | None:
-        raw = await self._transport.find(named("deployments", workload.namespace, green_name(workload.name)))
-        annotations = ((raw or {}).get("metadata") or {}).get("annotations") or {}
-        if raw is not None and annotations.get(ANNOTATION_GREEN_OF) != workload.name:
-            raise Refused(
-                f"Deployment {green_name(workload.name)} exists and is not the operator's; rename or delete it, for a "
-                "blue-green release needs that name"
-            )
-        return raw
+        return await self._transport.find(named("deployments", workload.namespace, green_name(workload.name)))
 
     async def _autoscaler(self, workload: Workload) -> Autoscaler | None:
         for raw in await self._transport.list(collection("horizontalpodautoscalers", workload.namespace)):
