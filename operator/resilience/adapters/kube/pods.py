@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 _LOG_LINES: Final = "15"
 _LOG_BYTES: Final = "4096"
+# The kubelet answers 200 with these words.
+_NO_LOG: Final = "unable to retrieve container logs"
 
 
 class PodsReader:
@@ -79,12 +81,13 @@ class PodsReader:
     async def logs(self, *, namespace: str, pod: str) -> str:
         """The last lines before the container ended; an answer that is not to be had is no answer."""
         path = f"{named('pods', namespace, pod)}/log"
-        for previous in ("true", "false"):
+        # A container that has ended is the current one until the kubelet starts another; the one before soon has no log.
+        for previous in ("false", "true"):
             try:
                 text = await self._transport.text(path, tailLines=_LOG_LINES, limitBytes=_LOG_BYTES, previous=previous)
             except PortError:
                 continue
-            if text.strip():
+            if text.strip() and not text.startswith(_NO_LOG):
                 return redaction.redact_text(text.strip())
         return ""
 
