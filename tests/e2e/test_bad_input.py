@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_kind import KindCluster
 
-from tests.support.kube import Object
+from tests.support.kube import Object, wait_until
 from tests.support.release import Release
 from tests.support.shop_manifests import LISTENS_PROBE, deployment, resilient, selects, service, shop
 from tests.support.space import Space, opened
@@ -72,9 +72,10 @@ def test_a_probe_that_somebody_else_owns_is_left_alone_and_named(bad_space: Spac
     assert "readinessProbe of container shop belongs to kubectl-client-side-apply" in found["message"]
 
     # when: the rest is asked for
-    bad_space.request("adopt", "owned")
+    value = bad_space.request("adopt", "owned")
 
     # then: the rest is written, and the user's probe is as it was
+    wait_until(lambda: bad_space.handled("adopt", "owned").get("value") == value, what="the managed fields")
     bad_space.wait_for("Ready", "True", "owned")
     container = bad_space.get("deployments", "owned")["spec"]["template"]["spec"]["containers"][0]
     assert "startupProbe" in container

@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import Any, Final
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TRACK
-from resilience.api.reasons import Colour, ReleaseStep
+from resilience.api.reasons import Colour, HealthState, ReleaseStep
 from resilience.api.status import RolloutStatus, Status, Version
-from resilience.core import releases
+from resilience.core import gates, releases
+from resilience.core.decision import AdvanceGreen
 from resilience.core.observation import Green, Observation, Pod, PodsView, ReplicaSet, Resource, Template, Workload
 from resilience.core.profiles import resolve
 from resilience.core.stage import Stage
@@ -19,6 +20,7 @@ from tests.support.factories import (
     LABELS,
     NOW,
     READY_CHECK,
+    make_check,
     make_container,
     make_endpoint,
     make_pod,
@@ -58,6 +60,20 @@ def running(template: str = NEW, *, ago: timedelta = MINUTE, **fields: Any) -> S
     """Status while a release of this template is in flight."""
     known = {"candidate": version(template), "started_at": NOW - ago, "serving": version(OLD)}
     return Status(observed_generation=1, rollout=RolloutStatus.model_validate(known | fields))
+
+
+def to(step: ReleaseStep, towards: Colour = Colour.GREEN, replicas: int | None = None) -> AdvanceGreen:
+    """The action that leads to this step."""
+    return AdvanceGreen(step, towards, NOW, replicas)
+
+
+def checked(
+    state: HealthState = HealthState.HEALTHY, *, ago: int = 60, pods: Sequence[Pod] = (), **fields: Any
+) -> dict[str, Any]:
+    """What is seen when the check of a gate says this of the pods (green's, unless named) since so many seconds."""
+    by_pod = {pod.uid: state for pod in pods or green_pods()}
+    made = make_check(state=state, **{"since": NOW - timedelta(seconds=ago), "by_pod": by_pod} | fields)
+    return {"checks": {gates.PREFIX + "ready": made}}
 
 
 @dataclass(frozen=True, slots=True)

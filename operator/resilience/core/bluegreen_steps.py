@@ -123,9 +123,8 @@ def _overlap(stage: Stage) -> Move:
     if stage.seen.unsettled:
         return Move(waiting="both versions serve: the API server was away", wait=stage.seen.unsettled)
     if stage.available(towards) < min(stage.full_size, stage.workload.replicas):
-        return Move(
-            actions=traffic.route(stage, None), waiting="both versions serve: a new pod is not ready", wait=POLL
-        )
+        writes = (*traffic.route(stage, None), *_grow(stage, stage.full_size))
+        return Move(actions=writes, waiting="both versions serve: a new pod is not ready", wait=POLL)
     if not stage.all_listed(towards):
         # A write that came late, or a pod that was replaced: both have to be listed before one serves alone.
         return Move(actions=traffic.route(stage, None), waiting="the new pods are being added", wait=QUICK_POLL)

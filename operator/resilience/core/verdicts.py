@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import ConditionType, HealthState, Reason
 from resilience.api.status import (
     Effective,
@@ -58,7 +59,7 @@ def ready(facts: Facts, status: Status) -> Verdict:
         return Verdict(kind, False, Reason.RESTARTING, restart_words(status))
     if status.rollout.candidate is not None:
         waits = facts.move is not None and facts.move.awaits_promotion
-        reason = Reason.AWAITING_PROMOTION if waits else Reason.RELEASING
+        reason = Reason.AWAITING_PROMOTION if waits else _releasing(facts)
         return Verdict(kind, False, reason, release_words(status))
     if status.rollout.failure is not None:
         serving = status.rollout.serving
@@ -77,7 +78,7 @@ def reconciling(facts: Facts, status: Status) -> Verdict:
     if status.restart is not None:
         return Verdict(kind, True, Reason.RESTARTING, restart_words(status))
     if status.rollout.candidate is not None:
-        return Verdict(kind, True, Reason.RELEASING, release_words(status))
+        return Verdict(kind, True, _releasing(facts), release_words(status))
     if not workload.observed or workload.rolling:
         return Verdict(kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is moving")
     return Verdict(kind, False, Reason.IDLE)
@@ -132,6 +133,11 @@ def restart_words(status: Status) -> str:
     assert running is not None
     text = f"restarting: {running.done} of {running.total} pods done"
     return f"{text}; {running.message}" if running.message else text
+
+
+def _releasing(facts: Facts) -> Reason:
+    """Who brings the new template out: we, or the workload's own controller."""
+    return Reason.RELEASING if ANNOTATION_SERVING in facts.workload.annotations else Reason.ROLLING
 
 
 def release_words(status: Status) -> str:
