@@ -81,7 +81,7 @@ class PodsReader:
     async def logs(self, *, namespace: str, pod: str) -> str:
         """The last lines before the container ended; an answer that is not to be had is no answer."""
         path = f"{named('pods', namespace, pod)}/log"
-        # A container that has ended is the current one until the kubelet starts another; the one before soon has no log.
+        # A container that has ended is the current one until another is started; the one before soon has no log.
         for previous in ("false", "true"):
             try:
                 text = await self._transport.text(path, tailLines=_LOG_LINES, limitBytes=_LOG_BYTES, previous=previous)
