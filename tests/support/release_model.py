@@ -5,7 +5,7 @@ one pod more and none fewer, slices follow labels, selectors and readiness late,
 and the real `Executor` work on it; `Harm` is raised when one of their writes costs a client.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -442,8 +442,3 @@ class ReleaseCluster:
             raise Conflict("the Service changed")
         self.model.service_version += 1
         self.model.pin = template_hash
-
-
-def fresh(model: ReleaseModel) -> Observation:
-    """What another look shows now; a copy, so that a test may keep it and use it late."""
-    return replace(model.observe())
