@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TRACK
 from resilience.api.reasons import Colour, HealthState, ReleaseStep
-from resilience.api.status import RolloutStatus, Status, Version
+from resilience.api.status import RolloutStatus, Status, StepTime, Version
 from resilience.core import gates, releases
 from resilience.core.decision import AdvanceGreen
 from resilience.core.observation import Green, Observation, Pod, PodsView, ReplicaSet, Resource, Template, Workload
@@ -58,7 +58,9 @@ def version(template: str = NEW) -> Version:
 
 def running(template: str = NEW, *, ago: timedelta = MINUTE, **fields: Any) -> Status:
     """Status while a release of this template is in flight."""
-    known = {"candidate": version(template), "started_at": NOW - ago, "serving": version(OLD)}
+    began = NOW - ago
+    steps = [StepTime(name="Preparing", since=began)]
+    known = {"candidate": version(template), "started_at": began, "serving": version(OLD), "steps": steps}
     return Status(observed_generation=1, rollout=RolloutStatus.model_validate(known | fields))
 
 
@@ -72,8 +74,8 @@ def checked(
 ) -> dict[str, Any]:
     """What is seen when the check of a gate says this of the pods (green's, unless named) since so many seconds."""
     by_pod = {pod.uid: state for pod in pods or green_pods()}
-    made = make_check(state=state, **{"since": NOW - timedelta(seconds=ago), "by_pod": by_pod} | fields)
-    return {"checks": {gates.PREFIX + "ready": made}}
+    usual: dict[str, Any] = {"since": NOW - timedelta(seconds=ago), "by_pod": by_pod}
+    return {"checks": {gates.PREFIX + "ready": make_check(state=state, **usual | fields)}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What keeps a target from blue-green, what a release waits for before it begins, and how it is taken and given back."""
+"""What keeps a target from blue-green, what a release waits for, and how a target is taken and given back."""
 
 from datetime import timedelta
 from typing import Any

@@ -21,7 +21,8 @@ LONG = timedelta(minutes=1)
 
 def said(state: HealthState = HEALTHY, *, ago: timedelta = LONG, **fields: Any) -> CheckState:
     both = {pod.uid: state for pod in (A, B)}
-    return make_check(state=state, **{"since": NOW - ago, "message": "it said so", "by_pod": both} | fields)
+    words: dict[str, Any] = {"since": NOW - ago, "reason": "Said", "message": "it said so"}
+    return make_check(state=state, **words | {"by_pod": both} | fields)
 
 
 def evaluate(gate: Gate | None = GATE, *, brief: bool = False, **checks: CheckState) -> gates.Verdict:
@@ -94,14 +95,14 @@ def test_a_pod_that_is_no_candidate_fails_no_gate() -> None:
     ],
 )
 def test_all_have_to_pass_for_the_time_without_a_break(ready: int, parts: int, left: int | None) -> None:
-    spans = {"ready": timedelta(seconds=ready), "parts": timedelta(seconds=parts)}
+    spans = [timedelta(seconds=each) for each in (ready, parts)]
+    checks: dict[str, Any] = {name: said(ago=span) for name, span in zip(GATE.checks, spans, strict=True)}
 
-    found = evaluate(**{name: said(ago=span) for name, span in spans.items()})
-    brief = evaluate(brief=True, **{name: said(ago=span) for name, span in spans.items()})
+    found, brief = evaluate(**checks), evaluate(brief=True, **checks)
 
     assert found.passed is (left is None)
     assert found.wait == (None if left is None else timedelta(seconds=left))
-    assert found.since == NOW - min(spans.values())
+    assert found.since == NOW - min(spans)
     assert ("checks ready, parts pass" in found.waiting) is (left is not None)
     assert brief.passed and brief.since == found.since
 

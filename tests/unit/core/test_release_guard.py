@@ -18,7 +18,7 @@ WARM, DISCARDING = ReleaseStep.WARM, ReleaseStep.DISCARDING
 BLUE, GREEN = Colour.BLUE, Colour.GREEN
 BLUE_HASH = HASHES[OLD]
 AWAY = {"unsettled": timedelta(seconds=3)}
-PINNED = {"pinned": True, "selector": LABELS | {"pod-template-hash": BLUE_HASH}}
+PINNED: dict[str, Any] = {"pinned": True, "selector": LABELS | {"pod-template-hash": BLUE_HASH}}
 CREATE, DELETE, RESUME = CreateGreen(1, NOW), DeleteGreen(), Resume()
 
 

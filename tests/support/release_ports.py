@@ -1,0 +1,89 @@
+"""The executor of releases over ports in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from resilience.api.reasons import ReleaseStep
+from resilience.core.decision import HttpTarget, ReleaseAction
+from resilience.core.observation import Observation, Resource
+from resilience.ports import Cluster, Drainer, Metrics, PortError, Secrets
+from resilience.runtime.observer import Observer
+from resilience.runtime.release_executor import ReleaseExecutor
+from tests.support.stages import Scenario, look
+
+
+@dataclass(slots=True)
+class FakePorts:
+    """All ports in one: `calls` tells what was done, in order; `fails` raises in the method of that name."""
+
+    fresh: Observation
+    fails: dict[str, PortError] = field(default_factory=dict)
+    leads: bool = True
+    secret: str = ""
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    # What `refused` was told.
+    refusals: list[str] = field(default_factory=list)
+
+    async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
+        assert thorough
+        self.calls.append(("observe", None))
+        return self.fresh
+
+    def held(self) -> bool:
+        return self.leads
+
+    def refused(self, *, reason: str) -> None:
+        self.refusals.append(reason)
+
+    async def read(self, *, namespace: str, name: str, key: str) -> str:
+        return self.secret
+
+    async def signal(self, target: HttpTarget, *, headers: Sequence[tuple[str, str]]) -> None:
+        self._do("signal", tuple(headers))
+
+    async def take_back(self, target: HttpTarget, *, headers: Sequence[tuple[str, str]]) -> None:
+        self._do("take_back", tuple(headers))
+
+    def _do(self, name: str, what: Any) -> None:
+        self.calls.append((name, what))
+        if name in self.fails:
+            raise self.fails[name]
+
+
+@dataclass(slots=True)
+class FakeCluster:
+    """Every write of a release, by its name and what it was told."""
+
+    ports: FakePorts
+
+    def __getattr__(self, name: str) -> Any:
+        async def write(*args: Any, **kwargs: Any) -> None:
+            self.ports._do(name, (*args, *kwargs.values()))
+
+        return write
+
+
+def seen(step: ReleaseStep | None = ReleaseStep.WARM, **fields: Any) -> tuple[Resource, Observation]:
+    return look(Scenario(step, **fields))
+
+
+async def run(
+    action: ReleaseAction, before: Any = None, *, fresh: Observation | None = None, **ports: Any
+) -> FakePorts:
+    """What an action led to; it was decided on `before` and is done on what is `fresh`."""
+    resource, observed = before or seen()
+    made = FakePorts(fresh or observed, **ports)
+    await executor(made).run(resource, observed, action)
+    return made
+
+
+def executor(ports: FakePorts) -> ReleaseExecutor:
+    return ReleaseExecutor(
+        cluster=cast(Cluster, FakeCluster(ports)),
+        observer=cast(Observer, ports),
+        drainer=cast(Drainer, ports),
+        secrets=cast(Secrets, ports),
+        leadership=ports,
+        metrics=cast(Metrics, ports),
+    )

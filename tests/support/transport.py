@@ -1,0 +1,65 @@
+"""The API server as adapters see it, in memory: it answers from what it holds, and keeps what is sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from resilience.adapters.kube.releases import KubeReleases
+from resilience.adapters.kube.transport import MERGE_PATCH, NotFound, Transport
+from resilience.ports import PortError
+
+DEPLOYMENTS: Final = "/apis/apps/v1/namespaces/shop/deployments"
+SERVICES: Final = "/api/v1/namespaces/shop/services"
+TARGET: Final = f"{DEPLOYMENTS}/checkout"
+
+
+@dataclass(slots=True)
+class FakeTransport:
+    """`held`: objects, or lists of them, by path; `missing`: what is gone when it is to be deleted."""
+
+    held: Mapping[str, Any] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
+    fails: Mapping[str, PortError] = field(default_factory=dict)
+    sent: list[tuple[str, str, Any]] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    managers: list[str] = field(default_factory=list)
+
+    async def patch(self, path: str, body: Any, *, content_type: str = MERGE_PATCH, **query: str) -> None:
+        self.sent.append(("patch", path, body))
+        self.kinds.append(content_type)
+        self.managers.append(query.get("fieldManager", ""))
+
+    async def post(self, path: str, body: Any) -> None:
+        self.sent.append(("post", path, body))
+
+    async def delete(self, path: str, body: Any) -> None:
+        self.sent.append(("delete", path, body))
+        if path in self.missing:
+            raise NotFound(path)
+
+    async def find(self, path: str) -> Any:
+        self.read.append(path)
+        if path in self.fails:
+            raise self.fails[path]
+        return self.held.get(path)
+
+    async def get(self, path: str) -> Any:
+        found = await self.find(path)
+        if found is None:
+            raise NotFound(path)
+        return found
+
+    async def list(self, path: str, *, labels: str = "") -> Any:
+        return await self.find(f"{path}?{labels}" if labels else path) or []
+
+
+def writer(transport: FakeTransport) -> KubeReleases:
+    return KubeReleases(transport=cast(Transport, transport))
+
+
+def only(transport: FakeTransport) -> tuple[str, str, Any]:
+    """The one write, as the operator's."""
+    (sent,) = transport.sent
+    assert set(transport.managers) <= {"resilience-operator"}
+    return sent

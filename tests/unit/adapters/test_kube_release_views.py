@@ -1,0 +1,254 @@
+"""What a release reads: fingerprints of templates, green with its notes, and what there is room for."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from resilience.adapters.kube import parse_workload, quota
+from resilience.adapters.kube.pods import PodsReader
+from resilience.adapters.kube.transport import Json, Transport
+from resilience.api.names import ANNOTATION_SERVING
+from resilience.api.reasons import Colour, ReleaseStep
+from resilience.api.v1alpha1 import TargetKind
+from resilience.core.observation import Autoscaler, Node, PodsView
+from resilience.ports import PortError, Refused, Unavailable
+from tests.support.factories import LABELS
+from tests.support.transport import DEPLOYMENTS, TARGET, FakeTransport
+
+PODS, SETS = "/api/v1/namespaces/shop/pods", "/apis/apps/v1/namespaces/shop/replicasets"
+GREEN = f"{DEPLOYMENTS}/checkout-green"
+SCALERS = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+QUOTAS, NODES = "/api/v1/namespaces/shop/resourcequotas", "/api/v1/nodes"
+MADE = "2026-03-01T11:00:00Z"
+CONTAINER = {"name": "app", "image": "shop:2", "resources": {"requests": {"cpu": "500m"}}}
+
+
+def template(labels: Any = None, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"labels": LABELS | (labels or {})}, "spec": {"containers": [CONTAINER]} | spec}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"labels": {"pod-template-hash": "5d4c"}}, True),
+        ({"labels": {"resilience.dev/track": "green"}}, True),
+        ({"labels": {"tier": "web"}}, False),
+        ({"hostNetwork": True}, False),
+        ({"containers": [CONTAINER | {"image": "shop:3"}]}, False),
+    ],
+)
+def test_a_template_is_the_same_whoever_runs_it(change: Any, same: bool) -> None:
+    assert (parse_workload.fingerprint(template(**change)) == parse_workload.fingerprint(template())) is same
+
+
+def test_annotations_of_a_template_count_and_empty_ones_do_not() -> None:
+    plain = template()
+    restarted = template() | {"metadata": {"labels": LABELS, "annotations": {"restartedAt": "now"}}}
+
+    assert parse_workload.fingerprint(restarted) != parse_workload.fingerprint(plain)
+    assert parse_workload.fingerprint(template() | {"metadata": {"labels": LABELS, "annotations": {}}}) == (
+        parse_workload.fingerprint(plain)
+    )
+
+
+def quota_of(hard: Any, used: Any, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "team"}, "spec": spec, "status": {"hard": hard, "used": used}}
+
+
+def asks(**resources: Any) -> dict[str, Any]:
+    return {"containers": [{"resources": resources}, {"resources": resources}, {}]}
+
+
+CPU, MEMORY = asks(requests={"cpu": "250m"}), asks(limits={"memory": "512Mi"}, requests={"memory": "1Gi"})
+
+
+@pytest.mark.parametrize(
+    ("quotas", "pod", "words"),
+    [
+        ([], CPU, ""),
+        ([quota_of({"pods": "5"}, {"pods": "3"})], {}, ""),
+        ([quota_of({"pods": "4"}, {"pods": "3"})], {}, "quota team leaves too little pods for 2 more pods: 3 of 4"),
+        ([quota_of({"count/pods": "4"}, {"count/pods": "3"})], {}, "too little count/pods"),
+        ([quota_of({"requests.cpu": "2"}, {"requests.cpu": "1"})], CPU, ""),
+        (
+            [quota_of({"requests.cpu": "2"}, {"requests.cpu": "1001m"})],
+            CPU,
+            "too little requests.cpu for 2 more pods: 1.001 of 2 are used and 1 more are needed; raise it",
+        ),
+        ([quota_of({"cpu": "1"}, {"cpu": "500m"})], CPU, "too little cpu"),
+        ([quota_of({"limits.memory": "2Gi"}, {"limits.memory": "0"})], MEMORY, ""),
+        ([quota_of({"limits.memory": "2Gi"}, {"limits.memory": "1"})], MEMORY, "too little limits.memory"),
+        ([quota_of({"memory": "3Gi"}, {})], MEMORY, "too little memory"),
+        # What pods do not ask for, what nobody counts, and what is about other pods.
+        ([quota_of({"requests.cpu": "1"}, {"requests.cpu": "1"})], MEMORY, ""),
+        ([quota_of({"services": "1"}, {"services": "1"})], CPU, ""),
+        ([quota_of({"pods": "1"}, {"pods": "1"}, scopes=["BestEffort"])], CPU, ""),
+        ([quota_of({"pods": "1"}, {"pods": "1"}, scopeSelector={"matchExpressions": []})], CPU, ""),
+        ([{"metadata": {"name": "new"}}], CPU, ""),
+        # The second of two.
+        ([quota_of({"pods": "9"}, {}), quota_of({"cpu": "1"}, {"cpu": "1"})], CPU, "too little cpu"),
+    ],
+)
+def test_what_a_quota_is_short_of(quotas: Any, pod: Any, words: str) -> None:
+    found = quota.short(quotas, pod, pods=2)
+
+    assert words in found and bool(found) is bool(words)
+
+
+def meta(name: str, uid: str, **fields: Any) -> dict[str, Any]:
+    return {"namespace": "shop", "name": name, "uid": uid, "resourceVersion": "1", "creationTimestamp": MADE} | fields
+
+
+def owned(uid: str) -> list[dict[str, Any]]:
+    return [{"kind": "X", "name": "x", "uid": uid, "controller": True}]
+
+
+def deployment(name: str = "checkout", uid: str = "blue", notes: Any = None, **fields: Any) -> dict[str, Any]:
+    spec = {"selector": {"matchLabels": LABELS}, "template": template(), "replicas": 2, "paused": True}
+    return {"metadata": meta(name, uid, annotations=notes) | fields, "spec": spec}
+
+
+def replica_set(uid: str, owner: str, own_hash: str, **change: Any) -> dict[str, Any]:
+    own = template({"pod-template-hash": own_hash}, **change)
+    return {"metadata": meta(uid, uid, ownerReferences=owned(owner)), "spec": {"template": own, "replicas": 1}}
+
+
+def pod(name: str, owner: str, **status: Any) -> dict[str, Any]:
+    return {"metadata": meta(name, name, ownerReferences=owned(owner)), "spec": {}, "status": status}
+
+
+async def no_policies(namespace: str) -> list[Json]:
+    return []
+
+
+def noted(**notes: str) -> dict[str, str]:
+    return {f"resilience.dev/{name.replace('_', '-')}": value for name, value in notes.items()}
+
+
+async def view(
+    green: Any = None, *, serving: str = "t-old", fails: dict[str, PortError] | None = None, **held: Any
+) -> PodsView:
+    target = deployment(notes={ANNOTATION_SERVING: serving})
+    sets = [replica_set("rs-blue", "blue", "h-blue"), replica_set("rs-green", "green", "h-green")]
+    pods = [
+        pod("of-blue", "rs-blue"),
+        pod("of-green", "rs-green"),
+        pod("ended", "rs-green", phase="Failed"),
+        pod("other", "rs-other"),
+    ]
+    usual = {TARGET: target, f"{SETS}?app=checkout": sets, f"{PODS}?app=checkout": pods, GREEN: green}
+    names = {"scalers": SCALERS, "quotas": QUOTAS, "nodes": NODES}
+    transport = FakeTransport(usual | {names[key]: value for key, value in held.items()}, fails=fails or {})
+    reader = PodsReader(transport=cast(Transport, transport), policies=no_policies)
+    return await reader.view(parse_workload.workload(TargetKind.DEPLOYMENT, target), releases=True)
+
+
+async def test_green_is_read_with_its_pods_and_notes() -> None:
+    notes = noted(
+        green_of="checkout",
+        release_step="Warm",
+        release_towards="blue",
+        release_since="2026-03-01T11:59:00.500Z",
+        release_started_at="2026-03-01T11:58:00Z",
+        pull_retries="2",
+    )
+
+    found = await view(deployment("checkout-green", "green", notes))
+
+    green = found.green
+    assert green is not None and found.green_taken == ""
+    assert (green.step, green.towards, green.pull_retries) == (ReleaseStep.WARM, Colour.BLUE, 2)
+    assert green.since == datetime(2026, 3, 1, 11, 59, 0, 500000, tzinfo=UTC)
+    assert green.started == datetime(2026, 3, 1, 11, 58, tzinfo=UTC)
+    assert (green.template_hash, green.deleting) == ("h-green", False)
+    assert [each.name for each in green.pods] == ["of-green"]
+    assert [each.name for each in found.pods] == ["of-blue"]
+    assert [each.template_hash for each in found.replica_sets] == ["h-blue"]
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        {},
+        {"release_step": "Dancing", "release_towards": "red"},
+        {"release_since": "yesterday", "release_started_at": ""},
+        {"pull_retries": "many"},
+        {"pull_retries": "-1"},
+    ],
+)
+async def test_a_hand_in_greens_notes_takes_it_back_to_where_nothing_is_lost(notes: Any) -> None:
+    found = (await view(deployment("checkout-green", "green", noted(green_of="checkout", **notes)))).green
+
+    made = datetime(2026, 3, 1, 11, tzinfo=UTC)
+    assert found is not None
+    assert (found.step, found.towards, found.pull_retries) == (ReleaseStep.PREPARING, Colour.GREEN, 0)
+    assert (found.since, found.started) == (made, made)
+
+
+async def test_a_green_without_a_replica_set_has_no_hash_yet_and_one_that_goes_says_so() -> None:
+    notes = noted(green_of="checkout")
+
+    fresh = (await view(deployment("checkout-green", "another", notes))).green
+    going = (await view(deployment("checkout-green", "green", notes, deletionTimestamp=MADE))).green
+
+    assert fresh is not None and (fresh.template_hash, fresh.pods) == ("", ())
+    assert going is not None and going.deleting
+
+
+@pytest.mark.parametrize("notes", [None, {}, noted(green_of="another")])
+async def test_somebody_elses_deployment_in_the_place_is_named(notes: Any) -> None:
+    found = await view(deployment("checkout-green", "green", notes))
+
+    assert (found.green, found.green_taken) == (None, "checkout-green")
+
+
+def scaler(name: str, target: str, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": target}} | spec}
+
+
+@pytest.mark.parametrize(
+    ("scalers", "found"),
+    [
+        ([], None),
+        ([scaler("x", "other")], None),
+        ([scaler("x", "other"), scaler("hpa", "checkout")], Autoscaler("hpa", 1)),
+        ([scaler("hpa", "checkout", minReplicas=0)], Autoscaler("hpa", 0)),
+        ([scaler("hpa", "checkout", minReplicas=3)], Autoscaler("hpa", 3)),
+    ],
+)
+async def test_the_autoscaler_of_the_target(scalers: Any, found: Any) -> None:
+    assert (await view(scalers=scalers)).autoscaler == found
+
+
+RAW_NODES = [{"metadata": {"name": "n1"}}, {"metadata": {"name": "n2"}, "spec": {"unschedulable": True}}]
+
+
+async def test_room_is_looked_for_before_a_release_begins_and_only_then() -> None:
+    same = parse_workload.fingerprint(template())
+    full = [quota_of({"pods": "1"}, {"pods": "1"})]
+    green = deployment("checkout-green", "green", noted(green_of="checkout"))
+
+    due = await view(nodes=RAW_NODES, quotas=full)
+    rest = await view(serving=same, nodes=RAW_NODES, quotas=full)
+    running = await view(green, nodes=RAW_NODES, quotas=full)
+
+    assert due.nodes == (Node("n1", False), Node("n2", True)) and due.quota_short.startswith("quota team")
+    assert [(each.nodes, each.quota_short) for each in (rest, running)] == [(None, ""), (None, "")]
+
+
+async def test_without_the_right_to_list_nodes_they_are_not_known() -> None:
+    assert (await view(fails={NODES: Refused("no")})).nodes is None
+    with pytest.raises(Unavailable):
+        await view(fails={NODES: Unavailable("no")})
+
+
+@pytest.mark.parametrize(("images", "current"), [({}, True), ({"containers": [CONTAINER | {"image": "x"}]}, False)])
+def test_a_replica_set_has_the_identity_of_its_template(images: Any, current: bool) -> None:
+    kept = parse_workload.fingerprint(template())
+
+    found = parse_workload.replica_set(replica_set("rs", "blue", "h", **images), kept=kept)
+
+    assert found.is_current is current and (found.fingerprint == kept) is current
+    assert found.images == {"app": "shop:2" if current else "x"}

@@ -1,0 +1,182 @@
+"""How releases end: the result, its words and event, what clients had of it, and what is remembered."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from resilience.api.reasons import FailureClass, Reason, RolloutOutcome
+from resilience.api.status import HistoryEntry
+from resilience.core.failures import Failure
+from resilience.core.observation import Traffic
+from resilience.core.rollout_report import Picture
+from tests.support.factories import NOW
+from tests.support.pictures import FRESH, SECOND, flight, follow, rest, tell
+from tests.support.stages import LATER, NEW, OLD, version
+
+NO_IMAGE = Failure(FailureClass.CONFIGURATION, "ImageNotFound", "no such image", "push it", "green-1")
+ABORTED = Failure(FailureClass.UNKNOWN, "Aborted", "a person asked to stop the release", "change it")
+FAILED = {"failure": NO_IMAGE}
+LEFT_BEHIND: dict[str, Any] = {"failed": NEW, "unwanted": version(NEW)}
+
+
+@pytest.mark.parametrize(
+    ("during", "end", "aborted", "result", "reason", "warning", "words"),
+    [
+        ({}, rest(), False, RolloutOutcome.SUCCEEDED, Reason.RELEASE_SUCCEEDED, False, "released shop:t-new (t-new)"),
+        (
+            FAILED,
+            rest(OLD, "RolledBack", **LEFT_BEHIND),
+            False,
+            RolloutOutcome.ROLLED_BACK,
+            Reason.RELEASE_FAILED,
+            True,
+            "shop:t-new (t-new) failed and was taken back after 2 s; shop:t-old (t-old) serves: no such image",
+        ),
+        (
+            FAILED,
+            rest(OLD, "Paused", **LEFT_BEHIND, stays=RolloutOutcome.PAUSED),
+            False,
+            RolloutOutcome.PAUSED,
+            Reason.RELEASE_FAILED,
+            True,
+            "shop:t-new (t-new) failed; its rolling update is paused: no such image",
+        ),
+        (
+            FAILED,
+            rest(OLD, "Failed", **LEFT_BEHIND, stays=RolloutOutcome.FAILED),
+            False,
+            RolloutOutcome.FAILED,
+            Reason.RELEASE_FAILED,
+            True,
+            "failed and stays, for there is nothing to go back to: no such image",
+        ),
+        (
+            {"failure": ABORTED},
+            rest(OLD, "RolledBack", **LEFT_BEHIND),
+            True,
+            RolloutOutcome.ABORTED,
+            Reason.RELEASE_ABORTED,
+            False,
+            "release of shop:t-new (t-new) was aborted after 2 s; shop:t-old (t-old) serves",
+        ),
+        # Asked too late: it was accepted before.
+        ({}, rest(), True, RolloutOutcome.SUCCEEDED, Reason.RELEASE_SUCCEEDED, False, "released"),
+        (
+            {},
+            rest(OLD),
+            False,
+            RolloutOutcome.SUPERSEDED,
+            Reason.RELEASE_SUPERSEDED,
+            False,
+            "ended after 2 s: the template changed again, or rolls by itself",
+        ),
+        # A new leader knows the note on the Deployment, not what was seen.
+        ({}, rest(OLD, **LEFT_BEHIND), False, RolloutOutcome.ROLLED_BACK, Reason.RELEASE_FAILED, True, "taken back"),
+    ],
+)
+def test_how_a_release_ends(
+    during: Any, end: Picture, aborted: bool, result: RolloutOutcome, reason: Reason, warning: bool, words: str
+) -> None:
+    begun = follow(flight(), flight("Warm", **during)).status
+    begun = begun.model_copy(update={"rollout": begun.rollout.model_copy(update={"aborted": aborted})})
+
+    told = tell(begun, end, at=2)
+
+    last, event = told.status.last_rollout, told.events[-1]
+    assert last is not None and last.result is result
+    assert (last.to, last.from_, last.duration) == (version(), version(OLD), 2 * SECOND)
+    assert [(each.name, each.duration) for each in last.steps] == [("Preparing", SECOND), ("Warm", SECOND)]
+    assert (event.reason, event.warning) == (reason, warning)
+    assert words in event.message and f"(trace {last.trace_id})" in event.message
+    rollout = told.status.rollout
+    assert (rollout.candidate, rollout.trace_id, rollout.aborted, rollout.steps) == (None, None, False, [])
+
+
+def test_an_end_tells_what_clients_had_of_it() -> None:
+    measured = Traffic(200, 3, 0.25)
+
+    told = follow(flight(traffic=measured), flight("Draining", traffic=measured, kept_connections=4), rest())
+
+    last = told.status.last_rollout
+    assert last is not None and last.requests is not None
+    assert (last.requests.sent, last.requests.failed, last.requests.p99) == (200, 3, timedelta(milliseconds=250))
+    assert (
+        told.events[-1]
+        .message.split(" (trace")[0]
+        .endswith("; 3 of 200 measured requests failed; 4 kept connections were cut")
+    )
+    assert told.status.rollout.requests is None
+
+
+@pytest.mark.parametrize(
+    ("looks", "cut"),
+    [
+        ([("Warm", 9), ("Draining", None)], None),
+        ([("Draining", 5), ("Draining", 2), ("HoppingBack", None)], 2),
+        ([("Draining", 5), ("HoppingBack", None), ("HoppingBack", None)], 5),
+        ([("Draining", 5), ("HoppingBack", None), ("DrainingGreen", 3), ("Finishing", None)], 8),
+        ([("Draining", 0), ("HoppingBack", None)], 0),
+        ([("Discarding", 4)], 4),
+        ([("Warm", 9)], None),
+    ],
+)
+def test_kept_connections_that_were_cut_are_counted_once(looks: Any, cut: int | None) -> None:
+    told = follow(*(flight(step, kept_connections=each) for step, each in looks), rest())
+
+    assert told.status.last_rollout is not None
+    assert told.status.last_rollout.kept_connections_cut == cut
+    assert told.status.rollout.kept_connections_cut is None
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (rest(OLD, "RolledBack", **LEFT_BEHIND), "ImageNotFound"),
+        (rest(OLD, failed=NEW, cleared=True), None),
+        (rest(OLD), None),
+    ],
+)
+def test_a_failure_is_remembered_while_somebody_wants_what_failed(end: Picture, reason: str | None) -> None:
+    failure = follow(flight(failure=NO_IMAGE), end, end).status.rollout.failure
+
+    assert (failure.reason if failure is not None else None) == reason
+
+
+def test_a_resource_that_was_made_anew_knows_that_a_template_failed() -> None:
+    told = follow(rest(OLD, "RolledBack", **LEFT_BEHIND))
+
+    failure = told.status.rollout.failure
+    assert failure is not None and (failure.reason, failure.version) == ("FailedBefore", version())
+    assert told.events == ()
+
+
+def test_the_history_is_bounded_in_number_and_age() -> None:
+    old = HistoryEntry(at=NOW - timedelta(hours=24), kind="Restart", result="Succeeded")
+    status = FRESH.model_copy(update={"history": [old]})
+    for number in range(25):
+        begun = tell(status, flight(template=f"t-{number}"), at=number).status
+        status = tell(begun, rest(f"t-{number}"), at=number).status
+
+    assert len(status.history) == 20
+    assert {(each.kind, each.result) for each in status.history} == {("Release", "Succeeded")}
+    assert [each.message[:18] for each in status.history][::19] == ["released shop:t-5 ", "released shop:t-24"]
+    assert all(each.trace_id and each.steps for each in status.history)
+
+
+def test_a_newer_template_ends_one_release_and_begins_the_next() -> None:
+    told = follow(flight(), flight("Scaling"), flight("Preflight", LATER))
+
+    reasons = [each.reason for each in told.events]
+    assert reasons == [Reason.RELEASE_STARTED, Reason.RELEASE_SUPERSEDED, Reason.RELEASE_STARTED]
+    rollout, last = told.status.rollout, told.status.last_rollout
+    assert last is not None and last.to == version() and last.trace_id != rollout.trace_id
+    assert rollout.candidate == version(LATER) and rollout.started_at == NOW + 2 * SECOND
+    assert [each.name for each in rollout.steps] == ["Preflight"]
+
+
+def test_a_version_that_serves_when_the_next_comes_has_succeeded() -> None:
+    told = follow(flight("Draining"), flight("HoppingBack", LATER, serving=version(NEW)))
+
+    assert told.status.last_rollout is not None
+    assert told.status.last_rollout.result is RolloutOutcome.SUCCEEDED
