@@ -62,6 +62,9 @@ class Nobody:
     async def signal(self, target: HttpTarget, *, headers: object) -> None:
         """Nothing drains."""
 
+    async def take_back(self, target: HttpTarget, *, headers: object) -> None:
+        """Nothing drains."""
+
     async def request(self, target: HttpTarget) -> float:
         """Nothing is measured."""
         return 0.0

@@ -74,7 +74,8 @@ def checked(
 ) -> dict[str, Any]:
     """What is seen when the check of a gate says this of the pods (green's, unless named) since so many seconds."""
     by_pod = {pod.uid: state for pod in pods or green_pods()}
-    usual: dict[str, Any] = {"since": NOW - timedelta(seconds=ago), "by_pod": by_pod}
+    silent = state is HealthState.UNKNOWN
+    usual: dict[str, Any] = {"since": NOW - timedelta(seconds=ago), "by_pod": by_pod, "silent": silent}
     return {"checks": {gates.PREFIX + "ready": make_check(state=state, **usual | fields)}}
 
 

@@ -37,7 +37,8 @@ def doomed(stage: Stage) -> Move | None:
     green = stage.green
     if green.step in (ReleaseStep.REVERTING, ReleaseStep.DISCARDING):
         return None
-    if green.towards is Colour.BLUE and (not stage.home_candidate or stage.failed(stage.wanted)):
+    resting = green.step is ReleaseStep.PREPARING and stage.failed(stage.wanted)
+    if green.towards is Colour.BLUE and (not stage.home_candidate or resting):
         return None
     if stage.failed(fingerprint(stage)):
         # Noted in an earlier pass, which ended there.
@@ -71,7 +72,7 @@ def _failure(stage: Stage) -> Failure | None:
     late = stage.now >= _moved(stage, pods) + deadline
     workload = stage.green.workload if towards is Colour.GREEN else stage.workload
     found = failures.first(workload, pods, image=workload.template.image(stage.spec.container))
-    if found is not None and found.patient and not late:
+    if found is not None and found.patient and (not late or step not in _BEFORE_TRAFFIC):
         # After the switch memory is the version's own affair, a node that is full is not.
         return found if found.reason == "OOMKilled" and step not in _BEFORE_TRAFFIC else None
     if found is not None:
@@ -190,11 +191,14 @@ def granted(stage: Stage) -> Move | None:
     return None
 
 
+def _asked(stage: Stage) -> tuple[Pod, ...]:
+    """The candidate pods that a gate asks: those that are ready."""
+    return tuple(pod for pod in stage.pods_of(stage.green.towards) if pod.available)
+
+
 def gate_of_all(stage: Stage) -> Move | None:
     """Every pod of the full size has passed once; what a person or time has granted is not asked for again."""
-    verdict = gates.evaluate(
-        stage.spec.rollout.before, stage.seen, stage.pods_of(stage.green.towards), stage.now, brief=True
-    )
+    verdict = gates.evaluate(stage.spec.rollout.before, stage.seen, _asked(stage), stage.now, brief=True)
     if verdict.failure is not None:
         return give_up(stage, verdict.failure)
     if verdict.passed or verdict.inconclusive:

@@ -32,12 +32,13 @@ def say(stage: Stage, colour: Colour) -> Move | None:
     drain, pods = stage.spec.drain, [pod for pod in stage.pods_of(colour) if pod.ready]
     if stage.seen.unsettled:
         return Move(waiting="the API server was away; nodes may not have caught up", wait=stage.seen.unsettled)
-    knows = stage.left(time_to_know(stage))
+    over = time_to_know(stage)
+    knows = stage.left(over)
     if knows is not None:
         return Move(waiting="every node learns that the old pods get no new connections", wait=knows)
     if drain.signal is None and drain.quiet is None:
         return None
-    last = stage.left(SIGNAL_PATIENCE) is None
+    last = stage.left(over + SIGNAL_PATIENCE) is None
     signals: list[Action] = [
         SignalPod(pod, target, stage.now, last)
         for pod in pods
@@ -45,7 +46,7 @@ def say(stage: Stage, colour: Colour) -> Move | None:
     ]
     if signals:
         return Move(actions=tuple(signals), waiting="clients are told to move over", wait=QUIET_POLL)
-    wait = stage.left(drain.max_wait)
+    wait = stage.left(over + drain.max_wait)
     if wait is None or not pods:
         return None
     if drain.quiet is None:

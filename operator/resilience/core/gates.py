@@ -46,10 +46,11 @@ def evaluate(
     for name, state in states.items():
         if state is not None and _unhealthy(state, pods):
             return Verdict(failure=_failure(name, state))
-    for name, state in states.items():
-        lack = _lack(name, state, pods)
-        if lack:
-            return Verdict(waiting=lack, inconclusive=state is not None and state.state is HealthState.UNKNOWN)
+    lacking = {name: lack for name, state in states.items() if (lack := _lack(name, state, pods))}
+    if lacking:
+        # A person may overrule what says nothing, not what has not been asked or is about to fail.
+        silent = all(_silent(states[name]) for name in lacking)
+        return Verdict(waiting=next(iter(lacking.values())), inconclusive=silent)
     since = max((state.settled_since or state.since for state in states.values() if state is not None), default=now)
     left = since + gate.for_ - now
     if left > timedelta() and not brief:
@@ -64,6 +65,11 @@ def _unhealthy(state: CheckState, pods: Sequence[Pod]) -> bool:
     return state.state is HealthState.UNHEALTHY or any(
         state.by_pod.get(pod.uid) is HealthState.UNHEALTHY for pod in pods
     )
+
+
+def _silent(state: CheckState | None) -> bool:
+    """Whether the check has run often enough, and could not say anything."""
+    return state is not None and state.state is HealthState.UNKNOWN and state.silent
 
 
 def _lack(name: str, state: CheckState | None, pods: Sequence[Pod]) -> str:

@@ -42,6 +42,8 @@ class Fold:
     passes: int = 0
     failures: int = 0
     inconclusive: int = 0
+    # Whether the last runs, as many as a verdict takes, could not say anything.
+    silent: bool = False
     # Whether it has passed at least once since it is known.
     ever_passed: bool = False
     reason: str = ""
@@ -79,6 +81,7 @@ def fold(before: Fold, result: CheckResult, *, failure_threshold: int, success_t
         passes=passes,
         failures=failures,
         inconclusive=inconclusive,
+        silent=inconclusive >= failure_threshold,
         ever_passed=before.ever_passed or result.outcome is Outcome.PASS,
         reason=result.reason,
         message=result.message,
@@ -123,10 +126,19 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
         since=first.since,
         latency_seconds=max(latencies, default=None),
         by_pod={uid: each.state for uid, each in folds.items()},
+        silent=all(each.silent for each in folds.values() if each.state is HealthState.UNKNOWN),
         settled_since=max(each.since for each in folds.values()),
     )
 
 
 def of_service(name: str, folded: Fold) -> CheckState:
     """State of a check that has one target."""
-    return CheckState(name, folded.state, folded.reason, folded.message, folded.since, folded.latency_seconds)
+    return CheckState(
+        name,
+        folded.state,
+        folded.reason,
+        folded.message,
+        folded.since,
+        folded.latency_seconds,
+        silent=folded.silent,
+    )

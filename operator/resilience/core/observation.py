@@ -113,6 +113,8 @@ class Workload:
     min_ready_seconds: int
     # Why its controller cannot make pods, in the API server's words; empty when nothing is known.
     trouble: str = ""
+    # Labels that pods of the newest template carry; empty where ReplicaSets tell, or nobody does.
+    newest_labels: Labels = field(default_factory=dict)
     # Deployments only: the controller moves nothing between ReplicaSets.
     paused: bool = False
     progress_deadline_seconds: int = 600
@@ -337,6 +339,8 @@ class CheckState:
     latency_seconds: float | None
     # For scope Pod: state by pod uid.
     by_pod: Mapping[str, HealthState] = field(default_factory=dict)
+    # Whether it is Unknown because as many runs as a verdict takes could not say anything.
+    silent: bool = False
     # Since when every pod has had its state.
     settled_since: datetime | None = None
 

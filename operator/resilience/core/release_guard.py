@@ -3,7 +3,7 @@
 The steps decide what is wanted; here is what must be so whatever they decided, and whoever changed what meanwhile.
 """
 
-from resilience.api.names import ANNOTATION_SERVING
+from resilience.api.names import ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
 from resilience.core.decision import CreateGreen, DeleteGreen, Resume, Route
 from resilience.core.guard import Refusal, releasing
 from resilience.core.observation import Observation, Pod, Service, Workload
@@ -85,7 +85,7 @@ def _route(fresh: Observation, workload: Workload, action: Route) -> Refusal | N
     ready = _ready(fresh, service)
     now = {each.pod_uid for each in fresh.endpoints if each.service == service.name and each.counts} & set(ready)
     # Pods that are ready but not listed yet do not help: nobody is led to them before the slices follow.
-    chosen = sum(ready[uid].labels.get("pod-template-hash") == action.template_hash for uid in now)
+    chosen = sum(ready[uid].labels.get(LABEL_TEMPLATE_HASH) == action.template_hash for uid in now)
     narrows = service.pin != action.template_hash
     if fresh.unsettled and narrows and not service.pin and len(now) > chosen:
         return Refusal("Unsettled", "the API server was away; nodes may not have caught up")

@@ -5,7 +5,7 @@ Once per template: whoever resumes or applies it again has decided, and is not f
 
 from datetime import datetime
 
-from resilience.api.names import ANNOTATION_PAUSED_FOR
+from resilience.api.names import ANNOTATION_PAUSED_FOR, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import FailureClass, Request, RolloutOutcome
 from resilience.api.status import Version
 from resilience.api.v1alpha1 import OnFailure, TargetKind
@@ -17,12 +17,15 @@ from resilience.core.stage import Move, Stage
 
 
 def current_pods(stage: Stage) -> tuple[Pod, ...]:
-    """Pods of the template that rolls; of all templates where the kind does not tell."""
-    current = {each.template_hash for each in stage.view.replica_sets if each.is_current}
+    """Pods of the template that rolls; of all templates as long as a controller does not say which are the newest."""
     pods = [pod for pod in stage.view.pods if not pod.deleting]
     if stage.workload.kind is TargetKind.DEPLOYMENT:
-        pods = [pod for pod in pods if pod.labels.get("pod-template-hash") in current]
-    return tuple(pods)
+        current = {each.template_hash for each in stage.view.replica_sets if each.is_current}
+        return tuple(pod for pod in pods if pod.labels.get(LABEL_TEMPLATE_HASH) in current)
+    if stage.workload.settled:
+        # Also those that an earlier release of the same template made.
+        return tuple(pods)
+    return tuple(pod for pod in pods if stage.workload.newest_labels.items() <= pod.labels.items())
 
 
 def in_flight(stage: Stage) -> bool:
@@ -78,7 +81,8 @@ def _failure(stage: Stage) -> Failure | None:
             message="a person asked to stop the release",
             advice="change the template, or ask for it again: resilience.dev/retry-requested-at",
         )
-    if stage.workload.settled:
+    if stage.workload.settled or not stage.workload.observed:
+        # Until its controller has seen the template, the pods are those of the one before.
         return None
     late = stage.workload.deadline_exceeded or _stuck(stage, pods)
     image = stage.workload.template.image(stage.spec.container)
@@ -98,7 +102,9 @@ def _stuck(stage: Stage, pods: list[Pod]) -> bool:
 
 
 def _began(stage: Stage) -> datetime:
-    return stage.status.rollout.started_at or stage.now
+    rollout = stage.status.rollout
+    same = rollout.candidate is not None and rollout.candidate.hash == stage.wanted
+    return rollout.started_at if same and rollout.started_at is not None else stage.now
 
 
 def outcome(stage: Stage) -> RolloutOutcome:

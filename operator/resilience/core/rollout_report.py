@@ -6,7 +6,7 @@ Must not decide anything: what is in flight is read off the stage, and status on
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from resilience.api.reasons import FailureClass, Reason, RolloutOutcome
+from resilience.api.reasons import FailureClass, Reason, ReleaseStep, RolloutOutcome
 from resilience.api.status import (
     FailureStatus,
     HistoryEntry,
@@ -120,17 +120,21 @@ def _follow(running: RolloutStatus, picture: Picture, now: datetime) -> tuple[Ro
     if picture.candidate is None and failure is None and picture.unwanted is not None:
         failure = _noted(_FAILED_BEFORE, picture.unwanted, now)
     if picture.pins_lost:
-        words = f"{picture.pins_lost} Services lost the pin of a release, or are new; they are pinned again"
+        words = f"{picture.pins_lost} Services lost the pin of a release; they are pinned again"
         events.append(Event(Reason.PIN_LOST, words, warning=True))
     last = running.steps[-1] if running.steps else None
     steps = running.steps if picture.candidate is not None else []
     cut = running.kept_connections_cut
     if picture.candidate is not None and (last is None or last.name != picture.step):
         steps = [*steps, StepTime(name=picture.step, since=now)][-32:]
-        if last is not None and last.name in _DRAINING and running.kept_connections is not None:
+        if last is not None and _ends_clients(last.name, picture.step) and running.kept_connections is not None:
             cut = (cut or 0) + running.kept_connections
     # Within a step progress only rises.
     same = last is not None and last.name == picture.step and picture.candidate is not None
+    kept = picture.kept_connections
+    if kept is None and same and picture.step in _DRAINING:
+        # Pods that end are not asked any more; what they said last is what is cut.
+        kept = running.kept_connections
     return running.model_copy(
         update={
             "step": picture.step,
@@ -141,7 +145,7 @@ def _follow(running: RolloutStatus, picture: Picture, now: datetime) -> tuple[Ro
             "failure": failure,
             "steps": steps,
             "pins_lost": running.pins_lost + picture.pins_lost if picture.candidate is not None else 0,
-            "kept_connections": picture.kept_connections,
+            "kept_connections": kept,
             "kept_connections_cut": cut if picture.candidate is not None else None,
             "requests": _requests(running, picture),
             "trace_id": running.trace_id if picture.candidate is not None else None,
@@ -149,6 +153,11 @@ def _follow(running: RolloutStatus, picture: Picture, now: datetime) -> tuple[Ro
             "aborted": running.aborted and picture.candidate is not None,
         }
     ), events
+
+
+def _ends_clients(step: str, next_step: str) -> bool:
+    """Whether the connections that clients still kept at this step are cut by the next one."""
+    return step in _DRAINING and next_step != ReleaseStep.REVERTING
 
 
 def _noted(failure: Failure, version: Version, now: datetime) -> FailureStatus:
@@ -221,15 +230,16 @@ def _outcome(running: RolloutStatus, picture: Picture) -> RolloutOutcome:
     )
     if running.aborted and failed:
         return RolloutOutcome.ABORTED
+    if picture.serving is not None and picture.serving.hash == candidate.hash and picture.failed != candidate.hash:
+        # Whatever was noted on its way, it recovered and was accepted.
+        return RolloutOutcome.SUCCEEDED
     if failed:
         return picture.stays or RolloutOutcome.ROLLED_BACK
-    if picture.serving is not None and picture.serving.hash == candidate.hash:
-        return RolloutOutcome.SUCCEEDED
     return RolloutOutcome.SUPERSEDED
 
 
 def _durations(steps: list[StepTime], now: datetime) -> list[StepDuration]:
-    ends = [*(step.since for step in steps[1:]), now]
+    ends = [*(step.since for step in steps[1:]), *([now] if steps else [])]
     return [
         StepDuration(name=step.name, duration=max(end - step.since, timedelta()))
         for step, end in zip(steps, ends, strict=True)

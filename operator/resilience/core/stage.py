@@ -7,7 +7,7 @@ size or age.
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING
+from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import Colour, ReleaseStep, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import BlueGreen, ResilientServiceSpec
@@ -118,7 +118,7 @@ class Stage:
         """The colour's pods that are not ending."""
         pods = self.view.green.pods if colour is Colour.GREEN and self.view.green is not None else ()
         if colour is Colour.BLUE:
-            pods = tuple(pod for pod in self.view.pods if pod.labels.get("pod-template-hash") == self.hash_of(colour))
+            pods = tuple(pod for pod in self.view.pods if pod.labels.get(LABEL_TEMPLATE_HASH) == self.hash_of(colour))
         return tuple(pod for pod in pods if not pod.deleting)
 
     def available(self, colour: Colour) -> int:

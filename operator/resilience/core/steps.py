@@ -7,6 +7,7 @@ cut off after any write and the next one goes on.
 from collections.abc import Sequence
 from datetime import timedelta
 
+from resilience.api.names import LABEL_TEMPLATE_HASH
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Effective
 from resilience.core import guard
@@ -68,7 +69,7 @@ def _replacing(scene: Scene, pod: Pod) -> Step:
 
 def _home(scene: Scene, pod: Pod) -> ReplicaSet | None:
     """The ReplicaSet that the pod came from, while its template is the current one."""
-    template_hash = pod.labels.get("pod-template-hash", "")
+    template_hash = pod.labels.get(LABEL_TEMPLATE_HASH, "")
     sets = scene.view.replica_sets
     return next((each for each in sets if each.is_current and each.template_hash == template_hash), None)
 

@@ -41,17 +41,24 @@ def keep(stage: Stage, colour: Colour) -> tuple[Route, ...]:
     A disruption budget counts both colours together, so it does not protect the one that serves.
     """
     other = Colour.BLUE if colour is Colour.GREEN else Colour.GREEN
-    if stage.available(colour) < stage.workload.replicas and stage.available(other) > 0:
+    if stage.available(colour) < stage.workload.replicas and stage.available(other) > 0 and _proved(stage, other):
         return route(stage, None)
     wanted = route(stage, colour)
     if wanted and not stage.all_listed(colour):
         # Never from one to the other at once; the guard holds the rest back until the slices list both.
-        return route(stage, None) or wanted
+        elsewhere = {service.name for service in stage.services if service.pin}
+        return tuple(Route(each.service, "") for each in wanted if each.service in elsewhere) or wanted
     return wanted
 
 
+def _proved(stage: Stage, other: Colour) -> bool:
+    """Whether the other colour may have clients: not while its template failed or is still to be checked."""
+    hopping = stage.green.towards is Colour.BLUE and stage.green.step is ReleaseStep.PREPARING
+    return not (other is Colour.BLUE and hopping and stage.home_candidate)
+
+
 def lost(stage: Stage, colour: Colour) -> tuple[str, ...]:
-    """Services that should have a pin at this step and have none: somebody's apply took it away, or they are new."""
+    """Services whose pin somebody's apply took away: they still carry the note that they have one."""
     if stage.green.step not in _EXPECTS_PINS or stage.available(colour) < stage.workload.replicas:
         return ()
-    return tuple(service.name for service in _of(stage, colour) if not service.pin)
+    return tuple(service.name for service in _of(stage, colour) if service.pinned and not service.pin)

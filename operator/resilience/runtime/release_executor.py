@@ -207,6 +207,8 @@ def describe(action: ReleaseAction) -> str:
             return f"green -> {action.step} ({action.towards})"
         case ScaleGreen() | CreateGreen():
             return f"green: {action.replicas} replicas"
+        case DeleteGreen() | RetryPull():
+            return "green"
         case MarkFailed():
             return f"template {action.fingerprint or 'none'}"
         case _:

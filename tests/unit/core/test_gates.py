@@ -21,7 +21,12 @@ LONG = timedelta(minutes=1)
 
 def said(state: HealthState = HEALTHY, *, ago: timedelta = LONG, **fields: Any) -> CheckState:
     both = {pod.uid: state for pod in (A, B)}
-    words: dict[str, Any] = {"since": NOW - ago, "reason": "Said", "message": "it said so"}
+    words: dict[str, Any] = {
+        "since": NOW - ago,
+        "reason": "Said",
+        "message": "it said so",
+        "silent": state is UNKNOWN,
+    }
     return make_check(state=state, **words | {"by_pod": both} | fields)
 
 
@@ -43,6 +48,9 @@ def test_without_a_gate_nothing_is_waited_for() -> None:
         ({"ready": said()}, "check parts has not run against the candidate yet", False),
         ({"ready": said(), "parts": said(UNKNOWN)}, "check parts says nothing: it said so", True),
         ({"ready": said(UNKNOWN, by_pod={}), "parts": said()}, "check ready says nothing: it said so", True),
+        # Not often enough yet, or another one has not run at all.
+        ({"ready": said(), "parts": said(UNKNOWN, silent=False)}, "check parts says nothing: it said so", False),
+        ({"ready": said(UNKNOWN)}, "check ready says nothing: it said so", False),
         ({"ready": said(by_pod={A.uid: HEALTHY}), "parts": said()}, "pod b has not passed check ready", False),
         (
             {"ready": said(), "parts": said(by_pod={A.uid: HEALTHY, B.uid: UNKNOWN})},

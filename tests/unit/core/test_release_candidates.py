@@ -102,6 +102,7 @@ def test_a_person_is_told_how_to_promote() -> None:
         (MANUAL, {}, True),
         (TIMED, {}, True),
         (BEFORE, checked(UNKNOWN, reason="NoData"), True),
+        (BEFORE, checked(UNKNOWN, silent=False), False),
         # Neither what has not been asked, nor what has not passed for long enough, nor what fails.
         (BEFORE, {}, False),
         (BEFORE | MANUAL, checked(ago=1), False),

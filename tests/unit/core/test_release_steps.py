@@ -122,10 +122,15 @@ def test_what_a_step_waits_for(step: Any, towards: Colour, fields: Any, words: s
 def test_a_pin_that_somebody_took_is_put_back_and_told(
     step: Any, towards: Colour, fields: Any, pin: Any, told: bool
 ) -> None:
-    found = bluegreen.plan(make_stage(step, towards, pin="", **fields))
+    robbed = make_service(selector=LABELS, pinned=True)
+
+    found = bluegreen.plan(make_stage(step, towards, seen={"services": (robbed,)}, **fields))
+    ours = bluegreen.plan(make_stage(step, towards, pin="", **fields))
 
     assert found.actions == (pin,)
     assert found.pins_lost == (("checkout",) if told else ())
+    # One that we took away ourselves, while both colours had to serve, is only put back.
+    assert (ours.actions, ours.pins_lost) == ((pin,), ())
 
 
 @pytest.mark.parametrize(
@@ -140,7 +145,18 @@ def test_a_service_that_is_made_meanwhile_is_pinned_at_once(step: ReleaseStep, p
     found = bluegreen.plan(make_stage(step, seen={"services": services, "endpoints": slices}))
 
     assert found.actions == (Route("second", pin),)
-    assert found.pins_lost == ("second",)
+    assert found.pins_lost == ()
+
+
+@pytest.mark.parametrize(("step", "pin"), [(WARM, GREEN_HASH), (DRAINING, GREEN_HASH)])
+def test_a_service_that_is_made_meanwhile_disturbs_no_other(step: ReleaseStep, pin: str) -> None:
+    pinned = make_service(selector=LABELS | {"pod-template-hash": pin}, pinned=True)
+    slices = tuple(make_endpoint(pod, service="checkout") for pod in green_pods())
+
+    found = bluegreen.plan(make_stage(step, seen={"services": (pinned, make_service("second")), "endpoints": slices}))
+
+    # Its slice does not list green yet; the guard holds the pin back until it does.
+    assert found.actions == (Route("second", pin),)
 
 
 LATER_HOME: dict[str, Any] = {"serving": LATER, "wanted": LATER}

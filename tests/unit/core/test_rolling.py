@@ -233,12 +233,20 @@ def test_a_deployment_without_pods_is_complete() -> None:
     assert rolling.complete(stage(own=(), workload={"replicas": 0}))
 
 
+NEWEST: dict[str, Any] = {"newest_labels": {"pod-template-hash": HASHES[NEW]}}
+
+
 @pytest.mark.parametrize(
-    ("kind", "names"), [(TargetKind.DEPLOYMENT, ["t-new-0"]), (TargetKind.STATEFUL_SET, ["t-new-0", "t-old-0"])]
+    ("kind", "workload", "names"),
+    [
+        (TargetKind.DEPLOYMENT, {}, ["t-new-0"]),
+        (TargetKind.STATEFUL_SET, NEWEST, ["t-new-0"]),
+        (TargetKind.DAEMON_SET, {}, ["t-new-0", "t-old-0"]),
+    ],
 )
-def test_pods_of_the_template_that_rolls(kind: TargetKind, names: list[str]) -> None:
+def test_pods_of_the_template_that_rolls(kind: TargetKind, workload: Any, names: list[str]) -> None:
     ending = own_pods(NEW, 3, deleting=True)[2:]
-    found = rolling.current_pods(stage(kind=kind, own=(*rolls()["own"], *ending)))
+    found = rolling.current_pods(stage(kind=kind, own=(*rolls()["own"], *ending), workload=workload))
 
     assert HASHES[NEW] == found[0].labels["pod-template-hash"]
     assert [pod.name for pod in found] == names

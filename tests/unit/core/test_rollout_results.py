@@ -60,6 +60,8 @@ LEFT_BEHIND: dict[str, Any] = {"failed": NEW, "unwanted": version(NEW)}
             False,
             "release of shop:t-new (t-new) was aborted after 2 s; shop:t-old (t-old) serves",
         ),
+        # What was noted while there was nothing to go back to got well, and was accepted.
+        (FAILED, rest(), False, RolloutOutcome.SUCCEEDED, Reason.RELEASE_SUCCEEDED, False, "released"),
         # Asked too late: it was accepted before.
         ({}, rest(), True, RolloutOutcome.SUCCEEDED, Reason.RELEASE_SUCCEEDED, False, "released"),
         (
@@ -118,6 +120,11 @@ def test_an_end_tells_what_clients_had_of_it() -> None:
         ([("Draining", 5), ("HoppingBack", None), ("DrainingGreen", 3), ("Finishing", None)], 8),
         ([("Draining", 0), ("HoppingBack", None)], 0),
         ([("Discarding", 4)], 4),
+        # While its pods end nobody is asked; what they said last is cut.
+        ([("DrainingGreen", 3), ("DrainingGreen", None), ("Finishing", None)], 3),
+        ([("Discarding", 4), ("Discarding", None)], 4),
+        # They serve again, so nobody lost anything.
+        ([("Draining", 5), ("Reverting", None), ("Discarding", None)], None),
         ([("Warm", 9)], None),
     ],
 )

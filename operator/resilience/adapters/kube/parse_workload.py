@@ -43,12 +43,24 @@ def workload(kind: TargetKind, raw: Json) -> Workload:
         strategy=strategy,
         min_ready_seconds=spec.get("minReadySeconds", 0),
         trouble=_failure(status),
+        newest_labels=_newest_labels(kind, meta, status),
         paused=bool(spec.get("paused")),
         progress_deadline_seconds=int(spec.get("progressDeadlineSeconds") or 600),
         deadline_exceeded=any(
             each.get("reason") == "ProgressDeadlineExceeded" for each in status.get("conditions") or []
         ),
     )
+
+
+def _newest_labels(kind: TargetKind, meta: Json, status: Json) -> dict[str, str]:
+    """What tells pods of the newest template of a StatefulSet or DaemonSet apart."""
+    if kind is TargetKind.STATEFUL_SET and status.get("updateRevision"):
+        return {"controller-revision-hash": status["updateRevision"]}
+    generation = (meta.get("annotations") or {}).get("deprecated.daemonset.template.generation")
+    if kind is TargetKind.DAEMON_SET and generation:
+        # Deprecated for clients; the controller's own way to the hash needs its revisions, one more right to read.
+        return {"pod-template-generation": generation}
+    return {}
 
 
 def _failure(status: Json) -> str:

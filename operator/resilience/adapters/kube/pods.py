@@ -168,7 +168,7 @@ def _green_view(raw: Json, sets: Sequence[Json], raw_pods: Sequence[Json]) -> Gr
         since=parse.time(notes.get(ANNOTATION_RELEASE_SINCE)) or made,
         started=parse.time(notes.get(ANNOTATION_RELEASE_STARTED)) or made,
         pull_retries=int(notes.get(ANNOTATION_PULL_RETRIES, "0"))
-        if notes.get(ANNOTATION_PULL_RETRIES, "0").isdigit()
+        if notes.get(ANNOTATION_PULL_RETRIES, "0").isdecimal()
         else 0,
         deleting="deletionTimestamp" in meta,
     )

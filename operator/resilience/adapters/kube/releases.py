@@ -67,7 +67,7 @@ class KubeReleases:
         if action.give_back:
             notes |= {ANNOTATION_SERVING: None, ANNOTATION_DEADLINE: None}
             before = workload.annotations.get(ANNOTATION_DEADLINE, "")
-            if before.isdigit() and workload.progress_deadline_seconds == _NO_DEADLINE:
+            if before.isdecimal() and workload.progress_deadline_seconds == _NO_DEADLINE:
                 spec["progressDeadlineSeconds"] = int(before)
         await self._patch_target(workload, annotations=notes, spec=spec)
 
