@@ -61,6 +61,24 @@ def test_a_deployment_is_read_with_the_owners_of_its_fields() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        (TargetKind.DEPLOYMENT, {}),
+        (TargetKind.STATEFUL_SET, {"controller-revision-hash": "db-7d"}),
+        (TargetKind.DAEMON_SET, {"pod-template-generation": "4"}),
+    ],
+)
+def test_what_pods_of_the_newest_template_carry(kind: TargetKind, labels: Any) -> None:
+    raw = deployment()
+    raw["status"]["updateRevision"] = "db-7d"
+    raw["metadata"] |= {"annotations": {"deprecated.daemonset.template.generation": "4"}}
+    silent = deployment()
+
+    assert parse_workload.workload(kind, raw).newest_labels == labels
+    assert parse_workload.workload(kind, silent).newest_labels == {}
+
+
+@pytest.mark.parametrize(
     ("change", "current"), [({}, True), ({"spec": {}}, False), ({"metadata": {"labels": {}}}, False)]
 )
 def test_a_replica_set_is_current_by_its_template(change: Any, current: bool) -> None:

@@ -60,7 +60,10 @@ def test_every_pod_of_the_colour_that_goes_is_told_at_once(
 def test_a_signal_that_is_not_taken_is_not_tried_for_ever(ago: int, last: bool) -> None:
     found = drained(drain=SIGNAL, ago=ago)
 
+    late = drained(drain=SIGNAL | {"propagationDelay": "4s"}, ago=ago + 4)
+
     assert [each.last for each in found.actions if isinstance(each, SignalPod)] == [last, last]
+    assert [each.last for each in late.actions if isinstance(each, SignalPod)] == [last, last]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +81,12 @@ def test_a_signal_that_is_not_taken_is_not_tried_for_ever(ago: int, last: bool) 
         ),
         ({"drain": SIGNAL, "own": TOLD}, "clients move over", 55),
         ({"drain": SIGNAL | {"maxWait": "20s"}, "own": TOLD}, "clients move over", 15),
+        # Its time begins when every node knows.
+        (
+            {"ago": 8, "drain": SIGNAL | {"maxWait": "20s", "propagationDelay": "6s"}, "own": TOLD},
+            "clients move over",
+            18,
+        ),
     ],
 )
 def test_what_is_waited_for_before_a_colour_goes(fields: Any, words: str, wait: int) -> None:

@@ -16,6 +16,7 @@ from tests.support.stages import (
     GREEN_HASH,
     LATER,
     NEW,
+    OLD,
     checked,
     green_pods,
     make_stage,
@@ -133,6 +134,14 @@ def test_at_full_size_each_pod_has_to_pass_once(seen: Any, actions: Any) -> None
     assert plan(SCALING, rollout=BEFORE, seen=seen).actions == actions
 
 
+def test_if_nothing_serves_only_those_that_are_ready_have_to_pass() -> None:
+    green = (*green_pods(1), green_pods(2, ready=False)[1])
+
+    found = plan(SCALING, rollout=BEFORE, own=own_pods(ready=False), green=green, seen=checked(pods=green_pods(1)))
+
+    assert to(SWITCHING) in found.actions
+
+
 FAILING = Traffic(100, 9, 0.1, failed_in_row=3)
 
 
@@ -198,6 +207,15 @@ def test_a_candidate_is_given_up_at_each_step(step: Any, towards: Colour, fields
     assert found.failure.reason == ("Aborted" if how == "abort" else "CrashLoop")
 
 
+def test_a_newer_template_that_failed_protects_no_candidate() -> None:
+    # What is on its way home ends all the time; the user meanwhile wants one that is known to be bad.
+    bad = own_pods(LATER, 3, ready=False, created=NOW, **GONE_BAD)
+
+    found = plan(SWITCHING, BLUE, **HOME | {"wanted": OLD, "failed": OLD, "own": (*own_pods(LATER), bad[2])})
+
+    assert found.actions == (MarkFailed(LATER), to(REVERTING, BLUE))
+
+
 def test_an_abort_is_for_the_release_that_it_was_asked_for() -> None:
     assert plan(PREPARING, status=running(LATER, aborted=True)).failure is None
 
@@ -230,7 +248,9 @@ def test_with_no_way_back_the_candidate_stays_and_people_are_told(step: ReleaseS
         (SWITCHING, {}, 600, "DeadlineExceeded"),
         # Once it serves alone, memory is the version's own affair; a node that is full is not.
         (WARM, NO_MEMORY, 5, "OOMKilled"),
+        (WARM, NO_MEMORY, 600, "OOMKilled"),
         (WARM, NO_ROOM, 5, ""),
+        (WARM, NO_ROOM, 600, ""),
         (WARM, {}, 600, ""),
         (DRAINING, {}, 600, ""),
     ],

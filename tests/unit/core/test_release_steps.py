@@ -183,6 +183,14 @@ def test_both_serve_while_the_colour_that_serves_is_short(step: Any, towards: Co
     assert TO_BOTH not in alone.actions
 
 
+def test_pods_that_are_still_to_be_checked_do_not_help_out() -> None:
+    newer = {"wanted": LATER, "serving": NEW, "own": own_pods(LATER), "green": green_pods(1)}
+
+    found = bluegreen.plan(make_stage(PREPARING, BLUE, **newer))
+
+    assert TO_BOTH not in found.actions
+
+
 @pytest.mark.parametrize(
     ("rollout", "size"),
     [

@@ -128,6 +128,9 @@ def test_progress_is_told_and_nothing_is_done() -> None:
         ({"own": own_pods(OLD), "status": running(ago=timedelta(seconds=599))}, ""),
         ({"own": own_pods(OLD), "status": running(ago=timedelta(seconds=600))}, "DeadlineExceeded"),
         ({"own": own_pods(OLD), "status": SERVED}, ""),
+        # The time of another one, or the controller has not looked yet: its pods are those of the one before.
+        ({"own": own_pods(OLD), "status": running(LATER, ago=timedelta(seconds=600))}, ""),
+        (rolls(**CRASHES) | {"workload": {"generation": 2}}, ""),
         (rolls() | {"status": running(aborted=True)}, "Aborted"),
         (rolls() | {"status": running(LATER, aborted=True)}, ""),
         ({"status": running(aborted=True)}, "Aborted"),
