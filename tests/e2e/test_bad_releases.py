@@ -45,7 +45,7 @@ CASES = (
     Case("ConfigMap missing", "Configuration", "nosuch", _NO_MAP),
     Case("unschedulable", "Resource", "node", {"pod": {"nodeSelector": {"no": "where"}}}, QUICK),
     Case("over quota", "Resource", "quota", {}, QUICK),
-    Case("slow start", "Timeout", "ready within", {"env": {"START_DELAY": "60"}}, QUICK),
+    Case("slow start", "Timeout", "not complete within 8s", {"env": {"START_DELAY": "60"}}, QUICK),
 )
 
 
