@@ -1,6 +1,7 @@
 """Writes the tables of docs/proof.md from the figures that the tests wrote down: `python -m tests.support.proof`.
 
-It adds nothing and rounds nothing up: a table holds what a line of the figures file holds.
+It adds nothing and rounds nothing up: a table holds what a line of the figures file holds. Tables of tests that were
+not run again stay as they are.
 """
 
 import json
@@ -11,23 +12,30 @@ from typing import Any, Final
 
 BEGIN: Final = "<!-- figures -->"
 END: Final = "<!-- /figures -->"
+_HEADING: Final = "### "
 _HIDDEN: Final = ("test", "proof", "seconds")
 
 Line = dict[str, Any]
 
 
-def render(lines: list[Line]) -> str:
-    """One table for each test; a test with parameters has a row for each of them."""
+def render(lines: list[Line]) -> dict[str, str]:
+    """One table for each test, by its heading; a test with parameters has a row for each of them."""
     groups: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         groups[str(line["test"]).split("[")[0]].append(line)
-    sent = sum(int(line.get("sent", 0)) for line in lines)
-    full = all(line["proof"] for line in lines)
-    head = f"{'Full' if full else 'Small'} counts; {sent:,} requests of clients in all.".replace(",", " ")
-    return "\n\n".join([head, *(_table(name, rows) for name, rows in groups.items())])
+    return dict(_table(name, rows) for name, rows in groups.items())
 
 
-def _table(name: str, rows: list[Line]) -> str:
+def merged(page: str, tables: dict[str, str]) -> str:
+    """The page with these tables in place of those with the same heading, new ones at the end."""
+    before, rest = page.split(BEGIN)
+    old, after = rest.split(END)
+    kept = {each.split("\n", 1)[0]: each.split("\n", 1)[1].strip() for each in old.split(_HEADING)[1:]}
+    text = "\n\n".join(f"{_HEADING}{heading}\n\n{table}" for heading, table in (kept | tables).items())
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+def _table(name: str, rows: list[Line]) -> tuple[str, str]:
     file, _, test = name.partition("::")
     columns = ["case", *dict.fromkeys(key for row in rows for key in row if key not in _HIDDEN), "seconds"]
     cells = [[_case(row), *(_cell(row.get(key)) for key in columns[1:])] for row in rows]
@@ -35,7 +43,15 @@ def _table(name: str, rows: list[Line]) -> str:
         columns, cells = columns[1:], [row[1:] for row in cells]
     title = test.removeprefix("test_").replace("_", " ")
     table = [" | ".join(columns), " | ".join("---" for _ in columns), *(" | ".join(row) for row in cells)]
-    return f"### {title[0].upper()}{title[1:]}\n\n`{file}`\n\n" + "\n".join(f"| {line} |" for line in table)
+    body = f"{_extent(rows)}\n\n" + "\n".join(f"| {line} |" for line in table)
+    return f"{title[0].upper()}{title[1:]} (`{file}`)", body
+
+
+def _extent(rows: list[Line]) -> str:
+    """At which counts, and over how many requests of clients."""
+    counts = "Full counts" if all(row["proof"] for row in rows) else "Small counts"
+    sent = sum(int(row.get("sent", 0)) for row in rows)
+    return f"{counts}, " + f"{sent:,}".replace(",", " ") + " requests of clients" if sent else counts
 
 
 def _case(row: Line) -> str:
@@ -56,9 +72,7 @@ def _cell(value: object) -> str:
 def main(figures: Path, page: Path) -> None:
     """Puts the tables between the markers of the page."""
     lines = [json.loads(line) for line in figures.read_text().splitlines()]
-    text = page.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{render(lines)}\n\n{END}{after}")
+    page.write_text(merged(page.read_text(), render(lines)))
 
 
 if __name__ == "__main__":
