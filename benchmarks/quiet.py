@@ -26,15 +26,18 @@ from resilience.adapters.kube import parse
 from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.metrics import PrometheusMetrics
-from resilience.core.decision import ConnectionsTarget, HttpTarget, Probe
+from resilience.core.asks import ConnectionsTarget, HttpTarget, Probe
 from resilience.core.health import CheckResult, Outcome
 from resilience.core.observation import Key
+from resilience.core.storm import Caps
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.controller import Controller
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
+from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.store import Store
+from resilience.runtime.storm import StormControl
 from resilience.runtime.traffic import TrafficMeter
 
 PASSES = 3
@@ -93,6 +96,8 @@ class Bench:
         queue = KeyQueue(monotonic=clock.monotonic)
         checks = CheckRunner(checker=nobody, metrics=metrics, clock=clock, on_transition=queue.add, concurrency=1)
         traffic = TrafficMeter(prober=nobody, cap=1)
+        storm = StormControl(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=queue.add)
+        restarts = RestartLog(now=clock.now)
         observer = Observer(
             cluster=cluster,
             drainer=nobody,
@@ -100,6 +105,8 @@ class Bench:
             checks=checks,
             traffic=traffic,
             calm=nobody,
+            storm=storm,
+            restarts=restarts,
             refused=lambda _: False,
         )
         executor = Executor(
@@ -113,6 +120,8 @@ class Bench:
             checks=checks,
             traffic=traffic,
             store=store,
+            storm=storm,
+            restarts=restarts,
             leadership=nobody,
             metrics=metrics,
             clock=clock,

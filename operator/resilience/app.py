@@ -16,29 +16,37 @@ import structlog
 from resilience import __version__
 from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
+from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.clock import SystemClock
 from resilience.adapters.drain import HttpDrainer, HttpProber
 from resilience.adapters.http import HttpClient
 from resilience.adapters.kube.calm import ApiCalm
 from resilience.adapters.kube.cluster import KubeCluster
+from resilience.adapters.kube.contents import KubeContents
 from resilience.adapters.kube.lease import KubeLease
 from resilience.adapters.kube.reader import KubeSecrets
 from resilience.adapters.kube.transport import Transport
+from resilience.adapters.kube.usage import KubeUsage
 from resilience.adapters.looplag import LoopLag
 from resilience.adapters.metrics import PrometheusMetrics
 from resilience.adapters.prometheus import PrometheusClient
 from resilience.config import Settings
+from resilience.core.storm import Caps
 from resilience.handlers import lifecycle, resources
 from resilience.ports import Unavailable
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.controller import Controller
 from resilience.runtime.executor import Executor
+from resilience.runtime.measuring import MeasuringChecker
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
 from resilience.runtime.release import Releaser
+from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.resync import Resync
 from resilience.runtime.store import Store
+from resilience.runtime.storm import StormControl
 from resilience.runtime.traffic import TrafficMeter
+from resilience.runtime.usage import UsageCache
 from resilience.web import app as web
 
 log = structlog.get_logger(__name__)
@@ -66,6 +74,8 @@ class Parts:
     transport: Transport
     queue: KeyQueue
     store: Store
+    storm: StormControl
+    network: NetworkChecker
     checks: CheckRunner
     traffic: TrafficMeter
     observer: Observer
@@ -119,15 +129,32 @@ def _parts(
         monotonic=clock.monotonic,
         calm=calm,
     )
+    secrets = KubeSecrets(transport=transport)
     queue, store, drainer = KeyQueue(monotonic=clock.monotonic), Store(), HttpDrainer(client=client)
+    network = NetworkChecker(
+        client=client,
+        loop_lag=lag.worst,
+        credentials=Credentials(secrets=secrets, monotonic=clock.monotonic),
+        prometheus=_prometheus(settings),
+    )
     checks = CheckRunner(
-        checker=NetworkChecker(client=client, loop_lag=lag.worst, prometheus=_prometheus(settings)),
+        checker=MeasuringChecker(
+            network=network,
+            usage=UsageCache(
+                usage=KubeUsage(transport=transport), monotonic=clock.monotonic, period=settings.usage_interval
+            ),
+            contents=KubeContents(transport=transport),
+            now=clock.now,
+        ),
         metrics=metrics,
         clock=clock,
         on_transition=queue.add,
         concurrency=settings.check_concurrency,
     )
     traffic = TrafficMeter(prober=HttpProber(client=client), cap=settings.verify_requests_per_second)
+    caps = Caps(cluster=settings.policy_restarts, namespace=settings.policy_restarts_per_namespace)
+    storm = StormControl(caps=caps, clock=clock, on_turn=queue.add)
+    restarts = RestartLog(now=clock.now)
     observer = Observer(
         cluster=cluster,
         drainer=drainer,
@@ -135,13 +162,15 @@ def _parts(
         checks=checks,
         traffic=traffic,
         calm=calm,
+        storm=storm,
+        restarts=restarts,
         refused=settings.refuses,
     )
     executor = Executor(
         cluster=cluster,
         observer=observer,
         drainer=drainer,
-        secrets=KubeSecrets(transport=transport),
+        secrets=secrets,
         leadership=lease,
         metrics=metrics,
     )
@@ -153,6 +182,8 @@ def _parts(
         checks=checks,
         traffic=traffic,
         store=store,
+        storm=storm,
+        restarts=restarts,
         leadership=lease,
         metrics=metrics,
         clock=clock,
@@ -163,6 +194,7 @@ def _parts(
         controller=controller,
         queue=queue,
         store=store,
+        storm=storm,
         interval=settings.resync_interval,
         monotonic=clock.monotonic,
     )
@@ -176,6 +208,8 @@ def _parts(
         transport=transport,
         queue=queue,
         store=store,
+        storm=storm,
+        network=network,
         checks=checks,
         traffic=traffic,
         observer=observer,
@@ -255,6 +289,7 @@ async def _lead(parts: Parts, stop: asyncio.Event) -> None:
         task.cancel()
     await parts.traffic.close()
     await asyncio.wait(works)
+    await parts.network.close()
     enough.set()
     await asyncio.wait([watching])
 

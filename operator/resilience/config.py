@@ -32,12 +32,19 @@ class Settings(BaseSettings):
     http_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
     workers: int = Field(default=8, ge=1, le=64, description="Services worked on at once.")
     check_concurrency: int = Field(default=64, ge=1, le=1000, description="Health checks run at once.")
+    policy_restarts: int = Field(
+        default=10, ge=1, le=1000, description="Services whose pods policies restart at once, in the whole cluster."
+    )
+    policy_restarts_per_namespace: int = Field(default=3, ge=1, le=1000, description="The same in one namespace.")
+    usage_interval: timedelta = Field(
+        default=timedelta(seconds=15), description="Time between two lists of a namespace's usage, in ISO 8601: PT5M."
+    )
     verify_requests_per_second: int = Field(
         default=200, ge=1, le=5000, description="Cap on measuring requests, for the whole operator."
     )
     api_timeout: float = Field(default=10.0, gt=0, le=60, description="Seconds that one API request may take.")
     resync_interval: timedelta = Field(
-        default=timedelta(minutes=5), description="Time between two full lists, ISO 8601 or seconds."
+        default=timedelta(minutes=5), description="Time between two full lists, in ISO 8601: PT5M."
     )
     allowed_networks: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="CIDRs that checks may speak to although they are refused by default, by commas."

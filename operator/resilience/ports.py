@@ -3,7 +3,7 @@
 Nothing here may import an adapter or a library that talks to anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -11,18 +11,16 @@ from typing import Protocol
 from resilience.api.reasons import HealthState
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
+from resilience.core.asks import ConnectionsTarget, HttpTarget, NetworkProbe, Probe
 from resilience.core.decision import (
     Advance,
     AdvanceGreen,
     ApplyTemplate,
-    ConnectionsTarget,
     CreateGreen,
     DeletePod,
     Event,
     EvictPod,
     GiveBack,
-    HttpTarget,
-    Probe,
     PutPreview,
     RestoreTemplate,
     Resume,
@@ -40,6 +38,7 @@ from resilience.core.observation import (
     Service,
     Workload,
 )
+from resilience.core.usage import PodUsage
 
 
 class PortError(Exception):
@@ -273,6 +272,14 @@ class Checker(Protocol):
         ...
 
 
+class Network(Protocol):
+    """Runs one check over the network."""
+
+    async def check(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
+        """Asks once, without retries; never raises."""
+        ...
+
+
 class Drainer(Protocol):
     """Speaks to a pod that is about to go."""
 
@@ -334,4 +341,23 @@ class Metrics(Protocol):
 
     def forget(self, key: Key) -> None:
         """The resource is gone: remove its series."""
+        ...
+
+
+class Usage(Protocol):
+    """What pods use of processor and memory."""
+
+    async def pods(self, namespace: str) -> Mapping[str, PodUsage]:
+        """Usage by name of the pod; a pod that has not been measured yet is not there.
+
+        Raises Unavailable, in words that say what to do, when nothing measures pods or it may not be read.
+        """
+        ...
+
+
+class Contents(Protocol):
+    """Content of ConfigMaps and Secrets, never shown."""
+
+    async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str:
+        """A hash. Raises Invalid when there is no such object, Refused for a Secret that is not labelled readable."""
         ...

@@ -7,7 +7,7 @@ import http.client
 import json
 import ssl
 
-from tests.cluster import pki
+from tests.cluster import metrics, pki
 from tests.cluster.config import DNS_READY_PORT, PROXY_HEALTH_PORT
 from tests.cluster.network import NODE_IP
 from tests.cluster.paths import PKI
@@ -41,6 +41,11 @@ def dns_ready() -> bool:
 def proxy_ready() -> bool:
     """Whether kube-proxy has written rules for all Services."""
     return _answer(http.client.HTTPConnection(NODE_IP, PROXY_HEALTH_PORT, timeout=_TIMEOUT), "/healthz") is not None
+
+
+def metrics_ready() -> bool:
+    """Whether metrics-server answers through the API server; whether it has figures yet is another question."""
+    return _get(metrics.GROUP) is not None
 
 
 def _get(path: str) -> bytes | None:

@@ -6,7 +6,7 @@ Must not start anything. The model is kubernetes/kubernetes hack/local-up-cluste
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import binaries, config
+from tests.cluster import binaries, config, metrics
 from tests.cluster.network import NODE_IP, POD_RANGE, SERVICE_RANGE
 from tests.cluster.paths import PKI, STATE
 from tests.cluster.pki import NODE
@@ -123,11 +123,27 @@ def coredns() -> Component:
     return Component(name="coredns", argv=(binaries.program("coredns"), "-conf", config.COREDNS))
 
 
+def metrics_server() -> Component:
+    """A process for the same reason. The kubelet's certificate is of the kubeconfig's own authority: it is verified."""
+    return Component(
+        name=metrics.NAME,
+        argv=(
+            binaries.program("metrics-server"),
+            *_kubeconfigs("admin"),
+            *(f"--bind-address={NODE_IP}", f"--secure-port={metrics.PORT}", f"--cert-dir={STATE}/metrics-server"),
+            *(metrics.ADDRESSES, *metrics.PACE),
+        ),
+    )
+
+
 def _own_kubeconfig(name: str) -> tuple[str, ...]:
-    file = f"{PKI}/{name}.kubeconfig"
+    return (*_kubeconfigs(name), "--bind-address=127.0.0.1", "--leader-elect=false")
+
+
+def _kubeconfigs(name: str) -> tuple[str, ...]:
     options = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
-    return (*(f"--{option}={file}" for option in options), "--bind-address=127.0.0.1", "--leader-elect=false")
+    return tuple(f"--{option}={PKI}/{name}.kubeconfig" for option in options)
 
 
 # Ended in this order: the kubelet first, or it would start again what is being ended.
-NAMES = ("kubelet", "proxy", "coredns", "scheduler", "kcm", "apiserver", "etcd", "containerd")
+NAMES = ("kubelet", "metrics-server", "proxy", "coredns", "scheduler", "kcm", "apiserver", "etcd", "containerd")

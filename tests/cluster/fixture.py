@@ -46,7 +46,9 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[KindCluster]:
     """A running cluster: one that is up is used as it is. It is removed at the end unless --keep-cluster is given."""
     if engine.uses_kind():
         _provide_kind(request.config)
-        yield request.getfixturevalue("kind_cluster")
+        made = request.getfixturevalue("kind_cluster")
+        _add_metrics(made)
+        yield made
         return
     local = LocalCluster()
     local.create()
@@ -62,3 +64,10 @@ def _provide_kind(config: pytest.Config) -> None:
     kind.tools(progress=Progress())
     config.option.kind_bin = config.option.kind_bin or str(kind.kind_path())
     config.option.kind_kubectl_bin = config.option.kind_kubectl_bin or str(binaries.program("kubectl"))
+
+
+def _add_metrics(made: KindCluster) -> None:
+    """pytest-kind may have made the cluster itself, and then it is bare."""
+    from tests.cluster import kind
+
+    kind.add_metrics(kubeconfig=Path(made.kubeconfig_path), progress=Progress())

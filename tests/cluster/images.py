@@ -28,4 +28,11 @@ SHOP = Image(
     context=PROJECT / "examples" / "shop",
     dockerfile=PROJECT / "examples" / "shop" / "Dockerfile",
 )
+# Under the name that examples/shop/k8s/redis.yaml gives it.
+REDIS = Image(
+    tag="docker.io/library/redis:7-alpine",
+    context=PROJECT / "tests" / "cluster" / "redis",
+    dockerfile=PROJECT / "tests" / "cluster" / "redis" / "Dockerfile",
+)
 ALL = (OPERATOR, SHOP)
+DEMO = (*ALL, REDIS)

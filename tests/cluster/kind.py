@@ -9,12 +9,12 @@ from pathlib import Path
 
 from pytest_kind import KindCluster
 
-from tests.cluster import binaries
+from tests.cluster import binaries, metrics
 from tests.cluster.golang import go
 from tests.cluster.images import Image
 from tests.cluster.paths import GO_MODULE, cache
 from tests.cluster.progress import Progress
-from tests.cluster.shell import ClusterError, find, run, wait_for
+from tests.cluster.shell import find, run, succeeds, wait_for
 
 # pytest-kind's defaults (2022) are too old for the Kubernetes that the operator needs.
 VERSION = "v0.33.0"
@@ -39,6 +39,7 @@ class Kind:
         with self.progress.step(f"kind cluster {NAME}"):
             self._cluster().create()
             self._route("replace")
+        add_metrics(kubeconfig=self.kubeconfig(), progress=self.progress)
 
     def down(self) -> None:
         """Delete it; Docker's image cache stays."""
@@ -49,11 +50,22 @@ class Kind:
     def status(self) -> dict[str, bool]:
         """What of it works, by name."""
         listed = run(kind_path(), "get", "clusters").split()
-        return {"cluster": NAME in listed, "API": NAME in listed and self._api_ready()}
+        there = NAME in listed
+        return {
+            "cluster": there,
+            "API": there and self._api_ready(),
+            "metrics": there and _answers(metrics.GROUP, kubeconfig=self.kubeconfig()),
+        }
 
     def kubeconfig(self) -> Path:
         """The one that pytest-kind writes, below the current folder."""
         return Path(self._cluster().kubeconfig_path).resolve()
+
+    def host(self) -> str:
+        """The gateway of kind's network, which is this machine."""
+        form = "{{range .IPAM.Config}}{{.Gateway}} {{end}}"
+        gateways = run("docker", "network", "inspect", "kind", "--format", form).split()
+        return next(each for each in gateways if ":" not in each)
 
     def stop_api_server(self) -> None:
         """Take its static pod's manifest away; returns when nothing answers any more."""
@@ -81,14 +93,7 @@ class Kind:
         self.load(self.build_image(image))
 
     def _api_ready(self) -> bool:
-        try:
-            run(
-                *(binaries.program("kubectl"), "--kubeconfig", self.kubeconfig()),
-                *("--request-timeout=3s", "get", "--raw", "/readyz"),
-            )
-        except ClusterError:
-            return False
-        return True
+        return _answers("/readyz", kubeconfig=self.kubeconfig())
 
     def _route(self, verb: str) -> None:
         """Let this machine reach pods and Services by their addresses, as the tests do.
@@ -107,6 +112,20 @@ class Kind:
 
     def _cluster(self) -> KindCluster:
         return KindCluster(NAME, kind_path=kind_path(), kubectl_path=binaries.program("kubectl"))
+
+
+def add_metrics(*, kubeconfig: Path, progress: Progress) -> None:
+    """Have metrics-server in the cluster, and answering. Its node pulls the image."""
+    if _answers(metrics.GROUP, kubeconfig=kubeconfig):
+        return
+    with progress.step("metrics-server"):
+        metrics.apply(metrics.for_pods(), kubeconfig=kubeconfig)
+        wait_for("metrics-server", lambda: _answers(metrics.GROUP, kubeconfig=kubeconfig), seconds=180, every=1)
+
+
+def _answers(path: str, *, kubeconfig: Path) -> bool:
+    kubectl = (binaries.program("kubectl"), "--kubeconfig", kubeconfig, "--request-timeout=3s")
+    return succeeds(*kubectl, "get", "--raw", path)
 
 
 def kind_path() -> Path:

@@ -20,6 +20,7 @@ from tests.cluster import (
     components,
     config,
     leftovers,
+    metrics,
     network,
     packages,
     pki,
@@ -74,11 +75,16 @@ class Local:
             "node": api.node_ready(),
             "DNS": api.dns_ready(),
             "Services": api.proxy_ready(),
+            "metrics": api.metrics_ready(),
         }
 
     def kubeconfig(self) -> Path:
         """The administrator's, with everything inside."""
         return KUBECONFIG
+
+    def host(self) -> str:
+        """The machine's end of the way into the network of the cluster."""
+        return network.HOST_IP
 
     def stop_api_server(self) -> None:
         """Kill the API server: connections are refused until it is started again. All else runs on."""
@@ -146,6 +152,9 @@ class Local:
             processes.expect("proxy", "Service rules", api.proxy_ready)
         with step("default ServiceAccount"):
             processes.expect("kcm", "default ServiceAccount", api.default_account)
+        with step("metrics-server"):
+            metrics.apply(metrics.for_process(), kubeconfig=KUBECONFIG)
+            _start(components.metrics_server(), "metrics.k8s.io", api.metrics_ready)
 
     def _take_down(self) -> None:
         if not (STATE.exists() or network.exists()):
@@ -174,7 +183,7 @@ def _start(component: Component, what: str, ready: Callable[[], bool]) -> None:
 
 def _healthy() -> bool:
     programs = all(processes.running(name) for name in components.NAMES)
-    answers = (api.node_ready, api.default_account, api.dns_ready, api.proxy_ready)
+    answers = (api.node_ready, api.default_account, api.dns_ready, api.proxy_ready, api.metrics_ready)
     return programs and not _stale() and all(ready() for ready in answers)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.cluster.progress import Progress
 from tests.cluster.shell import ClusterError, find
 
+# Debian keeps versions of PostgreSQL beside each other.
+POSTGRES_FOLDER = Path("/usr/lib/postgresql")
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 
 # Package (Debian's name) → the program that shows that it is there.
@@ -42,6 +44,8 @@ def missing() -> tuple[str, ...]:
     """Names of the packages that are not there."""
     names = [package for package, program in PROGRAMS.items() if find(program) is None]
     names += [package for package, file in FILES.items() if not file.exists()]
+    if not any(POSTGRES_FOLDER.glob("*/bin/postgres")):
+        names.append("postgresql")
     if cni_folder() is None:
         names.append("containernetworking-plugins")
     return tuple(names)

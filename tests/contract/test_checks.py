@@ -18,10 +18,11 @@ from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.http import HttpClient
 from resilience.adapters.looplag import LoopLag
 from resilience.adapters.network import from_os_error, from_text
-from resilience.api.v1alpha1 import Scheme
-from resilience.core.decision import GrpcProbe, HttpProbe, HttpTarget, Probe, TcpProbe
+from resilience.api.checks import Scheme
+from resilience.core.asks import GrpcProbe, HttpProbe, HttpTarget, NetworkProbe, TcpProbe
 from resilience.core.health import CheckResult, Outcome
 from tests.support.faulty import BIG, Faulty, faulty_server
+from tests.support.secrets import no_secrets
 
 TIMEOUT = timedelta(milliseconds=300)
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
@@ -35,14 +36,14 @@ async def server() -> AsyncIterator[Faulty]:
 
 def checker(*, guard: AddressGuard | None = None, lag: float = 0.0) -> NetworkChecker:
     client = HttpClient(guard=guard or AddressGuard(allowed=LOOPBACK), version="1.2.3")
-    return NetworkChecker(client=client, loop_lag=lambda since: lag)
+    return NetworkChecker(client=client, loop_lag=lambda since: lag, credentials=no_secrets())
 
 
 def http(port: int, path: str, *, expect: frozenset[int] = frozenset(), scheme: Scheme = Scheme.HTTP) -> HttpProbe:
     return HttpProbe(HttpTarget(host="127.0.0.1", port=port, path=path, scheme=scheme), expect)
 
 
-async def run(probe: Probe) -> CheckResult:
+async def run(probe: NetworkProbe) -> CheckResult:
     return await checker().check(probe, timeout=TIMEOUT)
 
 
@@ -131,7 +132,7 @@ async def test_http_tries_the_next_address_when_one_refuses(server: Faulty) -> N
     async def resolve(host: str) -> list[str]:
         return ["127.0.0.2", "127.0.0.1"]
 
-    probes: list[Probe] = [
+    probes: list[NetworkProbe] = [
         HttpProbe(HttpTarget(host="web", port=server.port, path="/status/200")),
         TcpProbe(host="web", port=server.port),
     ]
@@ -188,7 +189,7 @@ async def test_tcp_times_out_where_nothing_accepts() -> None:
 
 
 @pytest.mark.parametrize("probe", [http(80, "/"), TcpProbe("127.0.0.1", 80), GrpcProbe("127.0.0.1", 80, "")])
-async def test_refused_addresses_are_inconclusive(probe: Probe) -> None:
+async def test_refused_addresses_are_inconclusive(probe: NetworkProbe) -> None:
     result = await checker(guard=AddressGuard()).check(probe, timeout=TIMEOUT)
     assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, "AddressRefused")
     assert "loopback" in result.message

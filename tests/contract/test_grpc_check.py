@@ -17,13 +17,14 @@ from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.checks.grpc_check import decode_status, encode_request
 from resilience.adapters.http import HttpClient
-from resilience.core.decision import GrpcProbe
+from resilience.core.asks import GrpcProbe
 from resilience.core.health import CheckResult, Outcome
+from tests.support.secrets import no_secrets
 
 
 async def run(probe: GrpcProbe) -> CheckResult:
     client = HttpClient(guard=AddressGuard(allowed=[ip_network("127.0.0.0/8"), ip_network("::1/128")]), version="1")
-    return await NetworkChecker(client=client, loop_lag=lambda since: 0.0).check(
+    return await NetworkChecker(client=client, loop_lag=lambda since: 0.0, credentials=no_secrets()).check(
         probe, timeout=timedelta(milliseconds=500)
     )
 

@@ -20,10 +20,11 @@ from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.checks.promql import force_namespace
 from resilience.adapters.http import HttpClient
 from resilience.adapters.prometheus import ANSWER_LIMIT, PrometheusClient
-from resilience.core.decision import PrometheusProbe
+from resilience.core.asks import PrometheusProbe
 from resilience.core.health import CheckResult, Outcome
 from resilience.ports import Invalid
 from tests.support import prometheus
+from tests.support.secrets import no_secrets
 from tests.support.shop import free_port
 
 METRICS = """
@@ -61,7 +62,10 @@ async def run(
     if isinstance(client, str):
         client = PrometheusClient(url=client, version="1.2.3")
     checker = NetworkChecker(
-        client=HttpClient(guard=AddressGuard(), version="1.2.3"), loop_lag=lambda since: 0.0, prometheus=client
+        client=HttpClient(guard=AddressGuard(), version="1.2.3"),
+        loop_lag=lambda since: 0.0,
+        credentials=no_secrets(),
+        prometheus=client,
     )
     probe = PrometheusProbe(query, "shop", **bounds)
     return await checker.check(probe, timeout=timeout)

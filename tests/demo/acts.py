@@ -2,12 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import sleep
+from time import monotonic, sleep
 from typing import Final
 
 from tests.demo.stage import NAMESPACE, Stage
 from tests.support.load import BackgroundLoad, Load
 
+_STORY: Final = {
+    "RestartStarted",
+    "RestartSucceeded",
+    "ReleaseStarted",
+    "ReleaseSucceeded",
+    "ReleaseFailed",
+    "DependencyLost",
+}
 _KEPT: Final = 20
 _NEW: Final = 20
 
@@ -106,16 +114,44 @@ def bad_release(stage: Stage) -> Verdict:
     return Verdict("bad release", "taken back by itself", seen, kept)
 
 
+def redis_lost(stage: Stage) -> Verdict:
+    """Redis goes away under load: the service is degraded, serves from memory, and no pod is blamed."""
+    before = _pods(stage)
+    with BackgroundLoad(load=_load(stage)) as load:
+        sleep(1)
+        began = monotonic()
+        stage.kubectl("scale", "-n", NAMESPACE, "deploy/redis", "--replicas=0")
+        stage.wait("Redis is gone, and the operator sees it", lambda: _condition(stage, "Degraded") == "True")
+        seconds = monotonic() - began
+        stage.show("get", "rsvc", "-n", NAMESPACE, "-o", "wide")
+        stage.kubectl("scale", "-n", NAMESPACE, "deploy/redis", "--replicas=1")
+        stage.wait("Redis is back, and takes writes", lambda: _condition(stage, "Degraded") == "False")
+        sleep(1)
+        result = load.stop()
+    same = before == _pods(stage)
+    blamed = "no pod" if same else "a pod"
+    seen = f"seen after {seconds:.0f} s; {result.failed} of {result.sent} requests failed, {blamed} restarted"
+    return Verdict("Redis is lost", "degraded, 0 requests fail", seen, result.failed == 0 and same)
+
+
 def events(stage: Stage) -> Verdict:
     """What a person on call reads afterwards."""
     stage.show("get", "events", "-n", NAMESPACE, "--field-selector", "involvedObject.kind=ResilientService")
     found = stage.get("events", "-n", NAMESPACE)["items"]
     reasons = {event["reason"] for event in found if event["involvedObject"]["kind"] == "ResilientService"}
-    told = {"RestartStarted", "RestartSucceeded", "ReleaseStarted", "ReleaseSucceeded", "ReleaseFailed"} <= reasons
+    told = reasons >= _STORY
     return Verdict("it explains itself", "Events tell the story", f"{len(reasons)} kinds of Events", told)
 
 
-ALL: Final[tuple[Callable[[Stage], Verdict], ...]] = (without_operator, adoption, restart, release, bad_release, events)
+ALL: Final[tuple[Callable[[Stage], Verdict], ...]] = (
+    without_operator,
+    adoption,
+    restart,
+    release,
+    bad_release,
+    redis_lost,
+    events,
+)
 
 
 def _load(stage: Stage) -> Load:

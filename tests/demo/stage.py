@@ -55,11 +55,12 @@ class Stage:
                 *("--namespace", OPERATOR, "--create-namespace", "--wait", "--timeout", "120s"),
                 *("--set", "image.repository=docker.io/library/resilience-operator", "--set", "image.tag=dev"),
             )
-        with self.progress.step("kubectl apply -f examples/shop/k8s/shop.yaml"):
-            self.kubectl("apply", "-f", str(_SHOP / "shop.yaml"))
+        with self.progress.step("kubectl apply -f examples/shop/k8s/shop.yaml -f examples/shop/k8s/redis.yaml"):
+            self.kubectl("apply", "-f", str(_SHOP / "shop.yaml"), "-f", str(_SHOP / "redis.yaml"))
             # The nastiest application: it exits at once on SIGTERM, with requests in flight.
-            self.kubectl("set", "env", "-n", NAMESPACE, "deploy/shop", "EXIT_ON_SIGTERM=1", "REDIS_URL-")
-            self.kubectl("rollout", "status", "-n", NAMESPACE, "deploy/shop", "--timeout=120s")
+            self.kubectl("set", "env", "-n", NAMESPACE, "deploy/shop", "EXIT_ON_SIGTERM=1")
+            for name in ("redis", "shop"):
+                self.kubectl("rollout", "status", "-n", NAMESPACE, f"deploy/{name}", "--timeout=120s")
 
     def adopt(self) -> None:
         """The shop's ResilientService, exactly as in examples/."""

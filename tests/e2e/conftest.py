@@ -7,6 +7,7 @@ from pytest_kind import KindCluster
 
 from tests.cluster import engine, images
 from tests.support.counts import Figures
+from tests.support.killer import Killer
 from tests.support.kube import Kube
 from tests.support.release import NAMESPACE, Release
 from tests.support.space import Space, opened
@@ -42,6 +43,13 @@ def operator(release: Release) -> Release:
     """The operator, all replicas ready."""
     release.settle()
     return release
+
+
+@pytest.fixture(scope="module")
+def killer(release: Release) -> Iterator[Killer]:
+    """Kills containers as the kernel would."""
+    with Killer(release.kube) as killer:
+        yield killer
 
 
 @pytest.fixture

@@ -8,27 +8,13 @@ import pytest
 
 from tests.cluster import engine
 from tests.support.counts import Figures, count
-from tests.support.killer import Killer
+from tests.support.killer import Killer, kill_leader
 from tests.support.kube import Object, wait_until
 from tests.support.release import Release
 from tests.support.shop_manifests import deployment, resilient, service, shop
 from tests.support.space import Space
 from tests.support.traffic import traffic
 from tests.support.witness import Sighting, Witness
-
-
-@pytest.fixture(scope="module")
-def killer(release: Release) -> Iterator[Killer]:
-    with Killer(release.kube) as killer:
-        yield killer
-
-
-def kill_leader(operator: Release, killer: Killer) -> str:
-    """Which pod was hit."""
-    leader = operator.leader()
-    pod = operator.kube.get("pods", leader)
-    killer.kill(pod["status"]["containerStatuses"][0]["containerID"])
-    return leader
 
 
 def accepted(space: Space, value: str) -> None:

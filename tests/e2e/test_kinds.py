@@ -48,7 +48,7 @@ def test_a_budget_blocks_an_eviction_but_not_the_cure(operator: Release, space: 
     assert space.get("pods", "db-0")["metadata"]["uid"] == uid
 
     # when: the pod does not serve any more
-    space.kubectl("exec", "db-0", "--", "/opt/venv/bin/python", "-c", "open('/tmp/fail', 'w')")
+    space.inside("db-0", "open('/tmp/fail', 'w')")
 
     # then: it is replaced, for a budget must not block the cure
     assert space.ended(value, "db")["result"] == "Succeeded"

@@ -1,7 +1,6 @@
 """Something breaks, or somebody acts, in the middle of a release: the end is right, and nothing is lost."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from tests.support import disturbances
 from tests.support.counts import PROOF, Figures
 from tests.support.disturbances import Disturbance
-from tests.support.killer import Killer
+from tests.support.killer import Killer, kill_leader
 from tests.support.kube import wait_until
 from tests.support.release import Release
 from tests.support.rollouts import GREEN, Endpoints, adopted, at_rest, ended, rollout, serves, shop, template, trace
@@ -22,19 +21,6 @@ OUT = ["Preparing", "Scaling", "Switching", "Overlapping", "Warm", "Draining"]
 HOME = ["Preparing", "Switching", "Overlapping", "Draining"]
 STEPS = [*(f"green {each}" for each in OUT), *(f"blue {each}" for each in HOME)]
 BAD_STEPS = ["green Preparing", "green Warm", "green Reverting", "green Discarding"]
-
-
-@pytest.fixture(scope="module")
-def killer(release: Release) -> Iterator[Killer]:
-    with Killer(release.kube) as killer:
-        yield killer
-
-
-def kill_leader(operator: Release, killer: Killer) -> str:
-    """Which pod was hit."""
-    leader = operator.leader()
-    killer.kill(operator.kube.get("pods", leader)["status"]["containerStatuses"][0]["containerID"])
-    return leader
 
 
 def at(space: Space, step: str) -> None:

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from tests.cluster.images import SHOP
 from tests.support.kube import Kube, Object
+from tests.support.release import Release
 
 _NAME: Final = "killer"
 # Answers each container id with the number of processes that it killed.
@@ -84,3 +85,10 @@ class Killer:
     def _answer(self) -> str:
         assert self._process is not None and self._process.stdout is not None
         return self._process.stdout.readline().strip()
+
+
+def kill_leader(operator: Release, killer: Killer) -> str:
+    """Kill the operator's process that leads; returns which pod was hit."""
+    leader = operator.leader()
+    killer.kill(operator.kube.get("pods", leader)["status"]["containerStatuses"][0]["containerID"])
+    return leader

@@ -20,9 +20,10 @@ from resilience.api import crd, names
 from resilience.api.reasons import HealthState, Request
 from resilience.api.scalars import DURATION_PATTERN, format_duration
 from resilience.api.status import Effective
+from resilience.api.v1alpha1 import Profile, ResilientServiceSpec, TargetKind, TargetRef
 from resilience.config import Settings
 from resilience.core.observation import Key
-from resilience.core.profiles import DEFAULTS
+from resilience.core.profiles import resolve
 
 Node = dict[str, Any]
 
@@ -95,11 +96,15 @@ _REQUESTS: Final[Mapping[Request, str]] = {
     Request.PROMOTE: "Let the candidate have traffic now; while it serves already: accept it now.",
     Request.RETRY: "Try the template again that failed.",
 }
-# Annotations of people that are no requests.
+# Annotations and labels of people that are no requests.
 _SAID: Final[Mapping[str, tuple[str, str]]] = {
     names.ANNOTATION_ACCEPT_PIN: (
         "Service",
         "`true`: whoever owns the selector by server-side apply accepts that a release pins it.",
+    ),
+    names.LABEL_READABLE: (
+        "Secret (label)",
+        "`true`: its owner lets the operator read it, for checks, headers and `restart.onChange` of its namespace.",
     ),
 }
 
@@ -149,8 +154,8 @@ def _type(node: Node) -> str:
 
 
 def _default(path: str, name: str, node: Node) -> str:
-    by_profile = {info.alias for info in Effective.model_fields.values()}
-    if path in ("spec.health", "spec.drain") and name in by_profile:
+    by_profile = {info.alias for info in Effective.model_fields.values()} | {"budget"}
+    if path in ("spec.health", "spec.drain", "spec.restart") and name in by_profile:
         return "[by profile](profiles.md)"
     return f"`{_plain(node['default'])}`" if node.get("default") not in (None, {}, [], "") else ""
 
@@ -173,9 +178,15 @@ def settings() -> str:
         words = " ".join([info.description or "", *([f"({', '.join(bounds)})"] if bounds else [])])
         by_chart = "chart" if re.search(rf"\b{variable}\b", chart) else "`extraEnv`"
         default = info.default
-        shown = f"{default.total_seconds():.0f}" if isinstance(default, timedelta) else _plain(default)
+        shown = _iso(default) if isinstance(default, timedelta) else _plain(default)
         rows.append((f"`{variable}`", f"`{shown}`" if shown else "", by_chart, words))
     return _table(("variable", "default", "set by", "meaning"), rows)
+
+
+def _iso(span: timedelta) -> str:
+    """Minutes or seconds as ISO 8601 has them."""
+    minutes, seconds = divmod(round(span.total_seconds()), 60)
+    return f"PT{minutes * 60 + seconds}S" if seconds else f"PT{minutes}M"
 
 
 def _bound(constraint: object) -> str:
@@ -191,16 +202,14 @@ def _bound(constraint: object) -> str:
 
 
 def profiles() -> str:
-    """The table of defaults."""
+    """The table of defaults: what is in force for a spec that says nothing."""
+    target = TargetRef(kind=TargetKind.DEPLOYMENT, name="any")
+    in_force = [resolve(ResilientServiceSpec(profile=profile, target_ref=target)) for profile in Profile]
     rows = [
-        (
-            f"`{info.alias}`",
-            *(f"`{_plain(getattr(DEFAULTS[profile], name))}`" for profile in DEFAULTS),
-            info.description,
-        )
+        (f"`{info.alias}`", *(f"`{_plain(getattr(each, name))}`" for each in in_force), info.description)
         for name, info in Effective.model_fields.items()
     ]
-    return _table(("field", *DEFAULTS, "meaning"), rows)
+    return _table(("field", *Profile, "meaning"), rows)
 
 
 def labels() -> str:
@@ -211,7 +220,7 @@ def labels() -> str:
     return "\n\n".join(
         (
             *("## Written by the operator", _table(("name", "on", "meaning"), marks)),
-            *("## Written by people", _table(("annotation", "on", "meaning"), asked)),
+            *("## Written by people", _table(("name", "on", "meaning"), asked)),
         )
     )
 

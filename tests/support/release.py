@@ -15,6 +15,8 @@ from tests.support.kube import Kube, Object, wait_until
 NAMESPACE: Final = "resilience-system"
 NAME: Final = "resilience-operator"
 _IMAGE: Final = {"repository": "docker.io/library/resilience-operator", "tag": "dev", "pullPolicy": "Never"}
+# Tests wait for figures, so they are asked for more often than by default.
+_POLICIES: Final = {"usageIntervalSeconds": 5}
 _SELECTOR: Final = "app.kubernetes.io/component=operator"
 
 
@@ -28,7 +30,12 @@ class Release:
 
     def install(self, **values: Any) -> None:
         """Install or upgrade to exactly these values, and wait until a replica leads."""
-        chosen = {"image": _IMAGE, "podAnnotations": {"resilience.dev/session": self._session}, **values}
+        chosen = {
+            "image": _IMAGE,
+            "policies": _POLICIES,
+            "podAnnotations": {"resilience.dev/session": self._session},
+            **values,
+        }
         # A definition that was applied by hand before is taken over, as a user would do it.
         options = ("--install", "--create-namespace", "--take-ownership", "--wait", "--timeout=60s", "--values=-")
         try:
@@ -57,6 +64,13 @@ class Release:
     def pods(self) -> list[Object]:
         """The replicas that are not ending."""
         return [pod for pod in self.kube.list("pods", _SELECTOR) if "deletionTimestamp" not in pod["metadata"]]
+
+    def scale(self, replicas: int) -> None:
+        """So many replicas of the operator, all there or all gone."""
+        self.kube.kubectl("scale", f"deployment/{NAME}", f"--replicas={replicas}")
+        wait_until(lambda: len(self.kube.list("pods", _SELECTOR)) == replicas, what=f"{replicas} replicas", timeout=60)
+        if replicas:
+            self.settle()
 
     def restarts(self) -> dict[str, int]:
         """Container restarts by pod."""

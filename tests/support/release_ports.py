@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from resilience.api.reasons import ReleaseStep
-from resilience.core.decision import HttpTarget, ReleaseAction
+from resilience.core.asks import HttpTarget
+from resilience.core.decision import ReleaseAction
 from resilience.core.observation import Observation, Resource
 from resilience.ports import Cluster, Drainer, Metrics, PortError, Secrets
 from resilience.runtime.observer import Observer

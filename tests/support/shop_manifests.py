@@ -110,6 +110,11 @@ def resilient(name: str = "shop", *, kind: str = "Deployment", target: str | Non
     }
 
 
+def policies(*found: Object, **restart: Any) -> Object:
+    """`spec.restart` with these policies and nothing that makes a test wait."""
+    return {"coolDown": "1s", "budget": {"max": 100, "per": "1h"}, "policies": list(found)} | restart
+
+
 def shop(name: str = "shop", *, replicas: int = 1, env: Mapping[str, Any] | None = None, **spec: Any) -> list[Object]:
     """Deployment, Service and ResilientService; `spec` changes the last."""
     return [deployment(name, replicas=replicas, env=env), service(name), resilient(name, **spec)]

@@ -92,6 +92,20 @@ class Space(Kube):
         """Pods in the middle of a replacement."""
         return [pod["metadata"]["name"] for pod in self.list("pods", RETIRING)]
 
+    def recycled(self, name: str = "shop", *, after: str = "", timeout: float = 90) -> Object:
+        """The result of the next restart that policies or changed configuration began; `after`: the last trace id."""
+
+        def look() -> Object | None:
+            result: Object = self.status(name).get("lastRestart") or {}
+            ours = result.get("reason") and not result.get("request")
+            return result if ours and result["traceId"] != after else None
+
+        return wait_until(look, what=f"the end of a restart of {name} by itself", timeout=timeout)
+
+    def inside(self, pod: str, code: str) -> str:
+        """Run Python in a shop's container: the image need have no shell."""
+        return self.kubectl("exec", pod, "--", "/opt/venv/bin/python", "-c", code)
+
     def url(self, name: str = "shop") -> str:
         """Where this machine reaches the Service: kind hides cluster addresses in its own network."""
         spec = self.get("services", name)["spec"]

@@ -15,6 +15,8 @@ WORKLOAD_RULES = {
     "autoscaling/horizontalpodautoscalers": {"list"},
     "/pods/log": {"get"},
     "/resourcequotas": {"list"},
+    "/configmaps": {"get"},
+    "metrics.k8s.io/pods": {"get", "list"},
     "/pods": {"list", "patch", "delete"},
     "/pods/eviction": {"create"},
     "/services": {"get", "list", "watch", "create", "patch", "delete"},

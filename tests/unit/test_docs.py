@@ -18,6 +18,7 @@ from tests.support import reference
 
 PROJECT = reference.PROJECT
 DOCS = PROJECT / "docs"
+EXAMPLES = sorted((PROJECT / "examples").rglob("*.yaml"))
 PAGES = [PROJECT / "README.md", PROJECT / "examples/shop/README.md", *sorted(DOCS.rglob("*.md"))]
 SOURCE = PROJECT / "operator/resilience"
 
@@ -43,7 +44,8 @@ def anchors(path: Path) -> set[str]:
 
 
 def manifests(path: Path) -> Iterator[dict[str, Any]]:
-    for language, text in FENCE.findall(path.read_text()):
+    page = path.read_text()
+    for language, text in [("yaml", page)] if path.suffix == ".yaml" else FENCE.findall(page):
         if language == "yaml":
             yield from (each for each in yaml.safe_load_all(text) if each and each.get("kind") == "ResilientService")
 
@@ -106,7 +108,7 @@ def test_pages_are_finished_and_stand_alone(page: Path) -> None:
     assert text.startswith("# ") and text.endswith("\n") and text.count("```") % 2 == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=title)
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES], ids=title)
 def test_manifests_are_valid(page: Path) -> None:
     for manifest in manifests(page):
         assert manifest["apiVersion"] == f"{names.GROUP}/{names.VERSION}"

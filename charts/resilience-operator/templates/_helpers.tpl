@@ -71,6 +71,9 @@ capabilities: {drop: [ALL]}
 - {name: RESILIENCE_LOG_LEVEL, value: {{ .Values.log.level | upper }}}
 - {name: RESILIENCE_LOG_FORMAT, value: {{ .Values.log.format }}}
 - {name: RESILIENCE_HTTP_PORT, value: "8080"}
+- {name: RESILIENCE_POLICY_RESTARTS, value: {{ .Values.policies.atOnce | quote }}}
+- {name: RESILIENCE_POLICY_RESTARTS_PER_NAMESPACE, value: {{ .Values.policies.atOncePerNamespace | quote }}}
+- {name: RESILIENCE_USAGE_INTERVAL, value: "PT{{ .Values.policies.usageIntervalSeconds }}S"}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
@@ -115,10 +118,13 @@ capabilities: {drop: [ALL]}
 # The last lines of a candidate that crashes, for the Event that says why its release failed.
 - {apiGroups: [""], resources: [pods/log], verbs: [get]}
 - {apiGroups: [""], resources: [resourcequotas], verbs: [list]}
+- {apiGroups: [metrics.k8s.io], resources: [pods], verbs: [get, list]}
 - {apiGroups: [""], resources: [pods/eviction], verbs: [create]}
 # get, create and delete: preview Services.
 - {apiGroups: [""], resources: [services], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [""], resources: [persistentvolumeclaims], verbs: [get]}
+# Only by name: what pods are restarted for when it changes.
+- {apiGroups: [""], resources: [configmaps], verbs: [get]}
 # Only by name, and only those labelled resilience.dev/readable=true are used: RBAC cannot select by label.
 - {apiGroups: [""], resources: [secrets], verbs: [get]}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}

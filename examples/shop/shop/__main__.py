@@ -7,7 +7,10 @@ import asyncio
 import json
 import os
 import signal
+import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Final, NoReturn
 
 from aiohttp import web
@@ -23,6 +26,9 @@ LEAVE_SECONDS: Final = 5.0
 FINISH_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.05
 CRASH_SECONDS: Final = 0.2
+# Two fifths of a core.
+SPIN_SECONDS: Final = 0.02
+REST_SECONDS: Final = 0.03
 
 
 async def serve(*, settings: Settings) -> None:
@@ -36,6 +42,9 @@ async def serve(*, settings: Settings) -> None:
     if settings.crash:
         await _crash()
     leak = asyncio.create_task(_leak(mb_per_minute=settings.leak_mb_per_minute))
+    if settings.spin_file is not None:
+        # Beside the loop: a shop that spins still answers.
+        threading.Thread(target=_spin, args=(settings.spin_file,), daemon=True).start()
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), timeout=settings.start_delay.total_seconds())
         return
@@ -90,6 +99,14 @@ async def _leak(*, mb_per_minute: float) -> None:
         # Written, not just reserved: only pages that were touched count as used.
         leaked.append(b"x" * round(mb_per_minute * 1024 * 1024 / 60))
         await asyncio.sleep(1)
+
+
+def _spin(file: Path) -> None:
+    while True:
+        busy_until = time.monotonic() + (SPIN_SECONDS if file.exists() else 0)
+        while time.monotonic() < busy_until:
+            pass
+        time.sleep(REST_SECONDS)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class Settings:
     version: str = "dev"
     pod: str = "shop"
     redis_url: str = ""
+    redis_required: bool = False
     response_delay: timedelta = timedelta(milliseconds=5)
     exit_on_sigterm: bool = False
     start_delay: timedelta = timedelta(0)
@@ -29,13 +30,14 @@ class Settings:
     fail_orders_after: int | None = None
     fail_ready: bool = False
     fail_file: Path | None = None
+    hang_file: Path | None = None
+    spin_file: Path | None = None
     hang: bool = False
     big_health: bool = False
 
     @classmethod
     def read(cls, *, env: Mapping[str, str] = os.environ) -> Self:
         """Read the settings from `env`; switches are on at "1". Raises ValueError if a number is not one."""
-        fail_file = env.get("FAIL_FILE", "")
         return cls(
             host=env.get("HOST"),
             port=int(env.get("PORT", "8080")),
@@ -43,6 +45,7 @@ class Settings:
             version=env.get("VERSION", "dev"),
             pod=env.get("POD_NAME") or socket.gethostname(),
             redis_url=env.get("REDIS_URL", ""),
+            redis_required=env.get("REDIS_REQUIRED") == "1",
             response_delay=timedelta(milliseconds=float(env.get("RESPONSE_DELAY_MS", "5"))),
             exit_on_sigterm=env.get("EXIT_ON_SIGTERM") == "1",
             start_delay=timedelta(seconds=float(env.get("START_DELAY", "0"))),
@@ -52,7 +55,9 @@ class Settings:
             fail_health_after=_count(env.get("FAIL_HEALTH_AFTER", "")),
             fail_orders_after=_count(env.get("FAIL_ORDERS_AFTER", "")),
             fail_ready=env.get("FAIL_READY") == "1",
-            fail_file=Path(fail_file) if fail_file else None,
+            fail_file=_path(env.get("FAIL_FILE", "")),
+            hang_file=_path(env.get("HANG_FILE", "")),
+            spin_file=_path(env.get("SPIN_FILE", "")),
             hang=env.get("HANG") == "1",
             big_health=env.get("BIG_HEALTH") == "1",
         )
@@ -60,3 +65,7 @@ class Settings:
 
 def _count(text: str) -> int | None:
     return int(text) if text else None
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None

@@ -77,7 +77,7 @@ class AddressGuard:
         """
         if not 0 < port < 65536:
             raise Refused(f"{port} is not a port number")
-        candidates = await self._candidates(host, timeout=timeout)
+        candidates = await self.resolve(host, timeout=timeout)
         refusals = {ip: self._refusal(ip) for ip in candidates}
         permitted = [ip for ip, refusal in refusals.items() if refusal is None]
         if not permitted:
@@ -90,7 +90,13 @@ class AddressGuard:
             for ip in permitted
         )
 
-    async def _candidates(self, host: str, *, timeout: timedelta) -> list[IPAddress]:
+    async def resolve(self, host: str, *, timeout: timedelta) -> list[IPAddress]:
+        """All addresses of `host`, also those that may not be spoken to: to count them, not to connect; at least one.
+
+        Raises:
+            Refused: it is not a host name.
+            NetworkFailure: the name does not exist, or (`own`) the name service did not say within `timeout`.
+        """
         literal = _literal(host)
         if literal is not None:
             return [literal]

@@ -3,14 +3,14 @@
 An odd answer is never taken for "quiet" or "fine": the caller then waits as long as it may.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 from resilience.adapters.http import HttpClient
+from resilience.adapters.json_body import at_path, parse_json
 from resilience.adapters.network import NetworkFailure
-from resilience.core.decision import ConnectionsTarget, HttpTarget
+from resilience.core.asks import ConnectionsTarget, HttpTarget
 from resilience.ports import Refused, Unavailable
 
 _DRAIN_TIMEOUT: Final = timedelta(seconds=2)
@@ -80,10 +80,8 @@ class HttpProber:
 
 def _count(body: bytes, field: str) -> int | None:
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = at_path(parse_json(body), field)
+    except ValueError:
         return None
-    for part in field.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
     # JSON's true is an int to Python.
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -6,7 +6,8 @@ means one request out. It must not judge a status; that is the caller's business
 
 import asyncio
 import socket
-from collections.abc import Sequence
+import ssl
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -18,11 +19,19 @@ from yarl import URL
 from resilience.adapters.address import Address, AddressGuard
 from resilience.adapters.network import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
-from resilience.core.decision import HttpTarget
+from resilience.core.asks import HttpTarget
 from resilience.ports import Refused
 
 BODY_LIMIT: Final = 64 * 1024
 _BUFFER: Final = 16 * 1024
+# Codes of OpenSSL's x509_vfy.h. The name and the address are told apart there, and are one thing to a person.
+_OTHER_NAME: Final = "the certificate carries another name than the one that was asked for"
+_CERTIFICATE: Final[Mapping[int | None, str]] = {
+    9: "the certificate is not valid yet",
+    10: "the certificate, or one that signed it, has expired",
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +94,42 @@ class HttpClient:
         self.user_agent = f"resilience-operator/{version}"
 
     async def request(
-        self, method: str, target: HttpTarget, *, timeout: timedelta, headers: Sequence[tuple[str, str]] = ()
+        self,
+        method: str,
+        target: HttpTarget,
+        *,
+        timeout: timedelta,
+        began: float | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "",
     ) -> Answer:
-        """Sends one request without a body. Certificates are not verified, as in kubelet probes.
+        """Sends one request without a body. `began`: the loop time that `timeout` counts from, when it is not now.
+
+        `tls` verifies certificates, for `server_name` or else the host; without it none is, as in kubelet probes.
 
         Raises:
             Refused: the address may not be spoken to, or the request cannot be written.
-            NetworkFailure: no complete answer within `timeout`; half of it is for the name service.
+            NetworkFailure: no complete answer within `timeout`; half of what is left is for the name service.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout.total_seconds()
-        addresses = await self.guard.addresses(target.host, target.port, timeout=timeout / 2)
+        now = loop.time()
+        deadline = (now if began is None else began) + timeout.total_seconds()
+        addresses = await self.guard.addresses(
+            target.host, target.port, timeout=timedelta(seconds=max(deadline - now, 0)) / 2
+        )
         connector = aiohttp.TCPConnector(
-            resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, limit=1, ssl=False
+            resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, limit=1, ssl=tls or False
         )
         try:
             async with asyncio.timeout_at(deadline):
                 return await exchange(
-                    method, _url(target), connector=connector, user_agent=self.user_agent, headers=headers
+                    method,
+                    _url(target),
+                    connector=connector,
+                    user_agent=self.user_agent,
+                    headers=headers,
+                    server_name=server_name,
                 )
         except TimeoutError as error:
             raise no_answer(timeout) from error
@@ -116,8 +143,11 @@ async def exchange(
     user_agent: str,
     headers: Sequence[tuple[str, str]] = (),
     limit: int = BODY_LIMIT,
+    server_name: str = "",
 ) -> Answer:
     """Sends one request without a body and reads at most `limit` bytes. Closes the connector; sets no deadline.
+
+    `server_name`: the name that the certificate has to carry, when it is not the URL's host.
 
     Raises:
         Refused: the request cannot be written.
@@ -128,7 +158,9 @@ async def exchange(
     try:
         async with _session(connector, user_agent) as session:
             began = loop.time()
-            async with session.request(method, url, headers=list(headers), allow_redirects=False) as response:
+            async with session.request(
+                method, url, headers=list(headers), allow_redirects=False, server_hostname=server_name or None
+            ) as response:
                 body, cut = await _read(response, limit)
                 return Answer(status=response.status, body=body, cut=cut, seconds=loop.time() - began)
     except TimeoutError:
@@ -186,7 +218,7 @@ def _failure(error: aiohttp.ClientError | OSError) -> NetworkFailure:
         case _Lost():
             return NetworkFailure("the connection was closed without an answer", reason="ConnectionClosed")
         case aiohttp.ClientConnectorCertificateError():
-            return NetworkFailure("the certificate is not trusted", reason="TlsFailed")
+            return NetworkFailure(_certificate(error.certificate_error), reason="TlsFailed")
         case aiohttp.ClientSSLError():
             return NetworkFailure("the TLS handshake failed", reason="TlsFailed")
         case OSError():
@@ -197,3 +229,9 @@ def _failure(error: aiohttp.ClientError | OSError) -> NetworkFailure:
             return NetworkFailure("the answer is not HTTP", reason="NotHttp")
         case _:
             return NetworkFailure("the request failed", reason="RequestFailed")
+
+
+def _certificate(error: Exception) -> str:
+    """What is wrong with the certificate, in words."""
+    code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else None
+    return _CERTIFICATE.get(code, "the certificate is not trusted")

@@ -24,6 +24,8 @@ LEFT_VALUE: Final = "left"
 
 # What a Service is pinned by while a release runs: Deployments put it on every pod.
 LABEL_TEMPLATE_HASH: Final = "pod-template-hash"
+# On Secrets that their owner lets the operator read.
+LABEL_READABLE: Final = f"{GROUP}/readable"
 # On green's pods and on green itself: a fixed word.
 LABEL_TRACK: Final = f"{GROUP}/track"
 TRACK_GREEN: Final = "green"

@@ -35,6 +35,7 @@ class ConditionType(StrEnum):
     HEALTHY = "Healthy"
     PROGRESSING = "Progressing"
     PROBES_SYNCED = "ProbesSynced"
+    DEGRADED = "Degraded"
 
 
 class Reason(StrEnum):
@@ -70,6 +71,10 @@ class Reason(StrEnum):
     CHECKS_FAIL = "ChecksFail"
     CHECKS_UNKNOWN = "ChecksUnknown"
     NO_CHECKS = "NoChecks"
+    # Degraded.
+    DEPENDENCY_LOST = "DependencyLost"
+    DEPENDENCIES_WORK = "DependenciesWork"
+    NO_DEPENDENCIES = "NoDependencies"
     # ProbesSynced.
     APPLIED = "Applied"
     NOT_MANAGED = "NotManaged"
@@ -82,6 +87,9 @@ class Reason(StrEnum):
     RESTART_FAILED = "RestartFailed"
     RESTART_REFUSED = "RestartRefused"
     RESTART_ABORTED = "RestartAborted"
+    RESTART_LOOP = "RestartLoop"
+    POLICY_BLOCKED = "PolicyBlocked"
+    WOULD_RESTART = "WouldRestart"
     REQUEST_IGNORED = "RequestIgnored"
     POD_REPLACED = "PodReplaced"
     POD_NOT_GENTLE = "PodNotGentle"

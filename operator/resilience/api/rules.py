@@ -56,12 +56,15 @@ def _probe(probe: str) -> list[dict[str, str]]:
         ),
         rule(
             f"{absent} || !({checks}) || self.health.checks.all(c, c.name != self.{name} || !has(c.http)"
-            " || !has(c.http.expectStatus))",
-            f"{name}: the kubelet cannot compare statuses; name a check without expectStatus",
+            " || !(has(c.http.expectStatus) || has(c.http.json) || has(c.http.headersFrom)"
+            " || (has(c.http.components) && c.http.components)))",
+            f"{name}: the kubelet only asks for a status of 200 to 399; name a check without expectStatus, components,"
+            " json and headersFrom",
         ),
         rule(
-            f"{absent} || !({checks}) || self.health.checks.all(c, c.name != self.{name} || !has(c.prometheus))",
-            f"{name}: the kubelet cannot ask Prometheus; name an http, tcp or grpc check",
+            f"{absent} || !({checks}) || self.health.checks.all(c, c.name != self.{name} || ((has(c.http) ||"
+            " has(c.tcp) || has(c.grpc)) && (!has(c.scope) || c.scope != 'Dependency')))",
+            f"{name}: the kubelet only speaks to its own pods; name an http, tcp or grpc check that is no dependency's",
         ),
     ]
 
@@ -75,4 +78,16 @@ def gate_rules(*gates: str) -> list[dict[str, str]]:
             f"rollout.{gate}.checks must be names of checks in health.checks",
         )
         for gate in gates
+    ]
+
+
+def policy_rules() -> list[dict[str, str]]:
+    """Rules of the whole spec: a policy that looks at a check names one that asks every pod."""
+    return [
+        rule(
+            "!has(self.restart) || !has(self.restart.policies) || self.restart.policies.all(p, !has(p.check) ||"
+            " (has(self.health) && has(self.health.checks) && self.health.checks.exists(c, c.name == p.check.name &&"
+            " has(c.scope) && c.scope == 'Pod')))",
+            "restart.policies: a check policy names a check of scope Pod in health.checks",
+        )
     ]

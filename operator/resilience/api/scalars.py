@@ -102,6 +102,10 @@ _LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _OBJECT_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 _HTTP_PATH: Final = r"^/[^\s]*$"
 _SECRET_KEY: Final = r"^[-._a-zA-Z0-9]+$"
+PERCENT_PATTERN: Final = r"^[0-9]{1,3}(\.[0-9]{1,2})?%$"
+_AMOUNT: Final = r"^([0-9]{1,3}(\.[0-9]{1,2})?%|[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?)$"
+_HOST_PORT: Final = r"^([a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$"
+_HTTP_URL: Final = r"^https?://[^\s/?#@]+([/?][^\s#]*)?$"
 DECIMAL_PATTERN: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 
 # An RFC 1123 label, the form of check, flag and policy names.
@@ -131,5 +135,27 @@ Decimal = Annotated[
     str,
     StringConstraints(min_length=1, max_length=32, pattern=DECIMAL_PATTERN),
     _hint(DECIMAL_PATTERN, 'write a number as text, in quotes: "0.05"'),
+]
+# A share of something.
+Percent = Annotated[
+    str,
+    StringConstraints(min_length=2, max_length=7, pattern=PERCENT_PATTERN),
+    _hint(PERCENT_PATTERN, 'write a share as text with a percent sign: "80%"'),
+]
+# A share of something, or an amount in Kubernetes' own notation.
+Amount = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=32, pattern=_AMOUNT),
+    _hint(_AMOUNT, 'write a share ("90%") or an amount ("512Mi", "750m")'),
+]
+HostPort = Annotated[
+    str,
+    StringConstraints(min_length=3, max_length=259, pattern=_HOST_PORT),
+    _hint(_HOST_PORT, "write an address as host:port, without a scheme"),
+]
+HttpUrl = Annotated[
+    str,
+    StringConstraints(min_length=8, max_length=1024, pattern=_HTTP_URL),
+    _hint(_HTTP_URL, "write a whole http or https address, without user and password; those go into headersFrom"),
 ]
 Text = Annotated[str, Field(max_length=1024)]

@@ -3,7 +3,7 @@
 `volatile` marks fields that ride on a write but never cause one: latencies, counts and times.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
@@ -49,6 +49,14 @@ class Condition(ApiModel):
     message: Annotated[str, Field(max_length=4096)] = Field(default="", description="Why, in words for people.")
 
 
+class ComponentStatus(ApiModel):
+    """A part of the application, as its own health body tells of it."""
+
+    name: Text = Field(description="Name of the part.")
+    state: HealthState
+    message: Text = volatile(default="", description="What the application says of it.")
+
+
 class CheckStatus(ApiModel):
     """What a check found. For scope Pod the worst pod's state, with how many agree."""
 
@@ -58,6 +66,16 @@ class CheckStatus(ApiModel):
     message: Text = Field(default="", description="What was seen.")
     since: Time | None = volatile(default=None, description="When the state was entered.")
     latency: Duration | None = volatile(default=None, description="How long the last run took.")
+    failures: int | None = volatile(default=None, description="Runs that failed, since this operator knows the check.")
+    reconnects: int | None = volatile(
+        default=None, description="Connections that had to be made anew, for checks that keep one."
+    )
+    components: list[ComponentStatus] = Field(
+        default_factory=list,
+        max_length=32,
+        json_schema_extra=list_map("name"),
+        description="Parts of the application, for http checks with components.",
+    )
 
 
 class HealthStatus(ApiModel):
@@ -86,10 +104,30 @@ class ReplacementStatus(ApiModel):
     connections: int | None = volatile(default=None, description="Connections that clients kept open, when known.")
 
 
+class PodReference(ApiModel):
+    """A pod that is to be replaced."""
+
+    name: Text = Field(description="Name of the pod.")
+    uid: Text = Field(description="Its uid: a StatefulSet makes the name again, but not the pod.")
+
+
 class RestartStatus(ApiModel):
     """A restart in flight."""
 
-    request: Text = Field(description="Value of the request that asked for it.")
+    request: Text = Field(default="", description="Value of the request that asked for it; empty for others.")
+    reason: Text = Field(default="", description="Why pods are restarted that nobody asked to restart.")
+    policies: list[Text] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Policies that fired.",
+    )
+    only: list[PodReference] = Field(
+        default_factory=list,
+        max_length=50,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="The pods to replace, worst first; empty for all.",
+    )
     trace_id: Text = Field(description="Identity of this restart in logs and Events.")
     started_at: Time = Field(description="When it began.")
     born_before: Time = Field(description="Pods created up to this moment, by the API server's clock, are replaced.")
@@ -110,7 +148,8 @@ class RestartStatus(ApiModel):
 class RestartResult(ApiModel):
     """How the last restart ended."""
 
-    request: Text = Field(description="Value of the request that asked for it.")
+    request: Text = Field(default="", description="Value of the request that asked for it; empty for others.")
+    reason: Text = Field(default="", description="Why pods were restarted that nobody asked to restart.")
     trace_id: Text = Field(description="Identity of this restart in logs and Events.")
     result: RestartOutcome
     message: Text = Field(default="", description="Why it ended so, in words.")
@@ -123,10 +162,67 @@ class RestartResult(ApiModel):
     )
 
 
+class PastRestart(ApiModel):
+    """A restart by policies, as the limits and the loop breaker remember it."""
+
+    at: Time = Field(description="When it began.")
+    policies: list[Text] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Policies that fired.",
+    )
+    futile: list[Text] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Those of them that fired again soon for pods made since: the restart did not help.",
+    )
+
+
+class FiringPolicy(ApiModel):
+    """A policy that fires."""
+
+    name: Text = Field(description="Name of the policy.")
+    pods: int = Field(description="Pods that it fires for.")
+    message: Text = volatile(default="", description="The rule, the value and the line, for the worst pod.")
+    dry_run: bool = Field(default=False, description="Whether it only says what it would do.")
+
+
+class ConfigStatus(ApiModel):
+    """Content of the objects of restart.onChange that the pods have."""
+
+    fingerprint: Text = Field(description="Hash of the content.")
+    changed_at: Time = Field(description="When it was first seen.")
+
+
+class Attention(ApiModel):
+    """A pod that needs somebody's attention."""
+
+    pod: Text = Field(description="Name of the pod.")
+    class_: FailureClass = Field(alias="class")
+    reason: Text = Field(description="What was seen, in one CamelCase word.")
+    message: Text = Field(default="", description="What was seen, in words.")
+    advice: Text = Field(default="", description="What a person can do about it.")
+
+
 class RestartsStatus(ApiModel):
-    """Restarts in one line."""
+    """Restarts in short: what fires, what holds it back, and what the budget still allows."""
 
     summary: Text = Field(default="", description="Restarts in a few words.")
+    firing: list[FiringPolicy] = Field(
+        default_factory=list, max_length=16, json_schema_extra=list_map("name"), description="Policies that fire."
+    )
+    blocked_by: Text = Field(default="", description="What holds them back, in one CamelCase word.")
+    message: Text = Field(default="", description="What holds them back, in words.")
+    next_allowed_at: Time | None = volatile(default=None, description="When a policy may restart something again.")
+    recent: list[PastRestart] = Field(
+        default_factory=list,
+        max_length=100,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Restarts by policies that cool-down, budget and loop breaker count.",
+    )
+    config: ConfigStatus | None = None
 
 
 class Version(ApiModel):
@@ -248,6 +344,16 @@ class Effective(ApiModel):
     propagation_delay: Duration = Field(
         description="Time from a change of a Service's endpoints to every node's rules."
     )
+    memory_warning: Text = Field(default="80%", description="Memory of a usage check above this is a warning.")
+    memory_critical: Text = Field(default="95%", description="Memory of a usage check above this is unhealthy.")
+    uptime: Duration = Field(
+        default=timedelta(hours=168), description="Age at which an uptime policy without a value fires."
+    )
+    cool_down: Duration = Field(
+        default=timedelta(minutes=10), description="Least time between two restarts by policies."
+    )
+    budget_max: int = Field(default=10, description="Restarts that policies may make within budgetPer.")
+    budget_per: Duration = Field(default=timedelta(hours=1), description="Span of the budget.")
 
 
 class Status(ApiModel):
@@ -272,6 +378,12 @@ class Status(ApiModel):
     last_rollout: RolloutResult | None = None
     restart: RestartStatus | None = None
     restarts: RestartsStatus = Field(default_factory=RestartsStatus)
+    attention: list[Attention] = Field(
+        default_factory=list,
+        max_length=20,
+        json_schema_extra=list_map("pod"),
+        description="Pods that need somebody's attention.",
+    )
     last_restart: RestartResult | None = None
     history: list[HistoryEntry] = Field(
         default_factory=list,

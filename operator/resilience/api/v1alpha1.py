@@ -9,9 +9,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from resilience.api.base import ApiModel, list_map, rule, rules, validated
-from resilience.api.rules import at_least, compared, gate_rules, ordered, probe_rules, whole_seconds
-from resilience.api.scalars import Decimal, Duration, HttpPath, Label, ObjectName, Port, SecretKey
+from resilience.api.base import ApiModel, rule, rules, validated
+from resilience.api.checks import Health
+from resilience.api.restarts import Restart
+from resilience.api.rules import at_least, compared, gate_rules, policy_rules, probe_rules, whole_seconds
+from resilience.api.scalars import Duration, HttpPath, Label, ObjectName, Port
+from resilience.api.secrets import HeadersFrom
 from resilience.api.status import Status
 
 
@@ -31,25 +34,11 @@ class TargetKind(StrEnum):
     DAEMON_SET = "DaemonSet"
 
 
-class Scope(StrEnum):
-    """What a check speaks to: the Service as its clients do, or every pod by itself."""
-
-    SERVICE = "Service"
-    POD = "Pod"
-
-
 class Management(StrEnum):
     """Whether probes and the preStop hook are written into the pod template, or only looked at."""
 
     MANAGED = "Managed"
     OBSERVE = "Observe"
-
-
-class Scheme(StrEnum):
-    """URL scheme of an http check. With HTTPS the certificate is not verified, as in kubelet probes."""
-
-    HTTP = "HTTP"
-    HTTPS = "HTTPS"
 
 
 class TargetRef(ApiModel):
@@ -64,103 +53,6 @@ class ServiceRef(ApiModel):
 
     name: ObjectName = Field(description="Name of the Service.")
     port: Port = Field(description="Port of the Service, by name or number.")
-
-
-class HttpCheck(ApiModel):
-    """Healthy when a GET answers with an expected status within the time-out; redirects are not followed."""
-
-    path: HttpPath = Field(description="Path of the request.")
-    port: Port | None = Field(
-        default=None,
-        description="Service scope: port of the Service (default spec.service.port). Pod scope: container port.",
-    )
-    scheme_: Scheme = Field(default=Scheme.HTTP, alias="scheme", description="HTTP or HTTPS.")
-    expect_status: list[Annotated[int, Field(ge=100, le=599)]] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "set"},
-        description="Statuses that are healthy; default 200 to 399, as kubelet probes have it.",
-    )
-
-
-class TcpCheck(ApiModel):
-    """Healthy when a connection can be opened within the time-out."""
-
-    port: Port | None = Field(default=None, description="As for http checks.")
-
-
-class GrpcCheck(ApiModel):
-    """Healthy when the standard gRPC health service answers SERVING."""
-
-    port: Port | None = Field(default=None, description="As for http checks; a probe needs it to be a number.")
-    service: Annotated[str, Field(max_length=253)] = Field(default="", description="Service to ask about.")
-
-
-class PrometheusCheck(ApiModel):
-    """Healthy when every value of the answer is within bounds; Unknown without data. Reads this namespace only."""
-
-    model_config = validated(
-        rule("has(self.above) || has(self.below)", "a prometheus check needs a bound: set above, below or both"),
-        ordered(
-            "below", "above", "no value would pass: what is above `above` or below `below` fails; swap the two bounds"
-        ),
-    )
-
-    query: Annotated[str, Field(min_length=1, max_length=2048)] = Field(
-        description="PromQL, for one value or few; every selector is limited to this namespace."
-    )
-    above: Decimal | None = Field(default=None, description="A value above this fails.")
-    below: Decimal | None = Field(default=None, description="A value below this fails.")
-
-
-class Check(ApiModel):
-    """One health check."""
-
-    model_config = validated(
-        rule(
-            "[has(self.http), has(self.tcp), has(self.grpc), has(self.prometheus)].filter(x, x).size() == 1",
-            "a check has exactly one type: set one of http, tcp, grpc or prometheus",
-        ),
-        rule(
-            "!has(self.scope) || self.scope != 'Pod' || !has(self.prometheus)",
-            "a prometheus check asks no pod: take scope away; the query says what it is about",
-        ),
-        rule(
-            "!has(self.scope) || self.scope != 'Pod' || has(self.prometheus) || (has(self.http) && has(self.http.port))"
-            " || (has(self.tcp) && has(self.tcp.port)) || (has(self.grpc) && has(self.grpc.port))",
-            "a check of scope Pod needs a port: name or number of a container port",
-        ),
-    )
-
-    name: Label = Field(description="Unique name of the check.")
-    scope: Scope = Field(default=Scope.SERVICE, description="Service (through the Service) or Pod (every pod).")
-    http: HttpCheck | None = None
-    tcp: TcpCheck | None = None
-    grpc: GrpcCheck | None = None
-    prometheus: PrometheusCheck | None = None
-
-
-class Health(ApiModel):
-    """How the service's health is checked."""
-
-    model_config = validated(
-        compared("timeout", "<=", "interval", "health.timeout must be at most health.interval"),
-        at_least("interval", "1s"),
-        at_least("timeout", "100ms"),
-    )
-
-    interval: Duration | None = Field(default=None, description="Time between two runs of a check.")
-    timeout: Duration | None = Field(default=None, description="A run that takes longer has failed.")
-    failure_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=3, description="Failures in a row that make a check Unhealthy."
-    )
-    success_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=2, description="Successes in a row that make an Unhealthy check Healthy again."
-    )
-    checks: list[Check] = Field(
-        default_factory=list, max_length=32, json_schema_extra=list_map("name"), description="The checks."
-    )
 
 
 class ProbeRef(ApiModel):
@@ -188,19 +80,6 @@ class Probes(ApiModel):
     liveness: ProbeRef | None = Field(
         default=None, description="Restarts the container, without guard or budget. Off unless asked for."
     )
-
-
-class SecretKeyRef(ApiModel):
-    """A key of a Secret in the same namespace that carries the label resilience.dev/readable=true."""
-
-    name: ObjectName = Field(description="Name of the Secret.")
-    key: SecretKey = Field(description="Key in its data.")
-
-
-class HeadersFrom(ApiModel):
-    """Request headers kept in a Secret, one `Name: value` a line."""
-
-    secret_key_ref: SecretKeyRef
 
 
 class SignalHttp(ApiModel):
@@ -352,12 +231,6 @@ class Rollout(ApiModel):
     blue_green: BlueGreen | None = Field(default=None, description="Settings of BlueGreen.")
 
 
-class Restart(ApiModel):
-    """How pods are restarted."""
-
-    surge: Annotated[int, Field(ge=1, le=50)] = Field(default=1, description="Replacements at once.")
-
-
 class ResilientServiceSpec(ApiModel):
     """What the user wants."""
 
@@ -366,7 +239,7 @@ class ResilientServiceSpec(ApiModel):
         rule(
             "has(self.service) || !has(self.health) || !has(self.health.checks) || "
             "self.health.checks.all(c, has(c.prometheus) || (has(c.scope) && c.scope != 'Service'))",
-            "a check of scope Service needs spec.service; set it, or give the check scope: Pod",
+            "a check of scope Service needs spec.service; set it, or give the check scope: Pod (or Dependency)",
         ),
         rule("!has(self.verify) || has(self.service)", "spec.verify needs spec.service: requests go through it"),
         rule(
@@ -375,6 +248,7 @@ class ResilientServiceSpec(ApiModel):
             "rollout.strategy BlueGreen needs targetRef.kind Deployment and spec.service",
         ),
         *gate_rules("before", "after"),
+        *policy_rules(),
     )
 
     profile: Profile = Field(default=Profile.PRODUCTION, description="Which defaults apply.")

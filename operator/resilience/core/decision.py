@@ -6,91 +6,9 @@ from datetime import datetime, timedelta
 
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
-from resilience.api.v1alpha1 import Scheme
+from resilience.core.asks import CheckTarget, HttpTarget, VerifyTarget
 from resilience.core.observation import ContainerPort, Pod, ReplicaSet
-
-
-@dataclass(frozen=True, slots=True)
-class HttpTarget:
-    """An HTTP address. `secret` names a Secret and key that hold further headers."""
-
-    host: str
-    port: int
-    path: str
-    scheme: Scheme = Scheme.HTTP
-    secret: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HttpProbe:
-    """An HTTP health check; healthy when the status is one of `expect`, or 200–399 when that is empty."""
-
-    target: HttpTarget
-    expect: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class TcpProbe:
-    """A TCP health check."""
-
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class GrpcProbe:
-    """A gRPC health check."""
-
-    host: str
-    port: int
-    service: str
-
-
-@dataclass(frozen=True, slots=True)
-class PrometheusProbe:
-    """A query, its namespace forced; unhealthy when any value of the answer is out of bounds, unknown without data."""
-
-    query: str
-    namespace: str
-    above: float | None = None
-    below: float | None = None
-
-
-Probe = HttpProbe | TcpProbe | GrpcProbe | PrometheusProbe
-
-
-@dataclass(frozen=True, slots=True)
-class CheckTarget:
-    """One thing to check: a check of the spec at the Service, or at one pod."""
-
-    check: str
-    probe: Probe
-    # Empty for scope Service.
-    pod_uid: str
-    interval: timedelta
-    timeout: timedelta
-    failure_threshold: int
-    success_threshold: int
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyTarget:
-    """Requests to send through the Service while something is replaced."""
-
-    target: HttpTarget
-    requests_per_second: int
-    # What an earlier process had counted when this one begins.
-    already_sent: int = 0
-    already_failed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionsTarget:
-    """Where a draining pod tells how many connections it has; `field` is a path into its JSON, by dots."""
-
-    target: HttpTarget
-    field: str
-
+from resilience.core.storm import Ticket
 
 # Actions. Each is safe to repeat and re-checked against a fresh read by the executor.
 
@@ -372,6 +290,8 @@ class Decision:
     pods_next: bool = False
     # Why the guard said no, in a fixed word; empty when it did not.
     refused: str = ""
+    # Asks for a turn among the services whose policies fire.
+    ticket: Ticket | None = None
 
 
 def container_port(ports: tuple[ContainerPort, ...], wanted: int | str) -> int | None:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from resilience.api.checks import Check, Scope
 from resilience.api.reasons import FailureClass, HealthState
 from resilience.api.status import Effective
-from resilience.api.v1alpha1 import Check, Gate, ResilientServiceSpec
+from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
 from resilience.core import targets
-from resilience.core.decision import CheckTarget, container_port
+from resilience.core.asks import CheckTarget
+from resilience.core.decision import container_port
 from resilience.core.failures import Failure
+from resilience.core.health import WELL
 from resilience.core.observation import CheckState, Observation, Pod
 from resilience.core.probes import PortMissing, find_container, probe_port
 
@@ -75,9 +78,9 @@ def _silent(state: CheckState | None) -> bool:
 def _lack(name: str, state: CheckState | None, pods: Sequence[Pod]) -> str:
     if state is None:
         return f"check {name} has not run against the candidate yet"
-    if state.state is not HealthState.HEALTHY:
+    if state.state not in WELL:
         return f"check {name} says nothing: {state.message}"
-    missing = [pod.name for pod in pods if state.by_pod and state.by_pod.get(pod.uid) is not HealthState.HEALTHY]
+    missing = [pod.name for pod in pods if state.by_pod and state.by_pod.get(pod.uid) not in WELL]
     return f"pod {missing[0]} has not passed check {name}" if missing else ""
 
 
@@ -113,15 +116,21 @@ def _of_check(
             spec,
             effective,
             seen,
-            name=PREFIX + check.name,
+            name=name,
             host=host,
             port=port,
             pod_uid=pod_uid,
             often=INTERVAL,
         )
 
+    name = PREFIX + check.name
     if check.prometheus is not None:
         return [target("", 0, "")]
+    if check.scope is Scope.DEPENDENCY:
+        return targets.at_dependency(check, spec, effective, seen, name=name, often=INTERVAL)
+    if check.usage is not None:
+        names = {pod.uid: pod.name for pod in pods}
+        return targets.of_usage(check, check.usage, spec, effective, seen, pods=names, name=name, often=INTERVAL)
     assert seen.workload is not None
     container = find_container(spec, seen.workload)
     try:

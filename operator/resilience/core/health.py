@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from resilience.api.reasons import HealthState
-from resilience.core.observation import CheckState
+from resilience.core.observation import CheckState, Component
 
 # Reason of a state before the first result.
 NOT_RUN_YET = "NotRunYet"
@@ -18,6 +18,8 @@ class Outcome(StrEnum):
     """Result of one run of a check."""
 
     PASS = "Pass"
+    # It works, and something is short: not a failure, and not well.
+    WARN = "Warn"
     FAIL = "Fail"
     # We could not ask: our own fault or nobody's. Never counts against the target.
     INCONCLUSIVE = "Inconclusive"
@@ -31,6 +33,12 @@ class CheckResult:
     reason: str
     message: str
     latency_seconds: float | None = None
+    # What the application says of its own parts, for http checks that read them.
+    components: tuple[Component, ...] = ()
+    # Whether a new connection had to be made, for checks that keep one.
+    reconnected: bool = False
+    # Identity of what was read, for checks that look for changes.
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,10 @@ class Fold:
 
     state: HealthState
     since: datetime
+    # In a row: results that are no failure, those among them that are no warning either, those that are no clean pass.
     passes: int = 0
+    clean: int = 0
+    unclean: int = 0
     failures: int = 0
     inconclusive: int = 0
     # Whether the last runs, as many as a verdict takes, could not say anything.
@@ -49,6 +60,17 @@ class Fold:
     reason: str = ""
     message: str = ""
     latency_seconds: float | None = None
+    components: tuple[Component, ...] = ()
+    # Since it is known: how often it failed, and how often a new connection was needed.
+    failed: int = 0
+    reconnects: int = 0
+    # What was read last, for checks that look for changes, and since when it is that.
+    fingerprint: str = ""
+    read_since: datetime | None = None
+
+    def differs(self, other: "Fold") -> bool:
+        """Whether there is news for whoever decides."""
+        return self.state is not other.state or self.fingerprint != other.fingerprint
 
 
 def initial(*, now: datetime) -> Fold:
@@ -59,42 +81,75 @@ def initial(*, now: datetime) -> Fold:
 def fold(before: Fold, result: CheckResult, *, failure_threshold: int, success_threshold: int, now: datetime) -> Fold:
     """The state after one more result.
 
-    From Unknown one pass is enough (as a kubelet probe's first success is); back from Unhealthy it takes
-    `success_threshold` passes in a row. Failures and inconclusive results need `failure_threshold` in a row; an
-    inconclusive result breaks no row of the others, as the kubelet's probes have it.
+    From Unknown one result is enough (as a kubelet probe's first success is), a failure excepted; back from Unhealthy
+    it takes `success_threshold` results in a row that are no failure, from Warning as many clean ones. Failures,
+    warnings and inconclusive results need `failure_threshold` in a row; an inconclusive result breaks no row of the
+    others, as the kubelet's probes have it.
     """
-    said = result.outcome is not Outcome.INCONCLUSIVE
-    passes = (before.passes + 1 if result.outcome is Outcome.PASS else 0) if said else before.passes
-    failures = (before.failures + 1 if result.outcome is Outcome.FAIL else 0) if said else before.failures
-    inconclusive = before.inconclusive + 1 if result.outcome is Outcome.INCONCLUSIVE else 0
-    state = before.state
-    if result.outcome is Outcome.PASS and (state is not HealthState.UNHEALTHY or passes >= success_threshold):
-        state = HealthState.HEALTHY
-    elif result.outcome is Outcome.FAIL and failures >= failure_threshold:
-        state = HealthState.UNHEALTHY
-    elif inconclusive >= failure_threshold:
-        state = HealthState.UNKNOWN
+    after = _counted(before, result, failure_threshold=failure_threshold)
+    if result.fingerprint and result.fingerprint != before.fingerprint:
+        after = replace(after, fingerprint=result.fingerprint, read_since=now)
+    state = _state(after, result.outcome, failure_threshold=failure_threshold, success_threshold=success_threshold)
     changed = state is not before.state
-    after = Fold(
-        state=state,
-        since=now if changed else before.since,
-        passes=passes,
-        failures=failures,
-        inconclusive=inconclusive,
-        silent=inconclusive >= failure_threshold,
-        ever_passed=before.ever_passed or result.outcome is Outcome.PASS,
-        reason=result.reason,
-        message=result.message,
-        latency_seconds=result.latency_seconds,
-    )
+    after = replace(after, state=state, since=now if changed else before.since)
     # Between transitions the words belong to the state that holds, not to a single odd result.
     if changed or result.outcome is _SPEAKS.get(state, result.outcome):
-        return after
-    return replace(after, reason=before.reason, message=before.message)
+        return replace(after, reason=result.reason, message=result.message)
+    return after
 
 
+def _counted(before: Fold, result: CheckResult, *, failure_threshold: int) -> Fold:
+    """One more result in the rows, and what it measured."""
+    outcome, said = result.outcome, result.outcome is not Outcome.INCONCLUSIVE
+    inconclusive = 0 if said else before.inconclusive + 1
+
+    def row(count: int, goes_on: bool) -> int:
+        return (count + 1 if goes_on else 0) if said else count
+
+    return replace(
+        before,
+        passes=row(before.passes, outcome in _NO_FAILURE),
+        clean=row(before.clean, outcome is Outcome.PASS),
+        unclean=row(before.unclean, outcome is not Outcome.PASS),
+        failures=row(before.failures, outcome is Outcome.FAIL),
+        inconclusive=inconclusive,
+        silent=inconclusive >= failure_threshold,
+        ever_passed=before.ever_passed or outcome in _NO_FAILURE,
+        latency_seconds=result.latency_seconds,
+        components=result.components if said else before.components,
+        failed=before.failed + (outcome is Outcome.FAIL),
+        reconnects=before.reconnects + result.reconnected,
+    )
+
+
+def _state(after: Fold, outcome: Outcome, *, failure_threshold: int, success_threshold: int) -> HealthState:
+    state = after.state
+    if outcome is Outcome.FAIL:
+        return HealthState.UNHEALTHY if after.failures >= failure_threshold else state
+    if outcome is Outcome.INCONCLUSIVE:
+        return HealthState.UNKNOWN if after.silent else state
+    if outcome is Outcome.WARN:
+        due = {
+            HealthState.UNHEALTHY: after.passes >= success_threshold,
+            HealthState.HEALTHY: after.unclean >= failure_threshold,
+        }
+        return HealthState.WARNING if due.get(state, True) else state
+    due = {
+        HealthState.UNHEALTHY: after.passes >= success_threshold,
+        HealthState.WARNING: after.clean >= success_threshold,
+    }
+    return HealthState.HEALTHY if due.get(state, True) else state
+
+
+# States in which something works.
+WELL = (HealthState.HEALTHY, HealthState.WARNING)
+_NO_FAILURE = (Outcome.PASS, Outcome.WARN)
 # Which result explains a state; Unknown is explained by whatever was seen last.
-_SPEAKS = {HealthState.HEALTHY: Outcome.PASS, HealthState.UNHEALTHY: Outcome.FAIL}
+_SPEAKS = {
+    HealthState.HEALTHY: Outcome.PASS,
+    HealthState.WARNING: Outcome.WARN,
+    HealthState.UNHEALTHY: Outcome.FAIL,
+}
 
 
 _BADNESS = {HealthState.HEALTHY: 0, HealthState.UNKNOWN: 1, HealthState.WARNING: 2, HealthState.UNHEALTHY: 3}
@@ -126,6 +181,10 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
         since=first.since,
         latency_seconds=max(latencies, default=None),
         by_pod={uid: each.state for uid, each in folds.items()},
+        passes_by_pod={uid: each.passes for uid, each in folds.items()},
+        words_by_pod={uid: each.message for uid, each in folds.items() if each.state is HealthState.UNHEALTHY},
+        failed=sum(each.failed for each in folds.values()),
+        components=first.components,
         silent=all(each.silent for each in folds.values() if each.state is HealthState.UNKNOWN),
         settled_since=max(each.since for each in folds.values()),
     )
@@ -141,4 +200,10 @@ def of_service(name: str, folded: Fold) -> CheckState:
         folded.since,
         folded.latency_seconds,
         silent=folded.silent,
+        passes=folded.passes,
+        components=folded.components,
+        fingerprint=folded.fingerprint,
+        read_since=folded.read_since,
+        failed=folded.failed,
+        reconnects=folded.reconnects,
     )

@@ -60,6 +60,9 @@ class Container:
     name: str
     image: str
     ports: tuple[ContainerPort, ...] = ()
+    # By resource: cpu in cores, memory in bytes.
+    limits: Mapping[str, float] = field(default_factory=dict)
+    requests: Mapping[str, float] = field(default_factory=dict)
     # Fields of TEMPLATE_FIELDS that are set, as raw JSON: compared with what we would write.
     fields: Mapping[str, object] = field(default_factory=dict)
     # Who owns each of those fields, by field manager; ours included.
@@ -321,10 +324,21 @@ class PodsView:
     # Name of a Deployment of somebody else that stands where green would; empty when the place is free.
     green_taken: str = ""
     autoscaler: Autoscaler | None = None
+    # When containers of a pod were seen to have restarted, by pod uid; older ones are not known.
+    container_restarts: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
     # Read only before a release begins; None when they were not, or may not be.
     nodes: tuple[Node, ...] | None = None
     # What the namespace's quotas have left too little of for a second set of pods; empty when there is room.
     quota_short: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A part of the application as its own health body tells of it."""
+
+    name: str
+    state: HealthState
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +357,18 @@ class CheckState:
     silent: bool = False
     # Since when every pod has had its state.
     settled_since: datetime | None = None
+    # Runs in a row until now that did not fail, whatever the thresholds say; for scope Pod by pod uid.
+    passes: int = 0
+    passes_by_pod: Mapping[str, int] = field(default_factory=dict)
+    # Why a pod is Unhealthy, by pod uid.
+    words_by_pod: Mapping[str, str] = field(default_factory=dict)
+    # What was read last, for checks that look for changes, and since when it is that.
+    fingerprint: str = ""
+    read_since: datetime | None = None
+    components: tuple[Component, ...] = ()
+    # Since this process knows it.
+    failed: int = 0
+    reconnects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +380,16 @@ class Traffic:
     p99_seconds: float | None
     # Failures without a success between them, until now.
     failed_in_row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A place in the queue of restarts by policies, which are capped for the cluster and for each namespace."""
+
+    granted: bool
+    # Services before it, and how long it probably takes until it is its turn.
+    ahead: int = 0
+    expected: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +410,8 @@ class Observation:
     unsettled: timedelta = timedelta()
     # What the API refused when the last action was tried; empty when nothing was.
     refusal: str = ""
+    # Its place among the services whose policies fire at the same time; None when it has not asked for one.
+    turn: Turn | None = None
 
     @property
     def selecting(self) -> tuple[Service, ...]:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from resilience.api.checks import Check, Scope
 from resilience.api.names import FIELD_MANAGER
 from resilience.api.status import Effective
-from resilience.api.v1alpha1 import Check, Management, ResilientServiceSpec, Scope
+from resilience.api.v1alpha1 import Management, ResilientServiceSpec
 from resilience.core.decision import container_port
 from resilience.core.observation import Container, Service, Workload
 

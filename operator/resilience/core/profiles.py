@@ -16,16 +16,53 @@ class Defaults:
     pre_stop: timedelta
     grace_period: timedelta
     propagation_delay: timedelta
+    memory_warning: str
+    memory_critical: str
+    # Age at which an uptime policy without a value fires.
+    uptime: timedelta
+    cool_down: timedelta
+    # Restarts by policies within an hour.
+    restarts: int
 
 
-def _seconds(interval: int, timeout: int, pre_stop: int, grace: int, propagation: int) -> Defaults:
-    return Defaults(*(timedelta(seconds=each) for each in (interval, timeout, pre_stop, grace, propagation)))
-
-
+_SECOND, _HOUR = timedelta(seconds=1), timedelta(hours=1)
 DEFAULTS = {
-    Profile.DEVELOPMENT: _seconds(30, 5, 1, 10, 1),
-    Profile.TEST: _seconds(2, 1, 2, 10, 1),
-    Profile.PRODUCTION: _seconds(10, 2, 5, 30, 5),
+    Profile.DEVELOPMENT: Defaults(
+        interval=30 * _SECOND,
+        timeout=5 * _SECOND,
+        pre_stop=1 * _SECOND,
+        grace_period=10 * _SECOND,
+        propagation_delay=1 * _SECOND,
+        memory_warning="90%",
+        memory_critical="98%",
+        uptime=720 * _HOUR,
+        cool_down=60 * _SECOND,
+        restarts=20,
+    ),
+    Profile.TEST: Defaults(
+        interval=2 * _SECOND,
+        timeout=1 * _SECOND,
+        pre_stop=2 * _SECOND,
+        grace_period=10 * _SECOND,
+        propagation_delay=1 * _SECOND,
+        memory_warning="85%",
+        memory_critical="95%",
+        uptime=1 * _HOUR,
+        cool_down=1 * _SECOND,
+        restarts=50,
+    ),
+    Profile.PRODUCTION: Defaults(
+        interval=10 * _SECOND,
+        timeout=2 * _SECOND,
+        pre_stop=5 * _SECOND,
+        grace_period=30 * _SECOND,
+        propagation_delay=5 * _SECOND,
+        memory_warning="80%",
+        memory_critical="95%",
+        uptime=168 * _HOUR,
+        cool_down=600 * _SECOND,
+        restarts=10,
+    ),
 }
 
 
@@ -34,7 +71,7 @@ def resolve(spec: ResilientServiceSpec) -> Effective:
 
     A time-out never exceeds its interval and a preStop never reaches its grace period, whichever of the two was given.
     """
-    defaults, health, drain = DEFAULTS[spec.profile], spec.health, spec.drain
+    defaults, health, drain, restart = DEFAULTS[spec.profile], spec.health, spec.drain, spec.restart
     interval = health.interval or max(defaults.interval, health.timeout or timedelta())
     pre_stop = drain.pre_stop if drain.pre_stop is not None else defaults.pre_stop
     grace = drain.grace_period or max(defaults.grace_period, pre_stop + timedelta(seconds=5))
@@ -47,4 +84,10 @@ def resolve(spec: ResilientServiceSpec) -> Effective:
         pre_stop=pre_stop,
         grace_period=grace,
         propagation_delay=defaults.propagation_delay if drain.propagation_delay is None else drain.propagation_delay,
+        memory_warning=defaults.memory_warning,
+        memory_critical=defaults.memory_critical,
+        uptime=defaults.uptime,
+        cool_down=defaults.cool_down if restart.cool_down is None else restart.cool_down,
+        budget_max=restart.budget.max if restart.budget is not None else defaults.restarts,
+        budget_per=restart.budget.per if restart.budget is not None else timedelta(hours=1),
     )

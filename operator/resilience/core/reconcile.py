@@ -24,6 +24,7 @@ from resilience.core import (
     guard,
     preview,
     probes,
+    recycle,
     releases,
     replace,
     report,
@@ -69,6 +70,11 @@ def needs_pods(resource: Resource, workload: Workload) -> bool:
     status, spec = resource.status, resource.spec
     asked = any(requests.pending(resource.annotations, status, request) for request in Request)
     if resource.deleting_since is not None or status.restart is not None or (asked and spec is not None):
+        return True
+    if spec is not None and (spec.restart.policies or spec.restart.on_change):
+        return True
+    if workload.available < workload.replicas and not workload.rolling:
+        # Something is wrong with its pods, and people want to know what.
         return True
     return releases.needs_pods(resource, workload)
 
@@ -117,14 +123,17 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     effective, workload = resolve(spec), seen.workload
     draft = _Draft(status.model_copy(update={"effective": effective}))
     template = _template(spec, effective, seen)
-    plan, look = None, None
+    plan, look, recycled = None, None, None
     if not spec.suspend:
         # Pods first: what is in flight must not wait for a mark that somebody refuses.
+        recycled = _recycle(draft, resource, spec, effective, seen, workload, now)
         plan = _pods(draft, resource, spec, effective, seen, workload, now)
         _adopt(draft, resource, seen, workload)
         writing = _sync_template(draft, resource, spec, seen, template, now)
         look = _release(draft, resource, spec, effective, seen, now, writing=writing)
         verdict = stalled.of_release(verdict, draft.status, look.obstacle)
+    else:
+        draft.status = recycle.idle(draft.status, effective, now)
     if verdict.reason in _MISSING:
         draft.waits.append(MISSING_POLL)
     if not draft.actions:
@@ -137,11 +146,36 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         status=final,
         events=(*draft.events, *report.events(resource.status, final)),
         requeue_after=SOON if draft.actions else min(draft.waits, default=None),
-        checks=(*targets.check_targets(spec, effective, seen), *(look.checks if look is not None else ())),
+        checks=(
+            *targets.check_targets(spec, effective, seen),
+            *recycle.watched(spec, effective, seen),
+            *(look.checks if look is not None else ()),
+        ),
         verify=targets.verify_target(spec, final, seen),
         pods_next=_in_flight(seen),
         refused=plan.refusal.reason if plan is not None and plan.refusal is not None else "",
+        ticket=recycled.ticket if recycled is not None else None,
     )
+
+
+def _recycle(
+    draft: _Draft,
+    resource: Resource,
+    spec: ResilientServiceSpec,
+    effective: Effective,
+    seen: Observation,
+    workload: Workload,
+    now: datetime,
+) -> recycle.Look:
+    """Requests by hand first; then what policies and changed configuration ask for."""
+    if seen.pods is not None:
+        draft.take(restart.abort(resource, draft.status, now))
+        draft.take(restart.accept(resource, draft.status, workload, seen.pods, now))
+    found = recycle.look(resource, spec, effective, seen, draft.status, now)
+    draft.take(restart.Outcome(found.status, found.events, changed=found.begun))
+    if found.wait is not None:
+        draft.waits.append(max(found.wait, SOON))
+    return found
 
 
 def _in_flight(seen: Observation) -> bool:
@@ -247,12 +281,9 @@ def _pods(
     workload: Workload,
     now: datetime,
 ) -> replace.Plan | None:
-    """Requests, then the pods in flight. Nothing is accepted and begun in the same pass: status is written first."""
+    """The pods in flight. Nothing is accepted and begun in the same pass: status is written first."""
     if seen.pods is None:
         return None
-    draft.take(restart.abort(resource, draft.status, now))
-    accepted = restart.accept(resource, draft.status, workload, seen.pods, now)
-    draft.take(accepted)
     scene = Scene(spec, effective, seen, workload, seen.pods, restart.wish(draft.status, deleting=False), now)
     plan = replace.plan(scene)
     draft.take(restart.follow(draft.status, seen.pods, plan, seen.traffic, now))

@@ -21,7 +21,8 @@ from resilience.core import (
     rolling,
     rollout_report,
 )
-from resilience.core.decision import Action, CheckTarget, Event, Hold, MarkFailed, Resume
+from resilience.core.asks import CheckTarget
+from resilience.core.decision import Action, Event, Hold, MarkFailed, Resume
 from resilience.core.observation import Observation, Pod, Resource, Workload
 from resilience.core.rollout_report import Picture
 from resilience.core.stage import Move, Stage

@@ -70,9 +70,13 @@ def plan(scene: Scene) -> Plan:
 
 
 def _to_replace(scene: Scene) -> list[Pod]:
-    """Pods asked for and not begun: those that do not serve first, then the oldest."""
+    """Pods asked for and not begun: those that do not serve first, then the worst, then the oldest."""
     old = [pod for pod in guard.staying(scene.view) if is_old(scene, pod)]
-    return sorted(old, key=lambda pod: (guard.is_serving(scene.observation, pod), pod.created, pod.name))
+    rank = {uid: number for number, uid in enumerate(scene.wish.only)}
+    return sorted(
+        old,
+        key=lambda pod: (guard.is_serving(scene.observation, pod), rank.get(pod.uid, 0), pod.created, pod.name),
+    )
 
 
 def _begin(scene: Scene, old: list[Pod], *, held: bool) -> Step:

@@ -1,25 +1,30 @@
 """The status that people and machines read: conditions, phase, health, and one sentence that explains it all."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
+from resilience.api.checks import Scope
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.scalars import format_duration
 from resilience.api.status import (
     CheckStatus,
+    ComponentStatus,
     HealthStatus,
-    RestartsStatus,
     Status,
     format_time,
 )
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import conditions, history, restart, rollout_report, verdicts
+from resilience.core import attention, conditions, history, recycle, restart, rollout_report, verdicts
 from resilience.core.conditions import Verdict
 from resilience.core.decision import Event
 from resilience.core.health import NOT_RUN_YET, worst
 from resilience.core.observation import CheckState, Observation, Resource
 from resilience.core.verdicts import Facts
+
+_FIGURES: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 def stalled(resource: Resource, status: Status, verdict: Verdict, now: datetime) -> Status:
@@ -67,6 +72,8 @@ def released(resource: Resource, now: datetime) -> Status:
 def compose(status: Status, facts: Facts, now: datetime) -> Status:
     """The whole status after a pass."""
     health = _health(facts.spec, facts.seen, status.health)
+    troubled = attention.pods(facts.seen, facts.workload, facts.spec, status.attention)
+    status = status.model_copy(update={"attention": troubled})
     said = [
         verdicts.ready(facts, status),
         verdicts.reconciling(facts, status),
@@ -74,6 +81,7 @@ def compose(status: Status, facts: Facts, now: datetime) -> Status:
         verdicts.healthy(health),
         verdicts.progressing(facts, status),
         verdicts.probes_synced(facts),
+        verdicts.degraded(facts),
     ]
     generation = facts.resource.generation
     updated = conditions.update(status.conditions, said, generation=generation, now=now)
@@ -81,10 +89,10 @@ def compose(status: Status, facts: Facts, now: datetime) -> Status:
         update={
             "observed_generation": generation,
             "phase": _phase(facts, health, status),
-            "explanation": _explanation(facts, status, said),
+            "explanation": _explanation(facts, status, said, now),
             "conditions": updated,
             "health": health,
-            "restarts": RestartsStatus(summary=_summary(status, now)),
+            "restarts": status.restarts.model_copy(update={"summary": _summary(status, now)}),
         }
     )
 
@@ -92,7 +100,9 @@ def compose(status: Status, facts: Facts, now: datetime) -> Status:
 def _health(spec: ResilientServiceSpec, seen: Observation, before: HealthStatus) -> HealthStatus:
     known = {check.name: check for check in before.checks}
     checks = [_check(check.name, seen.checks.get(check.name), known.get(check.name)) for check in spec.health.checks]
-    return HealthStatus(state=worst([check.state for check in checks]), checks=checks)
+    dependencies = {check.name for check in spec.health.checks if check.scope is Scope.DEPENDENCY}
+    counted = [verdicts.counted(check.state, dependency=check.name in dependencies) for check in checks]
+    return HealthStatus(state=worst(counted), checks=checks)
 
 
 def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> CheckStatus:
@@ -104,10 +114,23 @@ def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> C
         name=name,
         state=state.state,
         reason=state.reason,
-        message=state.message[:1024],
+        message=_words(state, before),
         since=state.since,
         latency=None if state.latency_seconds is None else timedelta(seconds=state.latency_seconds),
+        failures=state.failed,
+        reconnects=state.reconnects or None,
+        components=[
+            ComponentStatus(name=each.name, state=each.state, message=each.message) for each in state.components
+        ],
     )
+
+
+def _words(state: CheckState, before: CheckStatus | None) -> str:
+    """What was seen. While all is well the figures in it are no news, and are not written for their own sake."""
+    message = state.message[:1024]
+    if before is None or before.state is not HealthState.HEALTHY or state.state is not HealthState.HEALTHY:
+        return message
+    return before.message if _FIGURES.sub("", before.message) == _FIGURES.sub("", message) else message
 
 
 def _phase(facts: Facts, health: HealthStatus, status: Status) -> Phase:
@@ -116,6 +139,8 @@ def _phase(facts: Facts, health: HealthStatus, status: Status) -> Phase:
         return Phase.SUSPENDED
     if facts.stalled.status:
         return Phase.FAILED
+    if not workload.available and workload.replicas and attention.crashes(status.attention):
+        return Phase.CRASHED
     if status.rollout.candidate is not None:
         return Phase.DEPLOYING
     if not workload.settled and not workload.paused:
@@ -136,9 +161,9 @@ def _summary(status: Status, now: datetime) -> str:
     return str(len(recent))
 
 
-def _explanation(facts: Facts, status: Status, said: Sequence[Verdict]) -> str:
+def _explanation(facts: Facts, status: Status, said: Sequence[Verdict], now: datetime) -> str:
     """One paragraph: what is going on, why, what blocks it, and what it waits for."""
-    ready, _, stalled_verdict, healthy, progressing, synced = said
+    ready, _, stalled_verdict, healthy, progressing, synced, degraded = said
     parts = [f"Stalled: {stalled_verdict.message}"] if stalled_verdict.status else []
     if facts.spec.suspend:
         parts.append("Suspended by spec.suspend: observed and reported only")
@@ -147,6 +172,10 @@ def _explanation(facts: Facts, status: Status, said: Sequence[Verdict]) -> str:
         parts.append("Blocked; tried again when pods or endpoints change")
     if facts.seen.refusal:
         parts.append(f"Refused, and tried again every 10 s: {facts.seen.refusal}")
+    if degraded.status:
+        parts.append(f"Degraded: {degraded.message}")
+    parts.extend(_policies(status))
+    parts.extend(recycle.unknown(facts.spec, facts.seen, now))
     if healthy.status is False or healthy.reason is Reason.CHECKS_UNKNOWN:
         parts.append(f"{'Unhealthy' if healthy.status is False else 'Health unknown'}: {healthy.message}")
     if synced.status is False:
@@ -158,6 +187,22 @@ def _explanation(facts: Facts, status: Status, said: Sequence[Verdict]) -> str:
     return ". ".join(part.rstrip(".") for part in parts)[:4000] + "."
 
 
+def _policies(status: Status) -> list[str]:
+    """What fires and what holds it back. Values change with every measurement, so status.restarts has them."""
+    restarts = status.restarts
+    acting = [each for each in restarts.firing if not each.dry_run]
+    if status.restart is not None:
+        return []
+    if not acting:
+        return [f"What restart.onChange names has changed; {restarts.message}"] if restarts.message else []
+    named = ", ".join(f"{each.name} ({each.pods} pod{'s' if each.pods != 1 else ''})" for each in acting)
+    return [f"Policies fire: {named}" + (f"; nothing is restarted yet: {restarts.message}" if restarts.message else "")]
+
+
+# Conditions that say something bad when they are true.
+_WELL: Final[dict[str, str]] = {ConditionType.STALLED: "False", ConditionType.DEGRADED: "False"}
+
+
 def events(before: Status, after: Status) -> tuple[Event, ...]:
     """Events for conditions that changed: only transitions, never the first look at something that is well."""
     known = {condition.type: condition for condition in before.conditions}
@@ -165,7 +210,9 @@ def events(before: Status, after: Status) -> tuple[Event, ...]:
     for condition in after.conditions:
         old = known.get(condition.type)
         changed = (
-            (old.status, old.reason) != (condition.status, condition.reason) if old else condition.status != "True"
+            (old.status, old.reason) != (condition.status, condition.reason)
+            if old
+            else condition.status != _WELL.get(condition.type, "True")
         )
         if changed and (
             event := _event(condition.type, condition.status, condition.reason, condition.message, old is None)
@@ -185,6 +232,8 @@ def _event(kind: str, status: str, reason: str, message: str, first: bool) -> Ev
         return Event(Reason(reason), message, warning=reason != Reason.WAITING_FOR_ROLLOUT)
     if kind == ConditionType.PROBES_SYNCED and reason == Reason.APPLIED:
         return Event(Reason.PROBES_APPLIED, message)
+    if kind == ConditionType.DEGRADED and (status == "True" or (status == "False" and not first)):
+        return Event(Reason(reason), message, warning=status == "True")
     return None
 
 

@@ -79,7 +79,9 @@ def wish(status: Status, *, deleting: bool) -> Wish:
     running = status.restart
     if running is None or deleting:
         return Wish(born_before=None, not_before=None, undo=deleting)
-    return Wish(running.born_before, running.started_at + SETTLE, running.aborted or bool(running.failure))
+    undo = running.aborted or bool(running.failure)
+    only = tuple(each.uid for each in running.only)
+    return Wish(running.born_before, running.started_at + SETTLE, undo, only)
 
 
 def follow(status: Status, view: PodsView, plan: Plan, traffic: Traffic | None, now: datetime) -> Outcome:
@@ -192,6 +194,7 @@ def _requests(running: RestartStatus, traffic: Traffic | None) -> Requests | Non
 def _end(status: Status, running: RestartStatus, outcome: RestartOutcome, message: str, now: datetime) -> Outcome:
     result = RestartResult(
         request=running.request,
+        reason=running.reason,
         trace_id=running.trace_id,
         result=outcome,
         message=message[:1024],
@@ -210,7 +213,8 @@ def _end(status: Status, running: RestartStatus, outcome: RestartOutcome, messag
         trace_id=running.trace_id,
         duration=result.duration,
     )
-    status = requests.handle(status, Request.RESTART, running.request, now=now, note=words[:1024])
+    if running.request:
+        status = requests.handle(status, Request.RESTART, running.request, now=now, note=words[:1024])
     status = status.model_copy(
         update={"restart": None, "last_restart": result, "history": remember(status.history, entry, now)}
     )
@@ -232,6 +236,8 @@ def describe(result: RestartResult) -> str:
             text = f"restart refused: {result.message}"
         case RestartOutcome.UNNEEDED:
             text = f"restart: {result.message}"
+    if result.reason:
+        text += f" ({result.reason})"
     if result.requests is not None:
         text += f"; {result.requests.failed} of {result.requests.sent} measured requests failed"
     if result.kept_connections_cut:

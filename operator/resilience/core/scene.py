@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from resilience.api.reasons import HealthState
+from resilience.api.checks import Scope
 from resilience.api.status import Effective
-from resilience.api.v1alpha1 import ResilientServiceSpec, Scope, TargetKind
+from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core import guard
 from resilience.core.decision import Action
+from resilience.core.health import WELL
 from resilience.core.observation import Observation, Pod, PodsView, Workload
 
 # Pods outside every Service are in no watch of ours: how often they are looked for.
@@ -24,6 +25,8 @@ class Wish:
     not_before: datetime | None
     # Replacements that have not begun to serve are undone (abort, deletion of the resource).
     undo: bool
+    # Uids of the only pods that are to be replaced, worst first; empty for all.
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ class Scene:
 
 def is_old(scene: Scene, pod: Pod) -> bool:
     """Whether the restart in flight asks for this pod's replacement."""
-    return scene.wish.born_before is not None and pod.created <= scene.wish.born_before
+    wish = scene.wish
+    return wish.born_before is not None and pod.created <= wish.born_before and (not wish.only or pod.uid in wish.only)
 
 
 def unfinished_replacement(scene: Scene) -> str:
@@ -74,7 +78,7 @@ def young(scene: Scene) -> list[Pod]:
     """Pods made since the restart was accepted, or, when none is in flight, since the first take-over still open."""
     staying = guard.staying(scene.view)
     if scene.wish.born_before is not None:
-        return [pod for pod in staying if not is_old(scene, pod)]
+        return [pod for pod in staying if pod.created > scene.wish.born_before]
     taken = min((pod.taken_at for pod in scene.view.pods if pod.taken_at is not None), default=scene.now)
     # A creation time has whole seconds, so one that lies in the second of the take-over may be a replacement.
     return [pod for pod in staying if pod.created >= taken - timedelta(seconds=1)]
@@ -88,7 +92,9 @@ def lack_of(scene: Scene, pod: Pod) -> str:
         return f"pod {pod.name} is ready, but not yet in every Service"
     for check in scene.spec.health.checks:
         state = scene.observation.checks.get(check.name)
-        if check.scope is Scope.POD and state and state.by_pod.get(pod.uid) is not HealthState.HEALTHY:
+        # Of a pod that is new nobody knows yet what it uses.
+        asked = check.scope is Scope.POD and check.usage is None
+        if asked and state and state.by_pod.get(pod.uid) not in WELL:
             return f"pod {pod.name} has not passed check {check.name}"
     return ""
 

@@ -1,8 +1,8 @@
 """What a person has to mend before the operator can look after a service, in the order in which it is found."""
 
+from resilience.api.checks import Scope
 from resilience.api.reasons import ConditionType, Reason
 from resilience.api.status import Status
-from resilience.api.v1alpha1 import Scope
 from resilience.core.conditions import Verdict
 from resilience.core.observation import Observation, Resource
 from resilience.core.probes import check_port, find_container

@@ -1,23 +1,33 @@
 """Where the checks and the verifying requests go to: names of ports become addresses of Services and pods."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Final
 
+from resilience.api.checks import Check, Scope, UsageCheck
 from resilience.api.status import Effective, Status
-from resilience.api.v1alpha1 import Check, ResilientServiceSpec, Scope
-from resilience.core.decision import (
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import amounts, dependencies
+from resilience.core.asks import (
     CheckTarget,
     ConnectionsTarget,
     GrpcProbe,
-    HttpProbe,
     HttpTarget,
+    Measure,
     Probe,
     PrometheusProbe,
     TcpProbe,
+    UsageLine,
+    UsageProbe,
     VerifyTarget,
-    container_port,
 )
+from resilience.core.decision import container_port
 from resilience.core.observation import Observation, Pod, Service
 from resilience.core.probes import check_port, find_container
+
+# CPU is squeezed at its limit, not killed, so no profile has lines for it.
+_CPU_WARNING: Final = "80%"
+_CPU_CRITICAL: Final = "95%"
 
 
 def check_targets(spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> tuple[CheckTarget, ...]:
@@ -27,10 +37,12 @@ def check_targets(spec: ResilientServiceSpec, effective: Effective, seen: Observ
     for check in spec.health.checks:
         if check.prometheus is not None:
             found.extend(_at_prometheus(check, spec, effective, seen))
+        elif check.scope is Scope.DEPENDENCY:
+            found.extend(at_dependency(check, spec, effective, seen))
         elif check.scope is Scope.SERVICE:
             found.extend(_at_service(check, spec, effective, service, seen))
         else:
-            found.extend(_at_pods(check, spec, effective, seen))
+            found.extend(at_pods(check, spec, effective, seen))
     return tuple(found)
 
 
@@ -105,7 +117,10 @@ def _at_service(
     return [check_target(check, spec, effective, seen, host=host, port=number)]
 
 
-def _at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> list[CheckTarget]:
+def at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> list[CheckTarget]:
+    """The check at every pod that its Services list; without a Service, and for usage, at every pod."""
+    if check.usage is not None:
+        return of_usage(check, check.usage, spec, effective, seen, pods=_pod_names(seen))
     container = find_container(spec, seen.workload) if seen.workload is not None else None
     if container is None:
         return []
@@ -123,11 +138,80 @@ def _at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, see
     ]
 
 
+def of_usage(
+    check: Check,
+    usage: UsageCheck,
+    spec: ResilientServiceSpec,
+    effective: Effective,
+    seen: Observation,
+    *,
+    pods: Mapping[str, str],
+    name: str = "",
+    often: timedelta | None = None,
+) -> list[CheckTarget]:
+    """One target for each pod (name by uid); a line that is a share of nothing is left out."""
+    container = find_container(spec, seen.workload) if seen.workload is not None else None
+    if container is None or seen.workload is None:
+        return []
+    lines = tuple(
+        UsageLine(
+            measure,
+            amounts.resolve(bounds.warning or warning, whole),
+            amounts.resolve(bounds.critical or critical, whole),
+            whole,
+        )
+        for measure, bounds, warning, critical in (
+            (Measure.MEMORY, usage.memory, effective.memory_warning, effective.memory_critical),
+            (Measure.CPU, usage.cpu, _CPU_WARNING, _CPU_CRITICAL),
+        )
+        if bounds is not None
+        for whole in [amounts.whole(container, measure, usage.of)]
+    )
+    namespace = seen.workload.namespace
+    return [
+        _target(
+            name or check.name,
+            UsageProbe(namespace, pod, container.name, lines),
+            spec,
+            effective,
+            pod_uid=uid,
+            often=often,
+        )
+        for uid, pod in sorted(pods.items())
+    ]
+
+
+def _pod_names(seen: Observation) -> dict[str, str]:
+    """Names by uid of the pods that are there."""
+    if seen.pods is not None:
+        return {pod.uid: pod.name for pod in seen.pods.pods if not pod.deleting}
+    ours = {service.name for service in seen.selecting}
+    return {
+        each.pod_uid: each.pod_name
+        for each in seen.endpoints
+        if each.service in ours and each.pod_uid and not each.terminating
+    }
+
+
 def _at_prometheus(
     check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation
 ) -> list[CheckTarget]:
     # Only the namespace of what exists is known to be ours.
     return [] if seen.workload is None else [check_target(check, spec, effective, seen)]
+
+
+def at_dependency(
+    check: Check,
+    spec: ResilientServiceSpec,
+    effective: Effective,
+    seen: Observation,
+    *,
+    name: str = "",
+    often: timedelta | None = None,
+) -> list[CheckTarget]:
+    """The check at the dependency; nothing when what it names is gone."""
+    probe = None if seen.workload is None else dependencies.probe(check, spec, namespace=seen.workload.namespace)
+    return [] if probe is None else [_target(name or check.name, probe, spec, effective, often=often)]
 
 
 def check_target(
@@ -143,9 +227,22 @@ def check_target(
     often: timedelta | None = None,
 ) -> CheckTarget:
     """One thing to check, under the check's name unless another is given; `often` is the longest interval."""
+    probe = _probe(check, seen, host=host, port=port)
+    return _target(name or check.name, probe, spec, effective, pod_uid=pod_uid, often=often)
+
+
+def _target(
+    name: str,
+    probe: Probe,
+    spec: ResilientServiceSpec,
+    effective: Effective,
+    *,
+    pod_uid: str = "",
+    often: timedelta | None = None,
+) -> CheckTarget:
     return CheckTarget(
-        check=name or check.name,
-        probe=_probe(check, seen, host=host, port=port),
+        check=name,
+        probe=probe,
         pod_uid=pod_uid,
         interval=min(effective.interval, often or effective.interval),
         timeout=effective.timeout,
@@ -155,8 +252,8 @@ def check_target(
 
 
 def _probe(check: Check, seen: Observation, *, host: str, port: int) -> Probe:
+    assert seen.workload is not None
     if check.prometheus is not None:
-        assert seen.workload is not None
         bounds = check.prometheus
         return PrometheusProbe(
             query=bounds.query,
@@ -165,8 +262,9 @@ def _probe(check: Check, seen: Observation, *, host: str, port: int) -> Probe:
             below=None if bounds.below is None else float(bounds.below),
         )
     if check.http is not None:
-        target = HttpTarget(host, port, check.http.path, check.http.scheme_)
-        return HttpProbe(target, frozenset(check.http.expect_status or ()))
+        path = check.http.path or "/"
+        target = HttpTarget(host, port, path, check.http.scheme_)
+        return dependencies.http_probe(check.http, target, namespace=seen.workload.namespace)
     if check.grpc is not None:
         return GrpcProbe(host, port, check.grpc.service)
     return TcpProbe(host, port)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import ConditionType, HealthState, Reason
 from resilience.api.status import (
@@ -33,11 +34,42 @@ class Facts:
     move: Move | None = None
 
 
+def counted(state: HealthState, *, dependency: bool) -> HealthState:
+    """What a check's state means for the service: one whose dependency is lost is degraded, and still serves."""
+    return HealthState.WARNING if dependency and state is HealthState.UNHEALTHY else state
+
+
+def degraded(facts: Facts) -> Verdict:
+    """Degraded: something that the service depends on is lost."""
+    kind = ConditionType.DEGRADED
+    names = [check.name for check in facts.spec.health.checks if check.scope is Scope.DEPENDENCY]
+    states = {name: facts.seen.checks.get(name) for name in names}
+    lost = {name: each for name, each in states.items() if each is not None and each.state is HealthState.UNHEALTHY}
+    if lost:
+        words = "; ".join(f"{name}: {each.message}" for name, each in lost.items())
+        return Verdict(kind, True, Reason.DEPENDENCY_LOST, words + _coupled(facts.seen))
+    if not names:
+        return Verdict(kind, False, Reason.NO_DEPENDENCIES, "no check of scope Dependency is defined")
+    return Verdict(kind, False, Reason.DEPENDENCIES_WORK, f"{', '.join(names)}: none is known to be lost")
+
+
+def _coupled(seen: Observation) -> str:
+    """Pods that all become unready with their dependency take the whole service down with it."""
+    ours = {service.name for service in seen.selecting}
+    listed = [each for each in seen.endpoints if each.service in ours and not each.terminating]
+    if not listed or any(each.counts for each in listed):
+        return ""
+    return (
+        "; all pods are unready together, so their readiness probe seems to ask the dependency too: leave it out of the"
+        " readiness endpoint, and let the application answer without it"
+    )
+
+
 def healthy(health: HealthStatus) -> Verdict:
     """Healthy: what the checks say."""
     if not health.checks:
         return Verdict(ConditionType.HEALTHY, None, Reason.NO_CHECKS, "no checks are defined in spec.health.checks")
-    named = [f"{check.name}: {check.message}" for check in health.checks if check.state is health.state]
+    named = [f"{check.name}: {check.message}" for check in health.checks if _speaks(check.state, health.state)]
     match health.state:
         case HealthState.HEALTHY:
             return Verdict(ConditionType.HEALTHY, True, Reason.CHECKS_PASS, f"{len(named)} of {len(named)} checks pass")
@@ -47,6 +79,10 @@ def healthy(health: HealthStatus) -> Verdict:
             return Verdict(ConditionType.HEALTHY, False, Reason.CHECKS_FAIL, "; ".join(named))
         case HealthState.UNKNOWN:
             return Verdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, "; ".join(named))
+
+
+def _speaks(state: HealthState, whole: HealthState) -> bool:
+    return state is whole or (whole is HealthState.WARNING and state is HealthState.UNHEALTHY)
 
 
 def ready(facts: Facts, status: Status) -> Verdict:

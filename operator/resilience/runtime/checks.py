@@ -9,37 +9,53 @@ import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
 
 from resilience.core import health
-from resilience.core.decision import CheckTarget
+from resilience.core.asks import CheckTarget, PostgresProbe, Probe, RedisProbe, RedisStreamProbe
 from resilience.core.observation import CheckState, Key
 from resilience.ports import Checker, Clock, Metrics
 
 Id = tuple[Key, str, str]
+# Equal questions, asked equally often, are one run.
+_Question = tuple[Probe, timedelta, timedelta]
+# While a dependency is down it is asked less often: at most so many times its interval, and so long.
+_BACK_OFF_TIMES: Final = 4
+_BACK_OFF_MOST: Final = timedelta(seconds=30)
+_DEPENDENCIES: Final = (PostgresProbe, RedisProbe, RedisStreamProbe)
 
 
 @dataclass(slots=True)
 class _Entry:
-    """One target with its state; `version` tells stale heap entries from the live one."""
+    """One target with its state."""
 
     target: CheckTarget
     fold: health.Fold
+
+
+@dataclass(slots=True)
+class _Run:
+    """One question and everybody who waits for its answer; `due` tells stale heap entries from the live one."""
+
+    entries: dict[Id, _Entry] = field(default_factory=dict)
     running: bool = False
     due: float = 0.0
+    failures: int = 0
 
 
 @dataclass(slots=True)
 class CheckRunner:
-    """`on_transition` is called with the key whenever a folded state changes."""
+    """`on_transition` is called with the key whenever a folded state, or what was read, changes."""
 
     checker: Checker
     metrics: Metrics
     clock: Clock
     on_transition: Callable[[Key], None]
     concurrency: int
-    _entries: dict[Id, _Entry] = field(default_factory=dict)
+    _runs: dict[_Question, _Run] = field(default_factory=dict)
     _of_key: dict[Key, tuple[CheckTarget, ...]] = field(default_factory=dict)
-    _heap: list[tuple[float, int, Id]] = field(default_factory=list)
+    _heap: list[tuple[float, int, _Question]] = field(default_factory=list)
     _count: "itertools.count[int]" = field(default_factory=itertools.count)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -49,28 +65,37 @@ class CheckRunner:
         before = self._of_key.get(key, ())
         if wanted == before:
             return
-        known = {_id(key, target) for target in before}
+        kept = {_id(key, target): self._leave(key, target) for target in before}
         for target in wanted:
             identity = _id(key, target)
-            entry = self._entries.get(identity)
-            if entry is None:
-                entry = _Entry(target, health.initial(now=self.clock.now()))
-                self._entries[identity] = entry
-                self._schedule(identity, entry, self.clock.monotonic())
+            entry = kept.get(identity) or _Entry(target, health.initial(now=self.clock.now()))
             entry.target = target
-            known.discard(identity)
-        for identity in known:
-            del self._entries[identity]
+            self._join(identity, entry)
+        for target in before:
+            if (run := self._runs.get(_question(target))) is not None and not run.entries:
+                del self._runs[_question(target)]
         if wanted:
             self._of_key[key] = wanted
         else:
             self._of_key.pop(key, None)
 
+    def _leave(self, key: Key, target: CheckTarget) -> _Entry:
+        return self._runs[_question(target)].entries.pop(_id(key, target))
+
+    def _join(self, identity: Id, entry: _Entry) -> None:
+        question = _question(entry.target)
+        run = self._runs.get(question)
+        if run is None:
+            run = self._runs[question] = _Run()
+            self._schedule(question, run, self.clock.monotonic())
+        run.entries[identity] = entry
+
     def states(self, key: Key) -> Mapping[str, CheckState]:
         """The folded state of each check of the key."""
         by_check: dict[str, dict[str, health.Fold]] = {}
         for target in self._of_key.get(key, ()):
-            by_check.setdefault(target.check, {})[target.pod_uid] = self._entries[_id(key, target)].fold
+            fold = self._runs[_question(target)].entries[_id(key, target)].fold
+            by_check.setdefault(target.check, {})[target.pod_uid] = fold
         now = self.clock.now()
         return {
             name: health.of_service(name, folds[""]) if "" in folds else health.over_pods(name, folds, now=now)
@@ -82,23 +107,23 @@ class CheckRunner:
         slots = asyncio.Semaphore(self.concurrency)
         async with asyncio.TaskGroup() as group:
             while True:
-                identity = await self._next()
+                question = await self._next()
                 await slots.acquire()
-                entry = self._entries.get(identity)
-                if entry is None or entry.running:
+                run = self._runs.get(question)
+                if run is None or run.running:
                     slots.release()
                     continue
-                entry.running = True
-                group.create_task(self._check(identity, entry, slots))
+                run.running = True
+                group.create_task(self._check(question, run, slots))
 
-    async def _next(self) -> Id:
+    async def _next(self) -> _Question:
         while True:
             now = self.clock.monotonic()
             while self._heap and self._heap[0][0] <= now:
-                due, _, identity = heapq.heappop(self._heap)
-                entry = self._entries.get(identity)
-                if entry is not None and entry.due == due:
-                    return identity
+                due, _, question = heapq.heappop(self._heap)
+                run = self._runs.get(question)
+                if run is not None and run.due == due:
+                    return question
             self._wake.clear()
             wait = self._heap[0][0] - now if self._heap else None
             try:
@@ -107,17 +132,27 @@ class CheckRunner:
             except TimeoutError:
                 continue
 
-    async def _check(self, identity: Id, entry: _Entry, slots: asyncio.Semaphore) -> None:
-        key, target = identity[0], entry.target
+    async def _check(self, question: _Question, run: _Run, slots: asyncio.Semaphore) -> None:
+        probe, interval, timeout = question
+        began = self.clock.monotonic()
         try:
-            result = await self.checker.check(target.probe, timeout=target.timeout)
+            result = await self.checker.check(probe, timeout=timeout)
         finally:
-            entry.running = False
+            run.running = False
             slots.release()
-        if self._entries.get(identity) is not entry:
+        if self._runs.get(question) is not run:
             return
+        run.failures = run.failures + 1 if result.outcome is health.Outcome.FAIL else 0
+        for identity, entry in list(run.entries.items()):
+            self._fold(identity[0], entry, result)
+        # Spread by ± 5 %, so that checks born together do not stay together.
+        pause = _pause(run, probe, interval).total_seconds() * random.uniform(0.95, 1.05)
+        # From its beginning: an answer that times out is no reason to ask less often.
+        self._schedule(question, run, max(began + pause, self.clock.monotonic()))
+
+    def _fold(self, key: Key, entry: _Entry, result: health.CheckResult) -> None:
+        target, before = entry.target, entry.fold
         self.metrics.checked(key=key, check=target.check, outcome=result.outcome, seconds=result.latency_seconds)
-        before = entry.fold
         entry.fold = health.fold(
             before,
             result,
@@ -125,16 +160,27 @@ class CheckRunner:
             success_threshold=target.success_threshold,
             now=self.clock.now(),
         )
-        # Spread by ± 5 %, so that checks born together do not stay together.
-        pause = target.interval.total_seconds() * random.uniform(0.95, 1.05)
-        self._schedule(identity, entry, self.clock.monotonic() + pause)
-        if entry.fold.state is not before.state:
+        if entry.fold.differs(before):
             self.on_transition(key)
 
-    def _schedule(self, identity: Id, entry: _Entry, due: float) -> None:
-        entry.due = due
-        heapq.heappush(self._heap, (due, next(self._count), identity))
+    def _schedule(self, question: _Question, run: _Run, due: float) -> None:
+        run.due = due
+        heapq.heappush(self._heap, (due, next(self._count), question))
         self._wake.set()
+
+
+def _pause(run: _Run, probe: Probe, interval: timedelta) -> timedelta:
+    """Time to the next run: for a dependency that everybody knows to be down, longer each time."""
+    if not isinstance(probe, _DEPENDENCIES):
+        return interval
+    beyond = run.failures - max((each.target.failure_threshold for each in run.entries.values()), default=0)
+    if beyond <= 0:
+        return interval
+    return max(min(interval * min(1 << min(beyond, 8), _BACK_OFF_TIMES), _BACK_OFF_MOST), interval)
+
+
+def _question(target: CheckTarget) -> _Question:
+    return target.probe, target.interval, target.timeout
 
 
 def _id(key: Key, target: CheckTarget) -> Id:

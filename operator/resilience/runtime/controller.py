@@ -21,7 +21,9 @@ from resilience.runtime.checks import CheckRunner
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue, Priority
+from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.store import Store
+from resilience.runtime.storm import StormControl
 from resilience.runtime.traffic import TrafficMeter
 
 log = structlog.get_logger(__name__)
@@ -44,6 +46,8 @@ class Controller:
         checks: CheckRunner,
         traffic: TrafficMeter,
         store: Store,
+        storm: StormControl,
+        restarts: RestartLog,
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,
@@ -55,6 +59,8 @@ class Controller:
         self._checks = checks
         self._traffic = traffic
         self._store = store
+        self._storm = storm
+        self._restarts = restarts
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
@@ -148,6 +154,8 @@ class Controller:
         if decision.refused:
             self._metrics.refused(reason=decision.refused)
         resource = await self._write_status(resource, decision)
+        running = resource.status.restart is not None and not resource.status.restart.request
+        self._storm.ask(key, decision.ticket, running=running)
         if decision.requeue_after is not None:
             self._queue.add_after(key, decision.requeue_after)
         await self._act(resource, seen, decision)
@@ -206,6 +214,8 @@ class Controller:
         self._traffic.sync(key, None)
         self._queue.forget(key)
         self._store.drop_resource(key)
+        self._storm.forget(key)
+        self._restarts.forget(key)
         self._metrics.forget(key)
         self._refusals.pop(key, None)
         self._thorough.discard(key)

@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
-from resilience.api.v1alpha1 import Scope
 from resilience.core import farewell, reconcile, targets
 from resilience.core.observation import Observation, PodsView, Resource, Workload
 from resilience.ports import Calm, ClusterReader, Drainer
 from resilience.runtime.checks import CheckRunner
+from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.store import Store
+from resilience.runtime.storm import StormControl
 from resilience.runtime.traffic import TrafficMeter
 
 
@@ -27,6 +29,8 @@ class Observer:
         checks: CheckRunner,
         traffic: TrafficMeter,
         calm: Calm,
+        storm: StormControl,
+        restarts: RestartLog,
         refused: Callable[[str], bool],
     ) -> None:
         self._cluster = cluster
@@ -35,6 +39,8 @@ class Observer:
         self._checks = checks
         self._traffic = traffic
         self._calm = calm
+        self._storm = storm
+        self._restarts = restarts
         self._refused = refused
 
     async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
@@ -66,6 +72,7 @@ class Observer:
             traffic=self._traffic.result(resource.key),
             unsettled=self._calm.left(),
             refusal=refusal,
+            turn=self._storm.turn(resource.key),
         )
 
     def _watched(self, resource: Resource) -> bool:
@@ -88,6 +95,7 @@ class Observer:
             self._cluster.pods_view(workload, releases=reconcile.looks_at_releases(resource, workload)),
         )
         view = await self._with_connections(resource, view)
+        view = replace(view, container_restarts=self._restarts.look(resource.key, view.pods))
         seen = Observation(workload=workload, services=tuple(found), pods=view)
         names = [service.name for service in seen.selecting]
         endpoints = await self._cluster.endpoints(namespace=workload.namespace, services=names)

@@ -8,13 +8,13 @@ from typing import assert_never
 import structlog
 
 from resilience.core import bluegreen, release_guard, targets
+from resilience.core.asks import HttpTarget
 from resilience.core.decision import (
     AdvanceGreen,
     CreateGreen,
     DeleteGreen,
     DeletePreview,
     Hold,
-    HttpTarget,
     MarkFailed,
     MarkLeft,
     PauseFailed,
@@ -29,6 +29,7 @@ from resilience.core.decision import (
     SignalPod,
     TakeBackSignal,
 )
+from resilience.core.headers import parse_headers
 from resilience.core.observation import Green, Observation, Pod, Resource, Service
 from resilience.ports import Cluster, Conflict, Drainer, Invalid, Leadership, Metrics, PortError, Refused, Secrets
 from resilience.runtime.observer import Observer
@@ -185,13 +186,10 @@ async def headers_of(secrets: Secrets, target: HttpTarget, namespace: str) -> li
     if target.secret is None:
         return []
     name, key = target.secret
-    found = []
-    for line in (await secrets.read(namespace=namespace, name=name, key=key)).splitlines():
-        field, colon, value = line.partition(":")
-        if not colon or not field.strip():
-            raise Invalid("the Secret for drain headers must hold one `Name: value` a line")
-        found.append((field.strip(), value.strip()))
-    return found
+    try:
+        return parse_headers(await secrets.read(namespace=namespace, name=name, key=key))
+    except ValueError as error:
+        raise Invalid("the Secret for drain headers must hold one `Name: value` a line") from error
 
 
 def describe(action: ReleaseAction) -> str:

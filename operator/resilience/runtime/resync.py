@@ -14,6 +14,7 @@ from resilience.ports import ClusterReader, Marked, PortError
 from resilience.runtime.controller import Controller
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
+from resilience.runtime.storm import StormControl
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,7 @@ class Resync:
         controller: Controller,
         queue: KeyQueue,
         store: Store,
+        storm: StormControl,
         interval: timedelta,
         monotonic: Callable[[], float],
     ) -> None:
@@ -39,6 +41,7 @@ class Resync:
         self._controller = controller
         self._queue = queue
         self._store = store
+        self._storm = storm
         self._interval = interval
         self._monotonic = monotonic
         self.last_success = monotonic()
@@ -61,10 +64,12 @@ class Resync:
         resources = await self._cluster.resources()
         for resource in resources:
             self._store.put_resource(resource)
+            self._storm.seen(resource)
             if thorough:
                 self._controller.look_thoroughly(resource.key)
             else:
                 self._queue.add(resource.key, Priority.RESYNC)
+        self._storm.open()
         self.last_success = self._monotonic()
         for key in self._store.keys() - {resource.key for resource in resources}:
             self._queue.add(key)

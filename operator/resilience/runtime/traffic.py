@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from resilience.core.decision import VerifyTarget
+from resilience.core.asks import VerifyTarget
 from resilience.core.observation import Key, Traffic
 from resilience.ports import PortError, Prober
 

@@ -17,7 +17,7 @@ from resilience.core.profiles import resolve
 from tests.support.factories import NOW, make_spec
 
 SECOND = timedelta(seconds=1)
-RESULTS = {"+": Outcome.PASS, "-": Outcome.FAIL, "?": Outcome.INCONCLUSIVE}
+RESULTS = {"+": Outcome.PASS, "!": Outcome.WARN, "-": Outcome.FAIL, "?": Outcome.INCONCLUSIVE}
 
 
 def folded(results: str, *, failures: int = 3, successes: int = 2) -> health.Fold:
@@ -48,6 +48,30 @@ def folded(results: str, *, failures: int = 3, successes: int = 2) -> health.Fol
         ("---???", HealthState.UNKNOWN, 6),
         ("+-?-?-", HealthState.UNHEALTHY, 6),
         ("---+?+", HealthState.HEALTHY, 6),
+        # A warning is no failure: from Unknown one is enough, from Healthy it takes as many as of failures.
+        ("!", HealthState.WARNING, 1),
+        ("-!", HealthState.WARNING, 2),
+        ("+!!", HealthState.HEALTHY, 1),
+        ("+!!!", HealthState.WARNING, 4),
+        ("+!!+!!", HealthState.HEALTHY, 1),
+        ("+!?!?!", HealthState.WARNING, 6),
+        # What fails in between is no clean pass either, and no row of failures.
+        ("+!-!", HealthState.WARNING, 4),
+        ("+-!--", HealthState.HEALTHY, 1),
+        ("!--", HealthState.WARNING, 1),
+        ("!---", HealthState.UNHEALTHY, 4),
+        ("!-!--", HealthState.WARNING, 1),
+        # Back: from Unhealthy results that are no failure, from Warning only clean ones.
+        ("---!", HealthState.UNHEALTHY, 3),
+        ("---!!", HealthState.WARNING, 5),
+        ("---+!", HealthState.WARNING, 5),
+        ("---!+", HealthState.HEALTHY, 5),
+        ("!+", HealthState.WARNING, 1),
+        ("!+!+", HealthState.WARNING, 1),
+        ("!++", HealthState.HEALTHY, 3),
+        ("!+?+", HealthState.HEALTHY, 4),
+        ("!???", HealthState.UNKNOWN, 4),
+        ("!???!", HealthState.WARNING, 5),
     ],
 )
 def test_results_fold_into_a_state(results: str, state: HealthState, since: int) -> None:
@@ -56,14 +80,71 @@ def test_results_fold_into_a_state(results: str, state: HealthState, since: int)
     assert (found.state, found.since) == (state, NOW + since * SECOND)
 
 
-@given(st.text(alphabet="+?", max_size=30))
-def test_inconclusive_results_never_make_a_check_unhealthy(results: str) -> None:
+@given(st.text(alphabet="+?!", max_size=30))
+def test_what_is_no_failure_never_makes_a_check_unhealthy(results: str) -> None:
     assert folded(results).state is not HealthState.UNHEALTHY
 
 
-@pytest.mark.parametrize(("results", "words"), [("+-", "saw +"), ("---+", "saw -"), ("---?", "saw -"), ("-", "saw -")])
+@given(st.text(alphabet="+-?", max_size=30))
+def test_without_a_warning_there_is_no_warning(results: str) -> None:
+    assert folded(results).state is not HealthState.WARNING
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        ("+-", "saw +"),
+        ("---+", "saw -"),
+        ("---?", "saw -"),
+        ("-", "saw -"),
+        ("+!!", "saw +"),
+        ("!+", "saw !"),
+        ("!-", "saw !"),
+        ("---!", "saw -"),
+    ],
+)
 def test_the_words_belong_to_the_state_that_holds(results: str, words: str) -> None:
     assert folded(results).message == words
+
+
+@pytest.mark.parametrize(
+    ("results", "state"),
+    [
+        (("+", "!"), HealthState.WARNING),
+        (("!", "!---"), HealthState.UNHEALTHY),
+        (("!", "+???"), HealthState.WARNING),
+        (("+", "+???"), HealthState.UNKNOWN),
+        # One that has only warned has passed, and speaks; one that never passed is starting.
+        (("!", "---"), HealthState.WARNING),
+        ((), HealthState.UNKNOWN),
+    ],
+)
+def test_the_worst_of_many_is_unhealthy_then_warning_then_unknown(results: tuple[str, ...], state: HealthState) -> None:
+    folds = {str(number): folded(each) for number, each in enumerate(results)}
+
+    assert health.over_pods("live", folds, now=NOW).state is state
+    if "---" not in results:
+        assert health.worst([each.state for each in folds.values()]) is state
+
+
+def test_only_unhealthy_pods_say_why() -> None:
+    found = health.over_pods("live", {"a": folded("+---"), "b": folded("!"), "c": folded("+")}, now=NOW)
+
+    assert found.words_by_pod == {"a": "saw -"}
+
+
+def test_what_was_read_is_kept_until_something_else_is_read() -> None:
+    def read(before: health.Fold, fingerprint: str, second: int) -> health.Fold:
+        outcome = Outcome.PASS if fingerprint else Outcome.INCONCLUSIVE
+        result = CheckResult(outcome, "R", "m", fingerprint=fingerprint)
+        return health.fold(before, result, failure_threshold=1, success_threshold=1, now=NOW + second * SECOND)
+
+    one = read(health.initial(now=NOW), "one", 1)
+    same, away, back, two = read(one, "one", 2), read(one, "", 3), read(read(one, "", 3), "one", 4), read(one, "two", 5)
+
+    assert [(each.fingerprint, each.read_since) for each in (one, same, away, back)] == [("one", NOW + SECOND)] * 4
+    assert (two.fingerprint, two.read_since) == ("two", NOW + 5 * SECOND)
+    assert (one.differs(same), one.differs(two), two.differs(one), away.silent) == (False, True, True, True)
 
 
 def test_over_pods_the_worst_speaks() -> None:

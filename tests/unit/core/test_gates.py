@@ -8,7 +8,7 @@ import pytest
 from resilience.api.reasons import FailureClass, HealthState
 from resilience.api.v1alpha1 import Gate
 from resilience.core import gates, health
-from resilience.core.decision import GrpcProbe, HttpProbe, HttpTarget, PrometheusProbe, TcpProbe
+from resilience.core.asks import GrpcProbe, HttpProbe, HttpTarget, PrometheusProbe, TcpProbe
 from resilience.core.observation import CheckState, ContainerPort, Observation
 from resilience.core.profiles import resolve
 from tests.support.factories import NOW, make_check, make_pod, make_seen, make_service, make_spec

@@ -5,8 +5,19 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import cast
 
+import pytest
+
 from resilience.api.reasons import HealthState
-from resilience.core.decision import CheckTarget, HttpTarget, Probe, TcpProbe, VerifyTarget
+from resilience.core.asks import (
+    CheckTarget,
+    HttpTarget,
+    Probe,
+    RedisKind,
+    RedisPlace,
+    RedisProbe,
+    TcpProbe,
+    VerifyTarget,
+)
 from resilience.core.health import CheckResult, Outcome
 from resilience.core.observation import Key
 from resilience.ports import Metrics, Unavailable
@@ -25,13 +36,14 @@ class FakeChecker:
     ran: int = 0
     running: int = 0
     most: int = 0
+    fingerprint: str = ""
 
     async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
         self.ran, self.running = self.ran + 1, self.running + 1
         self.most = max(self.most, self.running)
         await asyncio.sleep(self.takes)
         self.running -= 1
-        return CheckResult(self.outcome, "Reason", "message")
+        return CheckResult(self.outcome, "Reason", "message", fingerprint=self.fingerprint)
 
 
 @dataclass(slots=True)
@@ -118,10 +130,93 @@ def test_what_is_gone_when_its_check_ends_is_not_counted() -> None:
 def test_no_more_run_at_once_than_allowed() -> None:
     async def main() -> None:
         async with Bench(FakeChecker(takes=3)) as bench:
-            bench.runner.sync(KEY, [replace(TARGET, pod_uid=f"p{number}") for number in range(10)])
+            probes = [TcpProbe(f"10.0.0.{number}", 80) for number in range(10)]
+            bench.runner.sync(KEY, [replace(TARGET, pod_uid=each.host, probe=each) for each in probes])
             await asyncio.sleep(60)
             assert bench.checker.most == 2
             assert {state.state for state in bench.runner.states(KEY).values()} == {HealthState.HEALTHY}
+
+    run_virtual(main())
+
+
+def test_equal_checks_of_many_services_are_one_run_with_each_service_s_thresholds() -> None:
+    async def main() -> None:
+        async with Bench(FakeChecker(Outcome.FAIL)) as bench:
+            keys = [Key("shop", str(number)) for number in range(200)]
+            for number, key in enumerate(keys):
+                bench.runner.sync(key, [replace(TARGET, failure_threshold=2 if number else 1000)])
+            await asyncio.sleep(1)
+            assert bench.checker.ran == 1 and len(bench.counted.keys) == 200
+            await asyncio.sleep(11)
+            assert bench.checker.ran == 2
+            assert sorted(bench.woken, key=str) == sorted(keys[1:], key=str)
+            # Who goes takes nothing from the others, and the last one takes the run along.
+            for key in keys[:199]:
+                bench.runner.sync(key, [])
+            await asyncio.sleep(10)
+            assert bench.checker.ran == 3 and len(bench.counted.keys) == 401
+            bench.runner.sync(keys[199], [])
+            await asyncio.sleep(30)
+            assert bench.checker.ran == 3
+
+    run_virtual(main())
+
+
+def test_the_same_check_asked_more_often_keeps_its_state() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            bench.runner.sync(KEY, [TARGET])
+            await asyncio.sleep(1)
+            bench.runner.sync(KEY, [replace(TARGET, interval=timedelta(seconds=1))])
+            assert bench.runner.states(KEY)["ready"].state is HealthState.HEALTHY
+            await asyncio.sleep(9)
+            assert bench.checker.ran >= 9
+
+    run_virtual(main())
+
+
+REDIS = RedisProbe(RedisPlace(RedisKind.STANDALONE, (("redis", 6379),)), frozenset(), timedelta(seconds=10))
+
+
+@pytest.mark.parametrize(
+    ("probe", "interval", "seconds", "runs"),
+    [
+        # 3 failures that are needed, then after 2 and 4 times the interval, and no longer.
+        (REDIS, 1, 20, range(6, 9)),
+        (TARGET.probe, 1, 20, range(19, 22)),
+        # Never beyond half a minute, and never more often than it is asked for.
+        (REDIS, 10, 150, range(6, 9)),
+        (REDIS, 60, 300, range(5, 7)),
+    ],
+)
+def test_a_dependency_that_is_down_is_asked_less_often(probe: Probe, interval: int, seconds: int, runs: range) -> None:
+    async def main() -> None:
+        async with Bench(FakeChecker(Outcome.FAIL)) as bench:
+            bench.runner.sync(KEY, [replace(TARGET, probe=probe, interval=timedelta(seconds=interval))])
+            await asyncio.sleep(seconds)
+            assert bench.checker.ran in runs
+            # Back at once to its usual pace.
+            bench.checker.outcome = Outcome.PASS
+            await asyncio.sleep(31)
+            before = bench.checker.ran
+            await asyncio.sleep(interval * 5)
+            assert bench.checker.ran - before >= 4
+
+    run_virtual(main())
+
+
+def test_content_that_changes_wakes_whoever_looks_for_it() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            bench.checker.fingerprint = "one"
+            bench.runner.sync(KEY, [TARGET])
+            await asyncio.sleep(12)
+            assert bench.woken == [KEY] and bench.runner.states(KEY)["ready"].fingerprint == "one"
+            bench.checker.fingerprint = "two"
+            await asyncio.sleep(24)
+            state = bench.runner.states(KEY)["ready"]
+            assert bench.woken == [KEY, KEY] and state.fingerprint == "two"
+            assert state.read_since is not None and state.read_since > state.since
 
     run_virtual(main())
 

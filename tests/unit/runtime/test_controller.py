@@ -13,6 +13,7 @@ from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.decision import Event
 from resilience.core.observation import Endpoint, Key, PodsView, Resource, Service, Workload
+from resilience.core.storm import Caps
 from resilience.ports import (
     Calm,
     Checker,
@@ -32,8 +33,10 @@ from resilience.runtime.controller import Controller
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
+from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.resync import Resync
 from resilience.runtime.store import Store
+from resilience.runtime.storm import StormControl
 from resilience.runtime.traffic import TrafficMeter
 from tests.support.factories import (
     KEY,
@@ -150,6 +153,8 @@ class Bench:
         checks = CheckRunner(cast(Checker, None), metrics, clock, self.queue.add, 1)
         traffic = TrafficMeter(prober=cast(Prober, None), cap=1)
         drainer = cast(Drainer, None)
+        self.storm = StormControl(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=self.queue.add)
+        restarts = RestartLog(now=clock.now)
         observer = Observer(
             cluster=cluster,
             drainer=drainer,
@@ -157,6 +162,8 @@ class Bench:
             checks=checks,
             traffic=traffic,
             calm=cast(Calm, Always()),
+            storm=self.storm,
+            restarts=restarts,
             refused=lambda name: name == "kube-system",
         )
         self.controller = Controller(
@@ -174,6 +181,8 @@ class Bench:
             checks=checks,
             traffic=traffic,
             store=self.store,
+            storm=self.storm,
+            restarts=restarts,
             leadership=self.leading,
             metrics=metrics,
             clock=clock,
@@ -184,6 +193,7 @@ class Bench:
             controller=self.controller,
             queue=self.queue,
             store=self.store,
+            storm=self.storm,
             interval=timedelta(minutes=5),
             monotonic=clock.monotonic,
         )
@@ -355,6 +365,8 @@ def test_services_that_select_by_a_pods_own_label_are_read_too() -> None:
             checks=CheckRunner(cast(Checker, None), cast(Metrics, None), VirtualClock(), lambda _: None, 1),
             traffic=TrafficMeter(prober=cast(Prober, None), cap=1),
             calm=cast(Calm, Always()),
+            storm=bench.storm,
+            restarts=RestartLog(now=VirtualClock().now),
             refused=lambda _: False,
         )
         await observer.observe(make_resource(), thorough=True)

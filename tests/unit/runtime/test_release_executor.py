@@ -7,13 +7,13 @@ import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core import bluegreen
+from resilience.core.asks import HttpTarget
 from resilience.core.decision import (
     AdvanceGreen,
     CreateGreen,
     DeleteGreen,
     DeletePreview,
     Hold,
-    HttpTarget,
     MarkFailed,
     MarkLeft,
     PauseFailed,

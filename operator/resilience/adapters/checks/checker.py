@@ -8,31 +8,66 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, assert_never
 
-from resilience.adapters.checks import grpc_check, http_check, prometheus_check, tcp_check
+from resilience.adapters.checks import (
+    dns_check,
+    grpc_check,
+    http_check,
+    postgres_check,
+    prometheus_check,
+    redis_check,
+    redis_stream_check,
+    tcp_check,
+)
+from resilience.adapters.checks.credentials import Credentials
+from resilience.adapters.checks.postgres_connections import PostgresConnections
+from resilience.adapters.checks.redis_connections import RedisConnections
 from resilience.adapters.http import HttpClient
 from resilience.adapters.network import NetworkFailure
 from resilience.adapters.prometheus import PrometheusClient
-from resilience.core.decision import GrpcProbe, HttpProbe, Probe, PrometheusProbe, TcpProbe
+from resilience.core.asks import (
+    DnsProbe,
+    GrpcProbe,
+    HttpProbe,
+    NetworkProbe,
+    PostgresProbe,
+    PrometheusProbe,
+    RedisProbe,
+    RedisStreamProbe,
+    TcpProbe,
+)
 from resilience.core.health import CheckResult, Outcome
-from resilience.ports import Refused
+from resilience.ports import PortError, Refused
 
 MAX_LAG_SECONDS: Final = 0.1
 
 
 class NetworkChecker:
-    """Implements ports.Checker for all types; without `prometheus` those checks are inconclusive.
+    """Implements ports.Network for all types; without `prometheus` those checks are inconclusive.
 
     `loop_lag(since)` tells the longest hold-up of the event loop in seconds since a loop time (LoopLag.worst).
     """
 
     def __init__(
-        self, *, client: HttpClient, loop_lag: Callable[[float], float], prometheus: PrometheusClient | None = None
+        self,
+        *,
+        client: HttpClient,
+        loop_lag: Callable[[float], float],
+        credentials: Credentials,
+        prometheus: PrometheusClient | None = None,
     ) -> None:
         self._client = client
+        self._credentials = credentials
+        self._postgres = PostgresConnections(credentials=credentials, guard=client.guard)
+        self._redis = RedisConnections(credentials=credentials, guard=client.guard)
         self._prometheus = prometheus
         self._loop_lag = loop_lag
 
-    async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+    async def close(self) -> None:
+        """Gives the connections to dependencies back."""
+        await self._postgres.close()
+        await self._redis.close()
+
+    async def check(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
         """Asks once, without retries; never raises.
 
         A failure found while the operator itself lagged is inconclusive. A pass stays one: the answer was there.
@@ -48,7 +83,7 @@ class NetworkChecker:
             f"{result.message}; says nothing, for the operator itself was {lag * 1000:.0f} ms behind",
         )
 
-    async def _sorted(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+    async def _sorted(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
         try:
             return await self._run(probe, timeout=timeout)
         except NetworkFailure as failure:
@@ -56,12 +91,15 @@ class NetworkChecker:
             return CheckResult(outcome, failure.reason, f"{_describe(probe)}: {failure}")
         except Refused as refusal:
             return CheckResult(Outcome.INCONCLUSIVE, "AddressRefused", f"{_describe(probe)}: {refusal}")
+        except PortError as error:
+            # What the check itself needs from the cluster: a Secret that is missing, not labelled or not readable.
+            return CheckResult(Outcome.INCONCLUSIVE, "SecretNotReadable", f"{_describe(probe)}: {error}")
 
-    async def _run(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+    async def _run(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
         client = self._client
         match probe:
             case HttpProbe():
-                return await http_check.check_http(probe, client=client, timeout=timeout)
+                return await http_check.check_http(probe, client=client, credentials=self._credentials, timeout=timeout)
             case TcpProbe():
                 return await tcp_check.check_tcp(probe, guard=client.guard, timeout=timeout)
             case GrpcProbe():
@@ -70,11 +108,19 @@ class NetworkChecker:
                 )
             case PrometheusProbe():
                 return await prometheus_check.check_prometheus(probe, client=self._prometheus, timeout=timeout)
+            case PostgresProbe():
+                return await postgres_check.check_postgres(probe, connections=self._postgres, timeout=timeout)
+            case RedisProbe():
+                return await redis_check.check_redis(probe, connections=self._redis, timeout=timeout)
+            case RedisStreamProbe():
+                return await redis_stream_check.check_redis_stream(probe, connections=self._redis, timeout=timeout)
+            case DnsProbe():
+                return await dns_check.check_dns(probe, guard_resolve=client.guard.resolve, timeout=timeout)
             case _:
                 assert_never(probe)
 
 
-def _describe(probe: Probe) -> str:
+def _describe(probe: NetworkProbe) -> str:
     match probe:
         case HttpProbe():
             return http_check.describe(probe)
@@ -84,5 +130,13 @@ def _describe(probe: Probe) -> str:
             return grpc_check.describe(probe)
         case PrometheusProbe():
             return prometheus_check.DESCRIPTION
+        case PostgresProbe():
+            return postgres_check.describe(probe)
+        case RedisProbe():
+            return redis_check.describe(probe)
+        case RedisStreamProbe():
+            return redis_stream_check.describe(probe)
+        case DnsProbe():
+            return dns_check.DESCRIPTION
         case _:
             assert_never(probe)

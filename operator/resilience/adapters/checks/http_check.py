@@ -1,10 +1,32 @@
-"""The http check: one GET and its status. The body is read so far as the limit goes, and says nothing."""
+"""The http check: one GET, its status, and where it is asked for what the JSON body says.
 
+The status comes first: a body cannot make up for a bad one. A second request is sent in one case only, when the first
+was refused with a header or an authority that the Secret no longer holds.
+"""
+
+import asyncio
+import math
+import ssl
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
 
-from resilience.adapters.http import HttpClient
-from resilience.core.decision import HttpProbe
+from resilience.adapters.checks.components import read_components
+from resilience.adapters.checks.credentials import Credentials
+from resilience.adapters.http import BODY_LIMIT, Answer, HttpClient
+from resilience.adapters.json_body import at_path, parse_json
+from resilience.adapters.network import NetworkFailure
+from resilience.api.reasons import HealthState
+from resilience.core.asks import HttpProbe, SecretRef
+from resilience.core.headers import parse_headers
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.observation import Component
+from resilience.ports import Invalid
+
+_UNAUTHORIZED: Final = frozenset({401, 403})
+_MOST_NAMED: Final = 3
+# Outcome, reason and message.
+_Verdict = tuple[Outcome, str, str]
 
 
 def describe(probe: HttpProbe) -> str:
@@ -12,17 +34,161 @@ def describe(probe: HttpProbe) -> str:
     return f"GET {probe.target.path.partition('?')[0]}"
 
 
-async def check_http(probe: HttpProbe, *, client: HttpClient, timeout: timedelta) -> CheckResult:
-    """Asks once. Redirects are not followed: their status counts, as in kubelet probes to other hosts.
+async def check_http(
+    probe: HttpProbe, *, client: HttpClient, credentials: Credentials, timeout: timedelta
+) -> CheckResult:
+    """Asks once, and once more when it was refused with what a Secret no longer holds. Redirects are not followed.
 
     Raises:
-        Refused, NetworkFailure: as HttpClient.request.
+        Refused: the address may not be spoken to, or a Secret may not be read.
+        Invalid: a Secret holds something else than headers or certificates.
+        NetworkFailure: no complete answer within `timeout`, or (`own`) no Secret within half of it.
+        Unavailable: as ports.Secrets.read.
     """
-    answer = await client.request("GET", probe.target, timeout=timeout)
-    expected = answer.status in probe.expect if probe.expect else 200 <= answer.status < 400
-    return CheckResult(
-        outcome=Outcome.PASS if expected else Outcome.FAIL,
-        reason=f"HTTP{answer.status}",
-        message=f"{describe(probe)} answered {answer.status}",
-        latency_seconds=answer.seconds,
-    )
+    run = _Run(probe, client, credentials, timeout, asyncio.get_running_loop().time())
+    known = await run.access(fresh=False)
+    given = await run.ask(known)
+    if _may_be_outdated(probe, given):
+        renewed = await run.access(fresh=True)
+        if renewed != known:
+            given = await run.ask(renewed)
+    if isinstance(given, NetworkFailure):
+        raise given
+    return _judge(probe, given)
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """What Secrets hold, and the TLS context made of it; equal when the Secrets are."""
+
+    headers: str = field(repr=False)
+    ca: str = field(repr=False)
+    tls: ssl.SSLContext | None = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of a check. `began`: the loop time that its one time-out counts from."""
+
+    probe: HttpProbe
+    client: HttpClient
+    credentials: Credentials
+    timeout: timedelta
+    began: float
+
+    async def access(self, *, fresh: bool) -> _Access:
+        """Reads the Secrets. A slow API server of ours must not look like a slow target: half of the time is for it."""
+        now = asyncio.get_running_loop().time()
+        left = self.began + self.timeout.total_seconds() - now
+        trust = self.probe.trust
+        try:
+            async with asyncio.timeout(left / 2):
+                return _Access(
+                    headers=await self.credentials.value(self.probe.headers, fresh=fresh),
+                    ca=await self.credentials.value(trust.ca if trust else None, fresh=fresh),
+                    tls=await self.credentials.tls(trust),
+                )
+        except TimeoutError as error:
+            raise NetworkFailure("its Secret was not read in time", reason="SecretUnavailable", own=True) from error
+
+    async def ask(self, access: _Access) -> Answer | NetworkFailure:
+        """One request."""
+        headers = _headers(access.headers, self.probe.headers)
+        try:
+            return await self.client.request(
+                "GET",
+                self.probe.target,
+                timeout=self.timeout,
+                began=self.began,
+                headers=headers,
+                tls=access.tls,
+                server_name=self.probe.trust.server_name if self.probe.trust else "",
+            )
+        except NetworkFailure as failure:
+            return failure
+
+
+def _headers(text: str, ref: SecretRef | None) -> list[tuple[str, str]]:
+    if ref is None:
+        return []
+    try:
+        return parse_headers(text)
+    except ValueError as error:
+        raise Invalid(f"key {ref.key!r} of Secret {ref.name!r} must hold one `Name: value` a line") from error
+
+
+def _may_be_outdated(probe: HttpProbe, given: Answer | NetworkFailure) -> bool:
+    """Whether a header or an authority out of a Secret may be why it was refused."""
+    if isinstance(given, NetworkFailure):
+        return given.reason == "TlsFailed" and probe.trust is not None and probe.trust.ca is not None
+    return probe.headers is not None and given.status in _UNAUTHORIZED and not _expected(probe, given.status)
+
+
+def _expected(probe: HttpProbe, status: int) -> bool:
+    return status in probe.expect if probe.expect else 200 <= status < 400
+
+
+def _judge(probe: HttpProbe, answer: Answer) -> CheckResult:
+    body, problem = _body(answer) if probe.components or probe.number is not None else (None, "")
+    components = read_components(body) if probe.components else ()
+    if not _expected(probe, answer.status):
+        unhealthy = _named(components, HealthState.UNHEALTHY)
+        words = f"answered {answer.status}" + (f"; unhealthy: {unhealthy}" if unhealthy else "")
+        verdict = Outcome.FAIL, f"HTTP{answer.status}", f"{describe(probe)} {words}"
+    else:
+        verdict = _body_verdict(probe, body, problem, components) or (
+            Outcome.PASS,
+            f"HTTP{answer.status}",
+            f"{describe(probe)} answered {answer.status}",
+        )
+    return CheckResult(*verdict, latency_seconds=answer.seconds, components=components)
+
+
+def _body(answer: Answer) -> tuple[object, str]:
+    """The JSON value, or why there is none."""
+    if answer.cut:
+        return None, f"the body is longer than {BODY_LIMIT // 1024} KiB"
+    try:
+        return parse_json(answer.body), ""
+    except ValueError:
+        return None, "the body is no JSON"
+
+
+def _body_verdict(probe: HttpProbe, body: object, problem: str, components: tuple[Component, ...]) -> _Verdict | None:
+    """The first thing that is wrong with the body, a warning last; None when nothing is."""
+    asked = describe(probe)
+    if probe.number is not None and problem:
+        return Outcome.FAIL, "NotJson", f"{asked}: {problem}"
+    if probe.components and not components:
+        advice = "take http.components away, or name a path whose body lists components"
+        return Outcome.FAIL, "NoComponents", f"{asked}: {problem or 'the body lists no components'}; {advice}"
+    if unhealthy := _named(components, HealthState.UNHEALTHY):
+        return Outcome.FAIL, "ComponentUnhealthy", f"{asked}: unhealthy: {unhealthy}"
+    if probe.number is not None:
+        path, bounds = probe.number
+        value = _number(at_path(body, path))
+        if value is None:
+            return Outcome.FAIL, "NoNumber", f"{asked}: {path} is missing, or no number"
+        if breach := bounds.breach(value):
+            return Outcome.FAIL, "OutOfBounds", f"{asked}: {path}: {breach}"
+    if warning := _named(components, HealthState.WARNING):
+        return Outcome.WARN, "ComponentWarning", f"{asked}: warning: {warning}"
+    return None
+
+
+def _number(value: object) -> float | None:
+    """The finite number that it is; None for anything else. JSON's true is an int to Python."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _named(components: tuple[Component, ...], state: HealthState) -> str:
+    """The names of those in that state, three at most; empty when there are none."""
+    names = [each.name for each in components if each.state is state]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

@@ -10,7 +10,7 @@ from typing import Final
 
 from resilience.adapters.checks.promql import QueryRefused
 from resilience.adapters.prometheus import PrometheusClient, TooLong, Values
-from resilience.core.decision import PrometheusProbe
+from resilience.core.asks import PrometheusProbe
 from resilience.core.health import CheckResult, Outcome
 from resilience.ports import PortError
 

@@ -10,6 +10,7 @@ _GROUPS: Final = {
     "pods": "/api/v1",
     "services": "/api/v1",
     "secrets": "/api/v1",
+    "configmaps": "/api/v1",
     "persistentvolumeclaims": "/api/v1",
     "deployments": "/apis/apps/v1",
     "statefulsets": "/apis/apps/v1",

@@ -10,7 +10,7 @@ from resilience.adapters.kube import parse, parse_workload
 from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
 from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json, NotFound, Transport
-from resilience.api.names import LABEL_MANAGED, LABEL_MANAGED_VALUE
+from resilience.api.names import LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.observation import Endpoint, Key, PodsView, Resource, Service, Workload
 from resilience.ports import Invalid, Marked, Refused
@@ -109,10 +109,19 @@ class KubeReader:
             return []
 
 
+def require_readable(raw: Json) -> None:
+    """A Secret's owner has to allow that we read it: it is named by whoever may write our resources. Raises Refused."""
+    meta = raw["metadata"]
+    if (meta.get("labels") or {}).get(LABEL_READABLE) != "true":
+        name = meta["name"]
+        raise Refused(
+            f"Secret {name} is not labelled {LABEL_READABLE}=true; if the operator may read it:"
+            f" kubectl label secret {name} {LABEL_READABLE}=true"
+        )
+
+
 class KubeSecrets:
     """`Secrets` over the API: only Secrets whose owner labelled them readable for us."""
-
-    _READABLE = "resilience.dev/readable"
 
     def __init__(self, *, transport: Transport) -> None:
         self._transport = transport
@@ -123,8 +132,7 @@ class KubeSecrets:
             raw = await self._transport.get(named("secrets", namespace, name))
         except NotFound as error:
             raise Invalid(f"there is no Secret {name}") from error
-        if (raw["metadata"].get("labels") or {}).get(self._READABLE) != "true":
-            raise Refused(f"Secret {name} is not labelled {self._READABLE}=true")
+        require_readable(raw)
         data = (raw.get("data") or {}).get(key)
         if data is None:
             raise Invalid(f"Secret {name} has no key {key}")

@@ -1,0 +1,38 @@
+"""The dns check: how many addresses the operator's name service has for a name. Nothing is connected to."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final, Protocol
+
+from resilience.adapters.address import IPAddress
+from resilience.core.asks import DnsProbe
+from resilience.core.health import CheckResult, Outcome
+
+# What is asked, for messages; the answers name the name.
+DESCRIPTION: Final = "DNS"
+
+
+class GuardResolve(Protocol):
+    """AddressGuard.resolve."""
+
+    async def __call__(self, host: str, *, timeout: timedelta) -> Sequence[IPAddress]:
+        """All addresses of the host, at least one."""
+        ...
+
+
+async def check_dns(probe: DnsProbe, *, guard_resolve: GuardResolve, timeout: timedelta) -> CheckResult:
+    """Passes when the name has `min_addresses` different addresses, IPv4 and IPv6 together; an address is its own.
+
+    Raises:
+        Refused: it is not a host name.
+        NetworkFailure: the name does not exist, or (`own`) the name service did not say within `timeout`.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    count = len(set(await guard_resolve(probe.name, timeout=timeout)))
+    seconds = loop.time() - began
+    words = f"{probe.name} has {count} address{'' if count == 1 else 'es'}"
+    if count < probe.min_addresses:
+        return CheckResult(Outcome.FAIL, "TooFewAddresses", f"{words}, fewer than {probe.min_addresses}", seconds)
+    return CheckResult(Outcome.PASS, "Resolved", words, seconds)

@@ -1,0 +1,260 @@
+"""Connections to PostgreSQL servers: one for each DSN, however many checks ask through it.
+
+All that a connection is made of comes from the Secret and the resource: asyncpg's habit of filling gaps from PG*
+variables, password, service and key files of the process is closed off by leaving it no gap. It must not judge an
+answer; that is the check's business.
+"""
+
+import asyncio
+import hashlib
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Final
+
+import asyncpg  # type: ignore[import-untyped]
+
+from resilience.adapters.address import Address, AddressGuard
+from resilience.adapters.checks.credentials import Credentials
+from resilience.adapters.checks.postgres_dsn import SslMode, parse_dsn
+from resilience.adapters.checks.postgres_tls import Place, contexts
+from resilience.adapters.network import NetworkFailure
+from resilience.core.asks import PostgresProbe, TlsTrust
+from resilience.ports import Invalid
+
+MOST_SESSIONS: Final = 200
+KEPT_UNUSED: Final = timedelta(minutes=2)
+APPLICATION_NAME: Final = "resilience-operator"
+# About a third of a second; PostgreSQL's own default is 4096.
+MOST_SCRAM_ROUNDS: Final = 1_000_000
+
+
+class _Hashes:
+    """hashlib for asyncpg, with a limit: any server may ask for 2³¹ rounds, in one call that halts the event loop."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(hashlib, name)
+
+    @staticmethod
+    def pbkdf2_hmac(name: str, password: bytes, salt: bytes, rounds: int) -> bytes:
+        if rounds > MOST_SCRAM_ROUNDS:
+            raise ValueError(f"the server asks for more than {MOST_SCRAM_ROUNDS} rounds")
+        return hashlib.pbkdf2_hmac(name, password, salt, rounds)
+
+
+asyncpg.protocol.protocol.hashlib = _Hashes()
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """The one connection of a place, and the queue for it. Use it within PostgresConnections.turn() only."""
+
+    place: Place
+    connection: Any = None
+    address: Address | None = None
+    # Loop time since when the server owes an answer that should take no time; None when it owes none. It outlives the
+    # connection, so that those who wait can tell a silent server from a busy one.
+    asked_at: float | None = None
+    # Whether the connection before was lost.
+    lost: bool = False
+    # Those who use it or wait for it.
+    users: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    expiry: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Around what any server answers at once: anything but a cancellation (our time-out) is an answer."""
+        if self.asked_at is None:
+            self.asked_at = asyncio.get_running_loop().time()
+        try:
+            yield
+        except Exception:
+            self.asked_at = None
+            raise
+        self.asked_at = None
+
+    def drop(self) -> None:
+        """Ends the connection at once, whatever it is doing; without one nothing happens."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self.lost = True
+            connection.terminate()
+
+
+class PostgresConnections:
+    """Holds at most one connection for each place; one that is unused for two minutes is closed."""
+
+    def __init__(self, *, credentials: Credentials, guard: AddressGuard) -> None:
+        self._credentials = credentials
+        self._guard = guard
+        self._sessions: dict[Place, Session] = {}
+
+    async def place(self, probe: PostgresProbe, *, fresh: bool = False) -> Place:
+        """What the Secrets say; `fresh`: read now.
+
+        Raises:
+            Invalid: the DSN cannot be read or asks for what checks do not do; or as Credentials.value and tls.
+            Unavailable: as those.
+        """
+        credentials, trust = self._credentials, probe.trust
+        value = await credentials.value(probe.dsn, fresh=fresh)
+        ca = await credentials.value(trust.ca if trust else None, fresh=fresh)
+        try:
+            # Whoever gives authorities wants them used.
+            dsn = parse_dsn(value, unstated=SslMode.VERIFY_FULL if trust else SslMode.PREFER)
+        except Invalid as invalid:
+            words = f"key {probe.dsn.key!r} of Secret {probe.dsn.name!r} holds no usable DSN: {invalid}"
+            raise Invalid(words) from None
+        if trust is not None and dsn.sslmode is SslMode.REQUIRE:
+            # As libpq does where there are authorities.
+            dsn = replace(dsn, sslmode=SslMode.VERIFY_CA)
+        verifies = dsn.sslmode in (SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
+        context = await credentials.tls(trust or TlsTrust()) if verifies else None
+        return Place(dsn=dsn, server_name=trust.server_name if trust else "", ca=ca, context=context)
+
+    async def targets(self, place: Place, *, timeout: timedelta) -> list[tuple[str, Address]]:
+        """Each host with its permitted addresses, in the order to try them; `timeout` is for each host.
+
+        Raises:
+            Refused: a host may not be spoken to. NetworkFailure: no host has an address.
+        """
+        found: list[tuple[str, Address]] = []
+        failure: NetworkFailure | None = None
+        for host, port in place.dsn.hosts:
+            try:
+                found += [(host, each) for each in await self._guard.addresses(host, port, timeout=timeout)]
+            except NetworkFailure as error:
+                failure = error
+        if failure is not None and not found:
+            raise failure
+        return found
+
+    def session(self, place: Place) -> Session:
+        """The session of a place, new if there was none. Raises NetworkFailure (own) when too many are in use."""
+        session = self._sessions.pop(place, None)
+        if session is None:
+            if len(self._sessions) >= MOST_SESSIONS:
+                self._make_room()
+            session = Session(place)
+        # The last one in order is the one that was used last.
+        self._sessions[place] = session
+        return session
+
+    @asynccontextmanager
+    async def turn(self, session: Session) -> AsyncIterator[None]:
+        """Waits until the session is free and keeps it; an error inside ends the connection. Sets no deadline."""
+        session.users += 1
+        if session.expiry is not None:
+            session.expiry.cancel()
+        try:
+            async with session.lock:
+                try:
+                    yield
+                except BaseException:
+                    session.drop()
+                    raise
+        finally:
+            session.users -= 1
+            if not session.users:
+                after = KEPT_UNUSED.total_seconds()
+                session.expiry = asyncio.get_running_loop().call_later(after, self._forget, session)
+
+    async def begin(self, session: Session, targets: Sequence[tuple[str, Address]], *, deadline: float) -> bool:
+        """Begins a read-only transaction, on a new connection if need be; True if that is in place of a lost one.
+
+        Call within the session's turn, and end it with ROLLBACK. `deadline` is loop time; no statement runs longer,
+        and of several targets each gets its share. Raises what asyncpg and the network raise.
+        """
+        current = session.connection
+        # A name that has moved on is followed, as everybody follows it who connects anew.
+        if current is not None and not current.is_closed() and any(session.address == each for _, each in targets):
+            try:
+                await _begin(session, deadline)
+                return False
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                # It died since it was last used, which says nothing about who answers now.
+                pass
+        session.drop()
+        await self._open(session, targets, deadline)
+        reconnected, session.lost = session.lost, False
+        await _begin(session, deadline)
+        return reconnected
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        for session in list(self._sessions.values()):
+            self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        if session.expiry is not None:
+            session.expiry.cancel()
+        session.drop()
+        if self._sessions.get(session.place) is session:
+            del self._sessions[session.place]
+
+    def _make_room(self) -> None:
+        for session in self._sessions.values():
+            if not session.users:
+                self._forget(session)
+                return
+        words = f"the operator has {MOST_SESSIONS} connections to PostgreSQL servers in use and makes no more"
+        raise NetworkFailure(words, reason="OwnConnectionsExhausted", own=True)
+
+    async def _open(self, session: Session, targets: Sequence[tuple[str, Address]], deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        failure: Exception | None = None
+        for left in range(len(targets), 0, -1):
+            host, address = targets[-left]
+            try:
+                # An address that swallows packets must leave time for the next.
+                async with asyncio.timeout((deadline - loop.time()) / left):
+                    with session.asking():
+                        session.connection = await self._connect(session.place, host, address)
+                session.address = address
+                return
+            except (OSError, asyncpg.CannotConnectNowError) as error:
+                failure = error
+        assert failure is not None  # there is at least one target
+        raise failure
+
+    async def _connect(self, place: Place, host: str, address: Address) -> Any:
+        dsn = place.dsn
+        failure: Exception | None = None
+        for context in contexts(place, host):
+            try:
+                return await asyncpg.connect(
+                    host=address.ip,
+                    port=address.port,
+                    user=dsn.user,
+                    password=dsn.password,
+                    database=dsn.database,
+                    ssl=context or False,
+                    direct_tls=False,
+                    # The caller's deadline covers everything.
+                    timeout=None,
+                    # Prepared statements with names do not survive a pgbouncer.
+                    statement_cache_size=0,
+                    server_settings={"application_name": APPLICATION_NAME},
+                    # Stated, for these would else come from the environment.
+                    target_session_attrs="any",
+                    krbsrvname="postgres",
+                    gsslib="gssapi",
+                )
+            except asyncpg.InvalidPasswordError:
+                # Not to be sent again without TLS.
+                raise
+            except (ssl.SSLError, ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+                failure = error
+        assert failure is not None  # there is at least one way
+        raise failure
+
+
+async def _begin(session: Session, deadline: float) -> None:
+    left = max(1, int((deadline - asyncio.get_running_loop().time()) * 1000))
+    with session.asking():
+        await session.connection.execute(
+            f"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = {left}"
+        )

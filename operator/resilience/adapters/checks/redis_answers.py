@@ -1,0 +1,141 @@
+"""What a Redis answered, and what that means. Nothing of an answer gets into words but codes, addresses and numbers."""
+
+import re
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+from redis.exceptions import MovedError, RedisError
+
+from resilience.core.health import Outcome
+
+Command: TypeAlias = tuple[str | int, ...]
+Reply: TypeAlias = "bytes | int | ServerError | list[Reply] | None"
+# Something is short, though it works: reason and words.
+Shortage: TypeAlias = tuple[str, str]
+
+PING: Final[Command] = ("PING",)
+ROLE: Final[Command] = ("ROLE",)
+
+_HOST: Final = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
+_CODE: Final = re.compile(r"[A-Z]{2,20}")
+_TOO_MANY_CLIENTS: Final = "max number of clients reached"
+# By the first word of the error: reason, and what follows the server's name.
+_MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
+    "READONLY": ("ReadOnly", "takes no writes: it is a read-only replica"),
+    "NOREPLICAS": ("NotEnoughReplicas", "takes no writes: it has fewer replicas than min-replicas-to-write wants"),
+    "OOM": ("OutOfMemory", "takes no writes: it uses all the memory that maxmemory allows"),
+    "MISCONF": ("CannotPersist", "takes no writes: it could not save its data to disk"),
+    "LOADING": ("Loading", "is loading its data and answers nothing until it has"),
+    "MASTERDOWN": ("MasterLinkDown", "is a replica that has lost its master"),
+    "CLUSTERDOWN": ("ClusterDown", "says that the cluster is down"),
+    "BUSY": ("Busy", "is busy with a script and answers nothing until that ends"),
+    "DENIED": ("ProtectedMode", "is in protected mode and answers only its own host"),
+}
+
+
+class Verdict(Exception):
+    """The server was reached, and what it said is no pass. The text names the server and holds no secret."""
+
+    def __init__(self, reason: str, message: str, *, outcome: Outcome = Outcome.FAIL) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.outcome = outcome
+
+
+class ServerError(Exception):
+    """An error that the server answered. Its `words` are for comparing; only the `code` may be shown."""
+
+    def __init__(self, error: RedisError) -> None:
+        super().__init__()
+        self.words = str(error)
+        code = error.status_code or self.words.partition(" ")[0]
+        self.code = code if _CODE.fullmatch(code) else "ERR"
+        # Where the key of the command is, as a node of a cluster says; an empty host is the node's own.
+        self.moved = (error.host, error.port) if isinstance(error, MovedError) else None
+
+
+class LoginRefused(ServerError):
+    """The server does not accept user name and password, or wants some and got none."""
+
+
+def verdict(error: ServerError, command: Command, *, node: object) -> Verdict:
+    """What an error in answer to `command` means."""
+    if error.code == "NOPERM":
+        words = f"{node} does not let the check's user run {command[0]}; allow it, or verify less"
+        return Verdict("NotPermitted", words, outcome=Outcome.INCONCLUSIVE)
+    if error.words == _TOO_MANY_CLIENTS:
+        return Verdict("TooManyClients", f"{node} takes no more connections: maxclients is reached")
+    otherwise = ("ErrorReply", f"answered {command[0]} with the error {error.code}")
+    reason, words = _MEANINGS.get(error.code, otherwise)
+    return Verdict(reason, f"{node} {words}")
+
+
+def required(answer: Mapping[Command, Reply], command: Command, *, node: object) -> Reply:
+    """The reply to one of the commands.
+
+    Raises:
+        Verdict: it is an error.
+    """
+    reply = answer[command]
+    if isinstance(reply, ServerError):
+        raise verdict(reply, command, node=node)
+    return reply
+
+
+def text(reply: Reply) -> str:
+    """A reply that is a string. Raises Verdict for any other."""
+    if not isinstance(reply, bytes):
+        raise unreadable()
+    return reply.decode(errors="replace")
+
+
+def number(reply: object) -> int:
+    """A reply that is a whole number, or digits. Raises Verdict for any other."""
+    if not isinstance(reply, bytes | int | str):
+        raise unreadable()
+    try:
+        return int(reply)
+    except ValueError as error:
+        raise unreadable() from error
+
+
+def items(reply: Reply) -> list[Reply]:
+    """A reply that is a list. Raises Verdict for any other."""
+    if not isinstance(reply, list):
+        raise unreadable()
+    return reply
+
+
+def fields(reply: Reply) -> dict[str, str]:
+    """A reply that is a list of names and values, one after the other; values that are no strings are left out."""
+    listed = items(reply)
+    pairs = zip(listed[::2], listed[1::2], strict=False)
+    return {text(name): str(value) if isinstance(value, int) else text(value) for name, value in pairs if _said(value)}
+
+
+def lines(reply: Reply) -> dict[str, str]:
+    """A reply of lines `name:value`, as INFO gives them."""
+    pairs = (line.partition(":") for line in text(reply).splitlines() if ":" in line)
+    return {name: value for name, _, value in pairs}
+
+
+def address(host: str, port: object) -> tuple[str, int]:
+    """An address that a server told. Raises Verdict for what cannot be one, so that it never gets into words."""
+    if not _HOST.fullmatch(host):
+        raise unreadable()
+    return host, number(port)
+
+
+def place(host: str, port: object) -> str:
+    """An address that a server told, for messages. Raises Verdict for what cannot be one."""
+    host, port = address(host, port)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def unreadable() -> Verdict:
+    """The verdict on an answer that no Redis gives."""
+    return Verdict("NotRedis", "what answers there does not speak as a Redis does")
+
+
+def _said(value: Reply) -> bool:
+    return isinstance(value, bytes | int)

@@ -1,0 +1,97 @@
+"""The redis check: PING, and whether the master is one, takes writes and has replicas that keep up."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from resilience.adapters.checks.redis_answers import (
+    PING,
+    ROLE,
+    Command,
+    Reply,
+    Shortage,
+    Verdict,
+    lines,
+    required,
+)
+from resilience.adapters.checks.redis_cluster import look_at_cluster
+from resilience.adapters.checks.redis_connections import Node, RedisConnections
+from resilience.adapters.checks.redis_link import Deadline
+from resilience.adapters.checks.redis_master import INFO_SERVER, Run, find_master, look, node_of, require_master
+from resilience.api.dependency_checks import RedisVerify
+from resilience.core.asks import RedisKind, RedisPlace, RedisProbe
+from resilience.core.health import CheckResult, Outcome
+
+_VERIFIED: Final = {
+    RedisVerify.ROLE: "is a master",
+    RedisVerify.WRITE: "takes writes",
+    RedisVerify.LAG: "has no replica that lags",
+    RedisVerify.QUORUM: "can be replaced by enough Sentinels",
+}
+
+
+def describe(probe: RedisProbe) -> str:
+    """What is asked, for messages; they name the server themselves."""
+    if probe.place.kind is RedisKind.CLUSTER:
+        return "Redis Cluster"
+    return f"Redis {probe.place.master_name!r}" if probe.place.master_name else "Redis"
+
+
+async def check_redis(probe: RedisProbe, *, connections: RedisConnections, timeout: timedelta) -> CheckResult:
+    """Passes when the server answers and all that is to be verified is so; warns when something is short.
+
+    Raises:
+        Refused: an address may not be spoken to.
+        Invalid, Unavailable: a Secret cannot be used.
+        NetworkFailure: no answer within `timeout`; half of it at most is for the name service.
+    """
+    run = Run(connections, Deadline.after(timeout))
+    try:
+        if probe.place.kind is RedisKind.CLUSTER:
+            node, short = await look_at_cluster(probe, run)
+        else:
+            node, short = await _look_at_master(probe, run)
+    except Verdict as verdict:
+        return concluded(run, verdict.outcome, verdict.reason, f"{describe(probe)}: {verdict}")
+    if short:
+        words = "; ".join(words for _, words in short)
+        return concluded(run, Outcome.WARN, short[0][0], f"{describe(probe)}: {words}")
+    verified = "".join(f", {words}" for verify, words in _VERIFIED.items() if verify in probe.verify)
+    return concluded(run, Outcome.PASS, "Answered", f"{describe(probe)}: {node} answers{verified}")
+
+
+def concluded(run: Run, outcome: Outcome, reason: str, message: str) -> CheckResult:
+    """A result with what the run measured."""
+    return CheckResult(outcome, reason, message, run.seconds, reconnected=run.reconnected)
+
+
+async def _look_at_master(probe: RedisProbe, run: Run) -> tuple[Node, list[Shortage]]:
+    master, short = await find_master(probe.place, run, quorum=RedisVerify.QUORUM in probe.verify)
+    if probe.master_service is None:
+        _, more = await look(master, probe, run)
+        return master, short + more
+    replies, more = await look(master, probe, run, INFO_SERVER)
+    await _look_at_service(probe.place, probe.master_service, master, _run_id(replies, master), run)
+    return master, short + more
+
+
+async def _look_at_service(where: RedisPlace, address: tuple[str, int], master: Node, run_id: str, run: Run) -> None:
+    """Raises Verdict when the Service leads to another server, or to one that is no master."""
+    service = node_of(where, *address)
+    # A connection that is kept would tell where the Service once led.
+    answer = await run.ask(service, PING, ROLE, INFO_SERVER, keep=False)
+    found = _run_id(answer.replies, service)
+    try:
+        require_master(answer.replies, node="what it leads to")
+    except Verdict as verdict:
+        if verdict.outcome is not Outcome.FAIL:
+            raise
+        raise Verdict("ServiceLeadsElsewhere", f"masterService {service} leads elsewhere: {verdict}") from verdict
+    if found != run_id:
+        words = f"masterService {service} leads to another server than the master {master}"
+        raise Verdict("ServiceLeadsElsewhere", words)
+
+
+def _run_id(replies: Mapping[Command, Reply], node: Node) -> str:
+    """Identity of a server's process."""
+    return lines(required(replies, INFO_SERVER, node=node)).get("run_id", "")

@@ -1,0 +1,285 @@
+"""Connections to Redis that checks keep: one for each server and login, however many checks ask it.
+
+What is asked at once goes out and comes back as one, behind a lock. A connection on which anything went wrong is
+closed: a late answer must not be taken for the next one's. It must not judge what was answered.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from resilience.adapters.address import Address, AddressGuard
+from resilience.adapters.checks.credentials import Credentials
+from resilience.adapters.checks.redis_answers import Command, LoginRefused, Reply, ServerError, Verdict, verdict
+from resilience.adapters.checks.redis_link import Deadline, Link, Untrusted, open_link
+from resilience.adapters.network import NetworkFailure
+from resilience.core.asks import SecretRef, TlsTrust
+
+# How long a connection is kept that nobody uses.
+KEPT: Final = timedelta(minutes=2)
+MOST: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A Redis or a Sentinel to ask, and what is presented to it."""
+
+    host: str
+    port: int
+    username: SecretRef | None = None
+    password: SecretRef | None = None
+    trust: TlsTrust | None = None
+    database: int = 0
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def server_name(self) -> str:
+        """The name that its certificate has to carry."""
+        return (self.trust.server_name if self.trust else "") or self.host
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Replies by command, errors among them, and how long they took."""
+
+    replies: Mapping[Command, Reply]
+    seconds: float
+    # Whether the connection was there before.
+    kept: bool
+    # Whether it is one in place of another that was lost.
+    reconnected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Login:
+    """Values of Secrets. They are part of what tells connections apart, so that a new password is a new connection."""
+
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+    ca: str = field(repr=False)
+
+
+_Key = tuple[str, int, int, str, _Login, bool]
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """The place of one kept connection."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    link: Link | None = None
+    # Those who use it or wait for it.
+    users: int = 0
+    expiry: asyncio.TimerHandle | None = None
+    # Whether the connection before was lost.
+    lost: bool = False
+    # Loop time of the last answer.
+    answered: float = 0.0
+
+    async def ask(
+        self,
+        commands: Sequence[Command],
+        *,
+        addresses: Sequence[Address],
+        connect: Callable[[], Awaitable[Link]],
+        anew: bool,
+    ) -> Answer:
+        """Asks on the kept connection, or on a new one when that is wanted, or when the kept one turns out dead."""
+        if anew:
+            self.drop()
+        if self.link is not None and (self.link.address not in addresses or not await self.link.quiet()):
+            self._lose()
+        if self.link is not None:
+            try:
+                return await self._exchange(self.link, commands, kept=True)
+            except NetworkFailure:
+                # It died since it was last used, which says nothing about who answers now.
+                pass
+        self.link = await connect()
+        reconnected, self.lost = self.lost, False
+        return await self._exchange(self.link, commands, reconnected=reconnected)
+
+    async def _exchange(
+        self, link: Link, commands: Sequence[Command], *, kept: bool = False, reconnected: bool = False
+    ) -> Answer:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            replies = await link.ask(commands)
+        except BaseException:
+            self._lose()
+            raise
+        self.answered = loop.time()
+        return Answer(dict(zip(commands, replies, strict=True)), self.answered - began, kept, reconnected)
+
+    def drop(self) -> None:
+        """Closes the connection, if there is one."""
+        if self.link is not None:
+            self.link.abort()
+            self.link = None
+
+    def _lose(self) -> None:
+        self.drop()
+        self.lost = True
+
+
+class RedisConnections:
+    """Asks servers that `guard` permits; keeps at most `most` connections, each for two minutes after its last use."""
+
+    def __init__(self, *, guard: AddressGuard, credentials: Credentials, most: int = MOST) -> None:
+        self._guard = guard
+        self._credentials = credentials
+        self._most = most
+        # In the order of their last use.
+        self._slots: dict[_Key, _Slot] = {}
+
+    async def ask(
+        self, node: Node, *commands: Command, deadline: Deadline, anew: bool = False, keep: bool = True
+    ) -> Answer:
+        """Asks once. When the login is refused, it is read afresh, and another one is tried once.
+
+        `anew`: on a new connection, which then is the kept one. `keep`: False for a connection that is closed after.
+
+        Raises:
+            Verdict: the login is refused, or an error ended the connection.
+            NetworkFailure: no answer; the text names the node.
+            Refused: the address may not be spoken to.
+            Invalid, Unavailable: a Secret cannot be used.
+        """
+        try:
+            login = await self._login(node, deadline=deadline)
+            try:
+                return await self._ask(node, login, commands, deadline=deadline, anew=anew, keep=keep)
+            except (LoginRefused, Untrusted):
+                fresh = await self._login(node, deadline=deadline, fresh=True)
+                if fresh == login:
+                    raise
+            return await self._ask(node, fresh, commands, deadline=deadline, anew=anew, keep=keep)
+        except LoginRefused as error:
+            raise Verdict("AuthenticationFailed", _refused(node)) from error
+        except ServerError as error:
+            raise verdict(error, commands[0], node=node) from error
+        except NetworkFailure as failure:
+            raise NetworkFailure(f"{node}: {failure}", reason=failure.reason, own=failure.own) from failure
+
+    async def close(self) -> None:
+        """Closes all connections, those in use too."""
+        slots, self._slots = self._slots, {}
+        for slot in slots.values():
+            if slot.expiry is not None:
+                slot.expiry.cancel()
+            slot.drop()
+        # A transport ends in the next round of the loop.
+        await asyncio.sleep(0)
+
+    async def _login(self, node: Node, *, deadline: Deadline, fresh: bool = False) -> _Login:
+        read, ca = self._credentials.value, node.trust.ca if node.trust else None
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                return _Login(
+                    username=await read(node.username, fresh=fresh),
+                    password=await read(node.password, fresh=fresh),
+                    ca=await read(ca, fresh=fresh),
+                )
+        except TimeoutError as error:
+            raise NetworkFailure("the Secrets could not be read in time", reason="SecretsUnread", own=True) from error
+
+    async def _ask(
+        self, node: Node, login: _Login, commands: Sequence[Command], *, deadline: Deadline, anew: bool, keep: bool
+    ) -> Answer:
+        addresses = await self._guard.addresses(node.host, node.port, timeout=min(deadline.whole / 2, deadline.left()))
+        key = (node.host, node.port, node.database, node.server_name, login, node.trust is not None)
+        slot = self._enter(key) if keep else _Slot()
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout_at(deadline.at), slot.lock:
+                return await slot.ask(
+                    commands,
+                    addresses=addresses,
+                    connect=lambda: self._connected(node, login, addresses, deadline=deadline),
+                    anew=anew,
+                )
+        except TimeoutError as error:
+            # Others of ours were answered meanwhile: their turn took this one's time, not the server.
+            raise deadline.over(own=slot.answered > began) from error
+        finally:
+            if keep:
+                self._leave(key, slot)
+            else:
+                slot.drop()
+
+    async def _connected(self, node: Node, login: _Login, addresses: Sequence[Address], *, deadline: Deadline) -> Link:
+        link = await open_link(
+            addresses,
+            tls=await self._credentials.tls(node.trust),
+            server_name=node.server_name,
+            username=login.username,
+            password=login.password,
+            deadline=deadline,
+        )
+        try:
+            await link.login()
+            if node.database:
+                select: Command = ("SELECT", node.database)
+                _require_database(node, select, *await link.ask([select]))
+        except BaseException:
+            link.abort()
+            raise
+        return link
+
+    def _enter(self, key: _Key) -> _Slot:
+        slot = self._slots.pop(key, None)
+        if slot is None:
+            self._make_room()
+            slot = _Slot()
+        self._slots[key] = slot
+        slot.users += 1
+        if slot.expiry is not None:
+            slot.expiry.cancel()
+        return slot
+
+    def _leave(self, key: _Key, slot: _Slot) -> None:
+        slot.users -= 1
+        if self._slots.get(key) is not slot:
+            # Closed meanwhile.
+            slot.drop()
+        elif not slot.users:
+            slot.expiry = asyncio.get_running_loop().call_later(KEPT.total_seconds(), self._expire, key)
+
+    def _make_room(self) -> None:
+        if len(self._slots) < self._most:
+            return
+        idle = next((key for key, slot in self._slots.items() if not slot.users), None)
+        if idle is None:
+            words = f"the operator has all its {self._most} connections to Redis in use"
+            raise NetworkFailure(words, reason="OwnResourcesExhausted", own=True)
+        self._expire(idle)
+
+    def _expire(self, key: _Key) -> None:
+        slot = self._slots.pop(key)
+        if slot.expiry is not None:
+            slot.expiry.cancel()
+        slot.drop()
+
+
+def _require_database(node: Node, select: Command, reply: Reply) -> None:
+    if isinstance(reply, ServerError):
+        if reply.code == "ERR":
+            raise Verdict("NoSuchDatabase", f"{node} has no database {node.database}")
+        raise verdict(reply, select, node=node)
+
+
+def _refused(node: Node) -> str:
+    """Which Secrets hold what was refused; never a value."""
+    if node.password is None and node.username is None:
+        return f"{node} wants a password, and the check names none"
+    named = [
+        f"the {what} in key {ref.key!r} of Secret {ref.name!r}"
+        for what, ref in (("user name", node.username), ("password", node.password))
+        if ref is not None
+    ]
+    return f"{node} refused {' with '.join(named)}"

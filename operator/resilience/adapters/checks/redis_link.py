@@ -1,0 +1,243 @@
+"""One open connection to a Redis or a Sentinel.
+
+The library speaks the protocol. The connection is opened here, for the library would resolve the name again, has no
+name for TLS to verify, hides errno, and reads answers of any length. It must not retry and not judge an answer.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from resilience.adapters.address import Address
+from resilience.adapters.checks.redis_answers import Command, LoginRefused, Reply, ServerError
+from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.api.scalars import format_duration
+
+# Bytes of all answers to what is asked at once. A line counts as more, for it takes more time than bytes do.
+ANSWER_LIMIT: Final = 4 * 1024 * 1024
+_LINE: Final = 128
+TOO_LONG: Final = "AnswerTooLong"
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When something has to be over, by the loop's clock, and the time that it had."""
+
+    at: float
+    whole: timedelta
+
+    @classmethod
+    def after(cls, timeout: timedelta) -> "Deadline":
+        """From now on."""
+        return cls(asyncio.get_running_loop().time() + timeout.total_seconds(), timeout)
+
+    def left(self) -> timedelta:
+        """What is left of it; never negative."""
+        return timedelta(seconds=max(self.at - asyncio.get_running_loop().time(), 0))
+
+    def share(self, count: int) -> "Deadline":
+        """The first of `count` equal parts of what is left."""
+        return Deadline.after(self.left() / count)
+
+    def over(self, *, own: bool = False) -> NetworkFailure:
+        """The failure that its end is."""
+        return NetworkFailure(f"no answer within {format_duration(self.whole)}", reason="Timeout", own=own)
+
+
+class Untrusted(NetworkFailure):
+    """The server's certificate is not trusted."""
+
+
+class _Bounded(asyncio.StreamReader):
+    """Reads no more than is left."""
+
+    left = ANSWER_LIMIT
+
+    async def readline(self) -> bytes:
+        line = await super().readline()
+        self._take(len(line) + _LINE)
+        return line
+
+    async def readexactly(self, n: int) -> bytes:
+        self._take(n)
+        return await super().readexactly(n)
+
+    def _take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise NetworkFailure(f"the answer is longer than {ANSWER_LIMIT // 1024} KiB", reason=TOO_LONG)
+
+
+class Link(AbstractConnection):
+    """A connection to `address`. Whoever has it closes it with `abort`, and must do so after any error raised here."""
+
+    def __init__(
+        self, address: Address, reader: _Bounded, writer: asyncio.StreamWriter, *, username: str, password: str
+    ) -> None:
+        super().__init__(
+            username=username,
+            password=password,
+            protocol=2,
+            driver_info=None,
+            # The caller's deadline covers everything.
+            socket_timeout=None,
+            socket_connect_timeout=None,
+        )
+        self.address = address
+        self._reader = self._bounded = reader
+        self._writer = writer
+        self._transport = writer.transport
+
+    async def login(self) -> None:
+        """Presents user name and password, if there are any.
+
+        Raises:
+            LoginRefused: they are not accepted.
+            ServerError, NetworkFailure: there was another answer, or none.
+        """
+        try:
+            with _sorted():
+                await self.on_connect()
+        except ServerError as error:
+            if error.code == "NOPERM":
+                raise LoginRefused(RedisError("NOPERM")) from error
+            raise
+
+    async def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        """The replies, errors among them, sent and read at once.
+
+        Raises:
+            LoginRefused: the server wants a user name and password.
+            ServerError: an error that ends the connection.
+            NetworkFailure: the connection broke, or what answers is no Redis.
+        """
+        self._bounded.left = ANSWER_LIMIT
+        replies: list[Reply] = []
+        try:
+            with _sorted():
+                await self.send_packed_command(self.pack_commands(commands), check_health=False)
+                for _ in commands:
+                    replies.append(await self._reply())
+        except NetworkFailure:
+            # A server that turns somebody away says why once, and hangs up.
+            error = next((each for each in replies if isinstance(each, ServerError)), None)
+            if error is not None:
+                raise error from None
+            raise
+        return replies
+
+    async def quiet(self) -> bool:
+        """Whether it is open as far as is known, and nothing came that was not asked for."""
+        return self.is_connected and not self._transport.is_closing() and not await self.can_read()
+
+    def abort(self) -> None:
+        """Closes it at once: a server that does not answer would not end a TLS session either."""
+        self._transport.abort()
+        self._reader = self._writer = None
+
+    async def _reply(self) -> Reply:
+        try:
+            reply: Reply = await self.read_response()
+        except ResponseError as error:
+            return ServerError(error)
+        return reply
+
+    async def _connect(self) -> None:
+        raise RedisConnectionError("closed")
+
+    def repr_pieces(self) -> list[tuple[str, str]]:
+        """What the library shows of it."""
+        return [("address", str(self.address))]
+
+    def _host_error(self) -> str:
+        return str(self.address)
+
+
+async def open_link(
+    addresses: Sequence[Address],
+    *,
+    tls: ssl.SSLContext | None,
+    server_name: str,
+    username: str,
+    password: str,
+    deadline: Deadline,
+) -> Link:
+    """A connection to the first address that accepts one; user name and password are not presented yet.
+
+    Raises:
+        NetworkFailure: none accepts one in time; Untrusted for a certificate.
+    """
+    failure: NetworkFailure | None = None
+    for left in range(len(addresses), 0, -1):
+        address = addresses[-left]
+        try:
+            # An address that swallows packets must leave time for the next.
+            async with asyncio.timeout(deadline.left().total_seconds() / left):
+                reader, writer = await _streams(address, tls=tls, server_name=server_name)
+        except TimeoutError:
+            failure = deadline.over()
+        except OSError as error:
+            failure = _broken(error)
+        else:
+            return Link(address, reader, writer, username=username, password=password)
+    assert failure is not None  # the guard returns at least one address
+    raise failure
+
+
+async def _streams(
+    address: Address, *, tls: ssl.SSLContext | None, server_name: str
+) -> tuple[_Bounded, asyncio.StreamWriter]:
+    loop = asyncio.get_running_loop()
+    reader = _Bounded()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await loop.create_connection(
+        lambda: protocol, address.ip, address.port, ssl=tls, server_hostname=server_name if tls else None
+    )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+@contextmanager
+def _sorted() -> Iterator[None]:
+    """The library's errors as ours; its own words are left out, for they quote the server."""
+    try:
+        yield
+    except AuthenticationError as error:
+        raise LoginRefused(error) from error
+    except ResponseError as error:
+        raise ServerError(error) from error
+    except RedisTimeoutError as error:
+        raise NetworkFailure("the connection timed out", reason="Timeout") from error
+    except RedisConnectionError as error:
+        if error.status_code is not None:
+            raise ServerError(error) from error
+        cause = error.__cause__ or error.__context__
+        raise (_broken(cause) if isinstance(cause, OSError) else _closed()) from error
+    except (InvalidResponse, ValueError, RecursionError) as error:
+        raise NetworkFailure("what answers there does not speak Redis' protocol", reason="NotRedis") from error
+
+
+def _broken(error: OSError) -> NetworkFailure:
+    match error:
+        case ssl.SSLCertVerificationError():
+            # OpenSSL's words, which quote no more than the name that we asked for.
+            return Untrusted(f"the certificate is not trusted: {error.verify_message}", reason="TlsFailed")
+        case ssl.SSLError():
+            return NetworkFailure("the TLS handshake failed", reason="TlsFailed")
+        case ConnectionResetError(errno=None):
+            # So asyncio tells of a connection that ended within the handshake.
+            return _closed()
+        case _:
+            return from_os_error(error)
+
+
+def _closed() -> NetworkFailure:
+    return NetworkFailure("the connection was closed without an answer", reason="ConnectionClosed")

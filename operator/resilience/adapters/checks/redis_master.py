@@ -1,0 +1,211 @@
+"""Where the master of a Redis is, and whether one server is the master that it should be."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from resilience.adapters.checks.redis_answers import (
+    PING,
+    ROLE,
+    Command,
+    Reply,
+    ServerError,
+    Shortage,
+    Verdict,
+    address,
+    items,
+    lines,
+    number,
+    place,
+    required,
+    text,
+    unreadable,
+)
+from resilience.adapters.checks.redis_connections import Answer, Node, RedisConnections
+from resilience.adapters.checks.redis_link import Deadline
+from resilience.adapters.network import NetworkFailure
+from resilience.api.dependency_checks import RedisVerify
+from resilience.api.scalars import format_duration
+from resilience.core.asks import RedisKind, RedisPlace, RedisProbe
+from resilience.ports import Refused
+
+# Gone by itself a minute after the last check.
+WRITE: Final[Command] = ("SET", "resilience.dev:probe", "1", "PX", 60_000)
+INFO_SERVER: Final[Command] = ("INFO", "server")
+_INFO_REPLICATION: Final[Command] = ("INFO", "replication")
+# What a connection may say that was made before the servers changed roles.
+_OF_ROLE: Final = frozenset({"NotMaster", "ReadOnly"})
+_SHOWN: Final = 3
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a check: what it asks with, until when, and what that told beside the answers."""
+
+    connections: RedisConnections
+    deadline: Deadline
+    # How long the master took to answer.
+    seconds: float | None = None
+    reconnected: bool = False
+
+    async def ask(
+        self, node: Node, *commands: Command, deadline: Deadline | None = None, anew: bool = False, keep: bool = True
+    ) -> Answer:
+        """As RedisConnections.ask, by default until the run's deadline."""
+        answer = await self.connections.ask(node, *commands, deadline=deadline or self.deadline, anew=anew, keep=keep)
+        self.reconnected = self.reconnected or answer.reconnected
+        return answer
+
+
+def node_of(where: RedisPlace, host: str, port: int) -> Node:
+    """A server of the place, with the place's credentials."""
+    database = 0 if where.kind is RedisKind.CLUSTER else where.database
+    return Node(host, port, where.username, where.password, where.trust, database)
+
+
+async def find_master(where: RedisPlace, run: Run, *, quorum: bool = False) -> tuple[Node, list[Shortage]]:
+    """The server that should be the master, as Sentinels say where there are some, and what they are short of.
+
+    Raises:
+        Verdict: no Sentinel answers, or none knows the master.
+        NetworkFailure: the operator itself could not ask any.
+    """
+    if where.kind is RedisKind.STANDALONE:
+        return node_of(where, *where.addresses[0]), []
+    if where.kind is RedisKind.CLUSTER:
+        raise Refused("one master is looked for, and a cluster has many")
+    asked: Command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", where.master_name)
+    enough: Command = ("SENTINEL", "CKQUORUM", where.master_name)
+    sentinels = [
+        Node(host, port, password=where.sentinel_password, trust=where.trust) for host, port in where.addresses
+    ]
+    found = await first_answer(
+        sentinels,
+        run,
+        asked,
+        *([enough] if quorum else []),
+        accept=lambda node, answer: required(answer.replies, asked, node=node) is not None,
+        reason="SentinelsDown",
+    )
+    if found is None:
+        raise Verdict("MasterUnknown", f"no Sentinel that answers knows a master called {where.master_name!r}")
+    sentinel, answer = found
+    told = items(answer.replies[asked])
+    if len(told) != 2:
+        raise unreadable()
+    master = node_of(where, *address(text(told[0]), told[1]))
+    return master, _of_quorum(answer, enough, sentinel) if quorum else []
+
+
+async def first_answer(
+    nodes: Sequence[Node], run: Run, *commands: Command, accept: Callable[[Node, Answer], bool], reason: str
+) -> tuple[Node, Answer] | None:
+    """The first answer that is accepted, in order; None when some answered and none was.
+
+    Raises:
+        Verdict: all failed, with `reason` unless one of them said why.
+        NetworkFailure: all failed, and it may be the operator's own fault.
+    """
+    failures: list[Verdict | NetworkFailure] = []
+    for index, node in enumerate(nodes):
+        try:
+            # One that is silent must leave time for the others, and for what is asked then.
+            answer = await run.ask(node, *commands, deadline=run.deadline.share(len(nodes) - index + 1))
+            if accept(node, answer):
+                return node, answer
+        except (Verdict, NetworkFailure) as failure:
+            failures.append(failure)
+    if len(failures) < len(nodes):
+        return None
+    telling = next((each for each in failures if isinstance(each, Verdict) or each.own), None)
+    if telling is not None:
+        raise telling
+    what = "; ".join(map(str, failures[:_SHOWN])) + ("; …" if len(failures) > _SHOWN else "")
+    raise Verdict(reason, f"none of {len(nodes)} answers: {what}")
+
+
+async def look(
+    node: Node, probe: RedisProbe, run: Run, *further: Command
+) -> tuple[Mapping[Command, Reply], list[Shortage]]:
+    """Asks a server that should be a master what is to be verified, and `further`; all replies, and what is short.
+
+    Raises:
+        Verdict: it is no master, or does not do what it should.
+        NetworkFailure: no answer.
+    """
+    asked = _commands(probe, further)
+    answer = await run.ask(node, *asked)
+    try:
+        short = _judged(answer, probe, node)
+    except Verdict as verdict:
+        if not answer.kept or verdict.reason not in _OF_ROLE:
+            raise
+        # Behind the same name another server may be the master by now: a new connection leads to it.
+        answer = await run.ask(node, *asked, anew=True)
+        short = _judged(answer, probe, node)
+    run.seconds = answer.seconds
+    return answer.replies, short
+
+
+def require_master(replies: Mapping[Command, Reply], *, node: object) -> None:
+    """Raises Verdict when the reply to ROLE is not that of a master."""
+    told = items(required(replies, ROLE, node=node))
+    role = text(told[0]) if told else ""
+    if role == "master":
+        return
+    if role != "slave" or len(told) < 3:
+        raise Verdict("NotMaster", f"{node} is no master" + (", but a Sentinel" if role == "sentinel" else ""))
+    raise Verdict("NotMaster", f"{node} is no master, but a replica of {place(text(told[1]), told[2])}")
+
+
+def _commands(probe: RedisProbe, further: Sequence[Command]) -> list[Command]:
+    wanted = {RedisVerify.ROLE: ROLE, RedisVerify.WRITE: WRITE, RedisVerify.LAG: _INFO_REPLICATION}
+    verified = [command for verify, command in wanted.items() if verify in probe.verify]
+    return [PING, *verified, *further]
+
+
+def _judged(answer: Answer, probe: RedisProbe, node: Node) -> list[Shortage]:
+    replies = answer.replies
+    if text(required(replies, PING, node=node)) != "PONG":
+        raise unreadable()
+    if ROLE in replies:
+        require_master(replies, node=node)
+    if WRITE in replies:
+        required(replies, WRITE, node=node)
+    if _INFO_REPLICATION in replies:
+        return _lagging(lines(required(replies, _INFO_REPLICATION, node=node)), probe, node)
+    return []
+
+
+def _lagging(info: Mapping[str, str], probe: RedisProbe, node: Node) -> list[Shortage]:
+    """Replicas that are not in step."""
+    replicas = [
+        dict(pair.split("=", 1) for pair in line.split(",") if "=" in pair)
+        for name, line in info.items()
+        if name.startswith("slave") and name[5:].isdecimal()
+    ]
+    behind = [each for each in replicas if not _in_step(each, probe)]
+    if not behind:
+        return []
+    first = behind[0]
+    what = (
+        "is not in step yet"
+        if first.get("state") != "online"
+        else f"is more than {format_duration(probe.max_lag)} behind"
+    )
+    where = place(first.get("ip", ""), first.get("port", ""))
+    return [("ReplicaLags", f"{len(behind)} of {len(replicas)} replicas of {node} lag: {where} {what}")]
+
+
+def _in_step(replica: Mapping[str, str], probe: RedisProbe) -> bool:
+    # Seconds since it last told how far it is; servers before 2.8 do not say.
+    lag = number(replica.get("lag", "0"))
+    return replica.get("state") == "online" and lag <= probe.max_lag.total_seconds()
+
+
+def _of_quorum(answer: Answer, enough: Command, sentinel: Node) -> list[Shortage]:
+    reply = answer.replies[enough]
+    if isinstance(reply, ServerError) and reply.code == "NOQUORUM":
+        return [("NoQuorum", f"the Sentinel {sentinel} sees too few others to agree on another master")]
+    required(answer.replies, enough, node=sentinel)
+    return []

@@ -1,0 +1,225 @@
+"""Health checks: what is asked of the service, of its pods and of what it depends on."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from resilience.api.base import ApiModel, list_map, rule, validated
+from resilience.api.dependency_checks import DnsCheck, PostgresCheck, RedisCheck, RedisStreamCheck
+from resilience.api.restarts import Of
+from resilience.api.rules import at_least, compared, ordered
+from resilience.api.scalars import Amount, Decimal, Duration, HttpPath, HttpUrl, Label, ObjectName, Port
+from resilience.api.secrets import HeadersFrom, Tls
+
+_KINDS = ("http", "tcp", "grpc", "prometheus", "postgres", "redis", "redisStream", "dns", "usage")
+_DEPENDENCIES = ("postgres", "redis", "redisStream", "dns")
+_ANY_DEPENDENCY = " || ".join(f"has(self.{kind})" for kind in _DEPENDENCIES)
+_HAS_HOST = " || ".join(
+    (
+        "(has(self.http) && has(self.http.url))",
+        "(has(self.tcp) && has(self.tcp.host))",
+        "(has(self.grpc) && has(self.grpc.host))",
+    )
+)
+
+
+class Scope(StrEnum):
+    """What a check speaks to: the Service as its clients do, every pod by itself, or something that they depend on."""
+
+    SERVICE = "Service"
+    POD = "Pod"
+    DEPENDENCY = "Dependency"
+
+
+class Scheme(StrEnum):
+    """URL scheme of an http check. With HTTPS the certificate is not verified, as in kubelet probes."""
+
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+
+
+class JsonNumber(ApiModel):
+    """A number in a JSON answer, within bounds."""
+
+    model_config = validated(
+        rule("has(self.above) || has(self.below)", "http.json needs a bound: set above, below or both"),
+        ordered("below", "above", "no value would pass: what is above `above` or below `below` fails; swap the bounds"),
+    )
+
+    field: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        description="Path to the number, nested by dots: queue.length."
+    )
+    above: Decimal | None = Field(default=None, description="A number above this fails.")
+    below: Decimal | None = Field(default=None, description="A number below this fails.")
+
+
+class HttpCheck(ApiModel):
+    """Healthy when a GET answers with an expected status within the time-out; redirects are not followed."""
+
+    model_config = validated(
+        rule("has(self.path) != has(self.url)", "an http check has either a path, or (scope: Dependency) a url"),
+        rule(
+            "!has(self.url) || (!has(self.port) && !has(self.scheme))",
+            "http.url says port and scheme itself: take port and scheme away",
+        ),
+        rule("!has(self.tls) || has(self.url)", "http.tls needs http.url; pods and Services are not verified"),
+    )
+
+    path: HttpPath | None = Field(default=None, description="Path of the request.")
+    url: HttpUrl | None = Field(default=None, description="Scope Dependency: the whole address. HTTPS is verified.")
+    port: Port | None = Field(
+        default=None,
+        description="Service scope: port of the Service (default spec.service.port). Pod scope: container port.",
+    )
+    scheme_: Scheme = Field(default=Scheme.HTTP, alias="scheme", description="HTTP or HTTPS.")
+    tls: Tls | None = Field(default=None, description="How the certificate of url is verified.")
+    headers_from: HeadersFrom | None = Field(default=None, description="Headers, e.g. for authentication.")
+    expect_status: list[Annotated[int, Field(ge=100, le=599)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Statuses that are healthy; default 200 to 399, as kubelet probes have it.",
+    )
+    components: bool = Field(
+        default=False,
+        description="Read the application's own health body: components with a status each are shown and counted.",
+    )
+    json_: JsonNumber | None = Field(default=None, alias="json", description="A number in the answer, within bounds.")
+
+
+class TcpCheck(ApiModel):
+    """Healthy when a connection can be opened within the time-out."""
+
+    host: ObjectName | None = Field(default=None, description="Scope Dependency: name or IPv4 address.")
+    port: Port | None = Field(default=None, description="As for http checks; with host, a number.")
+
+
+class GrpcCheck(ApiModel):
+    """Healthy when the standard gRPC health service answers SERVING."""
+
+    host: ObjectName | None = Field(default=None, description="Scope Dependency: name or IPv4 address.")
+    port: Port | None = Field(
+        default=None, description="As for http checks; with host, and for a probe, it has to be a number."
+    )
+    service: Annotated[str, Field(max_length=253)] = Field(default="", description="Service to ask about.")
+
+
+class PrometheusCheck(ApiModel):
+    """Healthy when every value of the answer is within bounds; Unknown without data. Reads this namespace only."""
+
+    model_config = validated(
+        rule("has(self.above) || has(self.below)", "a prometheus check needs a bound: set above, below or both"),
+        ordered(
+            "below", "above", "no value would pass: what is above `above` or below `below` fails; swap the two bounds"
+        ),
+    )
+
+    query: Annotated[str, Field(min_length=1, max_length=2048)] = Field(
+        description="PromQL, for one value or few; every selector is limited to this namespace."
+    )
+    above: Decimal | None = Field(default=None, description="A value above this fails.")
+    below: Decimal | None = Field(default=None, description="A value below this fails.")
+
+
+class UsageBounds(ApiModel):
+    """Lines for one resource."""
+
+    warning: Amount | None = Field(default=None, description="Warning above this; the default is the profile's.")
+    critical: Amount | None = Field(default=None, description="Unhealthy above this; the default is the profile's.")
+
+
+class UsageCheck(ApiModel):
+    """What the container that counts uses, by metrics.k8s.io (metrics-server)."""
+
+    model_config = validated(
+        rule("has(self.memory) || has(self.cpu)", "a usage check looks at something: set memory, cpu or both")
+    )
+
+    memory: UsageBounds | None = None
+    cpu: UsageBounds | None = None
+    of: Of = Field(default=Of.LIMIT, description="What a percentage is of: Limit or Request.")
+
+
+class Check(ApiModel):
+    """One health check."""
+
+    model_config = validated(
+        rule(
+            f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size() == 1",
+            f"a check has exactly one type: set one of {', '.join(_KINDS[:-1])} or {_KINDS[-1]}",
+        ),
+        rule(
+            "!has(self.scope) || self.scope == 'Service' || !has(self.prometheus)",
+            "a prometheus check asks no pod and no dependency: take scope away; the query says what it is about",
+        ),
+        rule(
+            "!has(self.scope) || self.scope != 'Pod' || has(self.prometheus) || has(self.usage) ||"
+            " (has(self.http) && has(self.http.port)) || (has(self.tcp) && has(self.tcp.port)) ||"
+            f" (has(self.grpc) && has(self.grpc.port)) || {_ANY_DEPENDENCY} || {_HAS_HOST}",
+            "a check of scope Pod needs a port: name or number of a container port",
+        ),
+        rule(
+            f"(has(self.scope) && self.scope == 'Dependency') || !({_ANY_DEPENDENCY} || {_HAS_HOST})",
+            "a check with an address of its own asks a dependency: set scope: Dependency",
+        ),
+        rule(
+            f"!has(self.scope) || self.scope != 'Dependency' || {_ANY_DEPENDENCY} || {_HAS_HOST}",
+            "a check of scope Dependency needs an address of its own: http.url, or host and port",
+        ),
+        rule(
+            "!has(self.usage) || (has(self.scope) && self.scope == 'Pod')",
+            "a usage check looks at every pod: set scope: Pod",
+        ),
+        *(
+            rule(
+                f"!has(self.{kind}) || !has(self.{kind}.host) || (has(self.{kind}.port) && type(self.{kind}.port)"
+                " == int)",
+                f"{kind}.host needs {kind}.port as a number",
+            )
+            for kind in ("tcp", "grpc")
+        ),
+    )
+
+    name: Label = Field(description="Unique name of the check.")
+    scope: Scope = Field(
+        default=Scope.SERVICE,
+        description="Service (through the Service), Pod (every pod) or Dependency (what they depend on).",
+    )
+    http: HttpCheck | None = None
+    tcp: TcpCheck | None = None
+    grpc: GrpcCheck | None = None
+    prometheus: PrometheusCheck | None = None
+    postgres: PostgresCheck | None = None
+    redis: RedisCheck | None = None
+    redis_stream: RedisStreamCheck | None = None
+    dns: DnsCheck | None = None
+    usage: UsageCheck | None = None
+
+
+class Health(ApiModel):
+    """How the service's health is checked."""
+
+    model_config = validated(
+        compared("timeout", "<=", "interval", "health.timeout must be at most health.interval"),
+        at_least("interval", "1s"),
+        at_least("timeout", "100ms"),
+        rule(
+            "!has(self.checks) || self.checks.all(c, !has(c.redisStream) || self.checks.exists(r, r.name =="
+            " c.redisStream.redis && has(r.redis) && !has(r.redis.cluster)))",
+            "redisStream.redis must be the name of a redis check in health.checks (an address or a sentinel)",
+        ),
+    )
+
+    interval: Duration | None = Field(default=None, description="Time between two runs of a check.")
+    timeout: Duration | None = Field(default=None, description="A run that takes longer has failed.")
+    failure_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=3, description="Failures in a row that make a check Unhealthy."
+    )
+    success_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=2, description="Successes in a row that make an Unhealthy check Healthy again."
+    )
+    checks: list[Check] = Field(
+        default_factory=list, max_length=32, json_schema_extra=list_map("name"), description="The checks."
+    )

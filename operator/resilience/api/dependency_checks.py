@@ -1,0 +1,134 @@
+"""Checks of what a service depends on, in the dependency's own protocol."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from resilience.api.base import ApiModel, rule, validated
+from resilience.api.rules import at_least
+from resilience.api.scalars import Duration, HostPort, ObjectName, Percent
+from resilience.api.secrets import FromSecret, Tls
+
+_Addresses = Annotated[list[HostPort], Field(min_length=1, max_length=16)]
+_SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
+
+
+class PostgresCheck(ApiModel):
+    """Healthy when a session answers a query; Warning when the server runs short of connections or lags."""
+
+    model_config = validated(at_least("maxReplicationLag", "1s"))
+
+    dsn_from: FromSecret = Field(
+        description="Address and credentials, as postgres://user:password@host:5432/database?sslmode=verify-full."
+    )
+    tls: Tls | None = Field(default=None, description="Needed where sslmode verifies against authorities of your own.")
+    query: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
+        default="SELECT 1", description="One statement, run read-only; any answer is healthy."
+    )
+    max_connection_use: Percent | None = Field(
+        default=None, description="Warning above this share of max_connections; default 80%."
+    )
+    max_waiting: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=5, description="Warning when more sessions than this wait for a lock."
+    )
+    max_replication_lag: Duration | None = Field(
+        default=None,
+        description="Warning when a standby of this server is further behind, or this server itself, being one.",
+    )
+
+
+class RedisVerify(StrEnum):
+    """What is asked beyond PING."""
+
+    ROLE = "Role"
+    WRITE = "Write"
+    LAG = "Lag"
+    QUORUM = "Quorum"
+
+
+class Sentinel(ApiModel):
+    """A master that Sentinels know."""
+
+    addresses: _Addresses = Field(json_schema_extra=_SET, description="The Sentinels, as host:port.")
+    master_name: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
+        description="Name of the master, as the Sentinels call it."
+    )
+    password_from: FromSecret | None = Field(default=None, description="Password of the Sentinels themselves.")
+
+
+class RedisCluster(ApiModel):
+    """A Redis Cluster."""
+
+    addresses: _Addresses = Field(json_schema_extra=_SET, description="Some of its nodes, as host:port.")
+
+
+class RedisCheck(ApiModel):
+    """Healthy when the master answers, says that it is one, and takes a write, as far as that is to be verified."""
+
+    model_config = validated(
+        rule(
+            "[has(self.address), has(self.sentinel), has(self.cluster)].filter(x, x).size() == 1",
+            "a redis check needs one place: set one of address, sentinel or cluster",
+        ),
+        rule(
+            "!has(self.verify) || has(self.sentinel) || self.verify.all(v, v != 'Quorum')",
+            "verify Quorum asks Sentinels: set redis.sentinel, or take Quorum away",
+        ),
+        rule(
+            "!has(self.masterService) || !has(self.cluster)",
+            "masterService is for one master: a cluster has many, so take it away",
+        ),
+        at_least("maxLag", "1s"),
+    )
+
+    address: HostPort | None = Field(default=None, description="One server, as host:port.")
+    sentinel: Sentinel | None = Field(default=None, description="A master that Sentinels know.")
+    cluster: RedisCluster | None = Field(default=None, description="A Redis Cluster.")
+    database: Annotated[int, Field(ge=0, le=1023)] = Field(default=0, description="Number of the database.")
+    username_from: FromSecret | None = Field(default=None, description="User name (ACL).")
+    password_from: FromSecret | None = Field(default=None, description="Password.")
+    tls: Tls | None = Field(default=None, description="Speak TLS; {} verifies by the system's authorities.")
+    verify: list[RedisVerify] = Field(
+        default=[RedisVerify.ROLE],
+        max_length=4,
+        json_schema_extra=_SET,
+        description="Role: it is a master. Write: it takes one (key resilience.dev:probe, 60 s). Lag: replicas keep up."
+        " Quorum: enough Sentinels agree.",
+    )
+    max_lag: Duration = Field(default=timedelta(seconds=10), description="Warning when a replica is further behind.")
+    master_service: HostPort | None = Field(
+        default=None, description="Service that should lead to the master, as host:port; Unhealthy when it does not."
+    )
+
+
+class RedisStreamCheck(ApiModel):
+    """A stream as a queue: Warning when it grows too long, Unhealthy when its group falls behind."""
+
+    model_config = validated(at_least("maxLag", "1s"))
+
+    redis: Annotated[str, Field(min_length=1, max_length=63)] = Field(
+        description="Name of the redis check that says where it is."
+    )
+    stream: Annotated[str, Field(min_length=1, max_length=512)] = Field(description="Key of the stream.")
+    group: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+        default=None, description="Consumer group; without one only the length is looked at."
+    )
+    max_length: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
+        default=10_000, description="Warning when it has more entries."
+    )
+    max_lag: Duration = Field(
+        default=timedelta(minutes=5),
+        description="Unhealthy when the oldest entry that the group has not delivered or acknowledged is older.",
+    )
+    max_pending: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
+        default=1000, description="Warning when more entries are delivered and not acknowledged."
+    )
+
+
+class DnsCheck(ApiModel):
+    """Healthy when the operator's name service finds the name."""
+
+    name: ObjectName = Field(description="The name, e.g. db.shop.svc.cluster.local.")
+    min_addresses: Annotated[int, Field(ge=1, le=100)] = Field(default=1, description="Unhealthy with fewer addresses.")

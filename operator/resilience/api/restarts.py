@@ -1,0 +1,138 @@
+"""When the operator restarts pods by itself, and what holds it back."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from resilience.api.base import ApiModel, list_map, rule, validated
+from resilience.api.rules import at_least
+from resilience.api.scalars import Amount, Duration, Label, ObjectName
+from resilience.api.schedule import Window
+
+_KINDS = ("memory", "memorySlope", "cpu", "uptime", "check", "containerRestarts")
+
+
+class Of(StrEnum):
+    """What a percentage of usage is of."""
+
+    LIMIT = "Limit"
+    REQUEST = "Request"
+
+
+class UsageAbove(ApiModel):
+    """Usage of the container that counts stays above a line."""
+
+    above: Amount = Field(description='A share of the limit or request ("90%"), or an amount ("512Mi", "750m").')
+    for_: Duration = Field(default=timedelta(minutes=5), alias="for", description="How long, without a break.")
+    of: Of = Field(default=Of.LIMIT, description="What a percentage is of: Limit or Request.")
+
+
+class MemorySlope(ApiModel):
+    """Memory grows so that its limit will be reached soon: the pod goes before it is killed."""
+
+    model_config = validated(at_least("limitWithin", "1m"))
+
+    limit_within: Duration = Field(
+        default=timedelta(hours=2), description="Fires when the limit will be reached within this time."
+    )
+
+
+class Uptime(ApiModel):
+    """A pod is old."""
+
+    above: Duration | None = Field(default=None, description="Age of the pod; the default is the profile's.")
+
+
+class CheckFails(ApiModel):
+    """A check of scope Pod fails at a pod."""
+
+    name: Label = Field(description="Name of a check of scope Pod.")
+    failures: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="Failures in a row.")
+
+
+class ContainerRestarts(ApiModel):
+    """The kubelet keeps restarting containers of a pod."""
+
+    model_config = validated(at_least("within", "1m"))
+
+    above: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="Fires with more restarts than this.")
+    within: Duration = Field(default=timedelta(hours=1), description="In so long a time.")
+
+
+class Policy(ApiModel):
+    """A reason to restart a pod."""
+
+    model_config = validated(
+        rule(
+            f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size() == 1",
+            f"a policy has exactly one rule: set one of {', '.join(_KINDS[:-1])} or {_KINDS[-1]}",
+        ),
+    )
+
+    name: Label = Field(description="Unique name of the policy.")
+    dry_run: bool = Field(default=False, description="Only say what would have been done.")
+    memory: UsageAbove | None = None
+    memory_slope: MemorySlope | None = None
+    cpu: UsageAbove | None = None
+    uptime: Uptime | None = None
+    check: CheckFails | None = None
+    container_restarts: ContainerRestarts | None = None
+
+
+class Budget(ApiModel):
+    """How often policies may restart something."""
+
+    model_config = validated(at_least("per", "1m"))
+
+    # As many as status remembers.
+    max: Annotated[int, Field(ge=1, le=100)] = Field(description="Restarts.")
+    per: Duration = Field(default=timedelta(hours=1), description="In so long a time.")
+
+
+class ConfigKind(StrEnum):
+    """Kinds of object whose content pods read when they start."""
+
+    CONFIG_MAP = "ConfigMap"
+    SECRET = "Secret"
+
+
+class OnChange(ApiModel):
+    """Pods are restarted when the content of this object changes."""
+
+    kind: ConfigKind = Field(description="ConfigMap, or Secret (which needs the label resilience.dev/readable=true).")
+    name: ObjectName = Field(description="Name of the object, in the namespace of this resource.")
+
+
+class Restart(ApiModel):
+    """How pods are restarted, and when without being asked."""
+
+    surge: Annotated[int, Field(ge=1, le=50)] = Field(default=1, description="Replacements at once.")
+    cool_down: Duration | None = Field(
+        default=None, description="Least time between two restarts by policies; the default is the profile's."
+    )
+    budget: Budget | None = Field(
+        default=None, description="How often policies may restart something; the default is the profile's."
+    )
+    windows: list[Window] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="When policies may restart pods; without one always. Requests by hand are not bound.",
+    )
+    priority: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=100, description="When policies of many services fire together, lower numbers go first."
+    )
+    on_change: list[OnChange] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
+        description="Restart all pods when the content of one of these changes.",
+    )
+    policies: list[Policy] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra=list_map("name"),
+        description="Reasons to restart a pod.",
+    )

@@ -1,0 +1,149 @@
+"""What a check of a dependency asks: addresses and Secrets of the spec become probes that can be compared.
+
+Equal probes are one check and one connection, whoever asks.
+"""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from resilience.api.checks import Check, HttpCheck, Scheme
+from resilience.api.dependency_checks import PostgresCheck, RedisCheck, RedisStreamCheck
+from resilience.api.secrets import FromSecret, HeadersFrom, Tls
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core.asks import (
+    Bounds,
+    DnsProbe,
+    GrpcProbe,
+    HttpProbe,
+    HttpTarget,
+    PostgresProbe,
+    Probe,
+    RedisKind,
+    RedisPlace,
+    RedisProbe,
+    RedisStreamProbe,
+    SecretRef,
+    TcpProbe,
+    TlsTrust,
+)
+
+_CONNECTION_USE: Final = "80%"
+
+
+def probe(check: Check, spec: ResilientServiceSpec, *, namespace: str) -> Probe | None:
+    """What is asked; None when the check is no dependency's, or the redis check that it names is gone."""
+    if check.http is not None and check.http.url is not None:
+        return _at_url(check.http, check.http.url, namespace)
+    if check.postgres is not None:
+        return _postgres(check.postgres, namespace)
+    if check.redis is not None:
+        return _redis(check.redis, namespace)
+    if check.redis_stream is not None:
+        return _stream(check.redis_stream, spec, namespace)
+    if check.dns is not None:
+        return DnsProbe(check.dns.name, check.dns.min_addresses)
+    if check.tcp is not None and check.tcp.host is not None:
+        return TcpProbe(check.tcp.host, int(check.tcp.port or 0))
+    if check.grpc is not None and check.grpc.host is not None:
+        return GrpcProbe(check.grpc.host, int(check.grpc.port or 0), check.grpc.service)
+    return None
+
+
+def http_probe(check: HttpCheck, target: HttpTarget, *, namespace: str, trust: TlsTrust | None = None) -> HttpProbe:
+    """What an http check asks of an address."""
+    number = None
+    if check.json_ is not None:
+        number = (check.json_.field, Bounds(above=_number(check.json_.above), below=_number(check.json_.below)))
+    return HttpProbe(
+        target,
+        frozenset(check.expect_status or ()),
+        components=check.components,
+        number=number,
+        headers=_secret(check.headers_from, namespace),
+        trust=trust,
+    )
+
+
+def share(percent: str) -> float:
+    """`80%` as 0.8."""
+    return float(percent.removesuffix("%")) / 100
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
+
+
+def _at_url(check: HttpCheck, url: str, namespace: str) -> HttpProbe:
+    parts = urlsplit(url)
+    scheme = Scheme.HTTPS if parts.scheme == "https" else Scheme.HTTP
+    # Bounded by the pattern of the field; a port that is none is refused where the address is looked at.
+    digits = parts.netloc.rpartition(":")[2] if not parts.netloc.endswith("]") else ""
+    port = int(digits) if digits.isdecimal() else (443 if scheme is Scheme.HTTPS else 80)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = HttpTarget(parts.hostname or "", port, path, scheme)
+    trust = _trust(check.tls or Tls(), namespace) if scheme is Scheme.HTTPS else None
+    return http_probe(check, target, namespace=namespace, trust=trust)
+
+
+def _postgres(check: PostgresCheck, namespace: str) -> PostgresProbe:
+    dsn = check.dsn_from.secret_key_ref
+    return PostgresProbe(
+        dsn=SecretRef(namespace, dsn.name, dsn.key),
+        query=check.query,
+        max_connection_use=share(check.max_connection_use or _CONNECTION_USE),
+        max_waiting=check.max_waiting,
+        max_lag=check.max_replication_lag,
+        trust=_trust(check.tls, namespace),
+    )
+
+
+def _redis(check: RedisCheck, namespace: str) -> RedisProbe:
+    service = _host_port(check.master_service) if check.master_service is not None else None
+    return RedisProbe(_place(check, namespace), frozenset(check.verify), check.max_lag, service)
+
+
+def _place(check: RedisCheck, namespace: str) -> RedisPlace:
+    sentinel, cluster = check.sentinel, check.cluster
+    if sentinel is not None:
+        kind, addresses = RedisKind.SENTINEL, sentinel.addresses
+    elif cluster is not None:
+        kind, addresses = RedisKind.CLUSTER, cluster.addresses
+    else:
+        kind, addresses = RedisKind.STANDALONE, [check.address or ""]
+    return RedisPlace(
+        kind=kind,
+        addresses=tuple(map(_host_port, addresses)),
+        master_name=sentinel.master_name if sentinel is not None else "",
+        database=check.database,
+        username=_secret(check.username_from, namespace),
+        password=_secret(check.password_from, namespace),
+        sentinel_password=_secret(sentinel.password_from, namespace) if sentinel is not None else None,
+        trust=_trust(check.tls, namespace),
+    )
+
+
+def _stream(check: RedisStreamCheck, spec: ResilientServiceSpec, namespace: str) -> RedisStreamProbe | None:
+    redis = next((each.redis for each in spec.health.checks if each.name == check.redis), None)
+    if redis is None:
+        return None
+    return RedisStreamProbe(
+        place=_place(redis, namespace),
+        stream=check.stream,
+        group=check.group or "",
+        max_length=check.max_length,
+        max_lag=check.max_lag,
+        max_pending=check.max_pending,
+    )
+
+
+def _host_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def _secret(source: FromSecret | HeadersFrom | None, namespace: str) -> SecretRef | None:
+    return None if source is None else SecretRef(namespace, source.secret_key_ref.name, source.secret_key_ref.key)
+
+
+def _trust(tls: Tls | None, namespace: str) -> TlsTrust | None:
+    return None if tls is None else TlsTrust(_secret(tls.ca_from, namespace), tls.server_name or "")

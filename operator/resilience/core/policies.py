@@ -1,0 +1,186 @@
+"""Restart policies: what has to be watched for them, and which pods they fire for, worst first.
+
+Sustained values are folded where the checks run: a policy is a check of its own with its own threshold. What a firing
+policy may do is `permission`'s affair; an unknown value never fires.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Final
+
+from resilience.api.reasons import HealthState
+from resilience.api.restarts import Of, Policy, UsageAbove
+from resilience.api.scalars import format_duration
+from resilience.api.status import Effective
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import amounts, guard, targets
+from resilience.core.asks import CheckTarget, Measure, Probe, SlopeProbe, UsageLine, UsageProbe
+from resilience.core.observation import Container, Observation, Pod
+from resilience.core.probes import find_container
+
+# Checks of policies are kept apart from the health checks of the same name.
+PREFIX: Final = "policy/"
+# Pods that were born together do not age together: each lives up to so much longer than it has to.
+AGE_SPREAD: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """A policy that fires for a pod; `message` has the rule, the value and the line."""
+
+    policy: Policy
+    pod: Pod
+    message: str
+
+
+def firing(spec: ResilientServiceSpec, effective: Effective, seen: Observation, now: datetime) -> tuple[Firing, ...]:
+    """Every pod that a policy fires for, in the order of the policies, then the oldest pod first."""
+    if seen.pods is None:
+        return ()
+    pods = sorted(guard.staying(seen.pods), key=lambda pod: (pod.created, pod.name))
+    return tuple(
+        Firing(policy, pod, message)
+        for policy in spec.restart.policies
+        for pod in pods
+        if (message := _fires(policy, effective, seen, pod, now))
+    )
+
+
+def next_due(spec: ResilientServiceSpec, effective: Effective, seen: Observation, now: datetime) -> timedelta | None:
+    """When a pod becomes too old, if nothing changes before; None when none does."""
+    if seen.pods is None:
+        return None
+    ends = [
+        pod.created + _age(policy, effective, pod)
+        for policy in spec.restart.policies
+        if policy.uptime is not None
+        for pod in guard.staying(seen.pods)
+    ]
+    return min((end - now for end in ends if end > now), default=None)
+
+
+def _fires(policy: Policy, effective: Effective, seen: Observation, pod: Pod, now: datetime) -> str:
+    if policy.uptime is not None:
+        age, most = now - pod.created, _age(policy, effective, pod)
+        long = format_duration(timedelta(seconds=int(age.total_seconds())))
+        return f"pod {pod.name} is {long} old (above {_line(policy, effective)})" if age >= most else ""
+    if policy.container_restarts is not None:
+        rule = policy.container_restarts
+        times = seen.pods.container_restarts.get(pod.uid, ()) if seen.pods is not None else ()
+        count = sum(at > now - rule.within for at in times)
+        words = f"containers of pod {pod.name} restarted {count} times within {format_duration(rule.within)}"
+        return f"{words} (above {rule.above})" if count > rule.above else ""
+    state = seen.checks.get(PREFIX + policy.name)
+    if state is None or state.by_pod.get(pod.uid) is not HealthState.UNHEALTHY:
+        return ""
+    return f"pod {pod.name}: {state.words_by_pod.get(pod.uid, state.message)}{_for_how_long(policy)}"
+
+
+def _for_how_long(policy: Policy) -> str:
+    usage = policy.memory or policy.cpu
+    if usage is not None:
+        return f" for {format_duration(usage.for_)} (above {usage.above})"
+    return f", {policy.check.failures} times in a row" if policy.check is not None else ""
+
+
+def _line(policy: Policy, effective: Effective) -> str:
+    assert policy.uptime is not None
+    return format_duration(policy.uptime.above or effective.uptime)
+
+
+def _age(policy: Policy, effective: Effective, pod: Pod) -> timedelta:
+    assert policy.uptime is not None
+    most = policy.uptime.above or effective.uptime
+    share = zlib.crc32(pod.uid.encode()) / 2**32
+    return most * (1 + AGE_SPREAD * share)
+
+
+def watched(spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> tuple[CheckTarget, ...]:
+    """What is measured for the policies, one target a pod; a policy without a line to compare with has none."""
+    container = find_container(spec, seen.workload) if seen.workload is not None else None
+    if container is None:
+        return ()
+    return tuple(_targets(spec, effective, seen, container))
+
+
+def _targets(
+    spec: ResilientServiceSpec, effective: Effective, seen: Observation, container: Container
+) -> Iterator[CheckTarget]:
+    assert seen.workload is not None
+    pods = guard.staying(seen.pods) if seen.pods is not None else ()
+    checks = {check.name: check for check in spec.health.checks}
+    for policy in spec.restart.policies:
+        check = checks.get(policy.check.name) if policy.check is not None else None
+        if policy.check is not None and check is not None:
+            for each in targets.at_pods(check, spec, effective, seen):
+                name, runs = PREFIX + policy.name, policy.check.failures
+                yield replace(each, check=name, failure_threshold=runs, success_threshold=1)
+            continue
+        for pod in pods:
+            probe, runs = _probe(policy, effective, container, seen.workload.namespace, pod)
+            if probe is not None:
+                yield CheckTarget(
+                    check=PREFIX + policy.name,
+                    probe=probe,
+                    pod_uid=pod.uid,
+                    interval=effective.interval,
+                    timeout=effective.timeout,
+                    failure_threshold=runs,
+                    success_threshold=1,
+                )
+
+
+def _probe(
+    policy: Policy, effective: Effective, container: Container, namespace: str, pod: Pod
+) -> tuple[Probe | None, int]:
+    """What is asked, and how many failures in a row fire."""
+    for measure, rule in ((Measure.MEMORY, policy.memory), (Measure.CPU, policy.cpu)):
+        if rule is not None:
+            whole = amounts.whole(container, measure, rule.of)
+            line = amounts.resolve(rule.above, whole)
+            probe = UsageProbe(namespace, pod.name, container.name, (UsageLine(measure, None, line, whole),))
+            return probe if line is not None else None, _runs(rule, effective)
+    limit = container.limits.get("memory")
+    if policy.memory_slope is not None and limit is not None:
+        return SlopeProbe(namespace, pod.name, pod.uid, container.name, limit, policy.memory_slope.limit_within), 2
+    return None, 1
+
+
+def _runs(rule: UsageAbove, effective: Effective) -> int:
+    """Runs of the check that cover the time."""
+    return max(ceil(rule.for_ / effective.interval), 1)
+
+
+def lacking(spec: ResilientServiceSpec, seen: Observation) -> str:
+    """Which policy or usage check can never say anything, with what to do; empty when all can."""
+    container = find_container(spec, seen.workload) if seen.workload is not None else None
+    if container is None:
+        return ""
+    for who, resource, amount, of in _lines(spec):
+        if amounts.resolve(amount, amounts.whole(container, resource, of)) is None:
+            kind = of.lower()
+            return (
+                f"{who} compares with a {resource} {kind} that container {container.name} does not set:"
+                f" set resources.{kind}s.{resource}, or write an amount in place of {amount}"
+            )
+    slope = next((each for each in spec.restart.policies if each.memory_slope is not None), None)
+    if slope is not None and "memory" not in container.limits:
+        return f"policy {slope.name} foresees when a memory limit is reached, and container {container.name} has none"
+    return ""
+
+
+def _lines(spec: ResilientServiceSpec) -> Iterator[tuple[str, str, str, Of]]:
+    """Everything that compares usage with an amount: who, resource, amount, and what a share is of."""
+    for policy in spec.restart.policies:
+        for resource, rule in (("memory", policy.memory), ("cpu", policy.cpu)):
+            if rule is not None:
+                yield f"policy {policy.name}", resource, rule.above, rule.of
+    for check in spec.health.checks:
+        usage = check.usage
+        for resource, bounds in (("memory", usage.memory), ("cpu", usage.cpu)) if usage is not None else ():
+            if bounds is not None and usage is not None:
+                # Without a value of its own the line is the profile's, which is a share.
+                yield f"check {check.name}", resource, bounds.critical or "95%", usage.of

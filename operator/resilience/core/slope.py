@@ -1,0 +1,33 @@
+"""When growing memory reaches its limit: a straight line through the last measurements (least squares)."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+# Fewer measurements, or a shorter time, say nothing about growth.
+FEWEST: Final = 5
+SHORTEST: Final = timedelta(minutes=1)
+# Share of the variance that the line has to explain: memory that goes up and down does not grow.
+STEADY: Final = 0.7
+
+# Seconds of any clock, and bytes.
+Sample = tuple[float, float]
+
+
+def time_to(samples: Sequence[Sample], limit: float) -> timedelta | None:
+    """From the last sample until the line reaches the limit; None when it does not grow steadily, or nothing is known.
+
+    >>> time_to([(0, 10), (20, 20), (40, 30), (60, 40), (80, 50)], 100)
+    datetime.timedelta(seconds=100)
+    """
+    if len(samples) < FEWEST or samples[-1][0] - samples[0][0] < SHORTEST.total_seconds():
+        return None
+    count = len(samples)
+    middle_x, middle_y = sum(x for x, _ in samples) / count, sum(y for _, y in samples) / count
+    xx = sum((x - middle_x) ** 2 for x, _ in samples)
+    yy = sum((y - middle_y) ** 2 for _, y in samples)
+    xy = sum((x - middle_x) * (y - middle_y) for x, y in samples)
+    if xx == 0 or yy == 0 or xy <= 0 or xy * xy / (xx * yy) < STEADY:
+        return None
+    now = middle_y + xy / xx * (samples[-1][0] - middle_x)
+    return timedelta(seconds=min(max((limit - now) / (xy / xx), 0.0), timedelta(days=365).total_seconds()))

@@ -1,0 +1,63 @@
+"""Storm control: when policies of many services fire together, they restart one after the other under a cap.
+
+Lower priority numbers go first, then who waits longest; whoever has had a turn lets the others go before its next one,
+so nobody starves. Nothing is remembered here: whoever waits asks again, and what runs stands in the status of its
+service.
+"""
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from resilience.core.observation import Key, Turn
+
+# How long a restart takes while none has been measured.
+USUAL: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Most services that policies restart at once."""
+
+    cluster: int
+    namespace: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A service that waits."""
+
+    key: Key
+    priority: int
+    since: datetime
+
+
+def turns(
+    waiting: Iterable[Ticket],
+    running: Iterable[Key],
+    caps: Caps,
+    *,
+    usual: timedelta = USUAL,
+    served: Container[Key] = (),
+) -> Mapping[Key, Turn]:
+    """The turn of every service that waits. `usual`: how long a restart has taken lately; `served`: who has had one."""
+    total, by_namespace = 0, dict[str, int]()
+    for key in running:
+        total += 1
+        by_namespace[key.namespace] = by_namespace.get(key.namespace, 0) + 1
+    found: dict[Key, Turn] = {}
+    ahead, ahead_here = 0, dict[str, int]()
+    for ticket in sorted(waiting, key=lambda each: (each.key in served, each.priority, each.since, each.key)):
+        namespace = ticket.key.namespace
+        here = by_namespace.get(namespace, 0)
+        if total < caps.cluster and here < caps.namespace:
+            total += 1
+            by_namespace[namespace] = here + 1
+            found[ticket.key] = Turn(granted=True)
+            continue
+        rounds = max(ahead // caps.cluster, ahead_here.get(namespace, 0) // caps.namespace) + 1
+        found[ticket.key] = Turn(granted=False, ahead=ahead, expected=usual * rounds)
+        ahead += 1
+        ahead_here[namespace] = ahead_here.get(namespace, 0) + 1
+    return found

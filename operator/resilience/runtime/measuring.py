@@ -1,0 +1,139 @@
+"""Checks that measure and read by way of the Kubernetes API: usage of containers, its growth, and content of objects.
+
+They are checks like the others, so that thresholds, intervals and transitions are the runner's affair. What is not
+known is inconclusive: a missing metrics-server or an unreadable Secret never counts against a pod.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from resilience.api.scalars import format_duration
+from resilience.core import amounts, slope
+from resilience.core.asks import ContentProbe, Measure, Probe, SlopeProbe, UsageLine, UsageProbe
+from resilience.core.health import CheckResult, Outcome
+from resilience.core.usage import ContainerUsage, PodUsage
+from resilience.ports import Contents, Network, PortError, Usage
+
+# A figure that is older says nothing about now.
+_STALE: Final = timedelta(minutes=3)
+_SAMPLES: Final = 120
+_FORGOTTEN: Final = timedelta(minutes=10)
+
+
+@dataclass(slots=True)
+class _Growth:
+    """Measurements of one container, each once, and when they were last asked for."""
+
+    samples: deque[slope.Sample] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+    asked: float = 0.0
+
+
+@dataclass(slots=True)
+class MeasuringChecker:
+    """Implements ports.Checker: answers what it knows, and hands on the rest to `network`."""
+
+    network: Network
+    usage: Usage
+    contents: Contents
+    now: Callable[[], datetime]
+    _growth: dict[tuple[str, str, str], _Growth] = field(default_factory=dict)
+
+    async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+        """Asks once; never raises."""
+        try:
+            match probe:
+                case UsageProbe():
+                    return await self._usage(probe)
+                case SlopeProbe():
+                    return await self._slope(probe)
+                case ContentProbe():
+                    return await self._content(probe)
+                case _:
+                    return await self.network.check(probe, timeout=timeout)
+        except PortError as error:
+            return CheckResult(Outcome.INCONCLUSIVE, "NotReadable", str(error))
+
+    async def _usage(self, probe: UsageProbe) -> CheckResult:
+        used = self._of(await self.usage.pods(probe.namespace), probe.pod, probe.container)
+        if used is None:
+            return _no_figures(probe.pod)
+        worst = Outcome.PASS
+        words = []
+        for line in probe.lines:
+            outcome, said = _against(line, _value(used, line.measure))
+            words.append(said)
+            worst = max(worst, outcome, key=_BADNESS.index)
+        reason = {Outcome.FAIL: "UsageCritical", Outcome.WARN: "UsageHigh"}.get(worst, "WithinLines")
+        return CheckResult(worst, reason, "; ".join(words))
+
+    async def _slope(self, probe: SlopeProbe) -> CheckResult:
+        found = await self.usage.pods(probe.namespace)
+        used = self._of(found, probe.pod, probe.container)
+        if used is None:
+            return _no_figures(probe.pod)
+        samples = self._remember(probe, found[probe.pod].timestamp, used.memory_bytes)
+        left = slope.time_to(samples, probe.limit)
+        now = amounts.words(used.memory_bytes, "memory")
+        most = amounts.words(probe.limit, "memory")
+        if left is None:
+            return CheckResult(Outcome.PASS, "NotGrowing", f"memory {now} of {most} does not grow steadily")
+        soon = format_duration(timedelta(seconds=int(left.total_seconds())))
+        words = f"memory {now} grows and reaches its limit of {most} in {soon}"
+        if left <= probe.within:
+            return CheckResult(Outcome.FAIL, "LimitNear", f"{words} (within {format_duration(probe.within)})")
+        return CheckResult(Outcome.PASS, "LimitFar", words)
+
+    async def _content(self, probe: ContentProbe) -> CheckResult:
+        names, contents = hashlib.sha256(), hashlib.sha256()
+        for kind, name in probe.objects:
+            content = await self.contents.fingerprint(namespace=probe.namespace, kind=kind, name=name)
+            names.update(f"{kind}/{name}\n".encode())
+            contents.update(f"{kind}/{name}={content}\n".encode())
+        # Which objects, and what they hold: one that is looked at from now on has not changed by that.
+        fingerprint = f"{names.hexdigest()[:8]}-{contents.hexdigest()[:16]}"
+        return CheckResult(Outcome.PASS, "Read", "content read", fingerprint=fingerprint)
+
+    def _of(self, found: Mapping[str, PodUsage], pod: str, container: str) -> ContainerUsage | None:
+        known = found.get(pod)
+        if known is None or self.now() - known.timestamp > _STALE:
+            return None
+        return known.containers.get(container)
+
+    def _remember(self, probe: SlopeProbe, at: datetime, memory: int) -> deque[slope.Sample]:
+        now = self.now().timestamp()
+        gone = [key for key, each in self._growth.items() if now - each.asked > _FORGOTTEN.total_seconds()]
+        for key in gone:
+            del self._growth[key]
+        growth = self._growth.setdefault((probe.namespace, probe.pod_uid, probe.container), _Growth())
+        growth.asked = now
+        if not growth.samples or growth.samples[-1][0] < at.timestamp():
+            growth.samples.append((at.timestamp(), float(memory)))
+        return growth.samples
+
+
+_BADNESS: Final = (Outcome.PASS, Outcome.WARN, Outcome.FAIL)
+
+
+def _value(used: ContainerUsage, measure: Measure) -> float:
+    return float(used.memory_bytes) if measure is Measure.MEMORY else used.cpu_cores
+
+
+def _against(line: UsageLine, value: float) -> tuple[Outcome, str]:
+    """Outcome and words: `memory 312 MiB is 61 % of 512 MiB`."""
+    words = f"{line.measure} {amounts.words(value, line.measure)}"
+    if line.whole:
+        words += f" is {value / line.whole:.0%} of {amounts.words(line.whole, line.measure)}".replace("%", " %")
+    if line.critical is not None and value > line.critical:
+        return Outcome.FAIL, words
+    if line.warning is not None and value > line.warning:
+        return Outcome.WARN, words
+    return Outcome.PASS, words
+
+
+def _no_figures(pod: str) -> CheckResult:
+    words = f"metrics-server has no recent figures of pod {pod} (a new pod has none for the first half minute)"
+    return CheckResult(Outcome.INCONCLUSIVE, "NoFigures", words)

@@ -1,0 +1,178 @@
+"""A dependency that is down degrades the service: that is seen at once, and no pod is restarted or unready for it."""
+
+import base64
+import signal
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from tests.cluster import engine
+from tests.support import postgres, redis
+from tests.support.counts import Figures, count
+from tests.support.kube import Object, wait_until
+from tests.support.postgres import Postgres
+from tests.support.redis import Server
+from tests.support.release import Release
+from tests.support.shop_manifests import LIVE_CHECK, READY_CHECK, policies, shop
+from tests.support.space import Space
+from tests.support.traffic import traffic
+from tests.support.witness import Witness
+
+# At an interval of 1 s and a time-out of 0.5 s.
+SEEN_WITHIN = 4.0
+HEALTH: Object = {"interval": "1s", "timeout": "500ms"}
+HUNG: Object = {"name": "stuck", "check": {"name": "live", "failures": 3}}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    options = ("--bind", "0.0.0.0", "--protected-mode", "no", "--requirepass", "open")
+    with redis.running(tmp_path_factory.mktemp("redis"), *options, client={"password": "open"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Postgres]:
+    with postgres.running(listen="*") as server:
+        yield server
+
+
+def secret(name: str, **values: str) -> Object:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    labels = {"resilience.dev/readable": "true"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": labels},
+        "data": data,
+    }
+
+
+def of(name: str, key: str) -> Object:
+    return {"secretKeyRef": {"name": name, "key": key}}
+
+
+def checks(cache: Server, database: Postgres) -> tuple[Object, list[Object]]:
+    """A Secret, and checks of both servers, as pods and the operator reach them."""
+    host = engine.current().host()
+    login = secret("logins", redis="open", dsn=database.dsn().replace("127.0.0.1", host) + "disable")
+    address = f"{host}:{cache.port}"
+    where: Object = {"address": address, "passwordFrom": of("logins", "redis"), "verify": ["Role", "Write"]}
+    found: list[Object] = [
+        READY_CHECK,
+        LIVE_CHECK,
+        {"name": "cache", "scope": "Dependency", "redis": where},
+        {"name": "db", "scope": "Dependency", "postgres": {"dsnFrom": of("logins", "dsn")}},
+    ]
+    return login, found
+
+
+class Stopped:
+    """A server that hangs or is gone while the context is open."""
+
+    def __init__(self, server: Server | Postgres, *, hangs: bool) -> None:
+        self._server, self._hangs = server, hangs
+
+    def __enter__(self) -> None:
+        if self._hangs:
+            self._server.signal(signal.SIGSTOP)
+        elif isinstance(self._server, Server):
+            self._server.kill()
+        else:
+            self._server.stop()
+
+    def __exit__(self, *_: object) -> None:
+        if self._hangs:
+            self._server.signal(signal.SIGCONT)
+        else:
+            self._server.start()
+
+
+@pytest.mark.parametrize("which", ["cache", "db"])
+@pytest.mark.parametrize("how", ["hangs", "gone"])
+def test_a_lost_dependency_degrades_and_restarts_nothing(
+    operator: Release, space: Space, cache: Server, database: Postgres, figures: Figures, which: str, how: str
+) -> None:
+    # given
+    login, found = checks(cache, database)
+    health = HEALTH | {"checks": found}
+    space.start(login, *shop(replicas=2, health=health, restart=policies(HUNG)))
+    space.wait_for("Degraded", "False", timeout=30)
+    before = {pod["metadata"]["uid"] for pod in space.shop_pods()}
+    server = cache if which == "cache" else database
+    seen, back = [], []
+    with Witness(space) as witness, traffic(space.url()) as clients:
+        for _ in range(count(1, proof=20)):
+            # when
+            began = datetime.now().astimezone()
+            with Stopped(server, hangs=how == "hangs"):
+                # then: it is seen
+                lost = space.wait_for("Degraded", "True", reason="DependencyLost", timeout=15)
+                seen.append(_seconds(began, lost))
+                assert lost["message"].startswith(f"{which}: "), lost
+                assert space.condition("Ready")["status"] == "True"
+                time.sleep(count(10, proof=60) if not seen[1:] else 5)
+            ended = datetime.now().astimezone()
+            # and its recovery too
+            back.append(_seconds(ended, space.wait_for("Degraded", "False", timeout=45)))
+    figures.write(seen_after=seen, back_after=back, **clients.figures())
+    # and: one transition each way, and no pod was blamed
+    told = [each for each in space.events() if "DependencyLost" in each or "DependenciesWork" in each]
+    assert len(told) == 2 * len(seen), told
+    assert {pod["metadata"]["uid"] for pod in space.shop_pods()} == before
+    assert "lastRestart" not in space.status()
+    assert witness.fewest_serving() >= 2
+    assert clients.failed == 0, clients.failures()
+    assert max(seen) < SEEN_WITHIN, seen
+
+
+def _seconds(since: datetime, condition: Object) -> float:
+    """Between a moment and the condition's last transition, which has whole milliseconds."""
+    return round((datetime.fromisoformat(condition["lastTransitionTime"]) - since).total_seconds(), 2)
+
+
+def test_pods_that_all_fail_with_their_dependency_are_not_blamed(
+    operator: Release, space: Space, cache: Server, database: Postgres
+) -> None:
+    # given: an application that says that it is dead and unready when Redis is, as it should not
+    login, found = checks(cache, database)
+    host = engine.current().host()
+    bad: Object = {"name": "live", "scope": "Pod", "http": {"path": "/readyz", "port": "http"}}
+    health = HEALTH | {"checks": [READY_CHECK, bad, *found[2:]]}
+    env = {"REDIS_URL": f"redis://:open@{host}:{cache.port}/0", "REDIS_REQUIRED": "1"}
+    space.start(login, *shop(replicas=2, env=env, probes={"readiness": None}, health=health, restart=policies(HUNG)))
+    before = {pod["metadata"]["uid"] for pod in space.shop_pods()}
+    # when
+    with Stopped(cache, hangs=False):
+        wait_until(
+            lambda: space.status()["restarts"].get("blockedBy") == "DependencyDown",
+            what="what holds the policy back",
+            timeout=30,
+        )
+        time.sleep(5)
+        # then
+        assert {pod["metadata"]["uid"] for pod in space.shop_pods()} == before
+        assert "the service is degraded" in space.status()["explanation"]
+        assert "their readiness probe seems to ask the dependency too" in space.condition("Degraded")["message"]
+    space.wait_for("Degraded", "False", timeout=45)
+    assert {pod["metadata"]["uid"] for pod in space.shop_pods()} == before
+
+
+def test_many_services_on_one_redis_hold_one_connection(
+    operator: Release, space: Space, cache: Server, database: Postgres, figures: Figures
+) -> None:
+    # given
+    services = count(5, proof=50)
+    login, found = checks(cache, database)
+    space.apply(login)
+    before = cache.clients()
+    # when
+    for number in range(services):
+        name = f"shop-{number:02d}"
+        space.apply(*shop(name, verify=None, health=HEALTH | {"checks": [found[2]]}, probes=None))
+    space.wait_running(*(f"shop-{number:02d}" for number in range(services)), timeout=60 + 5 * services)
+    # then
+    figures.write(services=services, connections=cache.clients() - before)
+    assert cache.clients() - before <= 1

@@ -1,0 +1,121 @@
+"""Who asks a Redis as the operator does, and what for. Must not judge a result."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Any
+
+from resilience.adapters.address import AddressGuard, Resolve, system_resolve
+from resilience.adapters.checks.credentials import Credentials
+from resilience.adapters.checks.redis_check import check_redis
+from resilience.adapters.checks.redis_connections import MOST, RedisConnections
+from resilience.adapters.checks.redis_stream_check import check_redis_stream
+from resilience.adapters.network import NetworkFailure
+from resilience.api.dependency_checks import RedisVerify
+from resilience.core.asks import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe, SecretRef
+from resilience.core.health import CheckResult, Outcome
+from resilience.ports import Invalid, Refused
+from tests.support.redis import HOST, Server
+
+
+@dataclass(slots=True)
+class Vault:
+    """Secrets by key; all are keys of one Secret. `reads` are the keys in the order in which they were asked for."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    reads: list[str] = field(default_factory=list)
+    silent: bool = False
+
+    async def read(self, *, namespace: str, name: str, key: str) -> str:
+        self.reads.append(key)
+        if self.silent:
+            await asyncio.sleep(60)
+        if key not in self.values:
+            raise Refused(f"Secret {name!r} is not labelled readable")
+        return self.values[key]
+
+
+def secret(key: str) -> SecretRef:
+    """A reference into the vault."""
+    return SecretRef("shop", "redis-login", key)
+
+
+@dataclass(slots=True)
+class Asker:
+    """Runs checks and sorts what they raise, as NetworkChecker does; no value of the vault may be in a message."""
+
+    vault: Vault
+    connections: RedisConnections
+
+    async def check(self, probe: RedisProbe | RedisStreamProbe, *, seconds: float = 3.0) -> CheckResult:
+        result = await self._sorted(probe, timeout=timedelta(seconds=seconds))
+        assert not [each for each in self.vault.values.values() if each and each in result.message], result.message
+        return result
+
+    async def until(
+        self, asked: RedisProbe | RedisStreamProbe, *, outcome: Outcome, seconds: float = 20
+    ) -> CheckResult:
+        """The first result with the outcome, or the last one when none comes: servers notice things when they do."""
+        deadline = time.monotonic() + seconds
+        result = await self.check(asked)
+        while result.outcome is not outcome and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+            result = await self.check(asked)
+        return result
+
+    async def _sorted(self, probe: RedisProbe | RedisStreamProbe, *, timeout: timedelta) -> CheckResult:
+        try:
+            if isinstance(probe, RedisProbe):
+                return await check_redis(probe, connections=self.connections, timeout=timeout)
+            return await check_redis_stream(probe, connections=self.connections, timeout=timeout)
+        except NetworkFailure as failure:
+            return CheckResult(Outcome.INCONCLUSIVE if failure.own else Outcome.FAIL, failure.reason, str(failure))
+        except Refused as refusal:
+            return CheckResult(Outcome.INCONCLUSIVE, "AddressRefused", str(refusal))
+        except Invalid as error:
+            return CheckResult(Outcome.INCONCLUSIVE, "Invalid", str(error))
+
+
+@asynccontextmanager
+async def asking(
+    *, most: int = MOST, resolve: Resolve = system_resolve, networks: tuple[str, ...] = ("127.0.0.0/8",), **secrets: str
+) -> AsyncIterator[Asker]:
+    """Somebody who may ask servers on this machine; the vault holds `secrets`."""
+    vault = Vault(dict(secrets))
+    guard = AddressGuard(allowed=[ip_network(each) for each in networks], resolve=resolve)
+    credentials = Credentials(vault, monotonic=time.monotonic)
+    asker = Asker(vault, RedisConnections(guard=guard, credentials=credentials, most=most))
+    try:
+        yield asker
+    finally:
+        await asker.connections.close()
+
+
+def probe(
+    server: Server | int | None = None,
+    *verify: RedisVerify,
+    service: Server | None = None,
+    max_lag: float = 10,
+    host: str = HOST,
+    kind: RedisKind = RedisKind.STANDALONE,
+    at: list[Server] | None = None,
+    **place: Any,
+) -> RedisProbe:
+    """What to ask of servers at `host`; by default whether there is a master."""
+    ports = [server if isinstance(server, int) else server.port] if server is not None else []
+    addresses = tuple((host, port) for port in [*ports, *(each.port for each in at or [])])
+    return RedisProbe(
+        RedisPlace(kind, addresses, **place),
+        frozenset(verify or (RedisVerify.ROLE,)),
+        timedelta(seconds=max_lag),
+        (HOST, service.port) if service else None,
+    )
+
+
+def told(result: CheckResult) -> tuple[Outcome, str]:
+    """What counts of a result."""
+    return result.outcome, result.reason

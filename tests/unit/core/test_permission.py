@@ -1,0 +1,312 @@
+"""What holds policies back: each limit with its word, its reason and the time when it ends."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from resilience.api.reasons import HealthState
+from resilience.api.status import PastRestart, RestartsStatus, Status
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import permission, policies
+from resilience.core.observation import Observation, Pod
+from resilience.core.permission import Blocker
+from resilience.core.profiles import resolve
+from tests.support.factories import LIVE_CHECK, NOW, make_check, make_pod, make_seen, make_workload
+from tests.support.firing import DATABASE, GROWS, HUNG, LEAKS, fires, past, policy_spec
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+A, B = make_pod("a"), make_pod("b")
+NEVER = Status(observed_generation=1)
+# NOW is a Sunday, 12:00 UTC.
+NIGHTLY = {"schedule": "0 2 * * *", "duration": "1h"}
+SOON = {"schedule": "30 12 * * *", "duration": "1h"}
+
+
+def asked(
+    *found: dict[str, Any],
+    pods: tuple[Pod, ...] = (A, B),
+    checks: Any = None,
+    status: Status = NEVER,
+    now: datetime = NOW,
+    spec: ResilientServiceSpec | None = None,
+    restart: Any = None,
+    **seen: Any,
+) -> tuple[list[tuple[str, str]], Blocker | None]:
+    """Who may go, after every policy fired for pod a unless `checks` say something else."""
+    spec = spec or policy_spec(*found, **restart or {})
+    known = {name: state for each in found for name, state in fires(each, A).items()} if checks is None else checks
+    observed: Observation = make_seen(*pods, checks=known, **seen)
+    effective = resolve(spec)
+    fired = policies.firing(spec, effective, observed, now)
+    # As in every pass: what is futile is noted first.
+    status, _ = permission.note_loops(effective, status, fired, now)
+    left, block = permission.allowed(spec, effective, observed, status, fired, now)
+    return [(each.policy.name, each.pod.name) for each in left], block
+
+
+def reason(outcome: tuple[list[tuple[str, str]], Blocker | None]) -> tuple[str, datetime | None]:
+    left, block = outcome
+    assert bool(left) is (block is None)
+    return ("", None) if block is None else (block.reason, block.until)
+
+
+def test_nothing_forbids_a_restart_by_itself() -> None:
+    assert asked(LEAKS, HUNG) == ([("leak", "a"), ("stuck", "a")], None)
+
+
+@pytest.mark.parametrize(
+    ("ago", "cool_down", "until"),
+    [
+        (9 * MINUTE, "10m", MINUTE),
+        (10 * MINUTE, "10m", None),
+        (0.5 * SECOND, None, 0.5 * SECOND),
+        (SECOND, None, None),
+        # Longer than anything else is remembered.
+        (99 * HOUR, "100h", HOUR),
+    ],
+)
+def test_the_cool_down_begins_with_the_last_restart(ago: Any, cool_down: Any, until: timedelta | None) -> None:
+    restart = {"coolDown": cool_down} if cool_down else {}
+
+    found = reason(asked(LEAKS, status=past(LEAKS, NOW - 200 * HOUR, NOW - ago), restart=restart))
+
+    assert found == (("CoolDown", NOW + until) if until is not None else ("", None))
+
+
+@pytest.mark.parametrize(
+    ("minutes_ago", "budget", "until"),
+    [
+        ((50, 30), {"max": 2}, 10),
+        ((50, 30), {"max": 3}, None),
+        ((60, 30), {"max": 2}, None),
+        ((90, 59, 30, 20), {"max": 2}, 30),
+        ((50, 30), {"max": 1, "per": "2h"}, 90),
+        # Longer than anything else is remembered.
+        ((99 * 60,), {"max": 1, "per": "100h"}, 60),
+    ],
+)
+def test_the_budget_is_spent_until_enough_is_long_ago(minutes_ago: Any, budget: Any, until: int | None) -> None:
+    status = past(LEAKS, *(NOW - each * MINUTE for each in minutes_ago))
+
+    found = reason(asked(LEAKS, status=status, restart={"budget": budget}))
+
+    assert found == (("BudgetSpent", NOW + until * MINUTE) if until is not None else ("", None))
+
+
+def test_a_hundred_restarts_are_remembered_and_no_budget_is_greater() -> None:
+    status = past(LEAKS, *(NOW - (120 - number) * SECOND for number in range(100)))
+    spec = policy_spec(LEAKS, budget={"max": 100})
+
+    assert len(permission.recent(status, resolve(spec), NOW)) == 100
+    assert reason(asked(spec=spec, checks=fires(LEAKS, A), status=status))[0] == "BudgetSpent"
+    with pytest.raises(ValueError, match="less than or equal to 100"):
+        policy_spec(LEAKS, budget={"max": 101})
+
+
+@pytest.mark.parametrize(
+    ("fired", "windows", "left", "until"),
+    [
+        ((LEAKS,), [NIGHTLY], [], 14 * HOUR),
+        ((LEAKS,), [NIGHTLY, SOON], [], 30 * MINUTE),
+        ((LEAKS,), [NIGHTLY, {"schedule": "0 * * * *", "duration": "1m"}], ["leak"], None),
+        # The memory would be full before; the others wait.
+        ((GROWS,), [NIGHTLY], ["slope"], None),
+        ((LEAKS, GROWS), [NIGHTLY], ["slope"], None),
+        ((GROWS,), [SOON], [], 30 * MINUTE),
+        ((GROWS,), [{"schedule": "0 14 * * *", "duration": "1h"}], [], 2 * HOUR),
+        ((GROWS,), [{"schedule": "1 14 * * *", "duration": "1h"}], ["slope"], None),
+    ],
+)
+def test_outside_the_windows_only_what_cannot_wait_goes(
+    fired: Any, windows: Any, left: list[str], until: timedelta | None
+) -> None:
+    names, block = asked(*fired, restart={"windows": windows})
+
+    assert [name for name, _ in names] == left
+    assert reason((names, block)) == (("OutsideWindow", NOW + until) if until is not None else ("", None))
+
+
+DOWN = {"db": make_check("db", HealthState.UNHEALTHY)}
+HUNG_FAILURES = 4
+SHAKY = {"db": make_check("db", failed=9, passes=HUNG_FAILURES - 1)}
+STEADY = {"db": make_check("db", failed=9, passes=HUNG_FAILURES)}
+
+
+def passing(pod: Pod, passes: int, found: dict[str, Any]) -> dict[str, Any]:
+    """The check of a policy that fires for others has passed so often in a row at this pod."""
+    return {name: replace(state, passes_by_pod={pod.uid: passes}) for name, state in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("checks", "left", "blocked"),
+    [
+        (DOWN | fires(HUNG, A, B), [], "DependencyDown"),
+        (DOWN | passing(B, HUNG_FAILURES, fires(HUNG, A)), [("stuck", "a")], ""),
+        (DOWN | fires(LEAKS, A, B), [("leak", "a"), ("leak", "b")], ""),
+        # Whose threshold is reached first is chance.
+        (SHAKY | fires(HUNG, A, B), [], "DependencyDown"),
+        (SHAKY | passing(B, HUNG_FAILURES - 1, fires(HUNG, A)), [], "DependencyDown"),
+        (DOWN | passing(B, 0, fires(HUNG, A)), [], "DependencyDown"),
+        (passing(B, 0, fires(HUNG, A)), [("stuck", "a")], ""),
+        (STEADY | fires(HUNG, A, B), [("stuck", "a"), ("stuck", "b")], ""),
+        # What is no dependency's fault goes all the same, and nothing else.
+        (DOWN | fires(HUNG, A, B) | fires(LEAKS, B), [("leak", "b")], ""),
+        ({"db": make_check("db", HealthState.WARNING)} | fires(HUNG, A, B), [("stuck", "a"), ("stuck", "b")], ""),
+        ({"db": make_check("db", HealthState.UNKNOWN)} | fires(HUNG, A, B), [("stuck", "a"), ("stuck", "b")], ""),
+        (fires(HUNG, A, B), [("stuck", "a"), ("stuck", "b")], ""),
+    ],
+)
+def test_when_all_pods_fail_with_their_dependency_it_is_not_the_pods(
+    checks: Any, left: list[tuple[str, str]], blocked: str
+) -> None:
+    spec = policy_spec(HUNG, LEAKS, checks=(LIVE_CHECK, DATABASE))
+
+    names, block = asked(spec=spec, checks=checks)
+
+    assert (sorted(names), block.reason if block else "") == (left, blocked)
+    assert block is None or ("while db fails" in block.message and block.until is None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "blocked"), [({"updated": 1}, "RolloutMoving"), ({"generation": 2}, "NotObserved"), ({"ready": 1}, "")]
+)
+def test_a_rollout_replaces_the_pods_anyway(fields: dict[str, Any], blocked: str) -> None:
+    assert reason(asked(LEAKS, workload=make_workload(replicas=2, **fields))) == (blocked, None)
+
+
+# Loops. A pod that was made by a restart at NOW fires again after so many seconds.
+
+FRESH = make_pod("fresh", created=NOW + 5 * SECOND)
+
+
+def again(after: timedelta, *, status: Status | None = None, cool_down: str = "1m", **options: Any) -> Any:
+    usual: dict[str, Any] = {"pods": (A, FRESH), "checks": fires(HUNG, FRESH)}
+    spec = policy_spec(HUNG, LEAKS, coolDown=cool_down)
+    return asked(spec=spec, status=status or past(HUNG, NOW), now=NOW + after, **usual | options)
+
+
+@pytest.mark.parametrize(
+    ("after", "cool_down", "until"),
+    [
+        (10 * SECOND, "1m", 2 * MINUTE),
+        (65 * SECOND, "1m", 2 * MINUTE),
+        # Later than the cool-down it is no loop, however soon after its birth it began.
+        (66 * SECOND, "1m", None),
+        # A short cool-down says nothing about how soon is soon.
+        (35 * SECOND, "1s", MINUTE),
+        (36 * SECOND, "1s", None),
+    ],
+)
+def test_a_fresh_pod_that_fires_soon_after_its_birth_is_left_alone(after: Any, cool_down: str, until: Any) -> None:
+    found = reason(again(after, cool_down=cool_down))
+
+    assert found == (("RestartLoop", NOW + until) if until is not None else ("", None))
+
+
+def test_each_try_in_a_loop_waits_twice_as_long_up_to_six_hours() -> None:
+    def wait(tries: int) -> timedelta:
+        futile = [PastRestart(at=NOW - number * HOUR, policies=["stuck"], futile=["stuck"]) for number in range(tries)]
+        status = Status(restarts=RestartsStatus(recent=futile[::-1]))
+        _, until = reason(again(10 * SECOND, status=status))
+        assert until is not None
+        return until - NOW
+
+    assert [wait(tries) / MINUTE for tries in (1, 2, 3, 4, 8, 9, 10, 60)] == [2, 4, 8, 16, 256, 360, 360, 360]
+
+
+def test_the_longest_wait_does_not_shrink_while_the_loop_goes_on() -> None:
+    status, effective = past(HUNG, *(NOW - 6 * number * HOUR for number in range(20, -1, -1)), futile=True), None
+    effective = resolve(policy_spec(HUNG, coolDown="0s"))
+
+    kept = Status(restarts=RestartsStatus(recent=permission.recent(status, effective, NOW)))
+
+    assert reason(again(10 * SECOND, status=kept, cool_down="0s")) == ("RestartLoop", NOW + 6 * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("status", "options"),
+    [
+        # Another policy restarted it.
+        (past(LEAKS, NOW - HOUR), {}),
+        # It is not fresh.
+        (past(HUNG, NOW - 2 * SECOND, futile=True), {"pods": (A,), "checks": fires(HUNG, A)}),
+        # One more try when the wait is over.
+        (past(HUNG, NOW - 2 * MINUTE, futile=True), {}),
+        # The last restart helped for long.
+        (past(HUNG, NOW - HOUR), {"pods": (A, make_pod("fresh", created=NOW - 59 * MINUTE))}),
+    ],
+)
+def test_what_is_no_loop_goes_on(status: Status, options: Any) -> None:
+    assert reason(again(10 * SECOND, status=status, cool_down="1s", **options)) == ("", None)
+
+
+def test_pods_that_are_not_in_the_loop_go_without_those_that_are() -> None:
+    checks = fires(HUNG, A, FRESH) | fires(LEAKS, A)
+
+    left, block = again(70 * SECOND, status=past(HUNG, NOW, futile=True), checks=checks)
+
+    assert (sorted(left), block) == ([("leak", "a"), ("stuck", "a")], None)
+    assert again(70 * SECOND, status=past(HUNG, NOW, futile=True), checks=fires(HUNG, FRESH) | fires(LEAKS, FRESH)) == (
+        [("leak", "fresh")],
+        None,
+    )
+
+
+def test_a_pod_is_in_the_loop_of_the_restart_that_made_it_whatever_came_after() -> None:
+    later = make_pod("later", created=NOW + 25 * SECOND)
+    first, second = past(HUNG, NOW, futile=True), past(HUNG, NOW + 20 * SECOND, futile=True)
+    status = Status(restarts=RestartsStatus(recent=[*first.restarts.recent, *second.restarts.recent]))
+
+    def until(pod: Pod) -> datetime | None:
+        return reason(again(30 * SECOND, status=status, pods=(FRESH, later), checks=fires(HUNG, pod)))[1]
+
+    assert until(FRESH) == NOW + 2 * MINUTE
+    assert until(later) == NOW + 20 * SECOND + 4 * MINUTE
+
+
+def test_of_several_loops_the_one_that_ends_first_is_the_next_look() -> None:
+    recent = [
+        PastRestart(at=NOW - MINUTE, policies=["leak"], futile=["leak"]),
+        *past(HUNG, NOW, futile=True).restarts.recent,
+    ]
+    status = Status(restarts=RestartsStatus(recent=recent))
+
+    _, block = again(10 * SECOND, status=status, checks=fires(HUNG, FRESH) | fires(LEAKS, FRESH))
+
+    assert block is not None and (block.reason, block.until) == ("RestartLoop", NOW + MINUTE)
+    assert "(leak, stuck)" in block.message
+
+
+def test_a_loop_is_noted_once_and_only_for_its_policy() -> None:
+    spec = policy_spec(HUNG, LEAKS, coolDown="1m")
+    effective, both = resolve(spec), PastRestart(at=NOW, policies=["stuck", "leak"])
+    status = Status(restarts=RestartsStatus(recent=[PastRestart(at=NOW - HOUR, policies=["stuck"]), both]))
+    seen = make_seen(A, FRESH, checks=fires(HUNG, A, FRESH))
+    fired = policies.firing(spec, effective, seen, NOW + 10 * SECOND)
+
+    noted, news = permission.note_loops(effective, status, fired, NOW + 10 * SECOND)
+
+    assert news == ("stuck",)
+    assert [each.futile for each in noted.restarts.recent] == [[], ["stuck"]]
+    assert permission.note_loops(effective, noted, fired, NOW + 20 * SECOND) == (noted, ())
+
+
+def test_the_first_that_says_no_is_named() -> None:
+    everything = past(HUNG, NOW - 40 * SECOND)
+    restart = {"coolDown": "1m", "budget": {"max": 1}, "windows": [NIGHTLY]}
+    fresh = make_pod("a", created=NOW - 30 * SECOND)
+    order = []
+    for checks, limits in (
+        (DOWN | fires(HUNG, fresh), restart),
+        (fires(HUNG, fresh), restart),
+        (fires(LEAKS, fresh), restart),
+        (fires(LEAKS, fresh), restart | {"windows": []}),
+        (fires(LEAKS, fresh), {"windows": [], "coolDown": "1s", "budget": {"max": 1}}),
+    ):
+        spec = policy_spec(HUNG, LEAKS, checks=(LIVE_CHECK, DATABASE), **limits)
+        moving = make_workload(replicas=1, current=2, updated=1)
+        order.append(reason(asked(spec=spec, pods=(fresh,), checks=checks, status=everything, workload=moving))[0])
+
+    assert order == ["DependencyDown", "RestartLoop", "OutsideWindow", "CoolDown", "BudgetSpent"]

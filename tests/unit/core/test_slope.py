@@ -1,0 +1,66 @@
+"""When growing memory reaches its limit."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resilience.core import slope
+
+LIMIT = 1000.0
+
+
+def line(count: int, *, every: float = 15, start: float = 100, per_second: float = 1) -> list[slope.Sample]:
+    return [(number * every, start + per_second * number * every) for number in range(count)]
+
+
+def wave(count: int, value: Callable[[int], float]) -> list[slope.Sample]:
+    return [(number * 15.0, value(number)) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("samples", "seconds"),
+    [
+        (line(5), 840),
+        (line(5, per_second=2), 390),
+        (line(120, every=60, per_second=0.1), 1860),
+        # Too few, or in too short a time.
+        ([], None),
+        (line(4), None),
+        (line(5, every=14), None),
+        # It does not grow, or not steadily.
+        (line(9, per_second=0), None),
+        (line(9, per_second=-1, start=900), None),
+        (wave(20, lambda number: 500 + 100 * (number % 2)), None),
+        (wave(20, lambda number: 300 + 10 * number + 150 * (number % 3)), None),
+        ([(0.0, float(number)) for number in range(9)], None),
+        # It is there already.
+        (line(9, start=2000), 0),
+        # So slow that no clock could tell.
+        (line(9, every=3600, per_second=1e-9), 365 * 24 * 3600),
+    ],
+)
+def test_the_time_that_is_left(samples: list[slope.Sample], seconds: float | None) -> None:
+    found = slope.time_to(samples, LIMIT)
+
+    assert (None if found is None else found.total_seconds()) == pytest.approx(seconds, abs=0.01)
+
+
+def test_noise_changes_little() -> None:
+    noisy = wave(40, lambda number: 100 + 15 * number + (-1) ** number * 20)
+
+    found = slope.time_to(noisy, LIMIT)
+
+    assert found is not None and 300 < found.total_seconds() < 360
+
+
+@given(
+    samples=st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1e12)), max_size=30).map(sorted),
+    limit=st.floats(0, 1e12),
+)
+def test_it_always_answers_with_a_time_that_can_be_told(samples: list[slope.Sample], limit: float) -> None:
+    found = slope.time_to(samples, limit)
+
+    assert found is None or timedelta() <= found <= timedelta(days=365)
