@@ -7,6 +7,8 @@ from typing import Final
 # Fewer measurements, or a shorter time, say nothing about growth.
 FEWEST: Final = 5
 SHORTEST: Final = timedelta(minutes=1)
+# How much further than it was watched growth is foreseen: what an application takes while it warms up is no leak.
+FARTHEST: Final = 10
 # Share of the variance that the line has to explain: memory that goes up and down does not grow.
 STEADY: Final = 0.7
 
@@ -15,7 +17,7 @@ Sample = tuple[float, float]
 
 
 def time_to(samples: Sequence[Sample], limit: float) -> timedelta | None:
-    """From the last sample until the line reaches the limit; None when it does not grow steadily, or nothing is known.
+    """From the last sample until the line reaches the limit; None when it does not grow steadily, for long enough to be sure.
 
     >>> time_to([(0, 10), (20, 20), (40, 30), (60, 40), (80, 50)], 100)
     datetime.timedelta(seconds=100)
@@ -30,4 +32,5 @@ def time_to(samples: Sequence[Sample], limit: float) -> timedelta | None:
     if xx == 0 or yy == 0 or xy <= 0 or xy * xy / (xx * yy) < STEADY:
         return None
     now = middle_y + xy / xx * (samples[-1][0] - middle_x)
-    return timedelta(seconds=min(max((limit - now) / (xy / xx), 0.0), timedelta(days=365).total_seconds()))
+    left = max((limit - now) / (xy / xx), 0.0)
+    return timedelta(seconds=left) if left <= FARTHEST * (samples[-1][0] - samples[0][0]) else None

@@ -110,6 +110,9 @@ class MeasuringChecker:
             del self._growth[key]
         growth = self._growth.setdefault((probe.namespace, probe.pod_uid, probe.container), _Growth())
         growth.asked = now
+        if growth.samples and memory < growth.samples[-1][1] / 2:
+            # The container began anew.
+            growth.samples.clear()
         if not growth.samples or growth.samples[-1][0] < at.timestamp():
             growth.samples.append((at.timestamp(), float(memory)))
         return growth.samples

@@ -143,7 +143,9 @@ def grown(
     [
         (10, 1, Outcome.PASS, "NotGrowing"),
         (10, 10, Outcome.FAIL, "LimitNear"),
-        (3, 10, Outcome.PASS, "LimitFar"),
+        (5, 10, Outcome.PASS, "LimitFar"),
+        # It takes longer than can be foreseen.
+        (3, 10, Outcome.PASS, "NotGrowing"),
         (0, 10, Outcome.PASS, "NotGrowing"),
         (-5, 10, Outcome.PASS, "NotGrowing"),
     ],
@@ -182,7 +184,15 @@ def test_a_pod_that_was_made_again_begins_anew() -> None:
     again = SlopeProbe("shop", "a", "uid-again", "app", LIMIT, HOUR)
 
     assert grown(bench, per_minute=10, minutes=1, start=100, probe=again).reason == "NotGrowing"
-    assert grown(bench, per_minute=10, minutes=2, start=110, probe=again).reason == "LimitNear"
+    assert grown(bench, per_minute=10, minutes=4, start=110, probe=again).reason == "LimitNear"
+
+
+def test_a_container_that_began_again_begins_anew() -> None:
+    bench = Bench()
+    assert grown(bench, per_minute=10, minutes=10).reason == "LimitNear"
+
+    assert grown(bench, per_minute=10, minutes=1, start=50).reason == "NotGrowing"
+    assert grown(bench, per_minute=20, minutes=4, start=60).reason == "LimitNear"
 
 
 def test_measurements_that_nobody_asks_for_are_forgotten() -> None:
