@@ -143,7 +143,7 @@ def _parts(
             usage=UsageCache(
                 usage=KubeUsage(transport=transport), monotonic=clock.monotonic, period=settings.usage_interval
             ),
-            contents=KubeContents(transport=transport),
+            contents=KubeContents(transport=transport, lease=(settings.pod_namespace, settings.lease_name)),
             now=clock.now,
         ),
         metrics=metrics,

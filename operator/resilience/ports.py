@@ -358,6 +358,10 @@ class Usage(Protocol):
 class Contents(Protocol):
     """Content of ConfigMaps and Secrets, never shown."""
 
+    async def epoch(self) -> str:
+        """What fingerprints depend on besides the content: those of different epochs cannot be compared."""
+        ...
+
     async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str:
         """A hash. Raises Invalid when there is no such object, Refused for a Secret that is not labelled readable."""
         ...

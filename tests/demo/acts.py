@@ -186,5 +186,7 @@ def _released(stage: Stage, before: str) -> bool:
 
 
 def _pods(stage: Stage) -> set[str]:
-    metas = [pod["metadata"] for pod in stage.get("pods", "-n", NAMESPACE)["items"]]
+    metas = [
+        pod["metadata"] for pod in stage.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=shop")["items"]
+    ]
     return {meta["uid"] for meta in metas if "deletionTimestamp" not in meta}

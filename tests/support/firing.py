@@ -11,6 +11,7 @@ from tests.support.factories import LIVE_CHECK, make_check, make_spec
 
 HUNG: Final = {"name": "stuck", "check": {"name": "live", "failures": 4}}
 LEAKS: Final = {"name": "leak", "memory": {"above": "90%", "for": "5m"}}
+SPINS: Final = {"name": "spin", "cpu": {"above": "1", "for": "5m"}}
 GROWS: Final = {"name": "slope", "memorySlope": {"limitWithin": "2h"}}
 AGED: Final = {"name": "aged", "uptime": {"above": "10h"}}
 FLAPS: Final = {"name": "flappy", "containerRestarts": {"above": 2, "within": "10m"}}

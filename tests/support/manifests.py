@@ -106,6 +106,50 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     ),
     "preStop with a fraction": ({"drain": {"preStop": "1500ms"}}, ("drain.preStop must be whole seconds",)),
     "check of two types": (check(http={"path": "/"}, tcp={}), ("spec.health.checks[0]", ONE_TYPE)),
+    "url with a port besides": (
+        check(scope="Dependency", http={"url": "https://partner.example/", "port": 443}),
+        ("http.url says port and scheme itself",),
+    ),
+    "url with a password": (
+        check(scope="Dependency", http={"url": "https://u:p@partner.example/"}),
+        ("write a whole http or https address, without user and password",),
+    ),
+    "url that asks the service": (
+        check(http={"url": "https://partner.example/"}),
+        ("a check with an address of its own asks a dependency: set scope: Dependency",),
+    ),
+    "dependency without an address": (
+        check(scope="Dependency", http={"path": "/"}),
+        ("a check of scope Dependency needs an address of its own",),
+    ),
+    "redis in two places": (
+        check(scope="Dependency", redis={"address": "a:1", "cluster": {"addresses": ["b:1"]}}),
+        ("a redis check needs one place",),
+    ),
+    "quorum without sentinels": (
+        check(scope="Dependency", redis={"address": "a:1", "verify": ["Quorum"]}),
+        ("verify Quorum asks Sentinels",),
+    ),
+    "stream of nowhere": (
+        check(scope="Dependency", redisStream={"redis": "other", "stream": "s"}),
+        ("redisStream.redis must be the name of a redis check",),
+    ),
+    "policy of two rules": (
+        {"restart": {"policies": [{"name": "p", "uptime": {}, "cpu": {"above": "80%"}}]}},
+        ("a policy has exactly one rule",),
+    ),
+    "policy about no check": (
+        {"restart": {"policies": [{"name": "p", "check": {"name": "ready"}}]}},
+        ("a check policy names a check of scope Pod in health.checks",),
+    ),
+    "window that never opens": (
+        {"restart": {"windows": [{"schedule": "at night", "duration": "1h"}]}},
+        ("write a cron schedule: minute hour day month weekday",),
+    ),
+    "line in words": (
+        {"restart": {"policies": [{"name": "p", "memory": {"above": "ninety"}}]}},
+        ('write a share ("90%") or an amount',),
+    ),
     "check of no type": (check(), ("spec.health.checks[0]", ONE_TYPE)),
     "two checks of one name": (
         {"health": {"checks": [{"name": "a", "tcp": {}}, {"name": "a", "tcp": {}}]}},
@@ -162,6 +206,7 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     ),
 }
 
+SECRET: Spec = {"secretKeyRef": {"name": "db", "key": "dsn"}}
 ACCEPTED: dict[str, Spec] = {
     "the least": {"targetRef": {"kind": "StatefulSet", "name": "db.main"}},
     "the usual": GOOD,
@@ -170,6 +215,50 @@ ACCEPTED: dict[str, Spec] = {
     "a query needs no service": {
         "targetRef": {"kind": "Deployment", "name": "checkout"},
         **check(prometheus={"query": "up", "below": "1"}),
+    },
+    "a url is a whole address": {
+        **GOOD,
+        **check(scope="Dependency", http={"url": "https://partner.example:8443/ping?full=1", "tls": {}}),
+    },
+    "what it depends on": {
+        **GOOD,
+        "health": {
+            "checks": [
+                {"name": "db", "scope": "Dependency", "postgres": {"dsnFrom": SECRET, "maxConnectionUse": "80%"}},
+                {
+                    "name": "cache",
+                    "scope": "Dependency",
+                    "redis": {
+                        "sentinel": {"addresses": ["redis-0:26379"], "masterName": "mymaster"},
+                        "passwordFrom": SECRET,
+                        "verify": ["Role", "Write", "Quorum"],
+                    },
+                },
+                {
+                    "name": "jobs",
+                    "scope": "Dependency",
+                    "redisStream": {"redis": "cache", "stream": "jobs", "group": "workers"},
+                },
+                {"name": "memory", "scope": "Pod", "usage": {"memory": {"critical": "95%"}, "of": "Limit"}},
+                {"name": "name", "scope": "Dependency", "dns": {"name": "db.shop.svc"}},
+                {"name": "queue", "scope": "Dependency", "tcp": {"host": "kafka", "port": 9092}},
+            ]
+        },
+    },
+    "policies": {
+        **GOOD,
+        "restart": {
+            "windows": [{"schedule": "0 2 * * *", "duration": "3h", "timeZone": "Europe/London"}],
+            "budget": {"max": 10, "per": "1h"},
+            "onChange": [{"kind": "ConfigMap", "name": "checkout-config"}],
+            "policies": [
+                {"name": "leak", "memory": {"above": "90%", "for": "5m"}},
+                {"name": "oom", "memorySlope": {"limitWithin": "2h"}},
+                {"name": "spin", "cpu": {"above": "750m"}},
+                {"name": "aged", "uptime": {}},
+                {"name": "flappy", "containerRestarts": {"above": 5}, "dryRun": True},
+            ],
+        },
     },
     "no preStop": {**GOOD, "drain": {"preStop": "0s"}},
 }
@@ -189,7 +278,6 @@ def full_status() -> Status:
         trace_id="t1",
         started_at=now,
         born_before=now,
-        progressed_at=now,
         total=3,
         pods=[ReplacementStatus(name="pod", step=ReplaceStep.DRAINING, since=now, connections=4)],
         requests=requests,

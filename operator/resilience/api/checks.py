@@ -72,7 +72,7 @@ class HttpCheck(ApiModel):
         default=None,
         description="Service scope: port of the Service (default spec.service.port). Pod scope: container port.",
     )
-    scheme_: Scheme = Field(default=Scheme.HTTP, alias="scheme", description="HTTP or HTTPS.")
+    scheme_: Scheme | None = Field(default=None, alias="scheme", description="HTTP (default) or HTTPS.")
     tls: Tls | None = Field(default=None, description="How the certificate of url is verified.")
     headers_from: HeadersFrom | None = Field(default=None, description="Headers, e.g. for authentication.")
     expect_status: list[Annotated[int, Field(ge=100, le=599)]] | None = Field(

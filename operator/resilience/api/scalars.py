@@ -105,7 +105,9 @@ _SECRET_KEY: Final = r"^[-._a-zA-Z0-9]+$"
 PERCENT_PATTERN: Final = r"^[0-9]{1,3}(\.[0-9]{1,2})?%$"
 _AMOUNT: Final = r"^([0-9]{1,3}(\.[0-9]{1,2})?%|[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?)$"
 _HOST_PORT: Final = r"^([a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$"
-_HTTP_URL: Final = r"^https?://[^\s/?#@]+([/?][^\s#]*)?$"
+_HTTP_URL: Final = (
+    r"^https?://([a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][^\s#]*)?$"
+)
 DECIMAL_PATTERN: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 
 # An RFC 1123 label, the form of check, flag and policy names.

@@ -178,6 +178,7 @@ class PastRestart(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "set"},
         description="Those of them that fired again soon for pods made since: the restart did not help.",
     )
+    failed: bool = Field(default=False, description="Whether no replacement came up.")
 
 
 class FiringPolicy(ApiModel):
@@ -216,6 +217,7 @@ class RestartsStatus(ApiModel):
     blocked_by: Text = Field(default="", description="What holds them back, in one CamelCase word.")
     message: Text = Field(default="", description="What holds them back, in words.")
     next_allowed_at: Time | None = volatile(default=None, description="When a policy may restart something again.")
+    ahead: int | None = volatile(default=None, description="Services that restart pods before it, while it is Queued.")
     recent: list[PastRestart] = Field(
         default_factory=list,
         max_length=100,

@@ -1,7 +1,7 @@
 """What the runtime asks over the network: checks, and addresses of pods and Services. Equal ones are asked once."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from resilience.api.checks import Scheme
@@ -179,12 +179,13 @@ class UsageLine:
 
 @dataclass(frozen=True, slots=True)
 class UsageProbe:
-    """What a container uses, by metrics.k8s.io, against lines."""
+    """What a container uses, by metrics.k8s.io, against lines. Figures from before `born` are another pod's."""
 
     namespace: str
     pod: str
     container: str
     lines: tuple[UsageLine, ...]
+    born: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,8 @@ class CheckTarget:
     timeout: timedelta
     failure_threshold: int
     success_threshold: int
+    # For so long it has to fail, besides, before that counts.
+    sustained: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)

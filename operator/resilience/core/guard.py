@@ -143,6 +143,19 @@ def replacement_refusal(workload: Workload, view: PodsView) -> Refusal | None:
     return None
 
 
+def too_strict(workload: Workload, view: PodsView) -> Refusal | None:
+    """Whether a disruption budget asks for more pods than the target has: no number of replacements is enough then."""
+    if floor(workload, view) <= workload.replicas:
+        return None
+    return Refusal("BudgetTooStrict", "a disruption budget asks for more pods than the target has")
+
+
+def full_budget(view: PodsView) -> Refusal | None:
+    """The disruption budget that would refuse an eviction now."""
+    full = next((each for each in view.budgets if each.current_healthy <= each.desired_healthy), None)
+    return Refusal("BudgetFull", f"disruption budget {full.name} allows no eviction now") if full is not None else None
+
+
 def leave_labels(observation: Observation, view: PodsView, pod: Pod) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """Labels to overwrite so that no Service selects the pod, and the Services for which that is not possible.
 

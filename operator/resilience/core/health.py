@@ -4,7 +4,7 @@ Unknown is not Unhealthy: an inconclusive result changes nothing by itself, it o
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from resilience.api.reasons import HealthState
@@ -39,6 +39,8 @@ class CheckResult:
     reconnected: bool = False
     # Identity of what was read, for checks that look for changes.
     fingerprint: str = ""
+    # When what it says was measured, for checks that are told figures; the same figure counts once.
+    measured_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ class Fold:
     message: str = ""
     latency_seconds: float | None = None
     components: tuple[Component, ...] = ()
+    # When the first failure in the row was measured, and the last figure of all.
+    failing_since: datetime | None = None
+    measured_at: datetime | None = None
     # Since it is known: how often it failed, and how often a new connection was needed.
     failed: int = 0
     reconnects: int = 0
@@ -78,17 +83,32 @@ def initial(*, now: datetime) -> Fold:
     return Fold(state=HealthState.UNKNOWN, since=now, reason=NOT_RUN_YET, message="has not run yet")
 
 
-def fold(before: Fold, result: CheckResult, *, failure_threshold: int, success_threshold: int, now: datetime) -> Fold:
-    """The state after one more result.
+def fold(
+    before: Fold,
+    result: CheckResult,
+    *,
+    failure_threshold: int,
+    success_threshold: int,
+    now: datetime,
+    sustained: timedelta = timedelta(),
+) -> Fold:
+    """The state after one more result; one that was counted before changes nothing.
 
     From Unknown one result is enough (as a kubelet probe's first success is), a failure excepted; back from Unhealthy
     it takes `success_threshold` results in a row that are no failure, from Warning as many clean ones. Failures,
     warnings and inconclusive results need `failure_threshold` in a row; an inconclusive result breaks no row of the
     others, as the kubelet's probes have it.
     """
-    after = _counted(before, result, failure_threshold=failure_threshold)
+    if result.measured_at is not None and result.measured_at == before.measured_at:
+        return before
+    at = result.measured_at or now
+    after = _counted(before, result, failure_threshold=failure_threshold, at=at)
     if result.fingerprint and result.fingerprint != before.fingerprint:
         after = replace(after, fingerprint=result.fingerprint, read_since=now)
+    failing = result.outcome is Outcome.FAIL and after.failing_since is not None
+    if failing and after.failing_since is not None and at < after.failing_since + sustained:
+        # It has not failed for long enough, whatever the count.
+        return replace(after, reason=before.reason, message=before.message)
     state = _state(after, result.outcome, failure_threshold=failure_threshold, success_threshold=success_threshold)
     changed = state is not before.state
     after = replace(after, state=state, since=now if changed else before.since)
@@ -98,7 +118,7 @@ def fold(before: Fold, result: CheckResult, *, failure_threshold: int, success_t
     return after
 
 
-def _counted(before: Fold, result: CheckResult, *, failure_threshold: int) -> Fold:
+def _counted(before: Fold, result: CheckResult, *, failure_threshold: int, at: datetime) -> Fold:
     """One more result in the rows, and what it measured."""
     outcome, said = result.outcome, result.outcome is not Outcome.INCONCLUSIVE
     inconclusive = 0 if said else before.inconclusive + 1
@@ -112,6 +132,10 @@ def _counted(before: Fold, result: CheckResult, *, failure_threshold: int) -> Fo
         clean=row(before.clean, outcome is Outcome.PASS),
         unclean=row(before.unclean, outcome is not Outcome.PASS),
         failures=row(before.failures, outcome is Outcome.FAIL),
+        failing_since=(before.failing_since or at if outcome is Outcome.FAIL else None)
+        if said
+        else before.failing_since,
+        measured_at=result.measured_at or before.measured_at,
         inconclusive=inconclusive,
         silent=inconclusive >= failure_threshold,
         ever_passed=before.ever_passed or outcome in _NO_FAILURE,
@@ -200,7 +224,7 @@ def of_service(name: str, folded: Fold) -> CheckState:
         folded.since,
         folded.latency_seconds,
         silent=folded.silent,
-        passes=folded.passes,
+        passes=0 if folded.inconclusive else folded.passes,
         components=folded.components,
         fingerprint=folded.fingerprint,
         read_since=folded.read_since,

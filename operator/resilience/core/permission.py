@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.api.checks import Scope
-from resilience.api.reasons import HealthState
 from resilience.api.restarts import Policy
 from resilience.api.scalars import format_duration
 from resilience.api.schedule import opening
 from resilience.api.status import Effective, PastRestart, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import guard
-from resilience.core.observation import CheckState, Observation
+from resilience.core.health import WELL
+from resilience.core.observation import CheckState, Observation, Pod
 from resilience.core.policies import PREFIX, Firing
 
 # A pod that fires within the cool-down, or this time, after it was made shows that restarting is useless.
@@ -60,23 +60,24 @@ def allowed(
 ) -> _Left:
     """The firings that may restart their pods now; what forbids it when none may."""
     past = recent(status, effective, now)
-    left, block = _without_dependency(spec, seen, fired)
+    left, block = _without_dependency(spec, seen, fired, now)
     if left:
         left, block = _out_of_loops(effective, past, left, now)
     if left:
         left, block = _in_window(spec, left, now)
     if left:
-        block = _cool_down(effective, past, now) or _budget(effective, past, now) or _moving(seen)
+        block = _cool_down(effective, past, now) or _budget(effective, past, now) or moving(seen)
     return (left if block is None else ()), block
 
 
-def _without_dependency(spec: ResilientServiceSpec, seen: Observation, fired: Sequence[Firing]) -> _Left:
-    """When all pods fail together while a dependency fails, it is not the pods.
+def _without_dependency(spec: ResilientServiceSpec, seen: Observation, fired: Sequence[Firing], now: datetime) -> _Left:
+    """When all pods fail together while a dependency is not known to work, it is not the pods.
 
     Neither thresholds nor single passes count: which check fails first, and which recovers first, is chance.
     """
     blamed = [each for each in fired if _blames_the_pod(each.policy)]
-    steady = max((each.policy.check.failures for each in blamed if each.policy.check is not None), default=_STEADY)
+    failures = [each.policy.check.failures for each in blamed if each.policy.check is not None]
+    steady = max([_STEADY, *failures])
     lost = [
         check.name
         for check in spec.health.checks
@@ -84,27 +85,34 @@ def _without_dependency(spec: ResilientServiceSpec, seen: Observation, fired: Se
     ]
     if not lost or not blamed or seen.pods is None:
         return tuple(fired), None
-    well = {pod.uid for pod in guard.staying(seen.pods)} - {each.pod.uid for each in blamed}
-    for each in blamed:
-        state = seen.checks.get(PREFIX + each.policy.name)
-        passes = state.passes_by_pod if state is not None else {}
-        well -= {uid for uid in well if each.policy.check is not None and passes.get(uid, 0) < steady}
-    if well:
+    firing = {each.pod.uid for each in blamed}
+    others = [pod for pod in guard.staying(seen.pods) if pod.uid not in firing]
+    if any(all(_is_well(each.policy, pod, seen, steady, now) for each in blamed) for pod in others):
         return tuple(fired), None
-    words = f"all pods fail together while {', '.join(lost)} fails: a restart would not help, the service is degraded"
+    named = ", ".join(lost)
+    words = (
+        f"all pods fail together while {named} is not known to work: a restart would not help, the service is degraded"
+    )
     return tuple(each for each in fired if not _blames_the_pod(each.policy)), Blocker("DependencyDown", words)
 
 
 def _shaky(state: CheckState | None, steady: int) -> bool:
-    """Whether a dependency is down, or has failed and not passed so often in a row since."""
-    if state is None:
-        return False
-    return state.state is HealthState.UNHEALTHY or (state.failed > 0 and state.passes < steady)
+    """Whether a dependency is not known to work: down, unknown, or not passed so often in a row since it failed."""
+    return state is None or state.state not in WELL or state.passes < steady
 
 
 def _blames_the_pod(policy: Policy) -> bool:
-    """Whether what it sees may as well be a dependency's doing."""
-    return policy.check is not None or policy.container_restarts is not None
+    """Whether what it sees may as well be a dependency's doing: hanging, crashing, or spinning in retries."""
+    return policy.check is not None or policy.container_restarts is not None or policy.cpu is not None
+
+
+def _is_well(policy: Policy, pod: Pod, seen: Observation, steady: int, now: datetime) -> bool:
+    """Whether the policy has nothing against this pod, and has had nothing for a while."""
+    if policy.container_restarts is not None:
+        times = seen.pods.container_restarts.get(pod.uid, ()) if seen.pods is not None else ()
+        return pod.available and not any(at > now - policy.container_restarts.within for at in times)
+    state = seen.checks.get(PREFIX + policy.name)
+    return state is not None and state.passes_by_pod.get(pod.uid, 0) >= steady
 
 
 def note_loops(
@@ -117,7 +125,7 @@ def note_loops(
     past, news = list(status.restarts.recent), []
     for each in fired:
         name, made_by = each.policy.name, _made_since(past, each)
-        if not made_by or name in made_by[-1].futile or now > each.pod.created + _soon(effective):
+        if not made_by or name in made_by[-1].futile or now > each.pod.created + _soon(effective, each.policy):
             continue
         noted = made_by[-1].model_copy(update={"futile": [*made_by[-1].futile, name]})
         past[past.index(made_by[-1])] = noted
@@ -130,11 +138,19 @@ def note_loops(
 def loop_words(names: Iterable[str]) -> str:
     """What a loop means, for people."""
     named = ", ".join(sorted(set(names)))
-    return f"fresh pods fail the same way ({named}), so restarting them is useless; find out why, or change the policy"
+    return (
+        f"fresh pods fail the same way, or none comes up ({named}), so restarting them is useless; find out why, or"
+        " change the policy"
+    )
 
 
-def _soon(effective: Effective) -> timedelta:
-    return max(effective.cool_down, LOOP_LEAST)
+def _soon(effective: Effective, policy: Policy) -> timedelta:
+    """How long after its birth a pod that fires shows that restarting was useless."""
+    usage = policy.memory or policy.cpu
+    needs = usage.for_ if usage is not None else timedelta()
+    if policy.check is not None:
+        needs = effective.interval * policy.check.failures
+    return max(effective.cool_down, LOOP_LEAST) + needs
 
 
 def _made_since(past: Sequence[PastRestart], fired: Firing) -> list[PastRestart]:
@@ -144,12 +160,17 @@ def _made_since(past: Sequence[PastRestart], fired: Firing) -> list[PastRestart]
 
 
 def _loop_end(effective: Effective, past: Sequence[PastRestart], fired: Firing) -> datetime | None:
-    """Until when a pod is left alone for this policy, as the restart that made it was futile; None when it was not."""
-    mine = _made_since(past, fired)
-    row = next((row for row, each in enumerate(reversed(mine)) if fired.policy.name not in each.futile), len(mine))
+    """Until when a pod is left alone for this policy; None when there is no reason to.
+
+    The restart that made it was futile, or the last ones failed and left the pod that they were for.
+    """
+    name, young = fired.policy.name, fired.pod.created + timedelta(seconds=1)
+    mine = [each for each in past if name in each.policies and (each.at <= young or each.failed)]
+    useless = [name in each.futile or each.failed for each in reversed(mine)]
+    row = next((row for row, each in enumerate(useless) if not each), len(mine))
     if not row:
         return None
-    return mine[-1].at + min(_soon(effective) * (1 << min(row, 16)), LOOP_LAST)
+    return mine[-1].at + min(_soon(effective, fired.policy) * (1 << min(row, 16)), LOOP_LAST)
 
 
 def _out_of_loops(effective: Effective, past: Sequence[PastRestart], fired: Sequence[Firing], now: datetime) -> _Left:
@@ -196,7 +217,7 @@ def _budget(effective: Effective, past: Sequence[PastRestart], now: datetime) ->
     return Blocker("BudgetSpent", words, spent[-effective.budget_max].at + effective.budget_per)
 
 
-def _moving(seen: Observation) -> Blocker | None:
+def moving(seen: Observation) -> Blocker | None:
     """A release replaces the pods anyway."""
     refusal = guard.may_begin(seen)
     return Blocker(refusal.reason, refusal.message) if refusal is not None else None

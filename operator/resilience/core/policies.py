@@ -8,11 +8,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from math import ceil
 from typing import Final
 
 from resilience.api.reasons import HealthState
-from resilience.api.restarts import Of, Policy, UsageAbove
+from resilience.api.restarts import Of, Policy
 from resilience.api.scalars import format_duration
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
@@ -119,8 +118,9 @@ def _targets(
                 name, runs = PREFIX + policy.name, policy.check.failures
                 yield replace(each, check=name, failure_threshold=runs, success_threshold=1)
             continue
+        usage = policy.memory or policy.cpu
         for pod in pods:
-            probe, runs = _probe(policy, effective, container, seen.workload.namespace, pod)
+            probe = _probe(policy, container, seen.workload.namespace, pod)
             if probe is not None:
                 yield CheckTarget(
                     check=PREFIX + policy.name,
@@ -128,30 +128,23 @@ def _targets(
                     pod_uid=pod.uid,
                     interval=effective.interval,
                     timeout=effective.timeout,
-                    failure_threshold=runs,
+                    failure_threshold=2 if policy.memory_slope is not None else 1,
                     success_threshold=1,
+                    sustained=usage.for_ if usage is not None else timedelta(),
                 )
 
 
-def _probe(
-    policy: Policy, effective: Effective, container: Container, namespace: str, pod: Pod
-) -> tuple[Probe | None, int]:
-    """What is asked, and how many failures in a row fire."""
+def _probe(policy: Policy, container: Container, namespace: str, pod: Pod) -> Probe | None:
     for measure, rule in ((Measure.MEMORY, policy.memory), (Measure.CPU, policy.cpu)):
         if rule is not None:
             whole = amounts.whole(container, measure, rule.of)
-            line = amounts.resolve(rule.above, whole)
-            probe = UsageProbe(namespace, pod.name, container.name, (UsageLine(measure, None, line, whole),))
-            return probe if line is not None else None, _runs(rule, effective)
+            line = UsageLine(measure, None, amounts.resolve(rule.above, whole), whole)
+            known = line.critical is not None
+            return UsageProbe(namespace, pod.name, container.name, (line,), pod.created) if known else None
     limit = container.limits.get("memory")
     if policy.memory_slope is not None and limit is not None:
-        return SlopeProbe(namespace, pod.name, pod.uid, container.name, limit, policy.memory_slope.limit_within), 2
-    return None, 1
-
-
-def _runs(rule: UsageAbove, effective: Effective) -> int:
-    """Runs of the check that cover the time."""
-    return max(ceil(rule.for_ / effective.interval), 1)
+        return SlopeProbe(namespace, pod.name, pod.uid, container.name, limit, policy.memory_slope.limit_within)
+    return None
 
 
 def lacking(spec: ResilientServiceSpec, seen: Observation) -> str:

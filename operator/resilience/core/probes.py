@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from resilience.api.checks import Check, Scope
+from resilience.api.checks import Check, Scheme, Scope
 from resilience.api.names import FIELD_MANAGER
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
@@ -124,7 +124,7 @@ def _handler(
 ) -> dict[str, object]:
     port = probe_port(check, container, service, spec)
     if check.http is not None:
-        return {"httpGet": {"path": check.http.path, "port": port, "scheme": check.http.scheme_.value}}
+        return {"httpGet": {"path": check.http.path, "port": port, "scheme": (check.http.scheme_ or Scheme.HTTP).value}}
     if check.tcp is not None:
         return {"tcpSocket": {"port": port}}
     number = container_port(container.ports, port)

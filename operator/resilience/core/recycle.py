@@ -12,7 +12,6 @@ from typing import Final
 
 from resilience.api.reasons import HealthState, Reason
 from resilience.api.restarts import Policy
-from resilience.api.scalars import format_duration
 from resilience.api.status import (
     ConfigStatus,
     Effective,
@@ -39,6 +38,8 @@ COALESCED: Final = timedelta(seconds=5)
 CONTENT_INTERVAL: Final = timedelta(seconds=20)
 # The answer to a question for a turn comes with the next look, at the latest after this time.
 _ANSWER: Final = timedelta(seconds=2)
+# What holds a policy back without an end that is known may end unseen.
+_LOOK_AGAIN: Final = timedelta(seconds=15)
 # Of a new pod nothing is known at first, which is no news.
 FIGURES_COME: Final = timedelta(minutes=1)
 _MOST_PODS: Final = 50
@@ -124,7 +125,9 @@ def look(
     if change is None and not acting:
         return replace(told, status=_blocked(told.status, None))
     free, block = tuple(acting), _impossible(seen)
-    if block is None and change is None:
+    if block is None and change is not None:
+        block = permission.moving(seen)
+    elif block is None:
         free, block = permission.allowed(spec, effective, seen, status, acting, now)
     if block is not None:
         return _held(told, block, status, now)
@@ -153,9 +156,9 @@ def _in_turn(
         # Asked for with this pass; the next one has the answer.
         return replace(told, status=_blocked(told.status, None), wait=_sooner(told.wait, _ANSWER))
     expected = timedelta(seconds=ceil(turn.expected.total_seconds()))
-    soon = f"its turn comes in about {format_duration(expected)}"
-    words = f"a few services restart pods at a time; {turn.ahead} of those that wait go before it, {soon}"
-    status = _blocked(told.status, Blocker("Queued", words, now + expected))
+    # Without its place: that changes with every restart of another one, and a changed sentence is a write.
+    words = "a few services restart pods at a time, and others go before it"
+    status = _blocked(told.status, Blocker("Queued", words, now + expected), ahead=turn.ahead)
     return replace(told, status=status, wait=_sooner(told.wait, max(expected, _ANSWER)))
 
 
@@ -163,7 +166,7 @@ def _held(told: Look, block: Blocker, before: Status, now: datetime) -> Look:
     events = told.events
     if block.reason not in (before.restarts.blocked_by, "RestartLoop"):
         events = (*events, Event(Reason.POLICY_BLOCKED, block.message))
-    wait = block.until - now if block.until is not None else None
+    wait = block.until - now if block.until is not None else _LOOK_AGAIN
     return replace(told, status=_blocked(told.status, block), events=events, wait=_sooner(told.wait, wait))
 
 
@@ -259,8 +262,11 @@ def _impossible(seen: Observation) -> Blocker | None:
     workload, view = seen.workload, seen.pods
     assert workload is not None and view is not None
     if workload.kind is TargetKind.DEPLOYMENT:
-        refusal = guard.replacement_refusal(workload, view)
+        refusal = guard.replacement_refusal(workload, view) or guard.too_strict(workload, view)
         return Blocker(refusal.reason, refusal.message) if refusal is not None else None
+    full = guard.full_budget(view)
+    if full is not None:
+        return Blocker(full.reason, full.message)
     if workload.replicas == 1:
         words = f"a {workload.kind} cannot surge and this is its only pod: only a person may restart it"
         return Blocker("LastReplica", words)
@@ -295,8 +301,9 @@ def _dry_runs(before: Status, fired: Sequence[Firing]) -> tuple[Event, ...]:
     )
 
 
-def _blocked(status: Status, block: Blocker | None) -> Status:
+def _blocked(status: Status, block: Blocker | None, *, ahead: int | None = None) -> Status:
     update = {
+        "ahead": ahead,
         "blocked_by": block.reason if block is not None else "",
         "message": block.message[:1024] if block is not None else "",
         "next_allowed_at": block.until if block is not None else None,

@@ -105,9 +105,8 @@ def _begin(scene: Scene, old: list[Pod], *, held: bool) -> Step:
 
 def _take_over(scene: Scene, pods: list[Pod]) -> Step:
     """Serving pods are left alone when no number of replacements could ever let them go."""
-    refusal = None
-    if guard.floor(scene.workload, scene.view) > scene.workload.replicas:
-        refusal = guard.Refusal("BudgetTooStrict", "a disruption budget asks for more pods than the target has")
+    refusal = guard.too_strict(scene.workload, scene.view)
+    if refusal is not None:
         pods = [pod for pod in pods if not guard.is_serving(scene.observation, pod)]
     return Step(
         actions=tuple(TakeOver(pod, scene.now) for pod in pods if pod.owner_kind == "ReplicaSet"),
@@ -127,11 +126,10 @@ def _end_without_twin(scene: Scene, pod: Pod) -> Step:
     stop = held(scene, pod)
     if stop is not None:
         return stop
-    full = next((each for each in scene.view.budgets if each.current_healthy <= each.desired_healthy), None)
+    full = guard.full_budget(scene.view)
     if full is not None and pod.ready:
         # The API server would refuse the eviction; the pod need not be drained for that.
-        refusal = guard.Refusal("BudgetFull", f"disruption budget {full.name} allows no eviction now")
-        return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
+        return Step(waiting=f"pod {pod.name} stays: {full.message}", refusal=full)
     if signal_target(scene.spec, pod) is not None:
         return Step(actions=(Advance(pod, ReplaceStep.LEFT, scene.now),))
     return Step(actions=(EvictPod(pod, grace(scene, pod)),))

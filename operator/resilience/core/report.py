@@ -20,7 +20,7 @@ from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import attention, conditions, history, recycle, restart, rollout_report, verdicts
 from resilience.core.conditions import Verdict
 from resilience.core.decision import Event
-from resilience.core.health import NOT_RUN_YET, worst
+from resilience.core.health import NOT_RUN_YET, WELL, worst
 from resilience.core.observation import CheckState, Observation, Resource
 from resilience.core.verdicts import Facts
 
@@ -126,11 +126,17 @@ def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> C
 
 
 def _words(state: CheckState, before: CheckStatus | None) -> str:
-    """What was seen. While all is well the figures in it are no news, and are not written for their own sake."""
+    """What was seen. Figures change with every run: while nothing fails they are not written for their own sake."""
     message = state.message[:1024]
-    if before is None or before.state is not HealthState.HEALTHY or state.state is not HealthState.HEALTHY:
+    if before is None or before.state is not state.state or state.state not in WELL:
         return message
-    return before.message if _FIGURES.sub("", before.message) == _FIGURES.sub("", message) else message
+    return before.message if _shape(before.message) == _shape(message) else message
+
+
+def _shape(message: str) -> str:
+    """The words without figures, but for how many pods they are about."""
+    pods, colon, rest = message.partition(" pods: ")
+    return pods + colon + _FIGURES.sub("", rest) if colon else _FIGURES.sub("", message)
 
 
 def _phase(facts: Facts, health: HealthStatus, status: Status) -> Phase:

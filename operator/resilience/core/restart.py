@@ -9,7 +9,15 @@ from dataclasses import replace as changed
 from datetime import datetime, timedelta
 
 from resilience.api.reasons import Reason, ReplaceStep, Request, RestartOutcome
-from resilience.api.status import HistoryEntry, ReplacementStatus, Requests, RestartResult, RestartStatus, Status
+from resilience.api.status import (
+    HistoryEntry,
+    ReplacementStatus,
+    Requests,
+    RestartResult,
+    RestartsStatus,
+    RestartStatus,
+    Status,
+)
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core import guard, requests
 from resilience.core.decision import Event
@@ -216,10 +224,25 @@ def _end(status: Status, running: RestartStatus, outcome: RestartOutcome, messag
     if running.request:
         status = requests.handle(status, Request.RESTART, running.request, now=now, note=words[:1024])
     status = status.model_copy(
-        update={"restart": None, "last_restart": result, "history": remember(status.history, entry, now)}
+        update={
+            "restart": None,
+            "last_restart": result,
+            "history": remember(status.history, entry, now),
+            "restarts": _remembered(status, running, outcome),
+        }
     )
     bad = outcome in (RestartOutcome.FAILED, RestartOutcome.REFUSED)
     return Outcome(status, (Event(_REASONS[outcome], f"{words} (trace {running.trace_id})", bad),), changed=True)
+
+
+def _remembered(status: Status, running: RestartStatus, outcome: RestartOutcome) -> RestartsStatus:
+    """What fails is tried less and less often."""
+    failed = outcome is RestartOutcome.FAILED
+    recent = [
+        each.model_copy(update={"failed": True}) if failed and each.at == running.started_at else each
+        for each in status.restarts.recent
+    ]
+    return status.restarts.model_copy(update={"recent": recent})
 
 
 def describe(result: RestartResult) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 # Fewer measurements, or a shorter time, say nothing about growth.
 FEWEST: Final = 5
-SHORTEST: Final = timedelta(minutes=1)
+SHORTEST: Final = timedelta(minutes=2)
 # How much further than it was watched growth is foreseen: what an application takes while it warms up is no leak.
 FARTHEST: Final = 10
 # Share of the variance that the line has to explain: memory that goes up and down does not grow.
@@ -16,13 +16,13 @@ STEADY: Final = 0.7
 Sample = tuple[float, float]
 
 
-def time_to(samples: Sequence[Sample], limit: float) -> timedelta | None:
-    """From the last sample until the line reaches the limit; None when it does not grow steadily, for long enough to be sure.
+def time_to(samples: Sequence[Sample], limit: float, *, watched: timedelta = SHORTEST) -> timedelta | None:
+    """From the last sample until the line reaches the limit; None unless it grows steadily, for at least `watched`.
 
-    >>> time_to([(0, 10), (20, 20), (40, 30), (60, 40), (80, 50)], 100)
-    datetime.timedelta(seconds=100)
+    >>> time_to([(0, 10), (40, 20), (80, 30), (120, 40), (160, 50)], 100)
+    datetime.timedelta(seconds=200)
     """
-    if len(samples) < FEWEST or samples[-1][0] - samples[0][0] < SHORTEST.total_seconds():
+    if len(samples) < FEWEST or samples[-1][0] - samples[0][0] < watched.total_seconds():
         return None
     count = len(samples)
     middle_x, middle_y = sum(x for x, _ in samples) / count, sum(y for _, y in samples) / count

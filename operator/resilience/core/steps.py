@@ -5,6 +5,7 @@ cut off after any write and the next one goes on.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from resilience.api.names import LABEL_TEMPLATE_HASH
@@ -56,12 +57,12 @@ def _replacing(scene: Scene, pod: Pod) -> Step:
         return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
     late = pod.taken_at is not None and scene.now >= pod.taken_at + scene.spec.rollout.progress_deadline
     home = _home(scene, pod)
-    if (
-        (late or scene.wish.undo)
-        and home is not None
-        and _rank(scene, pod) < guard.spare(scene.observation, scene.view)
-    ):
-        return Step(actions=(GiveBack(pod, home),), given_up=late, waiting=lack)
+    if late or scene.wish.undo:
+        if home is not None and _rank(scene, pod) < guard.spare(scene.observation, scene.view):
+            return Step(actions=(GiveBack(pod, home),), given_up=late, waiting=lack)
+        if home is not None and guard.may_lose(scene.observation, scene.view, pod) is None:
+            # What came up in its place serves, although it lacks something: neither would go by waiting.
+            return replace(_leave(scene, pod), given_up=late, waiting=lack)
     left = until(scene, pod.taken_at, scene.spec.rollout.progress_deadline)
     latest = f", at the latest {scene.now + left:%H:%M:%S} UTC" if left is not None else ""
     return Step(waiting=f"pod {pod.name} stays until its replacement serves{latest}; {lack}", wait=left)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from resilience.api.checks import Check, Scope, UsageCheck
+from resilience.api.checks import Check, Scheme, Scope, UsageCheck
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import amounts, dependencies
@@ -263,7 +263,7 @@ def _probe(check: Check, seen: Observation, *, host: str, port: int) -> Probe:
         )
     if check.http is not None:
         path = check.http.path or "/"
-        target = HttpTarget(host, port, path, check.http.scheme_)
+        target = HttpTarget(host, port, path, check.http.scheme_ or Scheme.HTTP)
         return dependencies.http_probe(check.http, target, namespace=seen.workload.namespace)
     if check.grpc is not None:
         return GrpcProbe(host, port, check.grpc.service)

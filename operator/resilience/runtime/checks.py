@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+import structlog
+
 from resilience.core import health
 from resilience.core.asks import CheckTarget, PostgresProbe, Probe, RedisProbe, RedisStreamProbe
 from resilience.core.observation import CheckState, Key
 from resilience.ports import Checker, Clock, Metrics
+
+log = structlog.get_logger(__name__)
 
 Id = tuple[Key, str, str]
 # Equal questions, asked equally often, are one run.
@@ -68,7 +72,9 @@ class CheckRunner:
         kept = {_id(key, target): self._leave(key, target) for target in before}
         for target in wanted:
             identity = _id(key, target)
-            entry = kept.get(identity) or _Entry(target, health.initial(now=self.clock.now()))
+            entry = kept.get(identity)
+            if entry is None or _asks_something_else(entry.target, target):
+                entry = _Entry(target, health.initial(now=self.clock.now()))
             entry.target = target
             self._join(identity, entry)
         for target in before:
@@ -137,6 +143,11 @@ class CheckRunner:
         began = self.clock.monotonic()
         try:
             result = await self.checker.check(probe, timeout=timeout)
+        except Exception as error:
+            # What a server of one service answers must not end the checks of all.
+            log.exception("check failed to run", probe=type(probe).__name__)
+            words = f"the operator could not make anything of it ({type(error).__name__}); please report that"
+            result = health.CheckResult(health.Outcome.INCONCLUSIVE, "CheckError", words)
         finally:
             run.running = False
             slots.release()
@@ -159,6 +170,7 @@ class CheckRunner:
             failure_threshold=target.failure_threshold,
             success_threshold=target.success_threshold,
             now=self.clock.now(),
+            sustained=target.sustained,
         )
         if entry.fold.differs(before):
             self.on_transition(key)
@@ -167,6 +179,12 @@ class CheckRunner:
         run.due = due
         heapq.heappush(self._heap, (due, next(self._count), question))
         self._wake.set()
+
+
+def _asks_something_else(before: CheckTarget, after: CheckTarget) -> bool:
+    """Whether what is known says nothing about the new question: other thresholds, or other lines for the same pod."""
+    thresholds = (before.failure_threshold, before.sustained) != (after.failure_threshold, after.sustained)
+    return thresholds or (bool(after.pod_uid) and before.probe != after.probe)
 
 
 def _pause(run: _Run, probe: Probe, interval: timedelta) -> timedelta:

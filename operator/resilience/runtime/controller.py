@@ -154,8 +154,7 @@ class Controller:
         if decision.refused:
             self._metrics.refused(reason=decision.refused)
         resource = await self._write_status(resource, decision)
-        running = resource.status.restart is not None and not resource.status.restart.request
-        self._storm.ask(key, decision.ticket, running=running)
+        self._storm.ask(key, decision.ticket, running=moves_by_itself(resource, seen, decision))
         if decision.requeue_after is not None:
             self._queue.add_after(key, decision.requeue_after)
         await self._act(resource, seen, decision)
@@ -227,3 +226,11 @@ def concerned(resource: Resource, seen: Observation) -> set[str]:
     if resource.spec is not None and resource.spec.service is not None:
         names.add(resource.spec.service.name)
     return names
+
+
+def moves_by_itself(resource: Resource, seen: Observation, decision: Decision) -> bool:
+    """Whether a restart that nobody asked for is on its way; one that cannot move keeps no other one waiting."""
+    restart, spec = resource.status.restart, resource.spec
+    if restart is None or restart.request or spec is None or spec.suspend or seen.workload is None:
+        return False
+    return not decision.refused or decision.pods_next

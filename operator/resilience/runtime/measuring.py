@@ -4,6 +4,7 @@ They are checks like the others, so that thresholds, intervals and transitions a
 known is inconclusive: a missing metrics-server or an unreadable Secret never counts against a pod.
 """
 
+import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from typing import Final
 
 from resilience.api.scalars import format_duration
 from resilience.core import amounts, slope
-from resilience.core.asks import ContentProbe, Measure, Probe, SlopeProbe, UsageLine, UsageProbe
+from resilience.core.asks import ContentProbe, Measure, MeasuredProbe, Probe, SlopeProbe, UsageLine, UsageProbe
 from resilience.core.health import CheckResult, Outcome
 from resilience.core.usage import ContainerUsage, PodUsage
 from resilience.ports import Contents, Network, PortError, Usage
@@ -21,6 +22,8 @@ from resilience.ports import Contents, Network, PortError, Usage
 # A figure that is older says nothing about now.
 _STALE: Final = timedelta(minutes=3)
 _SAMPLES: Final = 120
+# Below what so many samples hold, 15 s apart.
+_LONGEST_WATCH: Final = timedelta(minutes=20)
 _FORGOTTEN: Final = timedelta(minutes=10)
 
 
@@ -41,24 +44,33 @@ class MeasuringChecker:
     contents: Contents
     now: Callable[[], datetime]
     _growth: dict[tuple[str, str, str], _Growth] = field(default_factory=dict)
+    _tidy_at: float = 0.0
 
     async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
         """Asks once; never raises."""
+        if not isinstance(probe, UsageProbe | SlopeProbe | ContentProbe):
+            return await self.network.check(probe, timeout=timeout)
         try:
-            match probe:
-                case UsageProbe():
-                    return await self._usage(probe)
-                case SlopeProbe():
-                    return await self._slope(probe)
-                case ContentProbe():
-                    return await self._content(probe)
-                case _:
-                    return await self.network.check(probe, timeout=timeout)
+            async with asyncio.timeout(timeout.total_seconds()):
+                return await self._measured(probe)
+        except TimeoutError:
+            words = f"the API server did not answer within {format_duration(timeout)}"
+            return CheckResult(Outcome.INCONCLUSIVE, "NotReadable", words)
         except PortError as error:
             return CheckResult(Outcome.INCONCLUSIVE, "NotReadable", str(error))
 
+    async def _measured(self, probe: MeasuredProbe) -> CheckResult:
+        match probe:
+            case UsageProbe():
+                return await self._usage(probe)
+            case SlopeProbe():
+                return await self._slope(probe)
+            case ContentProbe():
+                return await self._content(probe)
+
     async def _usage(self, probe: UsageProbe) -> CheckResult:
-        used = self._of(await self.usage.pods(probe.namespace), probe.pod, probe.container)
+        found = await self.usage.pods(probe.namespace)
+        used = self._of(found, probe.pod, probe.container, born=probe.born)
         if used is None:
             return _no_figures(probe.pod)
         worst = Outcome.PASS
@@ -68,27 +80,30 @@ class MeasuringChecker:
             words.append(said)
             worst = max(worst, outcome, key=_BADNESS.index)
         reason = {Outcome.FAIL: "UsageCritical", Outcome.WARN: "UsageHigh"}.get(worst, "WithinLines")
-        return CheckResult(worst, reason, "; ".join(words))
+        return CheckResult(worst, reason, "; ".join(words), measured_at=found[probe.pod].timestamp)
 
     async def _slope(self, probe: SlopeProbe) -> CheckResult:
         found = await self.usage.pods(probe.namespace)
         used = self._of(found, probe.pod, probe.container)
         if used is None:
             return _no_figures(probe.pod)
-        samples = self._remember(probe, found[probe.pod].timestamp, used.memory_bytes)
-        left = slope.time_to(samples, probe.limit)
+        at = found[probe.pod].timestamp
+        samples = self._remember(probe, at, used.memory_bytes)
+        left = slope.time_to(samples, probe.limit, watched=_watched(probe.within))
         now = amounts.words(used.memory_bytes, "memory")
         most = amounts.words(probe.limit, "memory")
         if left is None:
-            return CheckResult(Outcome.PASS, "NotGrowing", f"memory {now} of {most} does not grow steadily")
+            words = f"memory {now} of {most} does not grow steadily"
+            return CheckResult(Outcome.PASS, "NotGrowing", words, measured_at=at)
         soon = format_duration(timedelta(seconds=int(left.total_seconds())))
         words = f"memory {now} grows and reaches its limit of {most} in {soon}"
         if left <= probe.within:
-            return CheckResult(Outcome.FAIL, "LimitNear", f"{words} (within {format_duration(probe.within)})")
-        return CheckResult(Outcome.PASS, "LimitFar", words)
+            words += f" (within {format_duration(probe.within)})"
+            return CheckResult(Outcome.FAIL, "LimitNear", words, measured_at=at)
+        return CheckResult(Outcome.PASS, "LimitFar", words, measured_at=at)
 
     async def _content(self, probe: ContentProbe) -> CheckResult:
-        names, contents = hashlib.sha256(), hashlib.sha256()
+        names, contents = hashlib.sha256((await self.contents.epoch()).encode()), hashlib.sha256()
         for kind, name in probe.objects:
             content = await self.contents.fingerprint(namespace=probe.namespace, kind=kind, name=name)
             names.update(f"{kind}/{name}\n".encode())
@@ -97,17 +112,23 @@ class MeasuringChecker:
         fingerprint = f"{names.hexdigest()[:8]}-{contents.hexdigest()[:16]}"
         return CheckResult(Outcome.PASS, "Read", "content read", fingerprint=fingerprint)
 
-    def _of(self, found: Mapping[str, PodUsage], pod: str, container: str) -> ContainerUsage | None:
+    def _of(
+        self, found: Mapping[str, PodUsage], pod: str, container: str, *, born: datetime | None = None
+    ) -> ContainerUsage | None:
         known = found.get(pod)
         if known is None or self.now() - known.timestamp > _STALE:
+            return None
+        if born is not None and known.timestamp < born:
+            # Of a pod of a StatefulSet that had the name before.
             return None
         return known.containers.get(container)
 
     def _remember(self, probe: SlopeProbe, at: datetime, memory: int) -> deque[slope.Sample]:
         now = self.now().timestamp()
-        gone = [key for key, each in self._growth.items() if now - each.asked > _FORGOTTEN.total_seconds()]
-        for key in gone:
-            del self._growth[key]
+        if now >= self._tidy_at:
+            self._tidy_at = now + _FORGOTTEN.total_seconds()
+            kept = self._growth.items()
+            self._growth = {key: each for key, each in kept if now - each.asked <= _FORGOTTEN.total_seconds()}
         growth = self._growth.setdefault((probe.namespace, probe.pod_uid, probe.container), _Growth())
         growth.asked = now
         if growth.samples and memory < growth.samples[-1][1] / 2:
@@ -116,6 +137,11 @@ class MeasuringChecker:
         if not growth.samples or growth.samples[-1][0] < at.timestamp():
             growth.samples.append((at.timestamp(), float(memory)))
         return growth.samples
+
+
+def _watched(within: timedelta) -> timedelta:
+    """How long growth is watched before it is believed: what an application takes at its start is no leak."""
+    return min(max(within / 8, slope.SHORTEST), _LONGEST_WATCH)
 
 
 _BADNESS: Final = (Outcome.PASS, Outcome.WARN, Outcome.FAIL)

@@ -10,13 +10,15 @@ from resilience.adapters.kube.transport import Transport
 from resilience.ports import Invalid, Refused, Unavailable
 from tests.support.transport import FakeTransport
 
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/system/leases/operator"
 CONFIG = "/api/v1/namespaces/shop/configmaps/settings"
 SECRET = "/api/v1/namespaces/shop/secrets/settings"
 READABLE = {"name": "settings", "labels": {"resilience.dev/readable": "true"}}
 
 
 def read(transport: FakeTransport, kind: str = "ConfigMap") -> str:
-    contents = KubeContents(transport=cast(Transport, transport))
+    transport.held = {LEASE: {"metadata": {"uid": "u-1"}}} | dict(transport.held)
+    contents = KubeContents(transport=cast(Transport, transport), lease=("system", "operator"))
     return asyncio.run(contents.fingerprint(namespace="shop", kind=kind, name="settings"))
 
 
@@ -27,7 +29,7 @@ def config(*, meta: Any = None, **content: Any) -> str:
 def test_one_request_reads_one_object() -> None:
     transport = FakeTransport(held={CONFIG: {"metadata": {"name": "settings"}, "data": {"a": "1"}}})
 
-    assert len(read(transport)) == 64 and transport.read == [CONFIG]
+    assert len(read(transport)) == 64 and transport.read == [CONFIG, LEASE]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,14 @@ def test_what_pods_read_changes_it() -> None:
     assert config(data=None) == config()
 
 
+def test_without_the_key_nobody_can_try_guesses() -> None:
+    held = {CONFIG: {"metadata": {"name": "settings"}, "data": {"a": "1"}}}
+
+    keys = {read(FakeTransport(held={**held, LEASE: {"metadata": {"uid": uid}}})) for uid in ("u-1", "u-2")}
+
+    assert len(keys) == 2
+
+
 @pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
 def test_an_object_that_is_not_there_is_named_and_no_content(kind: str) -> None:
     with pytest.raises(Invalid, match=f"there is no {kind} settings"):
@@ -69,7 +79,7 @@ def test_a_secret_is_read_when_its_owner_allows_it() -> None:
 
     found = read(transport, "Secret")
 
-    assert transport.read == [SECRET] and "c2VjcmV0" not in found and len(found) == 64
+    assert transport.read == [SECRET, LEASE] and "c2VjcmV0" not in found and len(found) == 64
 
 
 @pytest.mark.parametrize("labels", [None, {}, {"resilience.dev/readable": "false"}, {"other": "true"}])

@@ -228,3 +228,40 @@ def test_what_a_restored_backup_asks_for_is_noted_and_not_done() -> None:
 
     assert requests.pending(asked, new, Request.RESTART) is None
     assert requests.pending(asked, known, Request.RESTART) == "old"
+
+
+def measured(*figures: tuple[int, str], sustained: int = 60, threshold: int = 1) -> health.Fold:
+    """Figures, by the second in which they were measured; each is asked for a second later."""
+    state = health.initial(now=NOW)
+    for second, sign in figures:
+        at = NOW + second * SECOND
+        result = CheckResult(RESULTS[sign], f"Reason{sign}", f"saw {sign}", measured_at=None if sign == "?" else at)
+        state = health.fold(
+            state,
+            result,
+            failure_threshold=threshold,
+            success_threshold=1,
+            now=at + SECOND,
+            sustained=sustained * SECOND,
+        )
+    return state
+
+
+@pytest.mark.parametrize(
+    ("figures", "state"),
+    [
+        ([(0, "+"), (10, "-")], HealthState.HEALTHY),
+        ([(0, "+"), (10, "-"), (69, "-")], HealthState.HEALTHY),
+        ([(0, "+"), (10, "-"), (70, "-")], HealthState.UNHEALTHY),
+        # The same figure, however often it is told, is one.
+        ([(0, "+"), *([(10, "-")] * 99)], HealthState.HEALTHY),
+        # Without a break.
+        ([(0, "+"), (10, "-"), (40, "+"), (45, "-"), (80, "-")], HealthState.HEALTHY),
+        # What is not known is no break and no figure.
+        ([(0, "+"), (10, "-"), (40, "?"), (70, "-")], HealthState.UNHEALTHY),
+        ([(0, "+"), (10, "-"), (40, "?")], HealthState.UNKNOWN),
+        ([(0, "-"), (60, "-"), (61, "+")], HealthState.HEALTHY),
+    ],
+)
+def test_what_has_to_last_lasts(figures: list[tuple[int, str]], state: HealthState) -> None:
+    assert measured(*figures).state is state

@@ -138,24 +138,20 @@ def test_the_words_have_the_rule_the_value_and_the_line(policy: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
-    ("rule", "line", "runs"),
+    ("rule", "line", "sustained"),
     [
-        ({"memory": {"above": "50%"}}, UsageLine(Measure.MEMORY, None, 256.0 * MEBI, 512.0 * MEBI), 150),
-        ({"memory": {"above": "64Mi", "for": "3s"}}, UsageLine(Measure.MEMORY, None, 64.0 * MEBI, 512.0 * MEBI), 2),
-        ({"cpu": {"above": "750m", "for": "0s"}}, UsageLine(Measure.CPU, None, 0.75, 2.0), 1),
-        ({"cpu": {"above": "80%", "of": "Request", "for": "4s"}}, UsageLine(Measure.CPU, None, 0.8, 1.0), 2),
+        ({"memory": {"above": "50%"}}, UsageLine(Measure.MEMORY, None, 256.0 * MEBI, 512.0 * MEBI), 300),
+        ({"memory": {"above": "64Mi", "for": "3s"}}, UsageLine(Measure.MEMORY, None, 64.0 * MEBI, 512.0 * MEBI), 3),
+        ({"cpu": {"above": "750m", "for": "0s"}}, UsageLine(Measure.CPU, None, 0.75, 2.0), 0),
+        ({"cpu": {"above": "80%", "of": "Request", "for": "4s"}}, UsageLine(Measure.CPU, None, 0.8, 1.0), 4),
     ],
 )
-def test_usage_is_compared_with_its_line_as_many_times_as_cover_the_time(rule: Any, line: UsageLine, runs: int) -> None:
+def test_usage_is_above_its_line_for_the_whole_time(rule: Any, line: UsageLine, sustained: int) -> None:
     (found,) = watched({"name": "p"} | rule)
 
-    assert found.probe == UsageProbe("shop", "a", "app", (line,))
-    assert (found.check, found.pod_uid, found.failure_threshold, found.success_threshold) == (
-        "policy/p",
-        A.uid,
-        runs,
-        1,
-    )
+    assert found.probe == UsageProbe("shop", "a", "app", (line,), A.created)
+    assert (found.check, found.pod_uid) == ("policy/p", A.uid)
+    assert (found.failure_threshold, found.success_threshold, found.sustained) == (1, 1, timedelta(seconds=sustained))
 
 
 def test_growth_is_measured_until_the_limit_by_pod() -> None:

@@ -149,11 +149,11 @@ def test_a_loop_is_a_warning_once_also_after_the_operator_was_restarted() -> Non
     held = looked(fresh, spec=spec, checks=fires(HUNG, fresh), status=ended, now=NOW + 40 * SECOND)
     silent = looked(fresh, spec=spec, status=status_of(held), now=NOW + 45 * SECOND)
     again = looked(fresh, spec=spec, checks=fires(HUNG, fresh), status=status_of(silent), now=NOW + 50 * SECOND)
-    after = looked(fresh, spec=spec, checks=fires(HUNG, fresh), status=status_of(again), now=NOW + 60 * SECOND)
+    after = looked(fresh, spec=spec, checks=fires(HUNG, fresh), status=status_of(again), now=NOW + 76 * SECOND)
 
     assert [each.warning for each in during.events if each.reason is Reason.RESTART_LOOP] == [True]
     assert reasons(held) == reasons(again) == []
-    assert status_of(again).restarts.blocked_by == "RestartLoop" and again.requeue_after == 10 * SECOND
+    assert status_of(again).restarts.blocked_by == "RestartLoop" and again.requeue_after == 26 * SECOND
     assert "restarting them is useless" in status_of(again).explanation
     assert status_of(after).restart is not None
     assert [each.futile for each in status_of(after).restarts.recent] == [["stuck"], []]
@@ -208,7 +208,7 @@ def test_it_waits_for_its_turn_and_says_for_how_long() -> None:
     assert asked.requeue_after == 2 * SECOND and status_of(asked).restarts.blocked_by == ""
     restarts = status_of(queued).restarts
     assert (restarts.blocked_by, restarts.next_allowed_at) == ("Queued", NOW + 91 * SECOND)
-    assert "3 of those that wait go before it, its turn comes in about 1m31s" in restarts.message
+    assert "others go before it" in restarts.message and restarts.ahead == 3
     assert queued.requeue_after == 91 * SECOND
     assert granted.ticket is None and status_of(granted).restart is not None
 

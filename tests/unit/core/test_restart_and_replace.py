@@ -42,7 +42,6 @@ def running(**fields: Any) -> Status:
         request="now",
         trace_id="t",
         started_at=NOW - 5 * SECOND,
-        progressed_at=NOW,
         born_before=LONG_AGO,
         total=3,
     )
@@ -259,6 +258,21 @@ def test_an_undo_comes_only_before_the_replacement_serves(
         assert found.status is not None and found.status.restart is not None
         assert "did not come up" in found.status.restart.failure
         assert found.pods_next
+
+
+@pytest.mark.parametrize(("at", "aborted", "goes"), [(SECOND, False, False), (LATE, False, True), (SECOND, True, True)])
+def test_what_serves_and_lacks_something_for_too_long_takes_over_all_the_same(
+    at: timedelta, aborted: bool, goes: bool
+) -> None:
+    old = retiring(ReplaceStep.REPLACING, left=False)
+    hangs = {"live": make_check("live", HealthState.UNHEALTHY, by_pod={NEW.uid: HealthState.UNHEALTHY})}
+    health = {"health": {"checks": [LIVE_CHECK]}}
+
+    found = decided(old, B, C, NEW, at=at, checks=hangs, spec=health, status=running(aborted=aborted))
+
+    assert [type(each) for each in found.actions] == ([Advance] if goes else [])
+    assert found.status is not None and found.status.restart is not None
+    assert bool(found.status.restart.failure) is (goes and not aborted)
 
 
 def test_a_restart_that_failed_ends_when_nothing_is_in_flight() -> None:

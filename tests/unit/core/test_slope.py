@@ -23,15 +23,15 @@ def wave(count: int, value: Callable[[int], float]) -> list[slope.Sample]:
 @pytest.mark.parametrize(
     ("samples", "seconds"),
     [
-        (line(5, per_second=2), 390),
+        (line(9, per_second=2), 330),
         # No further than ten times as long as it was watched.
-        (line(5, per_second=1.5), 540),
-        (line(5, per_second=1.35), None),
+        (line(9, per_second=0.7), 1165.714),
+        (line(9, per_second=0.65), None),
         (line(120, every=60, per_second=0.1), 1860),
         # Too few, or in too short a time.
         ([], None),
-        (line(4), None),
-        (line(5, every=14), None),
+        (line(4, every=60), None),
+        (line(9, every=14), None),
         # It does not grow, or not steadily.
         (line(9, per_second=0), None),
         (line(9, per_second=-1, start=900), None),
@@ -50,6 +50,13 @@ def test_the_time_that_is_left(samples: list[slope.Sample], seconds: float | Non
     assert (None if found is None else found.total_seconds()) == pytest.approx(seconds, abs=0.01)
 
 
+def test_whoever_looks_further_has_to_watch_for_longer() -> None:
+    watched = line(9, per_second=2)
+
+    assert slope.time_to(watched, LIMIT, watched=timedelta(minutes=2)) is not None
+    assert slope.time_to(watched, LIMIT, watched=timedelta(minutes=3)) is None
+
+
 def test_noise_changes_little() -> None:
     noisy = wave(40, lambda number: 100 + 15 * number + (-1) ** number * 20)
 
@@ -65,4 +72,4 @@ def test_noise_changes_little() -> None:
 def test_it_always_answers_with_a_time_that_can_be_told(samples: list[slope.Sample], limit: float) -> None:
     found = slope.time_to(samples, limit)
 
-    assert found is None or timedelta() <= found 
+    assert found is None or timedelta() <= found

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -44,6 +44,15 @@ class FakeChecker:
         await asyncio.sleep(self.takes)
         self.running -= 1
         return CheckResult(self.outcome, "Reason", "message", fingerprint=self.fingerprint)
+
+
+class Broken(FakeChecker):
+    """Cannot make anything of what one server says."""
+
+    async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+        if probe == TARGET.probe:
+            raise ValueError("s3cret")
+        return await FakeChecker.check(self, probe, timeout=timeout)
 
 
 @dataclass(slots=True)
@@ -103,7 +112,7 @@ def test_a_sync_keeps_the_state_of_what_stays_and_drops_the_rest() -> None:
         async with Bench() as bench:
             bench.runner.sync(KEY, [TARGET])
             await asyncio.sleep(1)
-            bench.runner.sync(KEY, [replace(TARGET, failure_threshold=1), replace(TARGET, check="second")])
+            bench.runner.sync(KEY, [replace(TARGET, success_threshold=1), replace(TARGET, check="second")])
             assert bench.state is HealthState.HEALTHY
             assert bench.runner.states(KEY)["second"].reason == "NotRunYet"
             bench.runner.sync(KEY, [])
@@ -111,6 +120,40 @@ def test_a_sync_keeps_the_state_of_what_stays_and_drops_the_rest() -> None:
             await asyncio.sleep(100)
             assert bench.runner.states(KEY) == {}
             assert bench.checker.ran == ran
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"failure_threshold": 9},
+        {"sustained": timedelta(minutes=1)},
+        {"probe": TcpProbe("10.0.0.1", 81)},
+    ],
+)
+def test_another_question_has_no_answer_yet(change: Any) -> None:
+    async def main() -> None:
+        async with Bench(FakeChecker(Outcome.FAIL)) as bench:
+            target = replace(TARGET, pod_uid="p")
+            bench.runner.sync(KEY, [target])
+            await asyncio.sleep(35)
+            assert bench.state is HealthState.UNHEALTHY
+            bench.runner.sync(KEY, [replace(target, **change)])
+            assert bench.runner.states(KEY)["ready"].reason == "NotRunYet"
+
+    run_virtual(main())
+
+
+def test_a_check_that_breaks_is_inconclusive_and_stops_no_other() -> None:
+    async def main() -> None:
+        async with Bench(Broken()) as bench:
+            bench.runner.sync(KEY, [TARGET, replace(TARGET, check="second", probe=TcpProbe("10.0.0.2", 80))])
+            await asyncio.sleep(35)
+            states = bench.runner.states(KEY)
+            assert (states["ready"].state, states["ready"].reason) == (HealthState.UNKNOWN, "CheckError")
+            assert "ValueError" in states["ready"].message and "s3cret" not in states["ready"].message
+            assert states["second"].state is HealthState.HEALTHY
 
     run_virtual(main())
 

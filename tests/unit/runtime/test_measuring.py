@@ -39,6 +39,9 @@ class Bench:
             raise self.fails
         return self.usage if namespace == "shop" else {}
 
+    async def epoch(self) -> str:
+        return "e"
+
     async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str:
         if self.fails is not None:
             raise self.fails
@@ -184,7 +187,7 @@ def test_a_pod_that_was_made_again_begins_anew() -> None:
     again = SlopeProbe("shop", "a", "uid-again", "app", LIMIT, HOUR)
 
     assert grown(bench, per_minute=10, minutes=1, start=100, probe=again).reason == "NotGrowing"
-    assert grown(bench, per_minute=10, minutes=4, start=110, probe=again).reason == "LimitNear"
+    assert grown(bench, per_minute=10, minutes=8, start=110, probe=again).reason == "LimitNear"
 
 
 def test_a_container_that_began_again_begins_anew() -> None:
@@ -192,7 +195,7 @@ def test_a_container_that_began_again_begins_anew() -> None:
     assert grown(bench, per_minute=10, minutes=10).reason == "LimitNear"
 
     assert grown(bench, per_minute=10, minutes=1, start=50).reason == "NotGrowing"
-    assert grown(bench, per_minute=20, minutes=4, start=60).reason == "LimitNear"
+    assert grown(bench, per_minute=20, minutes=8, start=60).reason == "LimitNear"
 
 
 def test_measurements_that_nobody_asks_for_are_forgotten() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from resilience.adapters.checks.redis_answers import (
@@ -27,6 +28,8 @@ from resilience.core.asks import RedisProbe
 _INFO: Final[Command] = ("CLUSTER", "INFO")
 _NODES: Final[Command] = ("CLUSTER", "NODES")
 _SLOTS: Final = 16384
+# A server must not have us open any number of connections.
+_MOST: Final = 100
 
 
 async def look_at_cluster(probe: RedisProbe, run: Run) -> tuple[Node, list[Shortage]]:
@@ -47,7 +50,9 @@ async def look_at_cluster(probe: RedisProbe, run: Run) -> tuple[Node, list[Short
     _require_slots(lines(required(answer.replies, _INFO, node=node)), node)
     short: list[Shortage] = []
     if probe.verify:
-        masters = list(_masters(text(required(answer.replies, _NODES, node=node)), node, probe))
+        masters = list(islice(_masters(text(required(answer.replies, _NODES, node=node)), node, probe), _MOST + 1))
+        if len(masters) > _MOST:
+            raise Verdict("TooManyMasters", f"{node} names more than {_MOST} masters; give one of them as an address")
         # Each master has its own connection, and none waits for another.
         found_short = await asyncio.gather(*(_master(each, probe, run) for each in masters), return_exceptions=True)
         short = [each for result in found_short for each in _or_raised(result)]

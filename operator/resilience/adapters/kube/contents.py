@@ -1,6 +1,11 @@
-"""Content of ConfigMaps and Secrets as a hash, to see that it changed; the content itself goes nowhere."""
+"""Content of ConfigMaps and Secrets as a keyed hash, to see that it changed; the content itself goes nowhere.
+
+The hash stands in status, which people may see who must not see Secrets: without a key they could try guesses. The key
+is the uid of the operator's Lease, which they cannot read and which stays when leaders change.
+"""
 
 import hashlib
+import hmac
 import json
 
 from resilience.adapters.kube.paths import named
@@ -12,10 +17,12 @@ _PLURALS = {"ConfigMap": "configmaps", "Secret": "secrets"}
 
 
 class KubeContents:
-    """`Contents` over the API, one `get` for each object."""
+    """`Contents` over the API, one `get` for each object. `lease`: namespace and name of the operator's Lease."""
 
-    def __init__(self, *, transport: Transport) -> None:
+    def __init__(self, *, transport: Transport, lease: tuple[str, str]) -> None:
         self._transport = transport
+        self._lease = lease
+        self._key = b""
 
     async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str:
         """See `ports.Contents`."""
@@ -25,4 +32,14 @@ class KubeContents:
         if kind == "Secret":
             require_readable(raw)
         content = json.dumps([raw.get("data") or {}, raw.get("binaryData") or {}], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return hmac.new(await self._secret_key(), content.encode(), hashlib.sha256).hexdigest()
+
+    async def epoch(self) -> str:
+        """See `ports.Contents`."""
+        return hashlib.sha256(await self._secret_key()).hexdigest()[:8]
+
+    async def _secret_key(self) -> bytes:
+        if not self._key:
+            raw = await self._transport.get(named("leases", *self._lease))
+            self._key = str(raw["metadata"]["uid"]).encode()
+        return self._key
