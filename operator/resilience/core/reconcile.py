@@ -133,7 +133,8 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         look = _release(draft, resource, spec, effective, seen, now, writing=writing)
         verdict = stalled.of_release(verdict, draft.status, look.obstacle)
     else:
-        draft.status = recycle.idle(draft.status, effective, now)
+        told = recycle.look(resource, spec, effective, seen, draft.status, now)
+        draft.take(restart.Outcome(told.status, told.events))
     if verdict.reason in _MISSING:
         draft.waits.append(MISSING_POLL)
     if not draft.actions:

@@ -124,6 +124,8 @@ def look(
     told = replace(told, wait=_sooner(told.wait, wait))
     if change is None and not acting:
         return replace(told, status=_blocked(told.status, None))
+    if spec.suspend:
+        return replace(told, status=_blocked(told.status, Blocker("Suspended", "spec.suspend is set")))
     free, block = tuple(acting), _impossible(seen)
     if block is None and change is not None:
         block = permission.moving(seen)

@@ -257,13 +257,15 @@ def test_what_fires_no_more_is_not_told_any_more(spec: ResilientServiceSpec, opt
     assert (restarts.firing, restarts.blocked_by, restarts.message) == ([], "", "")
 
 
-def test_a_suspended_service_restarts_nothing() -> None:
+def test_a_suspended_service_reports_and_restarts_nothing() -> None:
     spec = policy_spec(HUNG).model_copy(update={"suspend": True})
 
     found = looked(spec=spec, checks=fires(HUNG, A), status=past(HUNG, NOW))
 
     assert status_of(found).restart is None and found.ticket is None and found.actions == ()
-    assert len(status_of(found).restarts.recent) == 1
+    restarts = status_of(found).restarts
+    assert len(restarts.recent) == 1 and restarts.blocked_by == "Suspended"
+    assert [each.name for each in restarts.firing] == ["stuck"]
 
 
 def test_pods_that_age_are_looked_at_in_time() -> None:
