@@ -1,6 +1,7 @@
 """The postgres check against a real PostgreSQL with a standby: queries, what is short, and servers that come and go."""
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -53,7 +54,8 @@ async def client(server: postgres.Postgres) -> AsyncIterator[Any]:
 async def test_it_passes_and_keeps_the_connection(server: postgres.Postgres, operator: Operator) -> None:
     first = await operator.run(server.dsn() + "disable")
     assert said(first) == (PASS, "Answered"), first
-    assert first.message == "PostgreSQL: SELECT answered; 1 of 100 connections, 0 waiting"
+    # Beside ours, the one that saw whether the server is up may not be quite gone.
+    assert re.fullmatch(r"PostgreSQL: SELECT answered; [12] of 100 connections, 0 waiting", first.message)
     assert not first.reconnected and first.latency_seconds is not None and 0 < first.latency_seconds < 1
     second = await operator.run()
     assert (said(second), second.reconnected, operator.reads) == (said(first), False, 1)
