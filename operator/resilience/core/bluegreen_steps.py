@@ -141,7 +141,8 @@ def _warm(stage: Stage) -> Move:
     pins, lost = traffic.keep(stage, towards), traffic.lost(stage, towards)
     grow = _grow(stage, stage.full_size)
     if pins or grow:
-        return Move(actions=(*pins, *grow), pins_lost=lost, wait=POLL)
+        # Grown first: the guard lets no Service lead to a colour that is too small, and it would never grow.
+        return Move(actions=(*grow, *pins), pins_lost=lost, wait=POLL)
     if _taken_back(stage):
         return Move(actions=(advance(stage, ReleaseStep.REVERTING), *traffic.route(stage, None)))
     superseded = towards is Colour.GREEN and stage.wanted != stage.green.workload.template.fingerprint
@@ -184,7 +185,8 @@ def _hop_back(stage: Stage) -> Move:
     pins, lost = traffic.keep(stage, Colour.GREEN), traffic.lost(stage, Colour.GREEN)
     grow = _grow(stage, stage.full_size)
     if pins or grow:
-        return Move(actions=(*pins, *grow), pins_lost=lost)
+        # Grown first, as above.
+        return Move(actions=(*grow, *pins), pins_lost=lost)
     if stage.workload.paused and (stage.wanted != stage.serving or stage.workload.stale):
         if not traffic.leads_to(stage, Colour.GREEN):
             return Move(waiting="the old pods are being taken out", wait=QUICK_POLL)

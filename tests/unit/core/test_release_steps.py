@@ -183,6 +183,16 @@ def test_both_serve_while_the_colour_that_serves_is_short(step: Any, towards: Co
     assert TO_BOTH not in alone.actions
 
 
+@pytest.mark.parametrize(("step", "towards"), [(WARM, GREEN), (PREPARING, BLUE)])
+def test_a_colour_that_is_too_small_grows_before_it_is_pinned(step: Any, towards: Colour) -> None:
+    # Scaled up while both served; the pin would be refused until green is large enough.
+    fields: dict[str, Any] = {"own": own_pods(OLD, 3), "workload": {"replicas": 3}, "pin": ""}
+
+    found = bluegreen.plan(make_stage(step, towards, **fields))
+
+    assert found.actions[0] == ScaleGreen(3)
+
+
 def test_pods_that_are_still_to_be_checked_do_not_help_out() -> None:
     newer = {"wanted": LATER, "serving": NEW, "own": own_pods(LATER), "green": green_pods(1)}
 
