@@ -93,7 +93,7 @@ def test_defaults_are_filled_into_what_is_written_only(kubectl: Kubectl) -> None
     assert spec["health"]["checks"][0] == {
         "name": "ready",
         "scope": "Service",
-        "http": {"path": "/readyz", "scheme": "HTTP"},
+        "http": {"path": "/readyz", "components": False},
     }
     assert spec["drain"] == {"maxWait": "1m"}
     assert not {"probes", "verify", "rollout", "restart"} & set(spec)

@@ -71,7 +71,7 @@ restart: {surge: 2}
 """)
 
 DURATION = "write a duration as 500ms, 90s, 5m or 1h30m"
-ONE_TYPE = "set one of http, tcp, grpc or prometheus"
+ONE_TYPE = "set one of http, tcp, grpc, prometheus, postgres, redis, redisStream, dns or usage"
 PORT = "write a port as a number from 1 to 65535, without quotes, or as a port's name"
 
 
@@ -169,7 +169,7 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     ),
     "probe that the kubelet cannot run": (
         {**check(http={"path": "/", "expectStatus": [204]}), "probes": {"startup": {"check": "ready"}}},
-        ("probes.startup.check: the kubelet cannot compare statuses; name a check without expectStatus",),
+        ("probes.startup.check: the kubelet only asks for a status of 200 to 399; name a check without expectStatus",),
     ),
     "service check without a service": (
         {"service": None},
@@ -178,7 +178,7 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     "check of two types, one a query": (check(tcp={}, prometheus={"query": "up", "below": "1"}), (ONE_TYPE,)),
     "query of scope Pod": (
         check(scope="Pod", prometheus={"query": "up", "below": "1"}),
-        ("a prometheus check asks no pod: take scope away",),
+        ("a prometheus check asks no pod and no dependency: take scope away",),
     ),
     "query without a bound": (check(prometheus={"query": "up"}), ("needs a bound: set above, below or both",)),
     "query with its bounds mixed up": (
@@ -197,7 +197,7 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     ),
     "probe that asks Prometheus": (
         {**check(prometheus={"query": "up", "below": "1"}), "probes": {"liveness": {"check": "ready"}}},
-        ("probes.liveness.check: the kubelet cannot ask Prometheus; name an http, tcp or grpc check",),
+        ("probes.liveness.check: the kubelet only speaks to its own pods; name an http, tcp or grpc check",),
     ),
     "verify without a service": ({"service": None, "health": None, "verify": {}}, ("spec.verify needs spec.service",)),
     "33 checks": (
