@@ -158,9 +158,10 @@ class ReleaseModel:
             self.desired[old[0]] -= 1
 
     def _scale(self) -> None:
-        """A paused Deployment only scales: what is there grows or shrinks, the newest first."""
+        """A paused Deployment only scales: what is there grows or shrinks, the newest first; from zero the newest."""
         difference = self.replicas - sum(self.desired.values())
         active = [name for name, count in self.desired.items() if count]
+        active = active or ([self.wanted] if self.wanted in self.desired else list(self.desired)[-1:])
         if not difference or not active:
             return
         name = active[-1]

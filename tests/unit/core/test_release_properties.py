@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from resilience.api.names import ANNOTATION_FAILED
@@ -235,6 +235,7 @@ def test_a_bad_template_leaves_all_as_before(events: list[Any], replicas: int, k
 
 
 @THOROUGH
+@example(events=[("pass", None), ("scale", 0), ("run", 1)], replicas=1, first="t1")
 @given(
     events=st.lists(st.one_of(PASSES, PASSES, PEOPLE, FAULTS), max_size=60), replicas=st.integers(1, 3), first=TEMPLATES
 )
