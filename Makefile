@@ -29,7 +29,7 @@ lint: $(VENV)/.ready
 fast: $(VENV)/.ready
 	@$(PYTEST) -q tests/unit tests/contract
 
-check: lint fast ## The fast part: style, types, architecture, unit and contract tests (< 60 s)
+check: lint fast ## The fast part: style, types, architecture, unit and contract tests (some minutes)
 
 test: lint ## All tests, on a real cluster, at small counts
 	@rm -f build/figures.jsonl

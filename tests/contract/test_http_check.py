@@ -28,6 +28,7 @@ from resilience.core.health import CheckResult, Outcome
 from resilience.core.observation import Component
 from resilience.ports import Invalid, Refused, Unavailable
 from tests.support.faulty import faulty_server
+from tests.support.secrets import FakeSecrets
 
 TIMEOUT = timedelta(seconds=2)
 LOOPBACK = [ip_network("127.0.0.0/8")]
@@ -36,23 +37,6 @@ CA = SecretRef("shop", "health", "ca.crt")
 MALFORMED = "key 'headers' of Secret 'health' must hold one `Name: value` a line"
 DB_DOWN = b'{"status": "DOWN", "components": {"db": {"status": "DOWN", "message": "no route"}, "ping": "UP"}}'
 COMPONENTS = (Component("db", HealthState.UNHEALTHY, "no route"), Component("ping", HealthState.HEALTHY))
-
-
-@dataclass
-class FakeSecrets:
-    """What Secrets hold, and how often they were read."""
-
-    values: dict[SecretRef, str] = field(default_factory=dict)
-    reads: int = 0
-    delay: float = 0.0
-    refuses: bool = False
-
-    async def read(self, *, namespace: str, name: str, key: str) -> str:
-        self.reads += 1
-        await asyncio.sleep(self.delay)
-        if self.refuses:
-            raise Refused("the Secret is not labelled readable")
-        return self.values[SecretRef(namespace, name, key)]
 
 
 @dataclass

@@ -1,24 +1,29 @@
 """Secrets in memory, for checks."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from resilience.adapters.checks.credentials import Credentials
-from resilience.ports import Invalid
+from resilience.core.asks import SecretRef
+from resilience.ports import Refused
 
 
 @dataclass(slots=True)
 class FakeSecrets:
-    """Values by name and key, and how often they were read."""
+    """What Secrets hold, and how often they were read; `delay` in seconds, `refuses` when none is labelled."""
 
-    values: dict[tuple[str, str], str] = field(default_factory=dict)
+    values: dict[SecretRef, str] = field(default_factory=dict)
     reads: int = 0
+    delay: float = 0.0
+    refuses: bool = False
 
     async def read(self, *, namespace: str, name: str, key: str) -> str:
-        """One value. Raises Invalid when there is none."""
+        """One value."""
         self.reads += 1
-        if (name, key) not in self.values:
-            raise Invalid(f"there is no Secret {name}")
-        return self.values[name, key]
+        await asyncio.sleep(self.delay)
+        if self.refuses:
+            raise Refused("the Secret is not labelled readable")
+        return self.values[SecretRef(namespace, name, key)]
 
 
 def no_secrets() -> Credentials:

@@ -19,10 +19,8 @@ class FromSecret(ApiModel):
     secret_key_ref: SecretKeyRef
 
 
-class HeadersFrom(ApiModel):
+class HeadersFrom(FromSecret):
     """Request headers kept in a Secret, one `Name: value` a line."""
-
-    secret_key_ref: SecretKeyRef
 
 
 class Tls(ApiModel):

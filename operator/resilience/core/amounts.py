@@ -17,10 +17,15 @@ _SUFFIXES: Final = {
 }
 
 
+def share(percent: str, whole: float = 1.0) -> float:
+    """`80%` of the whole: by itself 0.8."""
+    return whole * float(percent.removesuffix("%")) / 100
+
+
 def resolve(amount: str, whole: float | None) -> float | None:
     """Bytes or cores; a share of `whole`, and None when there is no whole to have a share of."""
     if amount.endswith("%"):
-        return None if whole is None else whole * float(amount.removesuffix("%")) / 100
+        return None if whole is None else share(amount, whole)
     suffix = next((each for each in _SUFFIXES if amount.endswith(each)), "")
     return float(amount.removesuffix(suffix)) * _SUFFIXES.get(suffix, 1.0)
 

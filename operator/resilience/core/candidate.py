@@ -191,14 +191,11 @@ def granted(stage: Stage) -> Move | None:
     return None
 
 
-def _asked(stage: Stage) -> tuple[Pod, ...]:
-    """The candidate pods that a gate asks: those that are ready."""
-    return tuple(pod for pod in stage.pods_of(stage.green.towards) if pod.available)
-
-
 def gate_of_all(stage: Stage) -> Move | None:
     """Every pod of the full size has passed once; what a person or time has granted is not asked for again."""
-    verdict = gates.evaluate(stage.spec.rollout.before, stage.seen, _asked(stage), stage.now, brief=True)
+    # Only those that are ready are asked.
+    asked = stage.available_pods(stage.green.towards)
+    verdict = gates.evaluate(stage.spec.rollout.before, stage.seen, asked, stage.now, brief=True)
     if verdict.failure is not None:
         return give_up(stage, verdict.failure)
     if verdict.passed or verdict.inconclusive:

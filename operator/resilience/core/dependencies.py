@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from resilience.api.checks import Check, HttpCheck, Scheme
 from resilience.api.dependency_checks import PostgresCheck, RedisCheck, RedisStreamCheck
-from resilience.api.secrets import FromSecret, HeadersFrom, Tls
+from resilience.api.secrets import FromSecret, Tls
 from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import amounts
 from resilience.core.asks import (
     Bounds,
     DnsProbe,
@@ -64,11 +65,6 @@ def http_probe(check: HttpCheck, target: HttpTarget, *, namespace: str, trust: T
     )
 
 
-def share(percent: str) -> float:
-    """`80%` as 0.8."""
-    return float(percent.removesuffix("%")) / 100
-
-
 def _number(text: str | None) -> float | None:
     return None if text is None else float(text)
 
@@ -90,7 +86,7 @@ def _postgres(check: PostgresCheck, namespace: str) -> PostgresProbe:
     return PostgresProbe(
         dsn=SecretRef(namespace, dsn.name, dsn.key),
         query=check.query,
-        max_connection_use=share(check.max_connection_use or _CONNECTION_USE),
+        max_connection_use=amounts.share(check.max_connection_use or _CONNECTION_USE),
         max_waiting=check.max_waiting,
         max_lag=check.max_replication_lag,
         trust=_trust(check.tls, namespace),
@@ -141,7 +137,7 @@ def _host_port(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _secret(source: FromSecret | HeadersFrom | None, namespace: str) -> SecretRef | None:
+def _secret(source: FromSecret | None, namespace: str) -> SecretRef | None:
     return None if source is None else SecretRef(namespace, source.secret_key_ref.name, source.secret_key_ref.key)
 
 

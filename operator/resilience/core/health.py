@@ -105,8 +105,8 @@ def fold(
     after = _counted(before, result, failure_threshold=failure_threshold, at=at)
     if result.fingerprint and result.fingerprint != before.fingerprint:
         after = replace(after, fingerprint=result.fingerprint, read_since=now)
-    failing = result.outcome is Outcome.FAIL and after.failing_since is not None
-    if failing and after.failing_since is not None and at < after.failing_since + sustained:
+    since = after.failing_since
+    if result.outcome is Outcome.FAIL and since is not None and at < since + sustained:
         # It has not failed for long enough, whatever the count.
         return replace(after, reason=before.reason, message=before.message)
     state = _state(after, result.outcome, failure_threshold=failure_threshold, success_threshold=success_threshold)

@@ -112,7 +112,7 @@ def look(
     """What fires, and whether it may restart something now."""
     if seen.pods is None:
         # Pods are read wherever something may fire.
-        return Look(idle(_known_content(spec, seen, status), effective, now))
+        return Look(_idle(_known_content(spec, seen, status), effective, now))
     fired = policies.firing(spec, effective, seen, now)
     acting = [each for each in fired if not each.policy.dry_run]
     status, loops = permission.note_loops(effective, _known_content(spec, seen, status), acting, now)
@@ -136,7 +136,7 @@ def look(
     return _in_turn(told, resource, spec, effective, seen, change or _of_policies(free), now)
 
 
-def idle(status: Status, effective: Effective, now: datetime) -> Status:
+def _idle(status: Status, effective: Effective, now: datetime) -> Status:
     """Nothing fires, or nobody looks."""
     return _blocked(_told(status, (), effective, now), None)
 

@@ -211,7 +211,7 @@ def _gate(stage: Stage) -> tuple[Gate | None, tuple[Pod, ...]]:
         waits = not stage.held and rolling.in_flight(stage) and stage.workload.settled
         return (rollout.after, rolling.current_pods(stage)) if waits else (None, ())
     # A pod that only starts would fail a check that it is going to pass.
-    pods = tuple(pod for pod in stage.pods_of(stage.green.towards) if pod.available)
+    pods = stage.available_pods(stage.green.towards)
     if stage.green.towards is Colour.BLUE and not stage.home_candidate:
         return None, ()
     if stage.green.step in (ReleaseStep.PREPARING, ReleaseStep.SCALING):

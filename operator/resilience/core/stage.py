@@ -121,9 +121,13 @@ class Stage:
             pods = tuple(pod for pod in self.view.pods if pod.labels.get(LABEL_TEMPLATE_HASH) == self.hash_of(colour))
         return tuple(pod for pod in pods if not pod.deleting)
 
+    def available_pods(self, colour: Colour) -> tuple[Pod, ...]:
+        """The colour's pods that could serve."""
+        return tuple(pod for pod in self.pods_of(colour) if pod.available)
+
     def available(self, colour: Colour) -> int:
         """How many pods of the colour could serve."""
-        return sum(pod.available for pod in self.pods_of(colour))
+        return len(self.available_pods(colour))
 
     def leading_to(self, colour: Colour) -> tuple[Service, ...]:
         """The Services that lead to pods like those of the colour when they are not pinned."""
@@ -133,7 +137,7 @@ class Stage:
     def all_listed(self, colour: Colour) -> bool:
         """Whether every available pod of the colour gets new connections from all its Services."""
         listed = {(each.service, each.pod_uid) for each in self.seen.endpoints if each.counts}
-        ready = [pod for pod in self.pods_of(colour) if pod.available]
+        ready = self.available_pods(colour)
         return bool(ready) and all(
             (service.name, pod.uid) in listed
             for pod in ready
