@@ -95,6 +95,7 @@ _REQUESTS: Final[Mapping[Request, str]] = {
     "release.",
     Request.PROMOTE: "Let the candidate have traffic now; while it serves already: accept it now.",
     Request.RETRY: "Try the template again that failed.",
+    Request.REPLAY: "Put dead letters back into their stream as soon as what the service depends on works.",
 }
 # Annotations and labels of people that are no requests.
 _SAID: Final[Mapping[str, tuple[str, str]]] = {

@@ -103,10 +103,37 @@ class RedisCheck(ApiModel):
     )
 
 
+class Replay(StrEnum):
+    """When dead letters go back to their stream."""
+
+    ON_REQUEST = "OnRequest"
+    AUTOMATIC = "Automatic"
+
+
+class DeadLetter(ApiModel):
+    """Where entries are that nobody could deal with. They are put back when what the service depends on works."""
+
+    model_config = validated(at_least("maxAge", "1m"))
+
+    stream: Annotated[str, Field(min_length=1, max_length=512)] = Field(description="Key of the dead-letter stream.")
+    max_age: Duration = Field(default=timedelta(hours=24), description="Older entries stay where they are.")
+    batch: Annotated[int, Field(ge=1, le=1000)] = Field(default=10, description="Entries put back at once.")
+    replay: Replay = Field(
+        default=Replay.ON_REQUEST,
+        description="OnRequest: by the annotation resilience.dev/replay-requested-at. Automatic: by itself.",
+    )
+
+
 class RedisStreamCheck(ApiModel):
     """A stream as a queue: Warning when it grows too long, Unhealthy when its group falls behind."""
 
-    model_config = validated(at_least("maxLag", "1s"))
+    model_config = validated(
+        at_least("maxLag", "1s"),
+        rule(
+            "!has(self.deadLetter) || self.deadLetter.stream != self.stream",
+            "redisStream.deadLetter.stream must be another stream than redisStream.stream",
+        ),
+    )
 
     redis: Annotated[str, Field(min_length=1, max_length=63)] = Field(
         description="Name of the redis check that says where it is."
@@ -125,6 +152,7 @@ class RedisStreamCheck(ApiModel):
     max_pending: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
         default=1000, description="Warning when more entries are delivered and not acknowledged."
     )
+    dead_letter: DeadLetter | None = Field(default=None, description="Where entries go that nobody could deal with.")
 
 
 class DnsCheck(ApiModel):

@@ -53,6 +53,21 @@ ANNOTATION_PINNED: Final = f"{GROUP}/pinned"
 # On the preview Service that we made: name of the Deployment.
 ANNOTATION_PREVIEW_OF: Final = f"{GROUP}/preview-of"
 
+# On the ConfigMap with a service's flags: name of the ResilientService. What our watch of ConfigMaps selects.
+LABEL_FLAGS_OF: Final = f"{GROUP}/flags-of"
+# On a pod: the flags as they were published last. A change makes the kubelet bring mounted files up to date at once.
+ANNOTATION_FLAGS: Final = f"{GROUP}/flags"
+
+
+def flags_config_map(resource: str) -> str:
+    """Name of the ConfigMap with the flags of a ResilientService."""
+    return f"{resource}-flags"
+
+
+def override_annotation(flag: str) -> str:
+    """The annotation key by which a person sets a flag for a time, e.g. `resilience.dev/override.redis-degraded`."""
+    return f"{GROUP}/override.{flag}"
+
 
 def request_annotation(request: str) -> str:
     """The annotation key by which a person asks for something, e.g. `resilience.dev/restart-requested-at`."""

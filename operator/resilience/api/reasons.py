@@ -75,6 +75,7 @@ class Reason(StrEnum):
     DEPENDENCY_LOST = "DependencyLost"
     DEPENDENCIES_WORK = "DependenciesWork"
     NO_DEPENDENCIES = "NoDependencies"
+    FLAGS_ON = "FlagsOn"
     # ProbesSynced.
     APPLIED = "Applied"
     NOT_MANAGED = "NotManaged"
@@ -101,9 +102,26 @@ class Reason(StrEnum):
     RELEASE_FAILED = "ReleaseFailed"
     RELEASE_ABORTED = "ReleaseAborted"
     RELEASE_SUPERSEDED = "ReleaseSuperseded"
+    FLAG_ON = "FlagOn"
+    FLAG_OFF = "FlagOff"
+    FLAGS_NOT_PUBLISHED = "FlagsNotPublished"
+    OVERRIDE_INVALID = "OverrideInvalid"
+    REPLAY_STARTED = "ReplayStarted"
+    REPLAY_ENDED = "ReplayEnded"
     PIN_LOST = "PinLost"
     ADOPTED = "Adopted"
     GIVEN_BACK = "GivenBack"
+
+
+class FlagState(StrEnum):
+    """Where a degradation flag stands; it is on in Degraded and Recovering."""
+
+    NORMAL = "Normal"
+    # A check has failed, not yet often enough.
+    SUSPECT = "Suspect"
+    DEGRADED = "Degraded"
+    # What was lost answers again, and has to prove itself.
+    RECOVERING = "Recovering"
 
 
 class ReplaceStep(StrEnum):
@@ -184,3 +202,4 @@ class Request(StrEnum):
     ADOPT = "adopt"
     PROMOTE = "promote"
     RETRY = "retry"
+    REPLAY = "replay"

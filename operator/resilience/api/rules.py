@@ -91,3 +91,15 @@ def policy_rules() -> list[dict[str, str]]:
             "restart.policies: a check policy names a check of scope Pod in health.checks",
         )
     ]
+
+
+def flag_rules() -> list[dict[str, str]]:
+    """Rules of the whole spec: a flag is about a check of a dependency."""
+    return [
+        rule(
+            "!has(self.degradation) || !has(self.degradation.flags) || self.degradation.flags.all(f,"
+            " has(self.health) && has(self.health.checks) && self.health.checks.exists(c, c.name == f.check &&"
+            " has(c.scope) && c.scope == 'Dependency'))",
+            "degradation.flags: a flag names a check of scope Dependency in health.checks",
+        )
+    ]

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
 from resilience.api.base import ApiModel, list_map
-from resilience.api.reasons import FailureClass, HealthState, Phase, ReplaceStep, RestartOutcome, RolloutOutcome
+from resilience.api.reasons import (
+    FailureClass,
+    FlagState,
+    HealthState,
+    Phase,
+    ReplaceStep,
+    RestartOutcome,
+    RolloutOutcome,
+)
 from resilience.api.scalars import Duration, Text
 
 
@@ -310,6 +318,51 @@ class RolloutResult(ApiModel):
     )
 
 
+class OverrideStatus(ApiModel):
+    """What a person set a flag to."""
+
+    on: bool = Field(description="The value.")
+    until: Time = Field(description="When it ends.")
+
+
+class FlagStatus(ApiModel):
+    """A degradation flag."""
+
+    name: Text = Field(description="Name of the flag.")
+    state: FlagState = FlagState.NORMAL
+    on: bool = Field(default=False, description="What applications are told.")
+    mode: Text = Field(default="", description="What they fall back to while it is on.")
+    since: Time = Field(description="Since when they are told so.")
+    reason: Text = Field(default="", description="Why, in one CamelCase word.")
+    message: Text = Field(default="", description="Why, in words.")
+    degraded_since: Time | None = Field(default=None, description="When what it depends on was lost.")
+    override: OverrideStatus | None = None
+
+
+class FlagsStatus(ApiModel):
+    """What is published of the flags, the same in every channel."""
+
+    version: int = Field(description="Grows with every change.")
+    updated_at: Time = Field(description="When it last changed.")
+    config_map: Text = Field(description="Name of the ConfigMap.")
+    problem: Text = Field(default="", description="Why it cannot be published; empty when it is.")
+
+
+class ReplayStatus(ApiModel):
+    """Dead letters that go back to their stream, or went."""
+
+    check: Text = Field(description="Name of the redisStream check.")
+    request: Text = Field(
+        default="", description="Value of the request that asked for it; empty when it began by itself."
+    )
+    started_at: Time = Field(description="When it began.")
+    finished_at: Time | None = Field(default=None, description="When it ended; absent while it runs.")
+    replayed: int = volatile(default=0, description="Entries put back.")
+    too_old: int = volatile(default=0, description="Entries older than maxAge, which stay where they are.")
+    left: int = volatile(default=0, description="Entries in the dead-letter stream now.")
+    message: Text = Field(default="", description="How it went, or what it waits for.")
+
+
 class HistoryEntry(ApiModel):
     """Something the operator did."""
 
@@ -387,6 +440,13 @@ class Status(ApiModel):
         description="Pods that need somebody's attention.",
     )
     last_restart: RestartResult | None = None
+    degradation: list[FlagStatus] = Field(
+        default_factory=list, max_length=16, json_schema_extra=list_map("name"), description="The degradation flags."
+    )
+    flags: FlagsStatus | None = None
+    replays: list[ReplayStatus] = Field(
+        default_factory=list, max_length=32, json_schema_extra=list_map("check"), description="Replays of dead letters."
+    )
     history: list[HistoryEntry] = Field(
         default_factory=list,
         max_length=20,

@@ -11,8 +11,9 @@ from pydantic import Field
 
 from resilience.api.base import ApiModel, rule, rules, validated
 from resilience.api.checks import Health
+from resilience.api.degradation import Degradation
 from resilience.api.restarts import Restart
-from resilience.api.rules import at_least, compared, gate_rules, policy_rules, probe_rules, whole_seconds
+from resilience.api.rules import at_least, compared, flag_rules, gate_rules, policy_rules, probe_rules, whole_seconds
 from resilience.api.scalars import Duration, HttpPath, Label, ObjectName, Port
 from resilience.api.secrets import HeadersFrom
 from resilience.api.status import Status
@@ -249,6 +250,7 @@ class ResilientServiceSpec(ApiModel):
         ),
         *gate_rules("before", "after"),
         *policy_rules(),
+        *flag_rules(),
     )
 
     profile: Profile = Field(default=Profile.PRODUCTION, description="Which defaults apply.")
@@ -267,6 +269,9 @@ class ResilientServiceSpec(ApiModel):
     verify: Verify | None = Field(default=None, description="Measures, through the Service, while pods are replaced.")
     rollout: Rollout = Field(default_factory=Rollout, description="Releases and replacements.")
     restart: Restart = Field(default_factory=Restart, description="Restarts.")
+    degradation: Degradation = Field(
+        default_factory=Degradation, description="What the application is told when a dependency is lost."
+    )
 
 
 class ResilientService(ApiModel):
