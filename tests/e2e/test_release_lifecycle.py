@@ -137,9 +137,9 @@ def test_scaled_to_zero_and_up_again(operator: Release, space: Space) -> None:
 
 
 def test_an_autoscaler_is_followed_and_never_undone(operator: Release, space: Space, figures: Figures) -> None:
-    # given: an autoscaler that has not spoken yet
+    # given: an autoscaler that does not speak, so that only the test scales
     adopted(space, *shop("v1", replicas=2, rollout=rollout(blueGreen={"warmPeriod": "5s"})))
-    space.apply(autoscaler("shop", least=1, most=5))
+    space.apply(autoscaler("shop", least=1, most=5, silent=True))
     with Endpoints(space) as endpoints, traffic(space.url()) as clients:
         before = trace(space)
         space.apply(template("v2", replicas=2))

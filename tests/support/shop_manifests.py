@@ -129,11 +129,15 @@ def budget(name: str, **spec: Any) -> Object:
     }
 
 
-def autoscaler(name: str, *, least: int, most: int) -> Object:
-    metric = {
+def autoscaler(name: str, *, least: int, most: int, silent: bool = False) -> Object:
+    """One that follows the CPU; a silent one asks for a metric that nobody serves, and so never scales."""
+    metric: Object = {
         "type": "Resource",
         "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
     }
+    if silent:
+        external = {"metric": {"name": "orders"}, "target": {"type": "AverageValue", "averageValue": "10"}}
+        metric = {"type": "External", "external": external}
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
