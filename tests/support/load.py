@@ -32,6 +32,11 @@ class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
+    @property
+    def port(self) -> int:
+        """The client's own, by which a connection is found in the tables of the kernel."""
+        return int(self.writer.get_extra_info("sockname")[1])
+
     async def post(self, request: bytes) -> Answer:
         if self.reader.at_eof() or self.writer.is_closing():
             raise _ClosedError("closed while idle though no answer had announced it")
@@ -153,7 +158,8 @@ class Load:
                 answer = await connection.post(request)
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             kind = _kind(error, connected=connection is not None)
-            tally.fail(kind=kind, error=f"{type(error).__name__}: {error}")
+            where = "while connecting" if connection is None else f"from port {connection.port}"
+            tally.fail(kind=kind, error=f"{type(error).__name__}: {error} {where}")
             if connection is not None:
                 connection.writer.close()
             await asyncio.sleep(PAUSE_AFTER_FAILURE)
