@@ -110,7 +110,13 @@ class Bench:
             refused=lambda _: False,
         )
         executor = Executor(
-            cluster=cluster, observer=observer, drainer=nobody, secrets=nobody, leadership=nobody, metrics=metrics
+            cluster=cluster,
+            observer=observer,
+            drainer=nobody,
+            secrets=nobody,
+            leadership=nobody,
+            metrics=metrics,
+            clock=clock,
         )
         controller = Controller(
             queue=queue,

@@ -173,6 +173,7 @@ def _parts(
         secrets=secrets,
         leadership=lease,
         metrics=metrics,
+        clock=clock,
     )
     controller = Controller(
         queue=queue,

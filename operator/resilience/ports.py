@@ -27,9 +27,11 @@ from resilience.core.decision import (
     RetryPull,
     TakeOver,
 )
+from resilience.core.flags import Publication
 from resilience.core.health import CheckResult
 from resilience.core.observation import (
     Endpoint,
+    FlagsMap,
     Green,
     Key,
     Pod,
@@ -91,10 +93,11 @@ class Leadership(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """What carries our label: Services, and EndpointSlices by namespace and name."""
+    """What carries our label: Services, EndpointSlices by namespace and name, ConfigMaps by whose flags they have."""
 
     services: tuple[Service, ...]
     slices: frozenset[tuple[str, str]]
+    flags: Mapping[Key, FlagsMap]
 
 
 class ClusterReader(Protocol):
@@ -252,7 +255,27 @@ class ReleaseWriter(Protocol):
         ...
 
 
-class Cluster(ClusterReader, ClusterWriter, ReleaseWriter, Protocol):
+class FlagWriter(Protocol):
+    """Reads and writes of what is published of flags."""
+
+    async def flags_map(self, key: Key) -> FlagsMap | None:
+        """The ConfigMap that has the name of the one with the flags, whoever made it."""
+        ...
+
+    async def publish_flags(self, resource: Resource, publication: Publication) -> None:
+        """Make our ConfigMap say this. Raises Conflict when somebody else's has the name."""
+        ...
+
+    async def remove_flags(self, key: Key) -> None:
+        """Delete our ConfigMap; gone already is no error."""
+        ...
+
+    async def tell_pod(self, pod: Pod, *, namespace: str, value: str | None) -> None:
+        """Annotate exactly this pod, or take the annotation off; a pod that is gone is no error."""
+        ...
+
+
+class Cluster(ClusterReader, ClusterWriter, ReleaseWriter, FlagWriter, Protocol):
     """The Kubernetes API."""
 
 
@@ -333,6 +356,18 @@ class Metrics(Protocol):
 
     def health(self, *, key: Key, state: HealthState) -> None:
         """The health that status shows."""
+        ...
+
+    def flags(self, *, key: Key, on: Mapping[str, bool]) -> None:
+        """The flags as status has them."""
+        ...
+
+    def switched(self, *, key: Key, flag: str, on: bool) -> None:
+        """A flag changed."""
+        ...
+
+    def told(self, *, channel: str, seconds: float) -> None:
+        """A channel has a change of a flag, so long after it was decided."""
         ...
 
     def queue(self, *, depth: int) -> None:

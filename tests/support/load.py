@@ -7,6 +7,7 @@ one uses little more than sockets, for it shares the CPU with the cluster that i
 import argparse
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,8 @@ from tests.support.load_report import MAX_FAILURES_KEPT, Answer, Kind, Result, T
 # A refused connection is refused in microseconds: without a pause one outage would be counted thousands of times.
 PAUSE_AFTER_FAILURE: Final = 0.05
 WAIT_FOR_CLOSE: Final = 1.0
+# Linux: nf_conntrack_tcp_timeout_close, and a second to spare.
+TRACKED_AFTER_RESET: Final = 11.0
 
 
 class _ClosedError(ConnectionError):
@@ -146,6 +149,21 @@ class Load:
             return True
         return False
 
+    def _keep_free(self, port: int) -> None:
+        """Nobody here takes this port for as long as a node's connection tracking remembers the connection cut on it.
+
+        Linux sends a new connection from that port where the old one went, which may be gone, for 10 s after a reset
+        by the server: one more effect of the cut that was counted already.
+        """
+        holder = socket.socket()
+        try:
+            holder.bind(("", port))
+        except OSError:
+            # Somebody has it already.
+            holder.close()
+            return
+        asyncio.get_running_loop().call_later(TRACKED_AFTER_RESET, holder.close)
+
     async def _send(self, *, tally: Tally, connection: _Connection | None, request: bytes) -> _Connection | None:
         """Send once. Returns the connection if it may be used again."""
         since = time.monotonic()
@@ -162,6 +180,7 @@ class Load:
             tally.fail(kind=kind, error=f"{type(error).__name__}: {error} {where}")
             if connection is not None:
                 connection.writer.close()
+                self._keep_free(connection.port)
             await asyncio.sleep(PAUSE_AFTER_FAILURE)
             return None
         tally.answered(answer=answer, since=since)

@@ -28,7 +28,7 @@ from resilience.core.observation import (
     Workload,
 )
 from resilience.core.reconcile import decide
-from resilience.ports import Cluster, Conflict, Drainer, Metrics, PortError, Secrets
+from resilience.ports import Clock, Cluster, Conflict, Drainer, Metrics, PortError, Secrets
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from tests.support.factories import (
@@ -363,6 +363,7 @@ class Operator:
             secrets=cast(Secrets, None),
             leadership=Leading(),
             metrics=cast(Metrics, Uncounted()),
+            clock=cast(Clock, None),
         )
 
     def _count(self) -> None:

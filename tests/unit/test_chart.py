@@ -91,7 +91,8 @@ def test_the_deployment(chart: Chart) -> None:
     assert container["image"] == f"resilience-operator:{__version__}"
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
-    assert container["ports"] == [{"name": "http", "containerPort": 8080}]
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert ports == {"http": 8080, "flags": 8081}
     assert container["resources"]["requests"] == {"cpu": "50m", "memory": "128Mi"}
     selector = deployment["spec"]["selector"]["matchLabels"]
     assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
@@ -154,7 +155,17 @@ def test_only_the_operators_pods_are_selected(chart: Chart) -> None:
 def test_the_network_policy_closes_all_but_http(chart: Chart) -> None:
     spec = one(chart.render(), "NetworkPolicy")["spec"]
     assert spec["policyTypes"] == ["Ingress"]
-    assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+    assert spec["ingress"] == [{"ports": [{"port": name, "protocol": "TCP"} for name in ("http", "flags")]}]
+
+
+def test_without_flags_over_http_nothing_of_it_is_there(chart: Chart) -> None:
+    objects = chart.render(flags={"enabled": False})
+    (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert [each["name"] for each in container["ports"]] == ["http"]
+    assert [each["name"] for each in one(objects, "Service")["spec"]["ports"]] == ["http"]
+    assert one(objects, "NetworkPolicy")["spec"]["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+    assert {"name": "RESILIENCE_FLAGS_PORT", "value": "0"} in container["env"]
+    assert of(objects, "ClusterRole", "resilience-resilience-operator-tokens") == []
 
 
 def test_uninstalling_gives_the_workloads_back_first(chart: Chart) -> None:

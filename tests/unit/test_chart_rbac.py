@@ -15,7 +15,7 @@ WORKLOAD_RULES = {
     "autoscaling/horizontalpodautoscalers": {"list"},
     "/pods/log": {"get"},
     "/resourcequotas": {"list"},
-    "/configmaps": {"get"},
+    "/configmaps": {"get", "list", "watch", "create", "update", "delete"},
     "metrics.k8s.io/pods": {"get", "list"},
     "/pods": {"list", "patch", "delete"},
     "/pods/eviction": {"create"},
@@ -31,6 +31,8 @@ CLUSTER_RULES = {
     "apiextensions.k8s.io/customresourcedefinitions": {"list", "watch"},
     "/nodes": {"list"},
 }
+# For flags over HTTP: whose token it is.
+TOKEN_RULES = {"authentication.k8s.io/tokenreviews": {"create"}}
 # In the operator's own namespace; after the colon the only name that the verbs are for.
 OWN_RULES = {
     "coordination.k8s.io/leases": {"create"},
@@ -61,6 +63,7 @@ def granted(role: Object) -> dict[str, set[str]]:
 def test_cluster_wide_it_may_do_this_and_nothing_more(chart: Chart) -> None:
     objects = chart.render()
     assert granted(one(objects, "ClusterRole", "resilience-resilience-operator")) == {**WORKLOAD_RULES, **CLUSTER_RULES}
+    assert granted(one(objects, "ClusterRole", "resilience-resilience-operator-tokens")) == TOKEN_RULES
     assert granted(one(objects, "Role")) == OWN_RULES
     bindings = of(objects, "ClusterRoleBinding") + of(objects, "RoleBinding")
     assert {binding["roleRef"]["kind"] for binding in bindings} == {"ClusterRole", "Role"}
@@ -69,7 +72,7 @@ def test_cluster_wide_it_may_do_this_and_nothing_more(chart: Chart) -> None:
 
 
 def test_with_namespaces_it_may_do_the_same_there_and_nothing_in_the_cluster(chart: Chart) -> None:
-    objects = chart.render(namespaces=["shop", "payments"])
+    objects = chart.render(namespaces=["shop", "payments"], flags={"enabled": False})
     roles = of(objects, "Role", "resilience-resilience-operator")
     assert {role["metadata"]["namespace"] for role in roles} == {"shop", "payments"}
     assert all(granted(role) == WORKLOAD_RULES for role in roles)
@@ -80,7 +83,9 @@ def test_with_namespaces_it_may_do_the_same_there_and_nothing_in_the_cluster(cha
 
 
 def test_without_aggregation_namespaced_mode_has_no_cluster_role(chart: Chart) -> None:
-    assert of(chart.render(namespaces=["shop"], rbac={"aggregate": False}), "ClusterRole") == []
+    assert (
+        of(chart.render(namespaces=["shop"], rbac={"aggregate": False}, flags={"enabled": False}), "ClusterRole") == []
+    )
 
 
 def test_users_get_rights_by_aggregation(chart: Chart) -> None:

@@ -74,6 +74,8 @@ capabilities: {drop: [ALL]}
 - {name: RESILIENCE_POLICY_RESTARTS, value: {{ .Values.policies.atOnce | quote }}}
 - {name: RESILIENCE_POLICY_RESTARTS_PER_NAMESPACE, value: {{ .Values.policies.atOncePerNamespace | quote }}}
 - {name: RESILIENCE_USAGE_INTERVAL, value: "PT{{ .Values.policies.usageIntervalSeconds }}S"}
+- {name: RESILIENCE_FLAGS_PORT, value: {{ ternary "8081" "0" .Values.flags.enabled | quote }}}
+- {name: RESILIENCE_FLAGS_READERS, value: {{ join "," .Values.flags.readers | quote }}}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
@@ -123,8 +125,9 @@ capabilities: {drop: [ALL]}
 # get, create and delete: preview Services.
 - {apiGroups: [""], resources: [services], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [""], resources: [persistentvolumeclaims], verbs: [get]}
-# Only by name: what pods are restarted for when it changes.
-- {apiGroups: [""], resources: [configmaps], verbs: [get]}
+# What pods are restarted for when it changes, by name; and those with flags, labelled resilience.dev/flags-of, which
+# are written and watched. RBAC cannot select by label: admissionPolicy can.
+- {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch, create, update, delete]}
 # Only by name, and only those labelled resilience.dev/readable=true are used: RBAC cannot select by label.
 - {apiGroups: [""], resources: [secrets], verbs: [get]}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}

@@ -4,7 +4,7 @@ Labels are words from fixed sets, and namespace, name and check of a resource: n
 What a resource brought in goes with it (`forget`), so that the number of series does not grow with churn.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -20,6 +20,7 @@ _PASS_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 2.0, 10.0)
 # Few, for there is one set per check.
 _CHECK_BUCKETS: Final = (0.01, 0.05, 0.25, 1.0, 5.0)
 _ROLLOUT_BUCKETS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+_TOLD_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0)
 _API_BUCKETS: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0)
 
 
@@ -57,6 +58,13 @@ class PrometheusMetrics:
             registry=registry,
             buckets=_API_BUCKETS,
         )
+        self._told = Histogram(
+            f"{prefix}_flag_propagation_seconds",
+            "Time from the decision on a flag until a channel has it.",
+            ["channel"],
+            registry=registry,
+            buckets=_TOLD_BUCKETS,
+        )
         build = Gauge(f"{prefix}_build_info", "Always 1; the label tells the version.", ["version"], registry=registry)
         build.labels(version).set(1)
 
@@ -86,6 +94,16 @@ class PrometheusMetrics:
             f"{prefix}_health_state",
             "1 for the state that the service's health is in, 0 for the others.",
             [*resource, "state"],
+            registry=registry,
+        )
+
+        self._flag = Gauge(
+            f"{prefix}_degraded", "1 while a degradation flag is on, else 0.", [*resource, "flag"], registry=registry
+        )
+        self._switches = Counter(
+            f"{prefix}_degradation_transitions",
+            "Changes of a degradation flag.",
+            [*resource, "flag", "to"],
             registry=registry,
         )
 
@@ -125,6 +143,26 @@ class PrometheusMetrics:
         """The service's health, as status has it."""
         for each in HealthState:
             self._health.labels(*self._own(self._health, key, each)).set(each is state)
+
+    def flags(self, *, key: Key, on: Mapping[str, bool]) -> None:
+        """The flags as status has them; those that are no more vanish."""
+        owned = {labels for metric, labels in self._series.get(key, ()) if metric is self._flag}
+        for labels in owned - {(key.namespace, key.name, name) for name in on}:
+            self._series[key].discard((self._flag, labels))
+            self._flag.remove(*labels)
+        for name, value in on.items():
+            self._flag.labels(*self._own(self._flag, key, name)).set(value)
+            for to in ("on", "off"):
+                # From the beginning, so that the first change can be seen as one.
+                self._switches.labels(*self._own(self._switches, key, name, to))
+
+    def switched(self, *, key: Key, flag: str, on: bool) -> None:
+        """A flag changed."""
+        self._switches.labels(*self._own(self._switches, key, flag, "on" if on else "off")).inc()
+
+    def told(self, *, channel: str, seconds: float) -> None:
+        """A channel has a change of a flag."""
+        self._told.labels(channel).observe(max(seconds, 0.0))
 
     def leader(self, held: bool) -> None:
         """Whether this replica may write."""

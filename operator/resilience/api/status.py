@@ -334,7 +334,8 @@ class FlagStatus(ApiModel):
     mode: Text = Field(default="", description="What they fall back to while it is on.")
     since: Time = Field(description="Since when they are told so.")
     reason: Text = Field(default="", description="Why, in one CamelCase word.")
-    message: Text = Field(default="", description="Why, in words.")
+    message: Text = volatile(default="", description="Why it stands where it stands, in words.")
+    problem: Text = Field(default="", description="What is wrong with its override; empty when nothing is.")
     degraded_since: Time | None = Field(default=None, description="When what it depends on was lost.")
     override: OverrideStatus | None = None
 

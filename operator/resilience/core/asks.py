@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from resilience.api.checks import Scheme
 from resilience.api.dependency_checks import RedisVerify
+from resilience.api.reasons import HealthState
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,10 @@ class CheckTarget:
     success_threshold: int
     # For so long it has to fail, besides, before that counts.
     sustained: timedelta = timedelta()
+    # Whether the first failure and the first success in a row are news, too.
+    rows: bool = False
+    # What is taken to be so before the first result.
+    assumed: HealthState = HealthState.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.core.asks import CheckTarget, HttpTarget, VerifyTarget
+from resilience.core.flags import Publication
 from resilience.core.observation import ContainerPort, Pod, ReplicaSet
 from resilience.core.storm import Ticket
 
@@ -97,6 +98,28 @@ class EvictPod:
 
     pod: Pod
     grace: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFlags:
+    """Write the ConfigMap with the flags."""
+
+    publication: Publication
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFlags:
+    """Delete the ConfigMap with the flags."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellPods:
+    """Annotate these pods with the flags, so that the kubelet brings mounted files up to date; None takes it off."""
+
+    pods: tuple[Pod, ...]
+    value: str | None
+    # When what is told was decided; None when nothing new is told.
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +272,8 @@ ReleaseAction = (
     | TakeBackSignal
 )
 
+FlagAction = PublishFlags | RemoveFlags | TellPods
+
 Action = (
     Claim
     | Unclaim
@@ -261,6 +286,7 @@ Action = (
     | SendSignal
     | DeletePod
     | EvictPod
+    | FlagAction
     | ReleaseAction
 )
 

@@ -73,14 +73,39 @@ class Fold:
     fingerprint: str = ""
     read_since: datetime | None = None
 
-    def differs(self, other: "Fold") -> bool:
-        """Whether there is news for whoever decides."""
+    @property
+    def holding(self) -> int:
+        """Passes in a row until now: while nothing can be said, there are none."""
+        return 0 if self.inconclusive else self.passes
+
+    def differs(self, other: "Fold", *, rows: bool = False) -> bool:
+        """Whether there is news for whoever decides; with `rows` a row that begins or ends is news, too."""
+        if rows and (bool(self.failures), bool(self.holding)) != (bool(other.failures), bool(other.holding)):
+            return True
         return self.state is not other.state or self.fingerprint != other.fingerprint
 
 
-def initial(*, now: datetime) -> Fold:
-    """Nothing is known yet."""
-    return Fold(state=HealthState.UNKNOWN, since=now, reason=NOT_RUN_YET, message="has not run yet")
+def initial(*, now: datetime, assumed: HealthState = HealthState.UNKNOWN) -> Fold:
+    """Nothing is known yet, but what is assumed."""
+    return Fold(state=assumed, since=now, reason=NOT_RUN_YET, message="has not run yet")
+
+
+def struck(before: Fold, *, reason: str, message: str, now: datetime) -> Fold:
+    """The state after somebody who knows said that it is lost: as if it had failed often enough."""
+    lost = before.state is HealthState.UNHEALTHY
+    return replace(
+        before,
+        state=HealthState.UNHEALTHY,
+        since=before.since if lost else now,
+        passes=0,
+        clean=0,
+        failures=max(before.failures, 1),
+        inconclusive=0,
+        silent=False,
+        reason=reason,
+        message=message,
+        failing_since=before.failing_since or now,
+    )
 
 
 def fold(
@@ -224,7 +249,8 @@ def of_service(name: str, folded: Fold) -> CheckState:
         folded.since,
         folded.latency_seconds,
         silent=folded.silent,
-        passes=0 if folded.inconclusive else folded.passes,
+        passes=folded.holding,
+        failures=folded.failures,
         components=folded.components,
         fingerprint=folded.fingerprint,
         read_since=folded.read_since,

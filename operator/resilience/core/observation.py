@@ -191,6 +191,8 @@ class Pod:
     # When it last became ready or unready.
     ready_changed: datetime | None = None
     grace_period: timedelta = timedelta(seconds=30)
+    # The flags that it was told; empty when it never was.
+    flags: str = ""
     step: ReplaceStep | None = None
     step_since: datetime | None = None
     taken_at: datetime | None = None
@@ -359,6 +361,7 @@ class CheckState:
     settled_since: datetime | None = None
     # Runs in a row until now that did not fail, whatever the thresholds say; for scope Pod by pod uid.
     passes: int = 0
+    failures: int = 0
     passes_by_pod: Mapping[str, int] = field(default_factory=dict)
     # Why a pod is Unhealthy, by pod uid.
     words_by_pod: Mapping[str, str] = field(default_factory=dict)
@@ -393,6 +396,14 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class FlagsMap:
+    """The ConfigMap that has the name of the one with the flags. `ours`: it carries our label."""
+
+    data: Mapping[str, str]
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What exists around one ResilientService."""
 
@@ -412,6 +423,8 @@ class Observation:
     refusal: str = ""
     # Its place among the services whose policies fire at the same time; None when it has not asked for one.
     turn: Turn | None = None
+    # What is published of its flags; None when there is nothing.
+    flags_map: FlagsMap | None = None
 
     @property
     def selecting(self) -> tuple[Service, ...]:

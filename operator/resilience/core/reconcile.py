@@ -21,9 +21,11 @@ from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core import (
     bluegreen,
+    degradation,
     guard,
     preview,
     probes,
+    publishing,
     recycle,
     releases,
     replace,
@@ -72,6 +74,9 @@ def needs_pods(resource: Resource, workload: Workload) -> bool:
     if resource.deleting_since is not None or status.restart is not None or (asked and spec is not None):
         return True
     if spec is not None and (spec.restart.policies or spec.restart.on_change):
+        return True
+    if any(each.on for each in status.degradation):
+        # Pods that are made meanwhile have to be told.
         return True
     if workload.available < workload.replicas and not workload.rolling:
         # Something is wrong with its pods, and people want to know what.
@@ -140,20 +145,23 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     if not draft.actions:
         # Nothing is tried any more, so nothing is refused.
         seen = replace_fields(seen, refusal="")
+    flags = _degrade(draft, resource, spec, seen, now)
     facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan, look.move if look else None)
     final = report.compose(draft.status, facts, now)
     return Decision(
-        actions=tuple(draft.actions),
+        actions=(*flags.actions, *draft.actions),
         status=final,
         events=(*draft.events, *report.events(resource.status, final)),
         requeue_after=SOON if draft.actions else min(draft.waits, default=None),
         checks=(
             *targets.check_targets(spec, effective, seen),
             *recycle.watched(spec, effective, seen),
+            *degradation.watched(spec, effective, final, namespace=resource.key.namespace),
             *(look.checks if look is not None else ()),
         ),
         verify=targets.verify_target(spec, final, seen),
-        pods_next=_in_flight(seen),
+        # Whoever was told the version before has to be told this one.
+        pods_next=_in_flight(seen) or bool(flags.actions) or final.flags != status.flags,
         refused=plan.refusal.reason if plan is not None and plan.refusal is not None else "",
         ticket=recycled.ticket if recycled is not None else None,
     )
@@ -177,6 +185,23 @@ def _recycle(
     if found.wait is not None:
         draft.waits.append(max(found.wait, SOON))
     return found
+
+
+def _degrade(
+    draft: _Draft, resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime
+) -> publishing.Publishing:
+    """Flags first in status, then in every channel. Suspended, what was told last stands."""
+    look = degradation.look(resource, spec, seen, draft.status, now)
+    numbered = publishing.number(resource, seen, draft.status, look.status, now)
+    draft.take(restart.Outcome(numbered.status, (*look.events, *numbered.events)))
+    if look.wait is not None:
+        draft.waits.append(look.wait)
+    if spec.suspend:
+        return publishing.Publishing()
+    told = publishing.publish(resource, seen, draft.status)
+    if told.actions:
+        draft.waits.append(told.wait or SOON)
+    return told
 
 
 def _in_flight(seen: Observation) -> bool:
@@ -314,6 +339,7 @@ def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
     # Every container: spec.container may have named another one when its fields were written.
     plans = [probes.give_up(container) for container in workload.template.containers]
     actions.extend([ApplyTemplate(each.container, {}) for each in plans if not each.in_sync][:1])
+    actions.extend(publishing.withdraw(seen))
     actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
     told = tuple(Event(Reason.GIVEN_BACK, each.reason, True) for each in actions if isinstance(each, MarkLeft))
     return Decision(actions=(*actions, *_last(resource)), events=(*told, *_left_behind(seen)))

@@ -81,7 +81,7 @@ def compose(status: Status, facts: Facts, now: datetime) -> Status:
         verdicts.healthy(health),
         verdicts.progressing(facts, status),
         verdicts.probes_synced(facts),
-        verdicts.degraded(facts),
+        verdicts.degraded(facts, status),
     ]
     generation = facts.resource.generation
     updated = conditions.update(status.conditions, said, generation=generation, now=now)
@@ -180,6 +180,9 @@ def _explanation(facts: Facts, status: Status, said: Sequence[Verdict], now: dat
         parts.append(f"Refused, and tried again every 10 s: {facts.seen.refusal}")
     if degraded.status:
         parts.append(f"Degraded: {degraded.message}")
+    parts.extend(f"Flag {each.name}: {each.problem}" for each in status.degradation if each.problem)
+    if status.flags is not None and status.flags.problem:
+        parts.append(f"Flags are not published: {status.flags.problem}")
     parts.extend(_policies(status))
     parts.extend(recycle.unknown(facts.spec, facts.seen, now))
     if healthy.status is False or healthy.reason is Reason.CHECKS_UNKNOWN:

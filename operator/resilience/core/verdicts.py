@@ -11,6 +11,7 @@ from resilience.api.status import (
     Status,
 )
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
+from resilience.core import degradation
 from resilience.core.conditions import Verdict
 from resilience.core.observation import Observation, Resource, Workload
 from resilience.core.probes import PortMissing, TemplatePlan
@@ -39,15 +40,19 @@ def counted(state: HealthState, *, dependency: bool) -> HealthState:
     return HealthState.WARNING if dependency and state is HealthState.UNHEALTHY else state
 
 
-def degraded(facts: Facts) -> Verdict:
-    """Degraded: something that the service depends on is lost."""
+def degraded(facts: Facts, status: Status) -> Verdict:
+    """Degraded: something that the service depends on is lost, or its applications are told so."""
     kind = ConditionType.DEGRADED
     names = [check.name for check in facts.spec.health.checks if check.scope is Scope.DEPENDENCY]
     states = {name: facts.seen.checks.get(name) for name in names}
     lost = {name: each for name, each in states.items() if each is not None and each.state is HealthState.UNHEALTHY}
+    on = degradation.words(status.degradation)
     if lost:
         words = "; ".join(f"{name}: {each.message}" for name, each in lost.items())
+        words = f"{words}; {on}" if on else words
         return Verdict(kind, True, Reason.DEPENDENCY_LOST, words + _coupled(facts.seen))
+    if on:
+        return Verdict(kind, True, Reason.FLAGS_ON, on)
     if not names:
         return Verdict(kind, False, Reason.NO_DEPENDENCIES, "no check of scope Dependency is defined")
     return Verdict(kind, False, Reason.DEPENDENCIES_WORK, f"{', '.join(names)}: none is known to be lost")

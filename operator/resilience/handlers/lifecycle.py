@@ -5,7 +5,7 @@ from typing import Any
 
 import kopf
 
-from resilience.api.names import GROUP, LABEL_MANAGED, LABEL_MANAGED_VALUE
+from resilience.api.names import GROUP, LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE
 
 _WATCHED_BY_LABEL = (
     ("", "v1", "services"),
@@ -23,6 +23,7 @@ def settings(*, clusterwide: bool) -> kopf.OperatorSettings:
     made = kopf.OperatorSettings()
     for group, version, plural in _WATCHED_BY_LABEL:
         made.watching.label_selectors[group, version, plural] = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"
+    made.watching.label_selectors["", "v1", "configmaps"] = LABEL_FLAGS_OF
     made.persistence.finalizer = f"{GROUP}/kopf"
     made.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
     made.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)

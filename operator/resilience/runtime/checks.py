@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from resilience.core import health
-from resilience.core.asks import CheckTarget, PostgresProbe, Probe, RedisProbe, RedisStreamProbe
+from resilience.core.asks import CheckTarget, PostgresProbe, Probe, RedisPlace, RedisProbe, RedisStreamProbe
 from resilience.core.observation import CheckState, Key
 from resilience.ports import Checker, Clock, Metrics
 
@@ -74,7 +74,7 @@ class CheckRunner:
             identity = _id(key, target)
             entry = kept.get(identity)
             if entry is None or _asks_something_else(entry.target, target):
-                entry = _Entry(target, health.initial(now=self.clock.now()))
+                entry = _Entry(target, health.initial(now=self.clock.now(), assumed=target.assumed))
             entry.target = target
             self._join(identity, entry)
         for target in before:
@@ -106,6 +106,27 @@ class CheckRunner:
         return {
             name: health.of_service(name, folds[""]) if "" in folds else health.over_pods(name, folds, now=now)
             for name, folds in by_check.items()
+        }
+
+    def lost(self, place: RedisPlace, reason: str, message: str) -> None:
+        """Somebody who knows says that this Redis is lost: flags that depend on it need not wait for checks to fail."""
+        now = self.clock.now()
+        for question, run in self._runs.items():
+            if not isinstance(question[0], RedisProbe) or question[0].place != place:
+                continue
+            for (key, _, _), entry in run.entries.items():
+                if entry.target.rows:
+                    entry.fold = health.struck(entry.fold, reason=reason, message=message, now=now)
+                    self.on_transition(key)
+            if not run.running:
+                self._schedule(question, run, self.clock.monotonic())
+
+    def places(self) -> set[RedisPlace]:
+        """Each Redis that a flag depends on."""
+        return {
+            question[0].place
+            for question, run in self._runs.items()
+            if isinstance(question[0], RedisProbe) and any(each.target.rows for each in run.entries.values())
         }
 
     async def run(self) -> None:
@@ -172,7 +193,7 @@ class CheckRunner:
             now=self.clock.now(),
             sustained=target.sustained,
         )
-        if entry.fold.differs(before):
+        if entry.fold.differs(before, rows=target.rows):
             self.on_transition(key)
 
     def _schedule(self, question: _Question, run: _Run, due: float) -> None:

@@ -151,6 +151,7 @@ class Controller:
         self._traffic.sync(key, decision.verify)
         if decision.status is not None:
             self._metrics.health(key=key, state=decision.status.health.state)
+            self._metrics.flags(key=key, on={each.name: each.on for each in decision.status.degradation})
         if decision.refused:
             self._metrics.refused(reason=decision.refused)
         resource = await self._write_status(resource, decision)
@@ -192,6 +193,10 @@ class Controller:
         last = status.last_rollout
         if last is not None and last != resource.status.last_rollout:
             self._metrics.released(key=resource.key, result=last.result, seconds=last.duration.total_seconds())
+        before = {each.name: each.on for each in resource.status.degradation}
+        for flag in status.degradation:
+            if flag.on != before.get(flag.name, False):
+                self._metrics.switched(key=resource.key, flag=flag.name, on=flag.on)
         return written
 
     async def _emit(self, resource: Resource, event: Event) -> None:

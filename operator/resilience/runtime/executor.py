@@ -18,13 +18,17 @@ from resilience.core.decision import (
     EvictPod,
     GiveBack,
     MarkService,
+    PublishFlags,
+    RemoveFlags,
     SendSignal,
     SetFinalizer,
     TakeOver,
+    TellPods,
     Unclaim,
 )
 from resilience.core.observation import Observation, Pod, Resource
-from resilience.ports import Cluster, Conflict, Drainer, Leadership, Metrics, PortError, Secrets, Unavailable
+from resilience.ports import Clock, Cluster, Conflict, Drainer, Leadership, Metrics, PortError, Secrets, Unavailable
+from resilience.runtime.flag_publisher import FlagPublisher
 from resilience.runtime.observer import Observer
 from resilience.runtime.release_executor import ReleaseExecutor, describe, headers_of
 
@@ -43,6 +47,7 @@ class Executor:
         secrets: Secrets,
         leadership: Leadership,
         metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._cluster = cluster
         self._observer = observer
@@ -50,6 +55,7 @@ class Executor:
         self._secrets = secrets
         self._leadership = leadership
         self._metrics = metrics
+        self._flags = FlagPublisher(cluster=cluster, metrics=metrics, clock=clock)
         self._releases = ReleaseExecutor(
             cluster=cluster,
             observer=observer,
@@ -71,6 +77,8 @@ class Executor:
                 await self._on_pod(resource, action)
             case Claim() | Unclaim() | MarkService() | SetFinalizer() | ApplyTemplate():
                 await self._on_objects(resource, seen, action)
+            case PublishFlags() | RemoveFlags() | TellPods():
+                await self._flags.run(resource, action)
             case _:
                 await self._releases.run(resource, seen, action)
         log.info("acted", key=str(resource.key), action=type(action).__name__, subject=_subject(action))
@@ -188,5 +196,11 @@ def _subject(action: Action) -> str:
             return "present" if action.present else "absent"
         case Claim() | Unclaim():
             return "target"
+        case PublishFlags():
+            return f"flags, version {action.publication.version}"
+        case RemoveFlags():
+            return "flags"
+        case TellPods():
+            return f"{len(action.pods)} pods: {action.value}"
         case _:
             return describe(action)

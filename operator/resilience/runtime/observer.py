@@ -8,8 +8,8 @@ from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
 from resilience.core import farewell, reconcile, targets
-from resilience.core.observation import Observation, PodsView, Resource, Workload
-from resilience.ports import Calm, ClusterReader, Drainer
+from resilience.core.observation import FlagsMap, Observation, PodsView, Resource, Workload
+from resilience.ports import Calm, Cluster, Drainer
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.store import Store
@@ -23,7 +23,7 @@ class Observer:
     def __init__(
         self,
         *,
-        cluster: ClusterReader,
+        cluster: Cluster,
         drainer: Drainer,
         store: Store,
         checks: CheckRunner,
@@ -73,7 +73,14 @@ class Observer:
             unsettled=self._calm.left(),
             refusal=refusal,
             turn=self._storm.turn(resource.key),
+            flags_map=await self._flags_map(resource),
         )
+
+    async def _flags_map(self, resource: Resource) -> FlagsMap | None:
+        """As the watch shows it; what it does not show may be somebody else's, who has no label of ours."""
+        shown = self._store.flags_map(resource.key)
+        wanted = resource.spec is not None and (resource.spec.degradation.flags or resource.status.flags is not None)
+        return shown if shown is not None or not wanted else await self._cluster.flags_map(resource.key)
 
     def _watched(self, resource: Resource) -> bool:
         """Whether the watches have shown the Service of the spec; before they did, their silence says nothing."""

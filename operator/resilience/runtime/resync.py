@@ -60,7 +60,7 @@ class Resync:
     async def once(self, *, thorough: bool) -> None:
         """One resync; a thorough one has all pods read, for an earlier process may have died at work."""
         found = await self._marked()
-        self._store.keep(services=found.services, slices=found.slices)
+        self._store.keep(services=found.services, slices=found.slices, flags=found.flags)
         resources = await self._cluster.resources()
         for resource in resources:
             self._store.put_resource(resource)

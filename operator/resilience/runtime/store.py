@@ -3,11 +3,11 @@
 Used to look at a quiet service without asking the API; before anything is done to a pod, all is read afresh.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Endpoint, Key, Resource, Service
+from resilience.core.observation import Endpoint, FlagsMap, Key, Resource, Service
 
 Name = tuple[str, str]
 
@@ -23,6 +23,7 @@ class Store:
     _by_target: dict[tuple[TargetKind, str, str], set[Key]] = field(default_factory=dict)
     _by_namespace: dict[str, set[Key]] = field(default_factory=dict)
     _services_of: dict[Key, frozenset[str]] = field(default_factory=dict)
+    _flags_maps: dict[Key, FlagsMap] = field(default_factory=dict)
 
     def put_service(self, service: Service) -> None:
         """A Service was made or changed."""
@@ -60,11 +61,24 @@ class Store:
         """Whether the watches have shown this Service and a slice of it."""
         return (namespace, service) in self._services and (namespace, service) in self._slices_of
 
-    def keep(self, *, services: Iterable[Service], slices: frozenset[Name]) -> None:
+    def keep(self, *, services: Iterable[Service], slices: frozenset[Name], flags: Mapping[Key, FlagsMap]) -> None:
         """What exists: anything else that is known was never reported as gone, and goes now."""
+        self._flags_maps = dict(flags)
         self._services = {(service.namespace, service.name): service for service in services}
         for namespace, name in set(self._slices) - slices:
             self.drop_slice(namespace, name)
+
+    def put_flags_map(self, key: Key, found: FlagsMap) -> None:
+        """The ConfigMap with the flags of a ResilientService was made or changed."""
+        self._flags_maps[key] = found
+
+    def drop_flags_map(self, key: Key) -> None:
+        """It is gone, or no longer ours."""
+        self._flags_maps.pop(key, None)
+
+    def flags_map(self, key: Key) -> FlagsMap | None:
+        """The ConfigMap with the flags of this ResilientService, as far as it is known."""
+        return self._flags_maps.get(key)
 
     def put_resource(self, resource: Resource) -> None:
         """A ResilientService exists, with this target."""

@@ -14,7 +14,7 @@ from resilience.core import report
 from resilience.core.decision import Decision
 from resilience.core.observation import Observation, Resource
 from resilience.core.reconcile import decide
-from resilience.ports import Cluster, Drainer, Metrics, PortError, Secrets
+from resilience.ports import Clock, Cluster, Drainer, Metrics, PortError, Secrets
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from tests.support.factories import make_spec
@@ -66,6 +66,7 @@ class Operator:
             secrets=cast(Secrets, None),
             leadership=Leading(),
             metrics=cast(Metrics, Uncounted()),
+            clock=cast(Clock, None),
         )
 
     def _count(self) -> None:

@@ -177,6 +177,7 @@ class Bench:
                 secrets=cast(Secrets, None),
                 leadership=self.leading,
                 metrics=metrics,
+                clock=clock,
             ),
             checks=checks,
             traffic=traffic,
@@ -199,7 +200,7 @@ class Bench:
         )
 
     async def _marked(self) -> Marked:
-        return Marked(services=tuple(await self.cluster.services("shop")), slices=frozenset())
+        return Marked(services=tuple(await self.cluster.services("shop")), slices=frozenset(), flags={})
 
     async def run(self, seconds: float) -> None:
         """The controller works for so long."""

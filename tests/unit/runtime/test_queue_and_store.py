@@ -152,7 +152,7 @@ def test_the_store_prunes_what_a_broken_watch_never_reported() -> None:
     store.put_slice(namespace="shop", name="s2", service="gone", endpoints=(endpoint,))
     assert store.shows("shop", "gone")
 
-    store.keep(services=[make_service()], slices=frozenset({("shop", "s1")}))
+    store.keep(services=[make_service()], slices=frozenset({("shop", "s1")}), flags={})
 
     assert store.shows("shop", "checkout") and not store.shows("shop", "gone")
     assert store.endpoints("shop", ["checkout", "gone"]) == (endpoint,)

@@ -51,6 +51,10 @@ class KubeLease:
         """True until the renewal deadline: after it nothing may be written."""
         return self._renewed_at is not None and self._monotonic() < self._renewed_at + RENEW_DEADLINE
 
+    def followed(self) -> bool:
+        """Whether somebody leads: this process, or one that was seen to renew within the lease's duration."""
+        return self.held() or (bool(self._seen[0]) and self._monotonic() < self._seen[1] + DURATION)
+
     async def acquire(self) -> None:
         """Waits until the Lease is ours."""
         taken = await self._try()

@@ -9,12 +9,14 @@ from pydantic import ValidationError
 from resilience.adapters.kube import parse_trouble
 from resilience.api.names import (
     ANNOTATION_ACCEPT_PIN,
+    ANNOTATION_FLAGS,
     ANNOTATION_PINNED,
     ANNOTATION_PREVIEW_OF,
     ANNOTATION_SIGNALLED,
     ANNOTATION_STEP_SINCE,
     ANNOTATION_TAKEN_AT,
     FIELD_MANAGER,
+    LABEL_FLAGS_OF,
     LABEL_MANAGED,
     LABEL_MANAGED_VALUE,
     LABEL_RETIRING,
@@ -26,6 +28,7 @@ from resilience.core.observation import (
     Budget,
     ContainerPort,
     Endpoint,
+    FlagsMap,
     Key,
     Pod,
     Resource,
@@ -141,6 +144,7 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         node=spec.get("nodeName", ""),
         pull_secrets=tuple(each.get("name", "") for each in spec.get("imagePullSecrets") or []),
         signalled_at=time(annotations.get(ANNOTATION_SIGNALLED)),
+        flags=annotations.get(ANNOTATION_FLAGS, ""),
         step=ReplaceStep(step) if step in tuple(ReplaceStep) else None,
         step_since=time(annotations.get(ANNOTATION_STEP_SINCE)),
         taken_at=time(annotations.get(ANNOTATION_TAKEN_AT)),
@@ -214,3 +218,15 @@ def budget(raw: Json) -> Budget:
     """A PodDisruptionBudget."""
     status = raw.get("status") or {}
     return Budget(raw["metadata"]["name"], int(status.get("desiredHealthy", 0)), int(status.get("currentHealthy", 0)))
+
+
+def flags_map(raw: Json) -> FlagsMap:
+    """A ConfigMap with flags; ours when it carries our label."""
+    labels = raw["metadata"].get("labels") or {}
+    return FlagsMap({key: str(value) for key, value in (raw.get("data") or {}).items()}, LABEL_FLAGS_OF in labels)
+
+
+def flags_key(raw: Json) -> Key:
+    """Whose flags a ConfigMap with our label has."""
+    meta = raw["metadata"]
+    return Key(str(meta.get("namespace") or ""), str((meta.get("labels") or {}).get(LABEL_FLAGS_OF) or ""))

@@ -10,7 +10,7 @@ from resilience.adapters.kube import parse, parse_workload
 from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
 from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json, NotFound, Transport
-from resilience.api.names import LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
+from resilience.api.names import LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.observation import Endpoint, Key, PodsView, Resource, Service, Workload
 from resilience.ports import Invalid, Marked, Refused
@@ -58,13 +58,15 @@ class KubeReader:
     async def marked(self) -> Marked:
         """All that carries our label and is watched by it: to prune what a broken watch never reported as gone."""
         labels = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"
-        services, slices = await asyncio.gather(
+        services, slices, maps = await asyncio.gather(
             self._collections(self._namespaces, lambda n: collection("services", n), labels=labels),
             self._collections(self._namespaces, lambda n: collection("endpointslices", n), labels=labels),
+            self._collections(self._namespaces, lambda n: collection("configmaps", n), labels=LABEL_FLAGS_OF),
         )
         return Marked(
             services=tuple(parse.service(raw) for raw in services),
             slices=frozenset((raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in slices),
+            flags={parse.flags_key(raw): parse.flags_map(raw) for raw in maps},
         )
 
     async def readable_namespaces(self) -> Sequence[str]:

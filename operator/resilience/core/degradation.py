@@ -1,0 +1,224 @@
+"""Degradation flags: when one turns on and off, and what is told of it.
+
+`Normal → Suspect → Degraded → Recovering → Normal`. What is known is in status, so that a new leader goes on from
+there; rows of failures and successes are counted where the checks run. Unknown changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from resilience.api.degradation import Flag, Preset
+from resilience.api.dependency_checks import RedisVerify
+from resilience.api.names import override_annotation
+from resilience.api.reasons import FlagState, HealthState, Reason
+from resilience.api.scalars import format_duration
+from resilience.api.status import Effective, FlagStatus, OverrideStatus, Status, format_time
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import dependencies
+from resilience.core.asks import CheckTarget, Probe, RedisProbe
+from resilience.core.decision import Event
+from resilience.core.health import NOT_RUN_YET, WELL
+from resilience.core.observation import CheckState, Observation, Resource
+
+# No name of a check of the spec has a slash.
+PREFIX: Final = "flag/"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Failures in a row that turn a flag on, successes in a row that turn it off, and how long it stays on at least."""
+
+    failures: int
+    successes: int
+    hold: timedelta
+
+
+_DEFAULT: Final = Thresholds(3, 5, timedelta(seconds=30))
+# As the circuit breakers of most libraries have it.
+_PRESETS: Final = {Preset.CIRCUIT_BREAKER: Thresholds(5, 2, timedelta(seconds=60))}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Outcome: the status, what to tell, and when to look again."""
+
+    status: Status
+    events: tuple[Event, ...] = ()
+    wait: timedelta | None = None
+
+
+def thresholds(flag: Flag) -> Thresholds:
+    """What is set, else the preset's, else the defaults."""
+    base = _PRESETS[flag.preset] if flag.preset is not None else _DEFAULT
+    return Thresholds(
+        flag.failure_threshold or base.failures,
+        flag.success_threshold or base.successes,
+        flag.min_degraded or base.hold,
+    )
+
+
+def watched(
+    spec: ResilientServiceSpec, effective: Effective, status: Status, *, namespace: str
+) -> tuple[CheckTarget, ...]:
+    """What is asked for the flags: the same questions as the checks ask, with the thresholds of the flags."""
+    lost = {each.name for each in status.degradation if each.degraded_since is not None}
+    found = []
+    for flag in spec.degradation.flags:
+        check = next((each for each in spec.health.checks if each.name == flag.check), None)
+        probe = dependencies.probe(check, spec, namespace=namespace) if check is not None else None
+        if probe is None:
+            continue
+        limits = thresholds(flag)
+        found.append(
+            CheckTarget(
+                check=PREFIX + flag.name,
+                probe=_proving(probe),
+                pod_uid="",
+                interval=effective.interval,
+                timeout=effective.timeout,
+                failure_threshold=limits.failures,
+                success_threshold=limits.successes,
+                rows=True,
+                # A new leader has to see it recover as the one before had to.
+                assumed=HealthState.UNHEALTHY if flag.name in lost else HealthState.UNKNOWN,
+            )
+        )
+    return tuple(found)
+
+
+def look(resource: Resource, spec: ResilientServiceSpec, seen: Observation, status: Status, now: datetime) -> Look:
+    """The flags after this pass. Suspended, they stay as they were told last."""
+    if spec.suspend:
+        return Look(status)
+    before = {each.name: each for each in status.degradation}
+    steps = [_step(resource, flag, seen, before.get(flag.name), now) for flag in spec.degradation.flags]
+    found = [each.flag for each in steps]
+    after = status.model_copy(update={"degradation": found})
+    events = [event for each in steps for event in each.events]
+    return Look(after, tuple(events), min((each.wait for each in steps if each.wait is not None), default=None))
+
+
+def words(found: Sequence[FlagStatus]) -> str:
+    """The flags that are on, in words; empty when none is."""
+    return "; ".join(f"flag {each.name} is on ({each.mode})" for each in found if each.on)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    flag: FlagStatus
+    events: tuple[Event, ...] = ()
+    wait: timedelta | None = None
+
+
+def _proving(probe: Probe) -> Probe:
+    """A Redis has to prove that it is a master and takes a write: one that answers PING only is no use to anybody."""
+    if isinstance(probe, RedisProbe):
+        return replace(probe, verify=probe.verify | {RedisVerify.ROLE, RedisVerify.WRITE})
+    return probe
+
+
+def _step(resource: Resource, flag: Flag, seen: Observation, before: FlagStatus | None, now: datetime) -> _Step:
+    known = before or FlagStatus(name=flag.name, mode=flag.mode, since=now)
+    check = seen.checks.get(PREFIX + flag.name)
+    lost_since, wait = _lost_since(known, check, thresholds(flag), now)
+    override, problem = _override(resource, flag, now)
+    if override is not None:
+        wait = min(wait or timedelta.max, override.until - now)
+    on = override.on if override is not None else lost_since is not None
+    after = known.model_copy(
+        update={
+            "state": _state(check, lost_since),
+            "on": on,
+            "mode": flag.mode,
+            "degraded_since": lost_since,
+            "override": override,
+        }
+    )
+    if on != known.on:
+        after = after.model_copy(update={"since": now, "reason": _reason(check, known, override, on=on)})
+    message = _message(flag, check, after, known, thresholds(flag))
+    after = after.model_copy(update={"message": message, "problem": problem})
+    return _Step(after, (*_switched(known, after, now), *_misspelt(known, problem)), wait)
+
+
+def _lost_since(
+    known: FlagStatus, check: CheckState | None, limits: Thresholds, now: datetime
+) -> tuple[datetime | None, timedelta | None]:
+    """Since when it is lost, and when to look again at what keeps it so."""
+    since = known.degraded_since
+    if check is None:
+        return since, None
+    if since is None:
+        return (now, None) if check.state is HealthState.UNHEALTHY else (None, None)
+    if check.state not in WELL:
+        return since, None
+    held_until = since + limits.hold
+    return (None, None) if now >= held_until else (since, held_until - now)
+
+
+def _state(check: CheckState | None, lost_since: datetime | None) -> FlagState:
+    if lost_since is None:
+        return FlagState.SUSPECT if check is not None and check.failures else FlagState.NORMAL
+    return FlagState.RECOVERING if check is not None and check.passes else FlagState.DEGRADED
+
+
+def _override(resource: Resource, flag: Flag, now: datetime) -> tuple[OverrideStatus | None, str]:
+    """What a person set it to, while that lasts; and what is wrong with how it was written."""
+    key = override_annotation(flag.name)
+    text = resource.annotations.get(key, "")
+    value, _, until = text.strip().partition(" until ")
+    if not text:
+        return None, ""
+    try:
+        end = datetime.fromisoformat(until.strip())
+        if value not in ("On", "Off") or end.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        return None, f'annotation {key} cannot be read; write: "On until 2026-12-01T00:00:00Z"'
+    return (OverrideStatus(on=value == "On", until=end), "") if now < end else (None, "")
+
+
+def _reason(check: CheckState | None, known: FlagStatus, override: OverrideStatus | None, *, on: bool) -> str:
+    if override is not None:
+        return "Override"
+    if not on:
+        return "OverrideEnded" if known.override is not None else "Recovered"
+    return check.reason if check is not None and check.state is HealthState.UNHEALTHY else "DependencyLost"
+
+
+def _message(flag: Flag, check: CheckState | None, after: FlagStatus, known: FlagStatus, limits: Thresholds) -> str:
+    """Why it is as it is, in words."""
+    if after.override is not None:
+        value = "On" if after.override.on else "Off"
+        return f"set to {value} by hand until {format_time(after.override.until)}"
+    match after.state:
+        case FlagState.NORMAL:
+            return ""
+        case FlagState.SUSPECT:
+            return f"{flag.check} has failed; on after {limits.failures} failures in a row"
+        case FlagState.DEGRADED:
+            if check is None or check.state is not HealthState.UNHEALTHY or check.reason == NOT_RUN_YET:
+                return known.message or f"{flag.check} was lost"
+            return f"{flag.check}: {check.message}"
+        case FlagState.RECOVERING:
+            assert after.degraded_since is not None
+            held = format_time(after.degraded_since + limits.hold)
+            return f"{flag.check} answers again; off after {limits.successes} successes in a row, not before {held}"
+
+
+def _switched(known: FlagStatus, after: FlagStatus, now: datetime) -> tuple[Event, ...]:
+    if after.on == known.on:
+        return ()
+    if after.on:
+        said = f"flag {after.name} is on, applications fall back to {after.mode}: {after.message}"
+        return (Event(Reason.FLAG_ON, said, warning=True),)
+    lasted = format_duration(timedelta(seconds=round((now - known.since).total_seconds())))
+    return (Event(Reason.FLAG_OFF, f"flag {after.name} is off after {lasted} ({after.reason})"),)
+
+
+def _misspelt(known: FlagStatus, problem: str) -> tuple[Event, ...]:
+    if not problem or problem == known.problem:
+        return ()
+    return (Event(Reason.OVERRIDE_INVALID, problem, warning=True),)

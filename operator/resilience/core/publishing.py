@@ -1,0 +1,119 @@
+"""How the flags are told: their version in status, then the ConfigMap, then a word to each pod.
+
+Level-triggered: what is told follows from status, and only what is not told yet is written.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from zlib import crc32
+
+from resilience.api.names import flags_config_map
+from resilience.api.reasons import Reason
+from resilience.api.status import FlagsStatus, FlagStatus, Status
+from resilience.core import flags
+from resilience.core.decision import Action, Event, PublishFlags, RemoveFlags, TellPods
+from resilience.core.flags import Publication, PublishedFlag
+from resilience.core.observation import Observation, Pod, Resource
+
+# All pods of a service must not come back from its memory in the same moment.
+BATCH: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """The status with the version of what is told, and Events."""
+
+    status: Status
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """What is still to be told; with `wait`, more pods are to be told after it."""
+
+    actions: tuple[Action, ...] = ()
+    wait: timedelta | None = None
+
+
+def number(resource: Resource, seen: Observation, before: Status, after: Status, now: datetime) -> Numbered:
+    """The status with a new version when what applications see changes."""
+    told = _told(resource, seen, before, after, now)
+    return Numbered(after.model_copy(update={"flags": told}), _unpublished(before.flags, told))
+
+
+def publication(resource: Resource, status: Status) -> Publication | None:
+    """What every channel has to say; None when there are no flags."""
+    if status.flags is None:
+        return None
+    told = status.flags
+    found = tuple(PublishedFlag(each.name, each.on, each.mode, each.reason, each.since) for each in status.degradation)
+    return Publication(resource.key.namespace, resource.key.name, told.version, told.updated_at, found)
+
+
+def publish(resource: Resource, seen: Observation, status: Status) -> Publishing:
+    """What is still to be told, and to whom."""
+    said, shown = publication(resource, status), seen.flags_map
+    if said is None:
+        gone = (RemoveFlags(),) if shown is not None and shown.ours else ()
+        return Publishing((*gone, *_tell(_pods(seen, lambda pod: bool(pod.flags)), None, status)))
+    actions: list[Action] = []
+    if shown is None or (shown.ours and dict(shown.data) != flags.config_map_data(said)):
+        actions.append(PublishFlags(said))
+    value = flags.annotation(said)
+    # A pod that was never told needs no word while nothing is degraded.
+    behind = _pods(seen, lambda pod: pod.flags != value and (said.any_on or bool(pod.flags)))
+    actions.extend(_tell(behind[:BATCH], value, status))
+    return Publishing(tuple(actions), _pause(behind) if len(behind) > BATCH else None)
+
+
+def withdraw(seen: Observation) -> tuple[Action, ...]:
+    """Nothing is told any more: whoever asks next finds nothing, which means that nothing is degraded."""
+    gone = (RemoveFlags(),) if seen.flags_map is not None and seen.flags_map.ours else ()
+    told = _pods(seen, lambda pod: bool(pod.flags))
+    return (*gone, *((TellPods(told, None),) if told else ()))
+
+
+def _pods(seen: Observation, behind: Callable[[Pod], bool]) -> tuple[Pod, ...]:
+    """Pods of both colours, in an order that mixes nodes and ages."""
+    if seen.pods is None:
+        return ()
+    green = seen.pods.green.pods if seen.pods.green is not None else ()
+    found = [pod for pod in (*seen.pods.pods, *green) if not pod.deleting and behind(pod)]
+    return tuple(sorted(found, key=lambda pod: _mixed(pod.uid)))
+
+
+def _tell(pods: tuple[Pod, ...], value: str | None, status: Status) -> tuple[TellPods, ...]:
+    return (TellPods(pods, value, status.flags.updated_at if status.flags is not None else None),) if pods else ()
+
+
+def _pause(behind: tuple[Pod, ...]) -> timedelta:
+    """Between two batches: half a second to one and a half, by chance that a repeated look does not change."""
+    return timedelta(milliseconds=500 + _mixed(behind[BATCH].uid) % 1000)
+
+
+def _mixed(uid: str) -> int:
+    return crc32(uid.encode())
+
+
+def _unpublished(before: FlagsStatus | None, after: FlagsStatus | None) -> tuple[Event, ...]:
+    if after is None or not after.problem or (before is not None and before.problem):
+        return ()
+    return (Event(Reason.FLAGS_NOT_PUBLISHED, after.problem, warning=True),)
+
+
+def _told(resource: Resource, seen: Observation, before: Status, after: Status, now: datetime) -> FlagsStatus | None:
+    if not after.degradation:
+        return None
+    known, name = before.flags, flags_config_map(resource.key.name)
+    foreign = seen.flags_map is not None and not seen.flags_map.ours
+    problem = f"ConfigMap {name} is not the operator's: rename or delete it, and it is published" if foreign else ""
+    if known is not None and _content(before.degradation) == _content(after.degradation):
+        return known.model_copy(update={"problem": problem})
+    version = known.version + 1 if known is not None else 1
+    return FlagsStatus(version=version, updated_at=now, config_map=name, problem=problem)
+
+
+def _content(found: Sequence[FlagStatus]) -> list[tuple[str, bool, str]]:
+    return [(each.name, each.on, each.mode) for each in found]

@@ -1,0 +1,47 @@
+"""Watch events of the ConfigMaps with flags become what every replica serves. Nothing is decided here."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import kopf
+import structlog
+
+from resilience.adapters.kube import parse
+from resilience.api.names import LABEL_FLAGS_OF, flags_config_map
+from resilience.core import flags
+from resilience.core.observation import Key
+from resilience.runtime.flag_board import FlagBoard
+from resilience.runtime.queue import KeyQueue
+from resilience.runtime.store import Store
+
+log = structlog.get_logger(__name__)
+
+WATCHED: Final = ("", "v1", "configmaps")
+
+
+def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, board: FlagBoard) -> None:
+    """Registers the one handler."""
+
+    @kopf.on.event(*WATCHED, labels={LABEL_FLAGS_OF: kopf.PRESENT}, registry=registry)
+    async def on_flags(event: kopf.RawEvent, name: str, **_: Any) -> None:
+        raw = event["object"]
+        key = parse.flags_key(raw)
+        if name != flags_config_map(key.name):
+            # A copy that somebody made.
+            return
+        if event["type"] == "DELETED":
+            store.drop_flags_map(key)
+            board.drop(key.namespace, key.name)
+        else:
+            found = parse.flags_map(raw)
+            store.put_flags_map(key, found)
+            _show(board, key, found.data)
+        queue.add(key)
+
+
+def _show(board: FlagBoard, key: Key, data: Mapping[str, str]) -> None:
+    try:
+        board.put(flags.read(namespace=key.namespace, service=key.name, data=data))
+    except ValueError as error:
+        # Somebody's hand: what was told before stands until the leader has put it right.
+        log.warning("flags cannot be read", key=str(key), why=str(error))

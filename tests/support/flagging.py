@@ -1,0 +1,103 @@
+"""A service with one degradation flag in virtual time: results of checks go through the real folding and deciding."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from resilience.api.status import FlagStatus, Status
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import degradation, health
+from resilience.core.asks import CheckTarget
+from resilience.core.decision import Event
+from resilience.core.health import CheckResult, Fold, Outcome
+from resilience.core.observation import Observation
+from resilience.core.profiles import resolve
+from tests.support.factories import KEY, NOW, make_resource, make_spec
+
+CACHE: Final = {"name": "cache", "scope": "Dependency", "redis": {"address": "redis:6379"}}
+FLAG: Final = {"name": "redis-degraded", "check": "cache", "mode": "memory"}
+NAME: Final = degradation.PREFIX + FLAG["name"]
+RESULTS: Final = {
+    Outcome.PASS: CheckResult(Outcome.PASS, "Answers", "answers"),
+    Outcome.WARN: CheckResult(Outcome.WARN, "Short", "answers, and something is short"),
+    Outcome.FAIL: CheckResult(Outcome.FAIL, "Refused", "connection refused"),
+    Outcome.INCONCLUSIVE: CheckResult(Outcome.INCONCLUSIVE, "SecretMissing", "no Secret cache"),
+}
+
+
+def flag_spec(**fields: Any) -> ResilientServiceSpec:
+    """One flag with these fields, on a check of a Redis once a second."""
+    return make_spec(
+        health={"checks": [CACHE], "interval": "1s", "timeout": "500ms"}, degradation={"flags": [FLAG | fields]}
+    )
+
+
+@dataclass(slots=True)
+class Flagged:
+    """`second()` is one run of the check and the looks that follow from it."""
+
+    spec: ResilientServiceSpec = field(default_factory=flag_spec)
+    now: datetime = NOW
+    status: Status = field(default_factory=Status)
+    annotations: dict[str, str] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    # When the flag was told to be on or off.
+    switches: list[tuple[datetime, bool]] = field(default_factory=list)
+    _fold: Fold = field(init=False)
+    _due: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    @property
+    def flag(self) -> FlagStatus:
+        return self.status.degradation[0]
+
+    @property
+    def target(self) -> CheckTarget:
+        (found,) = degradation.watched(self.spec, resolve(self.spec), self.status, namespace=KEY.namespace)
+        return found
+
+    def restart(self) -> None:
+        """Another leader: rows are forgotten, status is not."""
+        self._fold = health.initial(now=self.now, assumed=self.target.assumed)
+        self.look()
+
+    def second(self, outcome: Outcome) -> None:
+        """A second passes, then the check runs."""
+        end = self.now + timedelta(seconds=1)
+        while self._due is not None and self._due <= end:
+            # What was appointed.
+            self.now = max(self._due, self.now)
+            self.look()
+        self.now = end
+        before, target = self._fold, self.target
+        self._fold = health.fold(
+            before,
+            RESULTS[outcome],
+            failure_threshold=target.failure_threshold,
+            success_threshold=target.success_threshold,
+            now=self.now,
+        )
+        if self._fold.differs(before, rows=target.rows):
+            self.look()
+
+    def run(self, outcome: Outcome, *, seconds: int) -> None:
+        for _ in range(seconds):
+            self.second(outcome)
+
+    def strike(self) -> None:
+        """Sentinel says that it is lost."""
+        self._fold = health.struck(self._fold, reason="MasterDown", message="Sentinel says so", now=self.now)
+        self.look()
+
+    def look(self) -> None:
+        known = self.status.degradation[0].on if self.status.degradation else False
+        resource = make_resource(self.spec, status=self.status, annotations=self.annotations)
+        seen = Observation(workload=None, checks={NAME: health.of_service(NAME, self._fold)})
+        found = degradation.look(resource, self.spec, seen, self.status, self.now)
+        self.status = found.status
+        self.events.extend(found.events)
+        self._due = self.now + max(found.wait, timedelta(milliseconds=1)) if found.wait is not None else None
+        if self.status.degradation and self.flag.on != known:
+            self.switches.append((self.now, self.flag.on))
