@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import signal
+import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Final
@@ -25,18 +26,21 @@ from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.contents import KubeContents
 from resilience.adapters.kube.lease import KubeLease
 from resilience.adapters.kube.reader import KubeSecrets
+from resilience.adapters.kube.tokens import KubeTokens
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.kube.usage import KubeUsage
 from resilience.adapters.looplag import LoopLag
 from resilience.adapters.metrics import PrometheusMetrics
 from resilience.adapters.prometheus import PrometheusClient
 from resilience.config import Settings
+from resilience.core.flags import Publication
 from resilience.core.storm import Caps
-from resilience.handlers import lifecycle, resources
+from resilience.handlers import flags, lifecycle, resources
 from resilience.ports import Unavailable
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.controller import Controller
 from resilience.runtime.executor import Executor
+from resilience.runtime.flag_board import FlagBoard
 from resilience.runtime.measuring import MeasuringChecker
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
@@ -48,11 +52,13 @@ from resilience.runtime.storm import StormControl
 from resilience.runtime.traffic import TrafficMeter
 from resilience.runtime.usage import UsageCache
 from resilience.web import app as web
+from resilience.web import flags as web_flags
 
 log = structlog.get_logger(__name__)
 
 OLDEST_MINOR: Final = 32
 _LOOP_STUCK: Final = 30.0
+_CONFIRM_SECONDS: Final = 5.0
 # Shorter than the Job's own deadline in the chart, or it could not say what is left.
 _RELEASE_PATIENCE: Final = 200.0
 
@@ -75,6 +81,8 @@ class Parts:
     queue: KeyQueue
     store: Store
     storm: StormControl
+    board: FlagBoard
+    tokens: KubeTokens
     network: NetworkChecker
     checks: CheckRunner
     traffic: TrafficMeter
@@ -155,6 +163,7 @@ def _parts(
     caps = Caps(cluster=settings.policy_restarts, namespace=settings.policy_restarts_per_namespace)
     storm = StormControl(caps=caps, clock=clock, on_turn=queue.add)
     restarts = RestartLog(now=clock.now)
+    board = FlagBoard(now=clock.now, on_shown=lambda said: _shown(metrics, clock, said))
     observer = Observer(
         cluster=cluster,
         drainer=drainer,
@@ -210,6 +219,8 @@ def _parts(
         queue=queue,
         store=store,
         storm=storm,
+        board=board,
+        tokens=KubeTokens(transport=transport, monotonic=clock.monotonic, wall=time.time),
         network=network,
         checks=checks,
         traffic=traffic,
@@ -218,6 +229,10 @@ def _parts(
         controller=controller,
         resync=resync,
     )
+
+
+def _shown(metrics: PrometheusMetrics, clock: SystemClock, said: Publication) -> None:
+    metrics.told(channel="http", seconds=(clock.now() - said.updated_at).total_seconds())
 
 
 def _prometheus(settings: Settings) -> PrometheusClient | None:
@@ -247,14 +262,51 @@ async def run(settings: Settings) -> int:
     async with assemble(settings) as parts:
         served = web.create_app(health=parts, metrics=parts.metrics)
         async with web.serve(served, settings.http_port):
-            if not await _first(_begin(parts), stop.wait()):
+            if not await _first(_reach_api(parts), stop.wait()):
                 return 0
-            parts.metrics.leader(True)
-            try:
-                await _lead(parts, stop)
-            finally:
-                await parts.lease.give_up()
+            async with _flags(parts, stop) as watching:
+                await _in_turn(parts, stop, watching)
     return 0 if stop.is_set() else 1
+
+
+async def _in_turn(parts: Parts, stop: asyncio.Event, watching: "asyncio.Task[None]") -> None:
+    """Waits for leadership, then leads."""
+    if not await _first(parts.lease.acquire(), _either(stop.wait(), watching)):
+        return
+    parts.metrics.leader(True)
+    try:
+        await _lead(parts, stop, watching)
+    finally:
+        await parts.lease.give_up()
+
+
+@contextlib.asynccontextmanager
+async def _flags(parts: Parts, stop: asyncio.Event) -> "AsyncIterator[asyncio.Task[None]]":
+    """What every replica does, leading or not: follow the flags and tell whoever asks. Gives the watch."""
+    enough, ready = asyncio.Event(), asyncio.Event()
+    registry = kopf.OperatorRegistry()
+    flags.register(registry, queue=parts.queue, store=parts.store, board=parts.board)
+    watching = asyncio.create_task(_watch(parts, registry, stop=enough, ready=ready), name="watch of flags")
+    await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
+    _listen_for_signals(stop)
+    confirming = asyncio.create_task(_confirm(parts), name="flags confirmed")
+    settings = parts.settings
+    app = web_flags.create_app(board=parts.board, tokens=parts.tokens, readers=settings.flags_readers)
+    try:
+        async with web.serve(app, settings.flags_port) if settings.flags_port else contextlib.nullcontext():
+            yield watching
+    finally:
+        confirming.cancel()
+        enough.set()
+        await asyncio.wait([watching])
+
+
+async def _confirm(parts: Parts) -> None:
+    """While somebody leads, changes would have been told."""
+    while True:
+        if parts.lease.followed():
+            parts.board.confirm()
+        await asyncio.sleep(_CONFIRM_SECONDS)
 
 
 def _listen_for_signals(stop: asyncio.Event) -> None:
@@ -262,13 +314,15 @@ def _listen_for_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
-async def _lead(parts: Parts, stop: asyncio.Event) -> None:
+async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[None]") -> None:
     """All that only the leader does, until it is asked to stop or a part ends.
 
     The end of any part ends the process: a fresh one is simpler than a mended one.
     """
     enough, ready = asyncio.Event(), asyncio.Event()
-    watching = asyncio.create_task(_watch(parts, stop=enough, ready=ready), name="watches")
+    registry = kopf.OperatorRegistry()
+    resources.register(registry, queue=parts.queue, store=parts.store)
+    watching = asyncio.create_task(_watch(parts, registry, stop=enough, ready=ready), name="watches")
     # kopf takes the signals for itself when it starts; they are ours, for the order in which things end matters.
     await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
     _listen_for_signals(stop)
@@ -280,12 +334,14 @@ async def _lead(parts: Parts, stop: asyncio.Event) -> None:
         asyncio.create_task(parts.lease.keep(), name="lease"),
     ]
     done, _ = await asyncio.wait(
-        [watching, *works, asyncio.create_task(stop.wait(), name="stop")], return_when=asyncio.FIRST_COMPLETED
+        [watching, flag_watch, *works, asyncio.create_task(stop.wait(), name="stop")],
+        return_when=asyncio.FIRST_COMPLETED,
     )
     if not stop.is_set():
         for task in done:
             log.error("ended", part=task.get_name(), error=repr(task.exception()))
     # Ours first: kopf waits for every task that was made after it before it cancels them.
+    parts.board.close()
     for task in works:
         task.cancel()
     await parts.traffic.close()
@@ -295,10 +351,8 @@ async def _lead(parts: Parts, stop: asyncio.Event) -> None:
     await asyncio.wait([watching])
 
 
-async def _watch(parts: Parts, *, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    registry = kopf.OperatorRegistry()
+async def _watch(parts: Parts, registry: kopf.OperatorRegistry, *, stop: asyncio.Event, ready: asyncio.Event) -> None:
     lifecycle.register_login(registry)
-    resources.register(registry, queue=parts.queue, store=parts.store)
     namespaces = await parts.cluster.readable_namespaces()
     await kopf.operator(
         registry=registry,
@@ -324,12 +378,18 @@ async def _first(work: Coroutine[None, None, None], stop: Coroutine[None, None, 
     return False
 
 
-async def _begin(parts: Parts) -> None:
-    """Waits for an API server that is new enough, however long it is away, and then for leadership."""
+async def _either(stop: Coroutine[None, None, object], task: "asyncio.Task[None]") -> None:
+    """Waits for whichever ends first."""
+    stopping = asyncio.create_task(stop)
+    await asyncio.wait([stopping, task], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+
+
+async def _reach_api(parts: Parts) -> None:
+    """Waits for an API server that is new enough, however long it is away."""
     async for attempt in stamina.retry_context(on=Unavailable, attempts=None, timeout=None, wait_max=5.0):
         with attempt:
             await _check_version(parts.transport)
-    await parts.lease.acquire()
 
 
 async def _check_version(transport: Transport) -> None:

@@ -30,6 +30,14 @@ class Settings(BaseSettings):
         default="auto", description="json, console, or auto: console on a terminal."
     )
     http_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
+    flags_port: int = Field(
+        default=8081, ge=0, le=65535, description="Port of degradation flags over HTTP; 0 for none."
+    )
+    flags_readers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="ServiceAccounts that may read the flags of every namespace, by commas: "
+        "system:serviceaccount:<namespace>:<name>.",
+    )
     workers: int = Field(default=8, ge=1, le=64, description="Services worked on at once.")
     check_concurrency: int = Field(default=64, ge=1, le=1000, description="Health checks run at once.")
     policy_restarts: int = Field(
@@ -63,7 +71,7 @@ class Settings(BaseSettings):
         description="File with the authorities that its certificate is verified with; empty for the system's.",
     )
 
-    @field_validator("namespaces", "refused_namespaces", "allowed_networks", mode="before")
+    @field_validator("namespaces", "refused_namespaces", "allowed_networks", "flags_readers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

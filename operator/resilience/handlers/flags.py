@@ -31,7 +31,7 @@ def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, 
             return
         if event["type"] == "DELETED":
             store.drop_flags_map(key)
-            board.drop(key.namespace, key.name)
+            board.drop(key)
         else:
             found = parse.flags_map(raw)
             store.put_flags_map(key, found)

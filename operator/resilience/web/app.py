@@ -39,7 +39,7 @@ class Exposition(Protocol):
 def create_app(*, health: Health, metrics: Exposition) -> web.Application:
     """The application: `/healthz`, `/readyz` and `/metrics`; requests with more than 1 KiB of body are refused."""
     app = web.Application(client_max_size=_REQUEST_LIMIT)
-    app.on_response_prepare.append(_hide_server)
+    app.on_response_prepare.append(hide_server)
     app.router.add_get("/healthz", _healthz(health))
     app.router.add_get("/readyz", _readyz)
     # Thousands of series take longer to write than the event loop may be held up. The loop's own threads would do,
@@ -68,6 +68,8 @@ async def serve(app: web.Application, port: int) -> AsyncIterator[int]:
         access_log=None,
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
         shutdown_timeout=_SHUTDOWN_SECONDS,
+        # Whoever has gone waits for nothing any more.
+        handler_cancellation=True,
         max_line_size=_LINE_LIMIT,
         max_field_size=_LINE_LIMIT,
     )
@@ -86,7 +88,8 @@ def _listen(port: int) -> socket.socket:
     return socket.create_server(("0.0.0.0", port))
 
 
-async def _hide_server(_request: web.Request, response: web.StreamResponse) -> None:
+async def hide_server(_request: web.Request, response: web.StreamResponse) -> None:
+    """Says nothing of what serves."""
     response.headers.pop("Server", None)
 
 
