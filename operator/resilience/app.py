@@ -18,6 +18,8 @@ from resilience import __version__
 from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.checks.credentials import Credentials
+from resilience.adapters.checks.redis_connections import RedisConnections
+from resilience.adapters.checks.sentinel_events import SentinelEvents
 from resilience.adapters.clock import SystemClock
 from resilience.adapters.drain import HttpDrainer, HttpProber
 from resilience.adapters.http import HttpClient
@@ -47,6 +49,7 @@ from resilience.runtime.queue import KeyQueue
 from resilience.runtime.release import Releaser
 from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.resync import Resync
+from resilience.runtime.sentinels import SentinelWatch
 from resilience.runtime.store import Store
 from resilience.runtime.storm import StormControl
 from resilience.runtime.traffic import TrafficMeter
@@ -84,6 +87,7 @@ class Parts:
     board: FlagBoard
     tokens: KubeTokens
     network: NetworkChecker
+    sentinels: SentinelWatch
     checks: CheckRunner
     traffic: TrafficMeter
     observer: Observer
@@ -139,10 +143,11 @@ def _parts(
     )
     secrets = KubeSecrets(transport=transport)
     queue, store, drainer = KeyQueue(monotonic=clock.monotonic), Store(), HttpDrainer(client=client)
+    credentials = Credentials(secrets=secrets, monotonic=clock.monotonic)
     network = NetworkChecker(
         client=client,
         loop_lag=lag.worst,
-        credentials=Credentials(secrets=secrets, monotonic=clock.monotonic),
+        credentials=credentials,
         prometheus=_prometheus(settings),
     )
     checks = CheckRunner(
@@ -159,6 +164,12 @@ def _parts(
         on_transition=queue.add,
         concurrency=settings.check_concurrency,
     )
+    sentinels = SentinelWatch(
+        sentinels=SentinelEvents(connections=RedisConnections(guard=client.guard, credentials=credentials)),
+        on_lost=checks.lost,
+        monotonic=clock.monotonic,
+    )
+    checks.on_places = sentinels.sync
     traffic = TrafficMeter(prober=HttpProber(client=client), cap=settings.verify_requests_per_second)
     caps = Caps(cluster=settings.policy_restarts, namespace=settings.policy_restarts_per_namespace)
     storm = StormControl(caps=caps, clock=clock, on_turn=queue.add)
@@ -222,6 +233,7 @@ def _parts(
         board=board,
         tokens=KubeTokens(transport=transport, monotonic=clock.monotonic, wall=time.time),
         network=network,
+        sentinels=sentinels,
         checks=checks,
         traffic=traffic,
         observer=observer,
@@ -346,6 +358,7 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
         task.cancel()
     await parts.traffic.close()
     await asyncio.wait(works)
+    await parts.sentinels.close()
     await parts.network.close()
     enough.set()
     await asyncio.wait([watching])

@@ -3,7 +3,7 @@
 Nothing here may import an adapter or a library that talks to anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -11,7 +11,7 @@ from typing import Protocol
 from resilience.api.reasons import HealthState
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.asks import ConnectionsTarget, HttpTarget, NetworkProbe, Probe
+from resilience.core.asks import ConnectionsTarget, HttpTarget, NetworkProbe, Probe, RedisPlace
 from resilience.core.decision import (
     Advance,
     AdvanceGreen,
@@ -399,4 +399,23 @@ class Contents(Protocol):
 
     async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str:
         """A hash. Raises Invalid when there is no such object, Refused for a Secret that is not labelled readable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MasterLost:
+    """What a Sentinel says of a master: a CamelCase word, and a sentence."""
+
+    reason: str
+    message: str
+
+
+class Sentinels(Protocol):
+    """What Sentinels announce by themselves."""
+
+    def listen(self, place: RedisPlace, sentinel: tuple[str, int]) -> AsyncIterator[MasterLost | None]:
+        """What one Sentinel says of this master, from now on; None each time it turns out to be there still.
+
+        Raises Unavailable when it cannot be heard, or not any more; Refused when it must not be asked.
+        """
         ...

@@ -7,7 +7,7 @@ import asyncio
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -57,6 +57,8 @@ class CheckRunner:
     clock: Clock
     on_transition: Callable[[Key], None]
     concurrency: int
+    # Hears of each Redis that a flag depends on, whenever one of them came or went.
+    on_places: Callable[[Set[RedisPlace]], None] = lambda _: None
     _runs: dict[_Question, _Run] = field(default_factory=dict)
     _of_key: dict[Key, tuple[CheckTarget, ...]] = field(default_factory=dict)
     _heap: list[tuple[float, int, _Question]] = field(default_factory=list)
@@ -84,6 +86,8 @@ class CheckRunner:
             self._of_key[key] = wanted
         else:
             self._of_key.pop(key, None)
+        if any(target.rows and isinstance(target.probe, RedisProbe) for target in (*before, *wanted)):
+            self.on_places(self._places())
 
     def _leave(self, key: Key, target: CheckTarget) -> _Entry:
         return self._runs[_question(target)].entries.pop(_id(key, target))
@@ -121,8 +125,7 @@ class CheckRunner:
             if not run.running:
                 self._schedule(question, run, self.clock.monotonic())
 
-    def places(self) -> set[RedisPlace]:
-        """Each Redis that a flag depends on."""
+    def _places(self) -> set[RedisPlace]:
         return {
             question[0].place
             for question, run in self._runs.items()

@@ -166,6 +166,18 @@ class RedisConnections:
         except NetworkFailure as failure:
             raise NetworkFailure(f"{node}: {failure}", reason=failure.reason, own=failure.own) from failure
 
+    async def open(self, node: Node, *, deadline: Deadline, fresh: bool = False) -> Link:
+        """A connection of the caller's own, logged in. Raises as `ask` does; the caller closes it with `abort`."""
+        try:
+            login = await self._login(node, deadline=deadline, fresh=fresh)
+            addresses = await self._guard.addresses(node.host, node.port, timeout=deadline.left())
+            async with asyncio.timeout_at(deadline.at):
+                return await self._connected(node, login, addresses, deadline=deadline)
+        except TimeoutError as error:
+            raise deadline.over() from error
+        except LoginRefused as error:
+            raise Verdict("AuthenticationFailed", _refused(node)) from error
+
     async def close(self) -> None:
         """Closes all connections, those in use too."""
         slots, self._slots = self._slots, {}

@@ -135,6 +135,12 @@ class Link(AbstractConnection):
             raise
         return replies
 
+    async def hear(self) -> Reply:
+        """The next reply to nothing in particular, as subscriptions have them. Raises as `ask` does."""
+        self._bounded.left = ANSWER_LIMIT
+        with _sorted():
+            return await self._reply()
+
     async def quiet(self) -> bool:
         """Whether it is open as far as is known, and nothing came that was not asked for."""
         return self.is_connected and not self._transport.is_closing() and not await self.can_read()
