@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,6 +117,18 @@ def listening(process: subprocess.Popen[str]) -> Shop:
 def end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
+
+
+@contextmanager
+def started(**env: str) -> Iterator[Shop]:
+    """A shop that listens, and ends with the context."""
+    process = launch(**env)
+    try:
+        shop = listening(process)
+        yield shop
+        shop.close_clients()
+    finally:
+        end(process)
 
 
 def free_port() -> int:

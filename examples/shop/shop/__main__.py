@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 from aiohttp import web
 
 from .app import build
+from .cache import Cache
 from .drain import Drain
 from .settings import Settings
 from .store import Store
@@ -49,13 +50,15 @@ async def serve(*, settings: Settings) -> None:
         await asyncio.wait_for(stop.wait(), timeout=settings.start_delay.total_seconds())
         return
 
-    store = Store(url=settings.redis_url)
+    store = Store(url=settings.redis_url, sentinels=settings.redis_sentinels, master=settings.redis_master)
+    cache = Cache(settings=settings, store=store)
+    following = asyncio.create_task(cache.follow())
     runner = web.AppRunner(
         build(settings=settings, store=store), access_log=None, handle_signals=False, shutdown_timeout=FINISH_SECONDS
     )
     drain = Drain(runner=runner)
     admin = web.Application()
-    admin.add_routes(drain.routes())
+    admin.add_routes([*drain.routes(), *cache.routes()])
     admin_runner = web.AppRunner(admin, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
     site = await _listen(runner=runner, host=settings.host, port=settings.port)
@@ -68,6 +71,7 @@ async def serve(*, settings: Settings) -> None:
     await _quiet(drain=drain)
     await runner.cleanup()
     await admin_runner.cleanup()
+    following.cancel()
     await store.close()
     leak.cancel()
 

@@ -6,6 +6,7 @@ import json
 from aiohttp import web
 
 from .health import Health
+from .limiter import Limiter
 from .settings import Settings
 from .store import Store
 
@@ -16,6 +17,7 @@ class Shop:
     def __init__(self, *, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
+        self._limiter = Limiter(store=store, most=settings.orders_per_second)
 
     async def read(self, request: web.Request) -> web.Response:
         """GET /?order=<id>: the order, null if it is not known."""
@@ -33,6 +35,8 @@ class Shop:
         limit = self._settings.fail_orders_after
         if limit is not None and self._store.taken >= limit:
             return web.json_response({"error": "FAIL_ORDERS_AFTER is reached"}, status=500)
+        if not await self._limiter.allows():
+            return web.json_response({"error": "too many orders"}, status=429, headers={"Retry-After": "1"})
         source = await self._store.put(order=order, value=body)
         return await self._answer(order=order, value=body, source=source)
 

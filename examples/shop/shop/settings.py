@@ -19,7 +19,14 @@ class Settings:
     version: str = "dev"
     pod: str = "shop"
     redis_url: str = ""
+    redis_sentinels: tuple[tuple[str, int], ...] = ()
+    redis_master: str = "mymaster"
     redis_required: bool = False
+    flags_source: str = "off"
+    flags_file: Path = Path("/etc/flags/flags.json")
+    flags_url: str = ""
+    flags_token: Path = Path("/var/run/secrets/resilience.dev/token")
+    orders_per_second: int = 0
     response_delay: timedelta = timedelta(milliseconds=5)
     exit_on_sigterm: bool = False
     start_delay: timedelta = timedelta(0)
@@ -45,6 +52,13 @@ class Settings:
             version=env.get("VERSION", "dev"),
             pod=env.get("POD_NAME") or socket.gethostname(),
             redis_url=env.get("REDIS_URL", ""),
+            redis_sentinels=_addresses(env.get("REDIS_SENTINELS", "")),
+            redis_master=env.get("REDIS_MASTER", "mymaster"),
+            flags_source=env.get("FLAGS_SOURCE", "off"),
+            flags_file=Path(env.get("FLAGS_FILE", "/etc/flags/flags.json")),
+            flags_url=env.get("FLAGS_URL", ""),
+            flags_token=Path(env.get("FLAGS_TOKEN", "/var/run/secrets/resilience.dev/token")),
+            orders_per_second=int(env.get("ORDERS_PER_SECOND", "0")),
             redis_required=env.get("REDIS_REQUIRED") == "1",
             response_delay=timedelta(milliseconds=float(env.get("RESPONSE_DELAY_MS", "5"))),
             exit_on_sigterm=env.get("EXIT_ON_SIGTERM") == "1",
@@ -69,3 +83,8 @@ def _count(text: str) -> int | None:
 
 def _path(text: str) -> Path | None:
     return Path(text) if text else None
+
+
+def _addresses(text: str) -> tuple[tuple[str, int], ...]:
+    found = (each.rpartition(":") for each in text.split(",") if each)
+    return tuple((host, int(port)) for host, _, port in found)
