@@ -34,5 +34,4 @@ REDIS = Image(
     context=PROJECT / "tests" / "cluster" / "redis",
     dockerfile=PROJECT / "tests" / "cluster" / "redis" / "Dockerfile",
 )
-ALL = (OPERATOR, SHOP)
-DEMO = (*ALL, REDIS)
+ALL = (OPERATOR, SHOP, REDIS)

@@ -30,7 +30,7 @@ def main() -> int:
     stage = Stage(console, progress, cluster)
     try:
         cluster.up()
-        for image in images.DEMO:
+        for image in images.ALL:
             cluster.provide(image)
         stage.install()
         verdicts = [act(stage) for act in acts.ALL]

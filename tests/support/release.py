@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -71,6 +73,20 @@ class Release:
         wait_until(lambda: len(self.kube.list("pods", _SELECTOR)) == replicas, what=f"{replicas} replicas", timeout=60)
         if replicas:
             self.settle()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """No replica runs meanwhile."""
+        self.scale(0)
+        try:
+            yield
+        finally:
+            self.scale(2)
+
+    @property
+    def flags_url(self) -> str:
+        """Where pods ask for flags."""
+        return f"http://{NAME}.{NAMESPACE}.svc:8081"
 
     def restarts(self) -> dict[str, int]:
         """Container restarts by pod."""

@@ -1,0 +1,229 @@
+"""Redis is lost: the application is told within seconds in every channel, works from memory, and comes back."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from resilience.core import flags
+from tests.support.counts import Figures, count
+from tests.support.kube import Object, wait_until
+from tests.support.release import Release
+from tests.support.sentinel_group import MASTER, Fault, Group
+from tests.support.shop_manifests import LIVE_CHECK, READY_CHECK, deployment, resilient, service
+from tests.support.space import Space, stays
+from tests.support.traffic import traffic
+from tests.support.witness import Witness
+
+FLAG = "redis-degraded"
+# Checks once a second, with a time-out of half a second.
+TOLD_WITHIN = 5.0
+HOLD = 5.0
+
+
+@pytest.fixture
+def redis(space: Space) -> Group:
+    group = Group(space)
+    group.start()
+    return group
+
+
+def manifests(redis: Group, operator: Release) -> list[Object]:
+    """A shop that reads its flag from the mounted file, and a second one that asks the operator over HTTP."""
+    namespace = redis.space.namespace
+    known: Object = {"REDIS_SENTINELS": ",".join(redis.sentinels), "REDIS_MASTER": MASTER}
+    tmp: Object = {"name": "tmp", "emptyDir": {}}
+    mounts: list[Object] = [{"name": "tmp", "mountPath": "/tmp"}]
+    told: Object = {"name": "flags", "configMap": {"name": "shop-flags", "optional": True}}
+    token: Object = {
+        "name": "token",
+        "projected": {"sources": [{"serviceAccountToken": {"audience": "resilience.dev", "path": "token"}}]},
+    }
+    reading = deployment(
+        "shop",
+        replicas=2,
+        env=known | {"FLAGS_SOURCE": "file"},
+        volumeMounts=[*mounts, {"name": "flags", "mountPath": "/etc/flags"}],
+        pod={"volumes": [tmp, told]},
+    )
+    asking = deployment(
+        "asking",
+        env={"FLAGS_SOURCE": "ofrep", "FLAGS_URL": f"{operator.flags_url}/flags/{namespace}/shop"},
+        volumeMounts=[*mounts, {"name": "token", "mountPath": "/var/run/secrets/resilience.dev"}],
+        pod={"volumes": [tmp, token]},
+    )
+    cache = {"sentinel": {"addresses": redis.sentinels, "masterName": MASTER}, "verify": ["Role", "Write"]}
+    checks = [READY_CHECK, LIVE_CHECK, {"name": "cache", "scope": "Dependency", "redis": cache}]
+    flag = {"name": FLAG, "check": "cache", "mode": "memory", "successThreshold": 3, "minDegraded": f"{HOLD:g}s"}
+    health = {"interval": "1s", "timeout": "500ms", "checks": checks}
+    return [reading, service(), asking, resilient(health=health, degradation={"flags": [flag]})]
+
+
+@pytest.fixture
+def shop(operator: Release, space: Space, redis: Group) -> Iterator[Space]:
+    space.start(*manifests(redis, operator))
+    space.kubectl("rollout", "status", "deploy/asking", "--timeout=60s")
+    wait_until(lambda: published(space).get(FLAG) == "false", what="the first word")
+    yield space
+
+
+def published(space: Space) -> Object:
+    found: Object = (space.find("configmaps", "shop-flags") or {}).get("data") or {}
+    return found
+
+
+def flag(space: Space) -> Object:
+    found: list[Object] = space.status().get("degradation") or [{}]
+    return found[0]
+
+
+def heard(space: Space, pod: str) -> list[tuple[datetime, bool]]:
+    """When the shop in the pod took notice of the flag, and of what."""
+    lines = [json.loads(line) for line in space.kubectl("logs", pod).splitlines() if line.startswith('{"flag"')]
+    return [(datetime.fromisoformat(each["at"]), each["on"]) for each in lines]
+
+
+def names(space: Space, name: str) -> list[str]:
+    return [pod["metadata"]["name"] for pod in space.shop_pods(name)]
+
+
+def everybody(space: Space, switches: int) -> dict[str, list[tuple[datetime, bool]]]:
+    """What every pod heard, once all have heard of so many changes."""
+    pods = [*names(space, "shop"), *names(space, "asking")]
+
+    def look() -> dict[str, list[tuple[datetime, bool]]] | None:
+        told = {pod: heard(space, pod) for pod in pods}
+        return told if all(len(each) >= switches for each in told.values()) else None
+
+    return wait_until(look, what=f"{switches} changes of the flag in every pod", timeout=45)
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_everybody_knows_within_seconds_and_nobody_loses_a_request(
+    operator: Release, shop: Space, redis: Group, figures: Figures, fault: Fault
+) -> None:
+    rounds = count(3, proof=20)
+    before = {pod["metadata"]["uid"] for pod in shop.shop_pods()}
+    file: list[float] = []
+    http: list[float] = []
+    status: list[float] = []
+    reasons: list[str] = []
+    with Witness(shop) as witness, traffic(shop.url()) as clients:
+        for number in range(rounds):
+            # when
+            server = redis.master()
+            struck = redis.strike(server, fault)
+            # then: the application knows, by the file and over HTTP
+            told = everybody(shop, 2 * number + 1)
+            late = {pod: (found[2 * number][0] - struck).total_seconds() for pod, found in told.items()}
+            assert all(found[2 * number][1] for found in told.values()), told
+            file.append(max(late[pod] for pod in names(shop, "shop")))
+            http.append(max(late[pod] for pod in names(shop, "asking")))
+            now = flag(shop)
+            status.append((datetime.fromisoformat(now["since"]) - struck).total_seconds())
+            reasons.append(now["reason"])
+            said_everywhere(shop)
+            # and when another master has proved itself, all come back
+            everybody(shop, 2 * number + 2)
+            redis.mend(server, fault)
+            assert redis.master() != server
+    figures.write(fault=fault.value, file=file, http=http, status=status, reasons=reasons, **clients.figures())
+    assert {pod["metadata"]["uid"] for pod in shop.shop_pods()} == before
+    assert "lastRestart" not in shop.status()
+    assert witness.fewest_serving() >= 2
+    assert clients.failed == 0, clients.failures()
+    assert max(file) < TOLD_WITHIN, file
+    # one change each way, and no flapping in between
+    assert {len(each) for each in everybody(shop, 2 * rounds).values()} == {2 * rounds}
+
+
+def said_everywhere(space: Space) -> None:
+    """Every channel has the same word."""
+    data = published(space)
+    assert (data[FLAG], data[f"{FLAG}.mode"]) == ("true", "memory")
+    said = flags.read(namespace=space.namespace, service="shop", data=data)
+    assert said.any_on
+    wait_until(
+        lambda: (
+            {pod["metadata"].get("annotations", {}).get("resilience.dev/flags") for pod in space.shop_pods()}
+            == {flags.annotation(said)}
+        ),
+        what="the annotation on every pod",
+    )
+    found = space.condition("Degraded")
+    assert (found["status"], FLAG in found["message"]) == ("True", True), found
+    assert any(": FlagOn: " in each for each in space.events())
+
+
+def test_flags_stand_while_the_operator_is_gone(operator: Release, shop: Space, redis: Group) -> None:
+    # given
+    server = redis.master()
+    for name in ("sentinel", "redis"):
+        shop.kubectl("scale", f"sts/{name}", "--replicas=0")
+    everybody(shop, 1)
+    version = published(shop)["flags.version"]
+    with traffic(shop.url()) as clients:
+        # when
+        with operator.stopped():
+            # then: what was told last holds, for pods that are made now, too
+            shop.kubectl("delete", "pod", names(shop, "shop")[0], "--wait=true")
+            shop.kubectl("rollout", "status", "deploy/shop", "--timeout=60s")
+            time.sleep(3)
+            assert published(shop)["flags.version"] == version
+            new = names(shop, "shop")
+            wait_until(lambda: all(heard(shop, pod)[-1:] and heard(shop, pod)[-1][1] for pod in new), what="the flag")
+        # and whoever leads now neither forgets it nor says it again
+        stays(lambda: published(shop)["flags.version"] == version, seconds=10, what="the version")
+        assert flag(shop)["on"] is True
+        assert sum(": FlagOn: " in each for each in shop.events()) == 1
+    assert clients.failed_new == 0, clients.failures()
+    assert server
+
+
+def test_by_hand(operator: Release, shop: Space) -> None:
+    # when
+    shop.kubectl("annotate", "rsvc", "shop", f"resilience.dev/override.{FLAG}=On")
+    # then: it says how to write it
+    wait_until(lambda: "write: " in flag(shop).get("problem", ""), what="advice")
+    until = datetime.now().astimezone().replace(microsecond=0)
+    soon = datetime.fromtimestamp(until.timestamp() + 15).astimezone().isoformat()
+    shop.kubectl("annotate", "rsvc", "shop", "--overwrite", f"resilience.dev/override.{FLAG}=On until {soon}")
+    everybody(shop, 1)
+    assert flag(shop)["reason"] == "Override"
+    # and it ends by itself
+    assert [on for _, on in next(iter(everybody(shop, 2).values()))] == [True, False]
+
+
+def test_what_is_somebody_elses_is_left_alone_and_all_of_ours_goes(
+    operator: Release, shop: Space, redis: Group
+) -> None:
+    # given
+    mine: Object = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "mine-flags"},
+        "data": {"colour": "blue"},
+    }
+    cache = {"sentinel": {"addresses": redis.sentinels, "masterName": MASTER}}
+    check = {"name": "cache", "scope": "Dependency", "redis": cache}
+    taken = resilient(
+        "mine",
+        target="asking",
+        service=None,
+        verify=None,
+        health={"interval": "1s", "timeout": "500ms", "checks": [check]},
+        degradation={"flags": [{"name": FLAG, "check": "cache"}]},
+    )
+    shop.apply(mine, taken)
+    # then
+    wait_until(
+        lambda: "rename or delete it" in (shop.status("mine").get("flags") or {}).get("problem", ""), what="a complaint"
+    )
+    assert shop.get("configmaps", "mine-flags")["data"] == {"colour": "blue"}
+    # and when the resource goes, its ConfigMap goes with it
+    shop.delete("rsvc", "shop")
+    wait_until(lambda: shop.find("configmaps", "shop-flags") is None, what="the ConfigMap gone")
+    shop.delete("rsvc", "mine")
+    assert shop.get("configmaps", "mine-flags")["data"] == {"colour": "blue"}

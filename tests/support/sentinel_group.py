@@ -1,0 +1,141 @@
+"""A Redis master with two replicas and three Sentinels in the cluster, and what can happen to the master."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+from tests.cluster.images import REDIS
+from tests.support.kube import Object, wait_until
+from tests.support.space import Space
+
+MASTER: Final = "mymaster"
+SERVERS: Final = ("redis-0", "redis-1", "redis-2")
+WATCHERS: Final = ("sentinel-0", "sentinel-1", "sentinel-2")
+# The shell stays when the server dies, and starts it again unless it is to stay down.
+_SERVER: Final = (
+    "while :; do [ -e /tmp/down ] || redis-server --port 6379 --protected-mode no --save '' --appendonly no"
+    " --repl-diskless-sync-delay 0; sleep 0.2; done"
+)
+_SENTINEL: Final = "touch /tmp/s.conf; exec redis-server /tmp/s.conf --sentinel --port 26379 --protected-mode no"
+
+
+class Fault(StrEnum):
+    """What happens to a server."""
+
+    KILLED = "killed"
+    HUNG = "hung"
+    CUT_OFF = "cut off"
+
+
+_DOES: Final = {
+    Fault.KILLED: "touch /tmp/down; kill -9 $(pidof redis-server)",
+    Fault.HUNG: "kill -STOP $(pidof redis-server)",
+    # Whatever it would answer goes nowhere.
+    Fault.CUT_OFF: "ip rule add priority 1 blackhole",
+}
+_MENDS: Final = {
+    Fault.KILLED: "rm /tmp/down",
+    Fault.HUNG: "kill -CONT $(pidof redis-server)",
+    Fault.CUT_OFF: "ip rule del priority 1",
+}
+
+
+def manifests() -> list[Object]:
+    """Two StatefulSets with their Services."""
+    return [
+        *_set("redis", _SERVER, 6379),
+        *_set("sentinel", _SENTINEL, 26379),
+    ]
+
+
+def _set(name: str, command: str, port: int) -> list[Object]:
+    labels = {"app": name}
+    container = {
+        "name": name,
+        "image": REDIS.tag,
+        "imagePullPolicy": "Never",
+        "command": ["sh", "-c", command],
+        "ports": [{"containerPort": port}],
+        "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}},
+    }
+    spec = {
+        "replicas": 3,
+        "serviceName": name,
+        "podManagementPolicy": "Parallel",
+        "selector": {"matchLabels": labels},
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+        },
+    }
+    service = {"clusterIP": "None", "selector": labels, "ports": [{"port": port}], "publishNotReadyAddresses": True}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": service},
+        {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name}, "spec": spec},
+    ]
+
+
+@dataclass(slots=True)
+class Group:
+    """The servers in one namespace."""
+
+    space: Space
+
+    @property
+    def sentinels(self) -> list[str]:
+        """Addresses of the Sentinels, as any pod can resolve them."""
+        return [f"{name}.sentinel.{self.space.namespace}.svc:26379" for name in WATCHERS]
+
+    def start(self) -> None:
+        """Apply, and wait until all know each other."""
+        self.space.apply(*manifests())
+        for name in ("redis", "sentinel"):
+            self.space.kubectl("rollout", "status", f"sts/{name}", "--timeout=90s")
+        first = self._addresses()["redis-0"]
+        for name in SERVERS[1:]:
+            self._redis(name, "REPLICAOF", first, "6379")
+        for name in WATCHERS:
+            self._sentinel(name, "SENTINEL", "MONITOR", MASTER, first, "6379", "2")
+            for option, value in (("down-after-milliseconds", "1000"), ("failover-timeout", "5000")):
+                self._sentinel(name, "SENTINEL", "SET", MASTER, option, value)
+        self.wait_whole()
+
+    def wait_whole(self) -> None:
+        """Until the master has both replicas and every Sentinel sees all of it."""
+        wait_until(self._whole, what="a Redis that is whole", timeout=60, every=0.5)
+
+    def master(self) -> str:
+        """The pod that the Sentinels take for the master."""
+        address = self._sentinel(WATCHERS[0], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER).split()[0]
+        return next(name for name, ip in self._addresses().items() if ip == address)
+
+    def strike(self, server: str, fault: Fault) -> datetime:
+        """Do it; returns when it happened, by the clock of the node."""
+        said = self._shell(server, f"date +%s.%N; {_DOES[fault]}")
+        return datetime.fromtimestamp(float(said.split()[0]), UTC)
+
+    def mend(self, server: str, fault: Fault) -> None:
+        """Undo it, and wait until all is well."""
+        self._shell(server, _MENDS[fault])
+        self.wait_whole()
+
+    def _whole(self) -> bool:
+        said = self._redis(self.master(), "INFO", "replication")
+        if "role:master" not in said or said.count("state=online") != len(SERVERS) - 1:
+            return False
+        told = [self._sentinel(name, "SENTINEL", "CKQUORUM", MASTER) for name in WATCHERS]
+        return all(each.startswith("OK 3 usable Sentinels") for each in told)
+
+    def _addresses(self) -> dict[str, str]:
+        pods = self.space.list("pods", "app=redis")
+        return {pod["metadata"]["name"]: pod["status"].get("podIP", "") for pod in pods}
+
+    def _redis(self, pod: str, *words: str) -> str:
+        return self.space.kubectl("exec", pod, "--", "timeout", "3", "redis-cli", *words)
+
+    def _sentinel(self, pod: str, *words: str) -> str:
+        return self.space.kubectl("exec", pod, "--", "redis-cli", "-p", "26379", *words)
+
+    def _shell(self, pod: str, command: str) -> str:
+        return self.space.kubectl("exec", pod, "--", "sh", "-c", command)
