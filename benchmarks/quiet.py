@@ -26,15 +26,17 @@ from resilience.adapters.kube import parse
 from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.metrics import PrometheusMetrics
-from resilience.core.asks import ConnectionsTarget, HttpTarget, Probe
+from resilience.core.asks import ConnectionsTarget, DeadLetters, HttpTarget, Probe
 from resilience.core.health import CheckResult, Outcome
 from resilience.core.observation import Key
 from resilience.core.storm import Caps
+from resilience.ports import Batch
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.controller import Controller
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
+from resilience.runtime.replays import Replays
 from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.store import Store
 from resilience.runtime.storm import StormControl
@@ -68,6 +70,10 @@ class Nobody:
     async def take_back(self, target: HttpTarget, *, headers: object) -> None:
         """Nothing drains."""
 
+    async def replay(self, letters: DeadLetters) -> Batch:
+        """Nothing is replayed."""
+        return Batch(0, 0, False)
+
     async def request(self, target: HttpTarget) -> float:
         """Nothing is measured."""
         return 0.0
@@ -98,6 +104,7 @@ class Bench:
         traffic = TrafficMeter(prober=nobody, cap=1)
         storm = StormControl(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=queue.add)
         restarts = RestartLog(now=clock.now)
+        replays = Replays(nobody)
         observer = Observer(
             cluster=cluster,
             drainer=nobody,
@@ -107,6 +114,7 @@ class Bench:
             calm=nobody,
             storm=storm,
             restarts=restarts,
+            replays=replays,
             refused=lambda _: False,
         )
         executor = Executor(
@@ -117,6 +125,7 @@ class Bench:
             leadership=nobody,
             metrics=metrics,
             clock=clock,
+            replays=replays,
         )
         controller = Controller(
             queue=queue,
@@ -128,6 +137,7 @@ class Bench:
             store=store,
             storm=storm,
             restarts=restarts,
+            replays=replays,
             leadership=nobody,
             metrics=metrics,
             clock=clock,

@@ -19,6 +19,7 @@ from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.checks.redis_connections import RedisConnections
+from resilience.adapters.checks.redis_dead_letters import RedisDeadLetters
 from resilience.adapters.checks.sentinel_events import SentinelEvents
 from resilience.adapters.clock import SystemClock
 from resilience.adapters.drain import HttpDrainer, HttpProber
@@ -47,6 +48,7 @@ from resilience.runtime.measuring import MeasuringChecker
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
 from resilience.runtime.release import Releaser
+from resilience.runtime.replays import Replays
 from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.resync import Resync
 from resilience.runtime.sentinels import SentinelWatch
@@ -164,8 +166,9 @@ def _parts(
         on_transition=queue.add,
         concurrency=settings.check_concurrency,
     )
+    redis = RedisConnections(guard=client.guard, credentials=credentials)
     sentinels = SentinelWatch(
-        sentinels=SentinelEvents(connections=RedisConnections(guard=client.guard, credentials=credentials)),
+        sentinels=SentinelEvents(connections=redis),
         on_lost=checks.lost,
         monotonic=clock.monotonic,
     )
@@ -174,6 +177,7 @@ def _parts(
     caps = Caps(cluster=settings.policy_restarts, namespace=settings.policy_restarts_per_namespace)
     storm = StormControl(caps=caps, clock=clock, on_turn=queue.add)
     restarts = RestartLog(now=clock.now)
+    replays = Replays(RedisDeadLetters(connections=redis))
     board = FlagBoard(now=clock.now, on_shown=lambda said: _shown(metrics, clock, said))
     observer = Observer(
         cluster=cluster,
@@ -184,6 +188,7 @@ def _parts(
         calm=calm,
         storm=storm,
         restarts=restarts,
+        replays=replays,
         refused=settings.refuses,
     )
     executor = Executor(
@@ -194,6 +199,7 @@ def _parts(
         leadership=lease,
         metrics=metrics,
         clock=clock,
+        replays=replays,
     )
     controller = Controller(
         queue=queue,
@@ -205,6 +211,7 @@ def _parts(
         store=store,
         storm=storm,
         restarts=restarts,
+        replays=replays,
         leadership=lease,
         metrics=metrics,
         clock=clock,

@@ -11,7 +11,7 @@ from typing import Protocol
 from resilience.api.reasons import HealthState
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.asks import ConnectionsTarget, HttpTarget, NetworkProbe, Probe, RedisPlace
+from resilience.core.asks import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
 from resilience.core.decision import (
     Advance,
     AdvanceGreen,
@@ -418,4 +418,21 @@ class Sentinels(Protocol):
 
         Raises Unavailable when it cannot be heard, or not any more; Refused when it must not be asked.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Dead letters that were put back at once, how many are left, and whether any of them may go back, too."""
+
+    moved: int
+    left: int
+    more: bool
+
+
+class DeadLetterOffice(Protocol):
+    """Puts dead letters back into their stream."""
+
+    async def replay(self, letters: DeadLetters) -> Batch:
+        """One batch, oldest first. Raises Unavailable when nobody answers, Refused when the server will not."""
         ...

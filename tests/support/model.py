@@ -31,6 +31,7 @@ from resilience.core.reconcile import decide
 from resilience.ports import Clock, Cluster, Conflict, Drainer, Metrics, PortError, Secrets
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
+from resilience.runtime.replays import Replays
 from tests.support.factories import (
     KEY,
     LABELS,
@@ -364,6 +365,7 @@ class Operator:
             leadership=Leading(),
             metrics=cast(Metrics, Uncounted()),
             clock=cast(Clock, None),
+            replays=cast(Replays, None),
         )
 
     def _count(self) -> None:

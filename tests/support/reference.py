@@ -85,6 +85,8 @@ _MARKS: Final[Mapping[str, tuple[str, str]]] = {
         "The pin: the Service leads to the pods of one ReplicaSet. Kubernetes puts the label on the pods.",
     ),
     names.ANNOTATION_PREVIEW_OF: ("preview Service", "Name of the Deployment whose candidate it leads to."),
+    names.LABEL_FLAGS_OF: ("ConfigMap (label)", "Name of the ResilientService whose flags it has."),
+    names.ANNOTATION_FLAGS: ("pod", "The degradation flags as they were told last, in JSON."),
     names.ANNOTATION_SIGNALLED: ("pod", "When it was told, in a release, to let its clients go."),
 }
 _REQUESTS: Final[Mapping[Request, str]] = {
@@ -102,6 +104,10 @@ _SAID: Final[Mapping[str, tuple[str, str]]] = {
     names.ANNOTATION_ACCEPT_PIN: (
         "Service",
         "`true`: whoever owns the selector by server-side apply accepts that a release pins it.",
+    ),
+    names.override_annotation("<flag>"): (
+        "ResilientService",
+        "`On until 2026-12-01T00:00:00Z` or `Off until …`: sets a degradation flag by hand until then.",
     ),
     names.LABEL_READABLE: (
         "Secret (label)",

@@ -359,8 +359,12 @@ class ReplayStatus(ApiModel):
     started_at: Time = Field(description="When it began.")
     finished_at: Time | None = Field(default=None, description="When it ended; absent while it runs.")
     replayed: int = volatile(default=0, description="Entries put back.")
-    too_old: int = volatile(default=0, description="Entries older than maxAge, which stay where they are.")
-    left: int = volatile(default=0, description="Entries in the dead-letter stream now.")
+    left: int = volatile(
+        default=0, description="Entries still in the dead-letter stream: at the end those that are older than maxAge."
+    )
+    returns: int = Field(
+        default=0, description="Automatic replays in a row of which entries came back; each waits longer."
+    )
     message: Text = Field(default="", description="How it went, or what it waits for.")
 
 

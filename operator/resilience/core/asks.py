@@ -151,6 +151,19 @@ class RedisStreamProbe:
     max_length: int
     max_lag: timedelta
     max_pending: int
+    # Key of the stream with entries that nobody could deal with; empty for none.
+    dead_letter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """Dead letters that may go back to their stream, `batch` at once, unless they are older than `max_age`."""
+
+    place: RedisPlace
+    stream: str
+    dead_letter: str
+    max_age: timedelta
+    batch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
-from resilience.core.asks import CheckTarget, HttpTarget, VerifyTarget
+from resilience.core.asks import CheckTarget, DeadLetters, HttpTarget, VerifyTarget
 from resilience.core.flags import Publication
 from resilience.core.observation import ContainerPort, Pod, ReplicaSet
 from resilience.core.storm import Ticket
@@ -120,6 +120,16 @@ class TellPods:
     value: str | None
     # When what is told was decided; None when nothing new is told.
     since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Put one batch of dead letters back. `so_far`: entries that were put back since `started`, as status knows it."""
+
+    check: str
+    letters: DeadLetters
+    started: datetime
+    so_far: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +297,7 @@ Action = (
     | DeletePod
     | EvictPod
     | FlagAction
+    | Replay
     | ReleaseAction
 )
 

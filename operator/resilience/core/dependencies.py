@@ -13,6 +13,7 @@ from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import amounts
 from resilience.core.asks import (
     Bounds,
+    DeadLetters,
     DnsProbe,
     GrpcProbe,
     HttpProbe,
@@ -129,7 +130,17 @@ def _stream(check: RedisStreamCheck, spec: ResilientServiceSpec, namespace: str)
         max_length=check.max_length,
         max_lag=check.max_lag,
         max_pending=check.max_pending,
+        dead_letter=check.dead_letter.stream if check.dead_letter is not None else "",
     )
+
+
+def dead_letters(check: RedisStreamCheck, spec: ResilientServiceSpec, *, namespace: str) -> DeadLetters | None:
+    """What may be replayed of a stream; None when it has no dead letters, or its redis check is gone."""
+    redis = next((each.redis for each in spec.health.checks if each.name == check.redis), None)
+    letters = check.dead_letter
+    if redis is None or letters is None:
+        return None
+    return DeadLetters(_place(redis, namespace), check.stream, letters.stream, letters.max_age, letters.batch)
 
 
 def _host_port(address: str) -> tuple[str, int]:

@@ -41,6 +41,8 @@ class CheckResult:
     fingerprint: str = ""
     # When what it says was measured, for checks that are told figures; the same figure counts once.
     measured_at: datetime | None = None
+    # For streams that have them: how many dead letters there are.
+    dead_letters: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Fold:
     # What was read last, for checks that look for changes, and since when it is that.
     fingerprint: str = ""
     read_since: datetime | None = None
+    dead_letters: int | None = None
 
     @property
     def holding(self) -> int:
@@ -82,7 +85,8 @@ class Fold:
         """Whether there is news for whoever decides; with `rows` a row that begins or ends is news, too."""
         if rows and (bool(self.failures), bool(self.holding)) != (bool(other.failures), bool(other.holding)):
             return True
-        return self.state is not other.state or self.fingerprint != other.fingerprint
+        read = (self.fingerprint, self.dead_letters) != (other.fingerprint, other.dead_letters)
+        return self.state is not other.state or read
 
 
 def initial(*, now: datetime, assumed: HealthState = HealthState.UNKNOWN) -> Fold:
@@ -166,6 +170,7 @@ def _counted(before: Fold, result: CheckResult, *, failure_threshold: int, at: d
         ever_passed=before.ever_passed or outcome in _NO_FAILURE,
         latency_seconds=result.latency_seconds,
         components=result.components if said else before.components,
+        dead_letters=result.dead_letters if said else before.dead_letters,
         failed=before.failed + (outcome is Outcome.FAIL),
         reconnects=before.reconnects + result.reconnected,
     )
@@ -256,4 +261,5 @@ def of_service(name: str, folded: Fold) -> CheckState:
         read_since=folded.read_since,
         failed=folded.failed,
         reconnects=folded.reconnects,
+        dead_letters=folded.dead_letters,
     )

@@ -372,6 +372,8 @@ class CheckState:
     # Since this process knows it.
     failed: int = 0
     reconnects: int = 0
+    # For streams that have them: how many dead letters there are.
+    dead_letters: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +395,18 @@ class Turn:
     # Services before it, and how long it probably takes until it is its turn.
     ahead: int = 0
     expected: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of dead letters since `started`. `more`: some are left that may go back."""
+
+    started: datetime
+    count: int
+    left: int = 0
+    more: bool = True
+    # Why the last try did nothing; empty when it did.
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +439,8 @@ class Observation:
     turn: Turn | None = None
     # What is published of its flags; None when there is nothing.
     flags_map: FlagsMap | None = None
+    # Replays of dead letters, by check.
+    replays: Mapping[str, Replayed] = field(default_factory=dict)
 
     @property
     def selecting(self) -> tuple[Service, ...]:

@@ -29,6 +29,7 @@ from resilience.core import (
     recycle,
     releases,
     replace,
+    replay,
     report,
     requests,
     restart,
@@ -146,10 +147,11 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         # Nothing is tried any more, so nothing is refused.
         seen = replace_fields(seen, refusal="")
     flags = _degrade(draft, resource, spec, seen, now)
+    letters = _replay(draft, resource, spec, seen, now)
     facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan, look.move if look else None)
     final = report.compose(draft.status, facts, now)
     return Decision(
-        actions=(*flags.actions, *draft.actions),
+        actions=(*flags.actions, *draft.actions, *letters),
         status=final,
         events=(*draft.events, *report.events(resource.status, final)),
         requeue_after=SOON if draft.actions else min(draft.waits, default=None),
@@ -202,6 +204,17 @@ def _degrade(
     if told.actions:
         draft.waits.append(told.wait or SOON)
     return told
+
+
+def _replay(
+    draft: _Draft, resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime
+) -> tuple[Action, ...]:
+    """Dead letters, after the flags: while one is on nothing is put back."""
+    found = replay.look(resource, spec, seen, draft.status, now)
+    draft.take(restart.Outcome(found.status, found.events))
+    if found.wait is not None or found.actions:
+        draft.waits.append(max(found.wait or SOON, SOON))
+    return found.actions
 
 
 def _in_flight(seen: Observation) -> bool:

@@ -21,6 +21,7 @@ from resilience.runtime.checks import CheckRunner
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue, Priority
+from resilience.runtime.replays import Replays
 from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.store import Store
 from resilience.runtime.storm import StormControl
@@ -48,6 +49,7 @@ class Controller:
         store: Store,
         storm: StormControl,
         restarts: RestartLog,
+        replays: Replays,
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,
@@ -61,6 +63,7 @@ class Controller:
         self._store = store
         self._storm = storm
         self._restarts = restarts
+        self._replays = replays
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
@@ -220,6 +223,7 @@ class Controller:
         self._store.drop_resource(key)
         self._storm.forget(key)
         self._restarts.forget(key)
+        self._replays.forget(key)
         self._metrics.forget(key)
         self._refusals.pop(key, None)
         self._thorough.discard(key)

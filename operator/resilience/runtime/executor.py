@@ -20,6 +20,7 @@ from resilience.core.decision import (
     MarkService,
     PublishFlags,
     RemoveFlags,
+    Replay,
     SendSignal,
     SetFinalizer,
     TakeOver,
@@ -31,6 +32,7 @@ from resilience.ports import Clock, Cluster, Conflict, Drainer, Leadership, Metr
 from resilience.runtime.flag_publisher import FlagPublisher
 from resilience.runtime.observer import Observer
 from resilience.runtime.release_executor import ReleaseExecutor, describe, headers_of
+from resilience.runtime.replays import Replays
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +50,7 @@ class Executor:
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,
+        replays: Replays,
     ) -> None:
         self._cluster = cluster
         self._observer = observer
@@ -55,6 +58,7 @@ class Executor:
         self._secrets = secrets
         self._leadership = leadership
         self._metrics = metrics
+        self._replays = replays
         self._flags = FlagPublisher(cluster=cluster, metrics=metrics, clock=clock)
         self._releases = ReleaseExecutor(
             cluster=cluster,
@@ -79,6 +83,8 @@ class Executor:
                 await self._on_objects(resource, seen, action)
             case PublishFlags() | RemoveFlags() | TellPods():
                 await self._flags.run(resource, action)
+            case Replay():
+                await self._replays.run(resource.key, action)
             case _:
                 await self._releases.run(resource, seen, action)
         log.info("acted", key=str(resource.key), action=type(action).__name__, subject=_subject(action))
@@ -200,6 +206,8 @@ def _subject(action: Action) -> str:
             return f"flags, version {action.publication.version}"
         case RemoveFlags():
             return "flags"
+        case Replay():
+            return f"dead letters of {action.check}"
         case TellPods():
             return f"{len(action.pods)} pods: {action.value}"
         case _:

@@ -11,6 +11,7 @@ from resilience.core import farewell, reconcile, targets
 from resilience.core.observation import FlagsMap, Observation, PodsView, Resource, Workload
 from resilience.ports import Calm, Cluster, Drainer
 from resilience.runtime.checks import CheckRunner
+from resilience.runtime.replays import Replays
 from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.store import Store
 from resilience.runtime.storm import StormControl
@@ -31,6 +32,7 @@ class Observer:
         calm: Calm,
         storm: StormControl,
         restarts: RestartLog,
+        replays: Replays,
         refused: Callable[[str], bool],
     ) -> None:
         self._cluster = cluster
@@ -41,6 +43,7 @@ class Observer:
         self._calm = calm
         self._storm = storm
         self._restarts = restarts
+        self._replays = replays
         self._refused = refused
 
     async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
@@ -74,6 +77,7 @@ class Observer:
             refusal=refusal,
             turn=self._storm.turn(resource.key),
             flags_map=await self._flags_map(resource),
+            replays=self._replays.of(resource.key),
         )
 
     async def _flags_map(self, resource: Resource) -> FlagsMap | None:

@@ -175,10 +175,10 @@ def test_never_faster_than_the_hold_and_never_for_ever(
             row = 0
         elif step == "strike":
             service.strike()
-        else:
+        elif not isinstance(step, str):
             outcome, seconds = step
-            for _ in range(int(seconds)):
-                service.second(Outcome(outcome))
+            for _ in range(seconds):
+                service.second(outcome)
                 row = row + 1 if outcome is FAIL else row if outcome is UNKNOWN else 0
                 # as soon as it has failed often enough, everybody knows
                 assert service.flag.on or row < failures

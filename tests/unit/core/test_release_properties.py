@@ -17,6 +17,7 @@ from resilience.core.reconcile import decide
 from resilience.ports import Clock, Cluster, Drainer, Metrics, PortError, Secrets
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
+from resilience.runtime.replays import Replays
 from tests.support.factories import make_spec
 from tests.support.model import Harm, Killed, Leading, Uncounted, drive, stored
 from tests.support.release_model import Kind, ReleaseCluster, ReleaseModel
@@ -67,6 +68,7 @@ class Operator:
             leadership=Leading(),
             metrics=cast(Metrics, Uncounted()),
             clock=cast(Clock, None),
+            replays=cast(Replays, None),
         )
 
     def _count(self) -> None:

@@ -19,6 +19,7 @@ from resilience.ports import (
     Checker,
     Cluster,
     Conflict,
+    DeadLetterOffice,
     Drainer,
     Marked,
     Metrics,
@@ -33,6 +34,7 @@ from resilience.runtime.controller import Controller
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
+from resilience.runtime.replays import Replays
 from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.resync import Resync
 from resilience.runtime.store import Store
@@ -155,6 +157,7 @@ class Bench:
         drainer = cast(Drainer, None)
         self.storm = StormControl(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=self.queue.add)
         restarts = RestartLog(now=clock.now)
+        replays = Replays(cast(DeadLetterOffice, None))
         observer = Observer(
             cluster=cluster,
             drainer=drainer,
@@ -164,6 +167,7 @@ class Bench:
             calm=cast(Calm, Always()),
             storm=self.storm,
             restarts=restarts,
+            replays=replays,
             refused=lambda name: name == "kube-system",
         )
         self.controller = Controller(
@@ -178,12 +182,14 @@ class Bench:
                 leadership=self.leading,
                 metrics=metrics,
                 clock=clock,
+                replays=replays,
             ),
             checks=checks,
             traffic=traffic,
             store=self.store,
             storm=self.storm,
             restarts=restarts,
+            replays=replays,
             leadership=self.leading,
             metrics=metrics,
             clock=clock,
@@ -368,6 +374,7 @@ def test_services_that_select_by_a_pods_own_label_are_read_too() -> None:
             calm=cast(Calm, Always()),
             storm=bench.storm,
             restarts=RestartLog(now=VirtualClock().now),
+            replays=Replays(cast(DeadLetterOffice, None)),
             refused=lambda _: False,
         )
         await observer.observe(make_resource(), thorough=True)

@@ -5,7 +5,7 @@ milliseconds, unless whoever added it chose the id; then the age is not known, a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -66,8 +66,11 @@ async def check_redis_stream(
         NetworkFailure: no answer within `timeout`; half of it at most is for the name service.
     """
     run = Run(connections, Deadline.after(timeout))
+    letters: int | None = None
     try:
         outcome, reason, words = await _look(probe, run)
+        if probe.dead_letter:
+            letters = await _dead_letters(probe, run)
     except Verdict as verdict:
         outcome, reason, words = verdict.outcome, verdict.reason, str(verdict)
     except NetworkFailure as failure:
@@ -75,7 +78,10 @@ async def check_redis_stream(
             raise
         # An entry comes whole or not at all, and a big one is no fault of the queue.
         outcome, reason, words = Outcome.INCONCLUSIVE, TOO_LONG, str(failure)
-    return concluded(run, outcome, reason, f"{describe(probe)}: {words}")
+    if letters and outcome is Outcome.PASS:
+        outcome, reason, words = Outcome.WARN, "DeadLetters", f"{_about(letters)} dead letters; {words}"
+    result = concluded(run, outcome, reason, f"{describe(probe)}: {words}")
+    return replace(result, dead_letters=letters)
 
 
 async def _look(probe: RedisStreamProbe, run: Run) -> tuple[Outcome, str, str]:
@@ -99,6 +105,14 @@ async def _look(probe: RedisStreamProbe, run: Run) -> tuple[Outcome, str, str]:
     seconds, _ = items(required(replies, _TIME, node=node))
     ids = [*first, *(text(each) for each in waiting[1:2] if each is not None)]
     return _judged(probe, length, _group(told, waiting, ids, now=number(seconds)))
+
+
+async def _dead_letters(probe: RedisStreamProbe, run: Run) -> int:
+    """How many there are; a stream that is not there has none."""
+    node, _ = await find_master(probe.place, run)
+    count: Command = ("XLEN", probe.dead_letter)
+    answer = await run.ask(node, count)
+    return number(required(answer.replies, count, node=node))
 
 
 def _require_stream(kind: str, node: Node) -> None:

@@ -1,0 +1,159 @@
+"""Dead letters go back to their stream when what the service depends on works: by request, or by themselves.
+
+One batch a pass. What was put back and failed again comes back as a dead letter; automatic replays then wait longer
+each time, so that a poisoned entry does not go round for ever.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from resilience.api.checks import Scope
+from resilience.api.dependency_checks import Replay as When
+from resilience.api.reasons import Reason, Request
+from resilience.api.status import HistoryEntry, ReplayStatus, Status
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import dependencies, history, requests
+from resilience.core.asks import DeadLetters
+from resilience.core.decision import Event, Replay
+from resilience.core.health import WELL
+from resilience.core.observation import Observation, Replayed, Resource
+
+FIRST_PAUSE: Final = timedelta(minutes=1)
+LONGEST_PAUSE: Final = timedelta(hours=1)
+# Nothing tells when what it waits for is over, but checks wake the key.
+LOOK_AGAIN: Final = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Outcome: the status, what to tell, what to do, and when to look again."""
+
+    status: Status
+    events: tuple[Event, ...] = ()
+    actions: tuple[Replay, ...] = ()
+    wait: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """Outcome for one stream."""
+
+    entry: ReplayStatus | None
+    events: tuple[Event, ...] = ()
+    action: Replay | None = None
+    wait: timedelta | None = None
+    ended: HistoryEntry | None = None
+
+
+def look(resource: Resource, spec: ResilientServiceSpec, seen: Observation, status: Status, now: datetime) -> Look:
+    """Begins, goes on with and ends replays."""
+    if spec.suspend:
+        return Look(status)
+    running = any(each.finished_at is None for each in status.replays)
+    # One that comes while a replay runs is about what has come since.
+    asked = requests.pending(resource.annotations, status, Request.REPLAY) if not running else None
+    streams = list(_streams(spec, namespace=resource.key.namespace))
+    events: list[Event] = []
+    if asked is not None:
+        note = "begun" if streams else "no redisStream check has a deadLetter"
+        status = requests.handle(status, Request.REPLAY, asked, now=now, note=note)
+        if not streams:
+            events.append(Event(Reason.REQUEST_IGNORED, f"replay: {note}"))
+    before = {each.check: each for each in status.replays}
+    blocked = _blocked(spec, seen, status)
+    found = [
+        _stream(name, when, letters, before.get(name), seen, asked or "", blocked, now)
+        for name, when, letters in streams
+    ]
+    ended = [each.ended for each in found if each.ended is not None]
+    past = list(status.history)
+    for entry in ended:
+        past = history.remember(past, entry, now)
+    entries = [each.entry for each in found if each.entry is not None]
+    events.extend(event for each in found for event in each.events)
+    return Look(
+        status.model_copy(update={"replays": entries, "history": past}),
+        tuple(events),
+        tuple(each.action for each in found if each.action is not None),
+        min((each.wait for each in found if each.wait is not None), default=None),
+    )
+
+
+def _streams(spec: ResilientServiceSpec, *, namespace: str) -> Iterator[tuple[str, When, DeadLetters]]:
+    for check in spec.health.checks:
+        if check.redis_stream is None or check.redis_stream.dead_letter is None:
+            continue
+        letters = dependencies.dead_letters(check.redis_stream, spec, namespace=namespace)
+        if letters is not None:
+            yield check.name, check.redis_stream.dead_letter.replay, letters
+
+
+def _blocked(spec: ResilientServiceSpec, seen: Observation, status: Status) -> str:
+    """What the service depends on and is not known to work; empty when all of it does."""
+    names = [check.name for check in spec.health.checks if check.scope is Scope.DEPENDENCY]
+    bad = [name for name in names if name not in seen.checks or seen.checks[name].state not in WELL]
+    bad += [f"flag {each.name}" for each in status.degradation if each.on]
+    return f"waits for {', '.join(bad)}" if bad else ""
+
+
+def _stream(
+    name: str,
+    when: When,
+    letters: DeadLetters,
+    before: ReplayStatus | None,
+    seen: Observation,
+    asked: str,
+    blocked: str,
+    now: datetime,
+) -> _One:
+    if before is not None and before.finished_at is None:
+        return _go_on(name, letters, before, seen.replays.get(name), blocked, now)
+    check = seen.checks.get(name)
+    count = check.dead_letters if check is not None else None
+    if asked:
+        return _begin(name, letters, ReplayStatus(check=name, request=asked, started_at=now), blocked)
+    # Those that were too old stay, and are no reason to begin again.
+    stays = before.left if before is not None else 0
+    if when is not When.AUTOMATIC or not count or count <= stays or blocked:
+        return _One(before)
+    returns, due = 0, now
+    if before is not None and before.finished_at is not None:
+        pause = min(FIRST_PAUSE * 2**before.returns, LONGEST_PAUSE)
+        due = before.finished_at + pause
+        returns = min(before.returns + 1, 10) if now < due + pause else 0
+    if now < due:
+        return _One(before, wait=due - now)
+    return _begin(name, letters, ReplayStatus(check=name, started_at=now, returns=returns), blocked)
+
+
+def _begin(name: str, letters: DeadLetters, entry: ReplayStatus, blocked: str) -> _One:
+    said = f"replay of dead letters from {letters.dead_letter} to {letters.stream} ({name})"
+    event = Event(Reason.REPLAY_STARTED, f"{said} {blocked or 'began'}")
+    # Status first: the next pass moves the first batch.
+    return _One(entry.model_copy(update={"message": blocked}), (event,), wait=timedelta())
+
+
+def _go_on(
+    name: str, letters: DeadLetters, entry: ReplayStatus, done: Replayed | None, blocked: str, now: datetime
+) -> _One:
+    if done is not None and done.started != entry.started_at:
+        done = None
+    if done is not None:
+        entry = entry.model_copy(update={"replayed": done.count, "left": done.left})
+        if not done.more:
+            return _end(name, entry, now)
+    if blocked:
+        return _One(entry.model_copy(update={"message": blocked}), wait=LOOK_AGAIN)
+    action = Replay(name, letters, entry.started_at, entry.replayed)
+    trouble = done.trouble if done is not None else ""
+    return _One(entry.model_copy(update={"message": trouble}), action=action, wait=LOOK_AGAIN if trouble else None)
+
+
+def _end(name: str, entry: ReplayStatus, now: datetime) -> _One:
+    kept = f", {entry.left} older than maxAge stay" if entry.left else ""
+    words = f"{entry.replayed} dead letters of {name} were put back{kept}"
+    ended = entry.model_copy(update={"finished_at": now, "message": words})
+    past = HistoryEntry(at=now, kind="Replay", result="Succeeded", message=words, duration=now - entry.started_at)
+    return _One(ended, (Event(Reason.REPLAY_ENDED, words),), ended=past)
