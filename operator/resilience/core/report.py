@@ -241,7 +241,9 @@ def _event(kind: str, status: str, reason: str, message: str, first: bool) -> Ev
         return Event(Reason(reason), message, warning=reason != Reason.WAITING_FOR_ROLLOUT)
     if kind == ConditionType.PROBES_SYNCED and reason == Reason.APPLIED:
         return Event(Reason.PROBES_APPLIED, message)
-    if kind == ConditionType.DEGRADED and (status == "True" or (status == "False" and not first)):
+    # Flags have Events of their own.
+    told = reason != Reason.FLAGS_ON and (status == "True" or (status == "False" and not first))
+    if kind == ConditionType.DEGRADED and told:
         return Event(Reason(reason), message, warning=status == "True")
     return None
 

@@ -1,0 +1,253 @@
+"""Wiring: which parts there are, and what each of them is made of. No rule of the product is here."""
+
+import contextlib
+import ipaddress
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from resilience import __version__
+from resilience.adapters.address import AddressGuard
+from resilience.adapters.checks.checker import NetworkChecker
+from resilience.adapters.checks.credentials import Credentials
+from resilience.adapters.checks.redis_connections import RedisConnections
+from resilience.adapters.checks.redis_dead_letters import RedisDeadLetters
+from resilience.adapters.checks.sentinel_events import SentinelEvents
+from resilience.adapters.clock import SystemClock
+from resilience.adapters.drain import HttpDrainer, HttpProber
+from resilience.adapters.http import HttpClient
+from resilience.adapters.kube.calm import ApiCalm
+from resilience.adapters.kube.cluster import KubeCluster
+from resilience.adapters.kube.contents import KubeContents
+from resilience.adapters.kube.lease import KubeLease
+from resilience.adapters.kube.reader import KubeSecrets
+from resilience.adapters.kube.tokens import KubeTokens
+from resilience.adapters.kube.transport import Transport
+from resilience.adapters.kube.usage import KubeUsage
+from resilience.adapters.looplag import LoopLag
+from resilience.adapters.metrics import PrometheusMetrics
+from resilience.adapters.prometheus import PrometheusClient
+from resilience.config import Settings
+from resilience.core.flags import Publication
+from resilience.core.storm import Caps
+from resilience.runtime.checks import CheckRunner
+from resilience.runtime.controller import Controller
+from resilience.runtime.executor import Executor
+from resilience.runtime.flag_board import FlagBoard
+from resilience.runtime.measuring import MeasuringChecker
+from resilience.runtime.observer import Observer
+from resilience.runtime.queue import KeyQueue
+from resilience.runtime.replays import Replays
+from resilience.runtime.restart_log import RestartLog
+from resilience.runtime.resync import Resync
+from resilience.runtime.sentinels import SentinelWatch
+from resilience.runtime.store import Store
+from resilience.runtime.storm import StormControl
+from resilience.runtime.traffic import TrafficMeter
+from resilience.runtime.usage import UsageCache
+
+_LOOP_STUCK: Final = 30.0
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that is made once."""
+
+    settings: Settings
+    clock: SystemClock
+    metrics: PrometheusMetrics
+    lag: LoopLag
+    lease: KubeLease
+    cluster: KubeCluster
+    transport: Transport
+    queue: KeyQueue
+    store: Store
+    storm: StormControl
+    board: FlagBoard
+    tokens: KubeTokens
+    network: NetworkChecker
+    sentinels: SentinelWatch
+    checks: CheckRunner
+    traffic: TrafficMeter
+    observer: Observer
+    executor: Executor
+    controller: Controller
+    resync: Resync
+
+    def problems(self) -> list[str]:
+        """Why the process should be restarted; only the leader has loops that can be stuck."""
+        if not self.lease.held():
+            return []
+        now, found = self.clock.monotonic(), []
+        if now - self.controller.last_turn > _LOOP_STUCK:
+            found.append(f"the controller's loop has not turned for {now - self.controller.last_turn:.0f} s")
+        silence = 3 * self.settings.resync_interval.total_seconds()
+        if now - self.resync.last_success > silence:
+            found.append(f"nothing could be listed for {now - self.resync.last_success:.0f} s")
+        return found
+
+
+@contextlib.asynccontextmanager
+async def assemble(settings: Settings) -> AsyncIterator[Parts]:
+    """Makes all parts over one connection to the API server."""
+    metrics, clock, lag = PrometheusMetrics(version=__version__), SystemClock(), LoopLag()
+    calm = ApiCalm(monotonic=clock.monotonic)
+
+    def observe(verb: str, status: int, seconds: float) -> None:
+        metrics.api_request(verb, str(status) if status else "none", seconds)
+        calm.answered(0 < status < 500)
+
+    async with Transport.connect(timeout=settings.api_timeout, observer=observe) as transport:
+        yield _parts(settings, transport, metrics=metrics, clock=clock, lag=lag, calm=calm)
+
+
+def _parts(
+    settings: Settings,
+    transport: Transport,
+    *,
+    metrics: PrometheusMetrics,
+    clock: SystemClock,
+    lag: LoopLag,
+    calm: ApiCalm,
+) -> Parts:
+    client = HttpClient(guard=_address_guard(settings, transport), version=__version__)
+    cluster = KubeCluster(transport=transport, namespaces=settings.namespaces, instance=settings.pod_name)
+    lease = KubeLease(
+        transport=transport,
+        namespace=settings.pod_namespace,
+        name=settings.lease_name,
+        identity=settings.pod_name,
+        monotonic=clock.monotonic,
+        calm=calm,
+    )
+    secrets = KubeSecrets(transport=transport)
+    queue, store, drainer = KeyQueue(monotonic=clock.monotonic), Store(), HttpDrainer(client=client)
+    credentials = Credentials(secrets=secrets, monotonic=clock.monotonic)
+    network = NetworkChecker(
+        client=client,
+        loop_lag=lag.worst,
+        credentials=credentials,
+        prometheus=_prometheus(settings),
+    )
+    checks = CheckRunner(
+        checker=MeasuringChecker(
+            network=network,
+            usage=UsageCache(
+                usage=KubeUsage(transport=transport), monotonic=clock.monotonic, period=settings.usage_interval
+            ),
+            contents=KubeContents(transport=transport, lease=(settings.pod_namespace, settings.lease_name)),
+            now=clock.now,
+        ),
+        metrics=metrics,
+        clock=clock,
+        on_transition=queue.add,
+        concurrency=settings.check_concurrency,
+    )
+    redis = RedisConnections(guard=client.guard, credentials=credentials)
+    sentinels = SentinelWatch(
+        sentinels=SentinelEvents(connections=redis),
+        on_lost=checks.lost,
+        monotonic=clock.monotonic,
+    )
+    checks.on_places = sentinels.sync
+    traffic = TrafficMeter(prober=HttpProber(client=client), cap=settings.verify_requests_per_second)
+    caps = Caps(cluster=settings.policy_restarts, namespace=settings.policy_restarts_per_namespace)
+    storm = StormControl(caps=caps, clock=clock, on_turn=queue.add)
+    restarts = RestartLog(now=clock.now)
+    replays = Replays(RedisDeadLetters(connections=redis))
+    board = FlagBoard(now=clock.now, on_shown=lambda said: _shown(metrics, clock, said))
+    observer = Observer(
+        cluster=cluster,
+        drainer=drainer,
+        store=store,
+        checks=checks,
+        traffic=traffic,
+        calm=calm,
+        storm=storm,
+        restarts=restarts,
+        replays=replays,
+        refused=settings.refuses,
+    )
+    executor = Executor(
+        cluster=cluster,
+        observer=observer,
+        drainer=drainer,
+        secrets=secrets,
+        leadership=lease,
+        metrics=metrics,
+        clock=clock,
+        replays=replays,
+    )
+    controller = Controller(
+        queue=queue,
+        cluster=cluster,
+        observer=observer,
+        executor=executor,
+        checks=checks,
+        traffic=traffic,
+        store=store,
+        storm=storm,
+        restarts=restarts,
+        replays=replays,
+        leadership=lease,
+        metrics=metrics,
+        clock=clock,
+    )
+    resync = Resync(
+        cluster=cluster,
+        marked=cluster.marked,
+        controller=controller,
+        queue=queue,
+        store=store,
+        storm=storm,
+        interval=settings.resync_interval,
+        monotonic=clock.monotonic,
+    )
+    return Parts(
+        settings=settings,
+        clock=clock,
+        metrics=metrics,
+        lag=lag,
+        lease=lease,
+        cluster=cluster,
+        transport=transport,
+        queue=queue,
+        store=store,
+        storm=storm,
+        board=board,
+        tokens=KubeTokens(transport=transport, monotonic=clock.monotonic, wall=time.time),
+        network=network,
+        sentinels=sentinels,
+        checks=checks,
+        traffic=traffic,
+        observer=observer,
+        executor=executor,
+        controller=controller,
+        resync=resync,
+    )
+
+
+def _shown(metrics: PrometheusMetrics, clock: SystemClock, said: Publication) -> None:
+    metrics.told(channel="http", seconds=(clock.now() - said.updated_at).total_seconds())
+
+
+def _prometheus(settings: Settings) -> PrometheusClient | None:
+    if not settings.prometheus_url:
+        return None
+    return PrometheusClient(
+        url=settings.prometheus_url,
+        token_file=settings.prometheus_token_file,
+        ca_file=settings.prometheus_ca_file,
+        version=__version__,
+    )
+
+
+def _address_guard(settings: Settings, transport: Transport) -> AddressGuard:
+    host = urlsplit(transport.server).hostname or ""
+    api_server = []
+    with contextlib.suppress(ValueError):
+        api_server.append(ipaddress.ip_address(host))
+    allowed = [ipaddress.ip_network(each, strict=False) for each in settings.allowed_networks]
+    return AddressGuard(api_server=api_server, allowed=allowed)
