@@ -148,6 +148,7 @@ def workloads() -> list[Patch]:
         named("apps/v1", "DaemonSet", spec=SELECTED),
         named("v1", "Service", spec={"selector": LABELS, "ports": [{"port": 80}]}),
         named("v1", "Pod", spec=POD_SPEC),
+        named("v1", "ConfigMap", data={"a": "1"}),
     ]
 
 
@@ -210,9 +211,20 @@ PREVIEW: Patch = {
 }
 
 
+FLAGS: Patch = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "checkout-flags", "labels": {"resilience.dev/flags-of": "checkout"}},
+    "data": {"redis-degraded": "true"},
+}
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [
+        (FLAGS, ""),
+        ({**FLAGS, "metadata": {"name": "checkout-flags"}}, "no ConfigMap but those with flags"),
+        ({**FLAGS, "metadata": {**FLAGS["metadata"], "name": "settings"}}, "no ConfigMap but those with flags"),
         (SECOND, ""),
         ({**SECOND, "metadata": {"name": "checkout-green"}}, "no Deployment but the second one"),
         ({**SECOND, "metadata": {**SECOND["metadata"], "name": "other"}}, "no Deployment but the second one"),
@@ -221,7 +233,7 @@ PREVIEW: Patch = {
         ({**PREVIEW, "spec": {**PREVIEW["spec"], "type": "NodePort"}}, "no Service but a preview"),
     ],
 )
-def test_it_makes_only_what_a_release_needs(actor: Actor, made: Patch, message: str) -> None:
+def test_it_makes_only_what_a_release_and_flags_need(actor: Actor, made: Patch, message: str) -> None:
     said = actor.create(made, "--dry-run=server")
     assert message in said
     assert said.startswith("refused") == bool(message), said
@@ -230,3 +242,4 @@ def test_it_makes_only_what_a_release_needs(actor: Actor, made: Patch, message: 
 def test_it_deletes_nothing_of_others(actor: Actor) -> None:
     for kind in ("deployment", "service"):
         assert "may make and delete no" in actor.delete(kind)
+    assert "no ConfigMap but those with flags" in actor.delete("configmap")
