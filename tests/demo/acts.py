@@ -124,14 +124,26 @@ def redis_lost(stage: Stage) -> Verdict:
         stage.wait("Redis is gone, and the operator sees it", lambda: _condition(stage, "Degraded") == "True")
         seconds = monotonic() - began
         stage.show("get", "rsvc", "-n", NAMESPACE, "-o", "wide")
+        stage.wait("every pod of the shop knows, and works from memory", lambda: _flag_in_pods(stage) == {True})
+        stage.show("get", "configmap", "shop-flags", "-n", NAMESPACE, "-o", "jsonpath={.data.redis-degraded\\.mode}")
         stage.kubectl("scale", "-n", NAMESPACE, "deploy/redis", "--replicas=1")
-        stage.wait("Redis is back, and takes writes", lambda: _condition(stage, "Degraded") == "False")
+        stage.wait("Redis is back, takes writes, and has proved it", lambda: _condition(stage, "Degraded") == "False")
         sleep(1)
         result = load.stop()
     same = before == _pods(stage)
     blamed = "no pod" if same else "a pod"
     seen = f"seen after {seconds:.0f} s; {result.failed} of {result.sent} requests failed, {blamed} restarted"
     return Verdict("Redis is lost", "degraded, 0 requests fail", seen, result.failed == 0 and same)
+
+
+def _flag_in_pods(stage: Stage) -> set[bool]:
+    """What the pods of the shop said last of their flag; a pod that said nothing has it off."""
+    found = set()
+    for pod in stage.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=shop")["items"]:
+        lines = stage.kubectl("logs", "-n", NAMESPACE, pod["metadata"]["name"]).splitlines()
+        said = [line for line in lines if '"flag"' in line]
+        found.add(bool(said) and '"on": true' in said[-1])
+    return found
 
 
 def events(stage: Stage) -> Verdict:

@@ -142,6 +142,29 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         {"restart": {"policies": [{"name": "p", "check": {"name": "ready"}}]}},
         ("a check policy names a check of scope Pod in health.checks",),
     ),
+    "flag about no dependency": (
+        {"degradation": {"flags": [{"name": "f", "check": "ready"}]}},
+        ("a flag names a check of scope Dependency in health.checks",),
+    ),
+    "flag that is never on": (
+        {"degradation": {"flags": [{"name": "f", "check": "ready", "minDegraded": "0s"}]}},
+        ("minDegraded must be at least 1s",),
+    ),
+    "dead letters in the stream itself": (
+        {
+            "health": {
+                "checks": [
+                    {"name": "cache", "scope": "Dependency", "redis": {"address": "r:6379"}},
+                    {
+                        "name": "jobs",
+                        "scope": "Dependency",
+                        "redisStream": {"redis": "cache", "stream": "jobs", "deadLetter": {"stream": "jobs"}},
+                    },
+                ]
+            }
+        },
+        ("must be another stream than redisStream.stream",),
+    ),
     "window that never opens": (
         {"restart": {"windows": [{"schedule": "at night", "duration": "1h"}]}},
         ("write a cron schedule: minute hour day month weekday",),
