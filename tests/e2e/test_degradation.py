@@ -3,11 +3,13 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
 
 from resilience.core import flags
+from tests.cluster import engine
 from tests.support.counts import Figures, count
 from tests.support.kube import Object, wait_until
 from tests.support.release import Release
@@ -157,27 +159,40 @@ def said_everywhere(space: Space) -> None:
     assert any(": FlagOn: " in each for each in space.events())
 
 
-def test_flags_stand_while_the_operator_is_gone(operator: Release, shop: Space, redis: Group) -> None:
+@contextmanager
+def api_server_stopped() -> Iterator[None]:
+    cluster = engine.current()
+    cluster.stop_api_server()
+    try:
+        yield
+    finally:
+        cluster.start_api_server()
+
+
+def test_flags_stand_while_operator_and_api_server_are_gone(operator: Release, shop: Space, redis: Group) -> None:
     # given: no server left that could become the master
     for name in SERVERS:
         redis.strike(name, Fault.KILLED)
     everybody(shop, 1)
     version = published(shop)["flags.version"]
-    with traffic(shop.url()) as clients:
-        # when
-        with operator.stopped():
-            # then: what was told last holds, for pods that are made now, too
-            shop.kubectl("delete", "pod", names(shop, "shop")[0], "--wait=true")
-            shop.kubectl("rollout", "status", "deploy/shop", "--timeout=60s")
-            time.sleep(3)
-            assert published(shop)["flags.version"] == version
-            new = names(shop, "shop")
-            wait_until(lambda: all(heard(shop, pod)[-1:] and heard(shop, pod)[-1][1] for pod in new), what="the flag")
-        # and whoever leads now neither forgets it nor says it again
-        stays(lambda: published(shop)["flags.version"] == version, seconds=10, what="the version")
-        assert flag(shop)["on"] is True
-        assert sum(": FlagOn: " in each for each in shop.events()) == 1
-    assert clients.failed_new == 0, clients.failures()
+    # when
+    with operator.stopped():
+        # then: what was told last holds
+        with traffic(shop.url()) as clients:
+            with api_server_stopped():
+                time.sleep(8)
+            stays(lambda: published(shop)["flags.version"] == version, seconds=3, what="the version")
+        assert clients.failed == 0, clients.failures()
+        assert all(heard(shop, pod)[-1][1] for pod in names(shop, "shop"))
+        # and for pods that are made now, too
+        shop.kubectl("delete", "pod", names(shop, "shop")[0], "--wait=true")
+        shop.kubectl("rollout", "status", "deploy/shop", "--timeout=60s")
+        new = names(shop, "shop")
+        wait_until(lambda: all(heard(shop, pod)[-1:] and heard(shop, pod)[-1][1] for pod in new), what="the flag")
+    # and whoever leads now neither forgets it nor says it again
+    stays(lambda: published(shop)["flags.version"] == version, seconds=10, what="the version")
+    assert flag(shop)["on"] is True
+    assert sum(": FlagOn: " in each for each in shop.events()) == 1
 
 
 def test_by_hand(operator: Release, shop: Space) -> None:
