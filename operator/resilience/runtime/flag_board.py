@@ -49,7 +49,7 @@ class FlagBoard:
     _readers: dict[Key, set[Subscription]] = field(default_factory=dict)
 
     def put(self, publication: Publication) -> None:
-        """The watch showed this; an older version than the one that is known is not news."""
+        """The watch showed this."""
         key = Key(publication.namespace, publication.service)
         known = self._shown.get(key)
         if known == publication:

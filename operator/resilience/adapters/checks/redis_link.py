@@ -135,6 +135,11 @@ class Link(AbstractConnection):
             raise
         return replies
 
+    async def say(self, command: Command) -> None:
+        """Sends without waiting for a reply. Raises as `ask` does."""
+        with _sorted():
+            await self.send_packed_command(self.pack_commands([command]), check_health=False)
+
     async def hear(self) -> Reply:
         """The next reply to nothing in particular, as subscriptions have them. Raises as `ask` does."""
         self._bounded.left = ANSWER_LIMIT

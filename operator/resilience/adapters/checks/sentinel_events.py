@@ -66,7 +66,7 @@ async def _replies(link: Link) -> AsyncIterator[Reply]:
                 raise TimeoutError
             else:
                 asked = True
-                await link.send_packed_command(link.pack_commands([PING]), check_health=False)
+                await link.say(PING)
     finally:
         reading.cancel()
 

@@ -20,6 +20,8 @@ PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 _GOOD_SECONDS: Final = 60.0
 _BAD_SECONDS: Final = 10.0
 _MOST: Final = 4096
+# Whoever shows made-up tokens must not keep the API server busy.
+_AT_ONCE: Final = 16
 # Longer than any that Kubernetes makes.
 _LONGEST: Final = 16 * 1024
 
@@ -41,6 +43,7 @@ class KubeTokens:
         self._wall = wall
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[_Known]] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def account(self, token: str) -> str | None:
         """The user name behind a token, or None; see `web.flags.Tokens`."""
@@ -76,7 +79,8 @@ class KubeTokens:
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }
-        status: Json = (await self._transport.post(PATH, body)).get("status") or {}
+        async with self._slots:
+            status: Json = (await self._transport.post(PATH, body)).get("status") or {}
         good = bool(status.get("authenticated")) and AUDIENCE in (status.get("audiences") or ())
         account = str((status.get("user") or {}).get("username") or "") if good else ""
         seconds = _GOOD_SECONDS if account else _BAD_SECONDS
