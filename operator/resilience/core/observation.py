@@ -43,6 +43,11 @@ class Resource:
     status: Status
     raw_status: Mapping[str, object]
 
+    @property
+    def claim(self) -> str:
+        """What the target's claim annotation says when it is this resource's."""
+        return f"{self.key.name}/{self.uid}"
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerPort:

@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 
 from resilience.api.names import (
     ANNOTATION_CLAIM,
-    ANNOTATION_LEFT,
-    ANNOTATION_PAUSED_FOR,
     ANNOTATION_SERVING,
     FINALIZER,
     LABEL_MANAGED,
@@ -20,10 +18,9 @@ from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core import (
-    bluegreen,
     degradation,
+    giving_back,
     guard,
-    preview,
     probes,
     publishing,
     recycle,
@@ -42,20 +39,14 @@ from resilience.core.decision import (
     Claim,
     Decision,
     Event,
-    MarkLeft,
     MarkService,
     SetFinalizer,
-    Unclaim,
 )
 from resilience.core.observation import Observation, Resource, Workload
 from resilience.core.profiles import resolve
-from resilience.core.scene import GONE_POLL, Scene
+from resilience.core.scene import SOON, Scene
 from resilience.core.verdicts import Facts
 
-# A deletion waits so long for pods in flight; then the resource goes and the pods are left to their owners.
-RELEASE_PATIENCE = timedelta(minutes=10)
-# While actions were taken, the next look comes at once: the answer of a watch may be late or lost.
-SOON = timedelta(milliseconds=200)
 # What is missing carries no label of ours, so no watch tells when it comes.
 MISSING_POLL = timedelta(seconds=15)
 _MISSING = (
@@ -93,11 +84,6 @@ def looks_at_releases(resource: Resource, workload: Workload) -> bool:
     )
 
 
-def claim_of(resource: Resource) -> str:
-    """What the target's claim annotation says when it is this resource's."""
-    return f"{resource.key.name}/{resource.uid}"
-
-
 @dataclass(slots=True)
 class _Draft:
     """The decision while it grows."""
@@ -117,7 +103,7 @@ class _Draft:
 def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     """What to do about one resource."""
     if resource.deleting_since is not None:
-        return release(resource, seen, now)
+        return giving_back.release(resource, seen, now)
     status = requests.first_seen(resource.annotations, resource.status, now=now)
     verdict = stalled.find(resource, seen)
     spec = resource.spec
@@ -250,7 +236,7 @@ def _adopt(draft: _Draft, resource: Resource, seen: Observation, workload: Workl
     if FINALIZER not in resource.finalizers:
         draft.actions.append(SetFinalizer(present=True))
     marked = workload.labels.get(LABEL_MANAGED) == LABEL_MANAGED_VALUE
-    if not marked or workload.annotations.get(ANNOTATION_CLAIM) != claim_of(resource):
+    if not marked or workload.annotations.get(ANNOTATION_CLAIM) != resource.claim:
         draft.actions.append(Claim())
     draft.actions.extend(MarkService(service.name) for service in seen.selecting if not service.managed)
 
@@ -330,73 +316,3 @@ def _pods(
     if plan.requeue_after is not None:
         draft.waits.append(plan.requeue_after)
     return plan
-
-
-def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
-    """Gives the workload back as the user had it: pods in flight first, then the template, the marks, the finalizer."""
-    workload, spec = seen.workload, resource.spec
-    theirs = workload is None or workload.annotations.get(ANNOTATION_CLAIM) not in (None, claim_of(resource))
-    if theirs or spec is None or workload is None:
-        return Decision(actions=_last(resource))
-    late = resource.deleting_since is not None and now >= resource.deleting_since + RELEASE_PATIENCE
-    if seen.pods is not None and not late:
-        scene = Scene(spec, resolve(spec), seen, workload, seen.pods, restart.wish(resource.status, deleting=True), now)
-        plan = replace.plan(scene)
-        if plan.remaining:
-            wait = SOON if plan.actions else plan.requeue_after or GONE_POLL
-            return Decision(actions=plan.actions, requeue_after=wait)
-        returning = _bring_home(resource, spec, seen, now)
-        if returning is not None:
-            return returning
-    actions: list[Action] = [MarkLeft(reason)] if (reason := _left_as_it_is(seen, late=late)) else []
-    # Every container: spec.container may have named another one when its fields were written.
-    plans = [probes.give_up(container) for container in workload.template.containers]
-    actions.extend([ApplyTemplate(each.container, {}) for each in plans if not each.in_sync][:1])
-    actions.extend(publishing.withdraw(seen))
-    actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
-    told = tuple(Event(Reason.GIVEN_BACK, each.reason, True) for each in actions if isinstance(each, MarkLeft))
-    return Decision(actions=(*actions, *_last(resource)), events=(*told, *_left_behind(seen)))
-
-
-def _bring_home(resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime) -> Decision | None:
-    """Whichever colour serves keeps serving until the target's own pods can take over; None when they have."""
-    status = resource.status
-    stage = releases.make_stage(resource, spec, resolve(spec), seen, status, now, leaving=True)
-    move = bluegreen.plan(stage)
-    actions = (*move.actions, *preview.plan(stage))
-    stuck = bluegreen.stays_on_green(stage)
-    if actions:
-        told = tuple(Event(Reason.GIVEN_BACK, each.reason, True) for each in actions if isinstance(each, MarkLeft))
-        return Decision(actions=actions, events=told, requeue_after=SOON)
-    if stage.view.green is None or stuck:
-        return None
-    return Decision(requeue_after=move.wait or GONE_POLL)
-
-
-def _left_as_it_is(seen: Observation, *, late: bool) -> str:
-    """What of ours stays behind on purpose, with what a person can do; empty when nothing does."""
-    workload, green = seen.workload, seen.pods.green if seen.pods is not None else None
-    if workload is None or ANNOTATION_LEFT in workload.annotations:
-        return ""
-    if green is not None:
-        why = "took too long" if late else "has a newest template that failed"
-        return (
-            f"the target {why}, so Deployment {green.workload.name} still serves and Services stay pinned to it; make "
-            "the target's own pods ready, take pod-template-hash out of the Services' selectors, then delete it"
-        )
-    if workload.annotations.get(ANNOTATION_PAUSED_FOR) == workload.template.fingerprint and workload.paused:
-        return "paused: the rolling update of its newest template failed; change it, then: kubectl rollout resume"
-    return ""
-
-
-def _left_behind(seen: Observation) -> tuple[Event, ...]:
-    """Pods that could not be finished in time: they serve, but no ReplicaSet counts them."""
-    names = [pod.name for pod in (seen.pods.pods if seen.pods else ()) if pod.step is not None and not pod.deleting]
-    if not names:
-        return ()
-    words = f"left behind in no ReplicaSet: {', '.join(names)}; delete them when other pods serve (kubectl delete pod)"
-    return (Event(Reason.POD_NOT_GENTLE, words, warning=True),)
-
-
-def _last(resource: Resource) -> tuple[Action, ...]:
-    return (SetFinalizer(present=False),) if FINALIZER in resource.finalizers else ()

@@ -8,7 +8,7 @@ from typing import assert_never
 import structlog
 
 from resilience.api.reasons import ReplaceStep
-from resilience.core import guard, reconcile
+from resilience.core import guard
 from resilience.core.decision import (
     Action,
     Advance,
@@ -106,7 +106,7 @@ class Executor:
             case MarkService():
                 await self._cluster.mark_service(namespace=namespace, name=action.service, managed=True)
             case Claim() if workload is not None:
-                await self._cluster.claim(workload, owner=reconcile.claim_of(resource))
+                await self._cluster.claim(workload, owner=resource.claim)
             case ApplyTemplate() if workload is not None:
                 await self._cluster.apply_template(workload, action)
             case Unclaim() if workload is not None:

@@ -64,7 +64,7 @@ class Observer:
         taken_by = await self._taken_by(resource, workload)
         if taken_by and resource.deleting_since is None:
             return Observation(workload=workload, taken_by=taken_by)
-        new = workload.annotations.get(ANNOTATION_CLAIM) != reconcile.claim_of(resource)
+        new = workload.annotations.get(ANNOTATION_CLAIM) != resource.claim
         afresh = thorough or new or reconcile.needs_pods(resource, workload) or not self._watched(resource)
         seen = self._known(workload)
         if afresh or (not seen.selecting and _checks_pods(resource)):
@@ -132,7 +132,7 @@ class Observer:
         The claim on the target saves the look at the others: whoever has it was the oldest when it was written.
         """
         claim = workload.annotations.get(ANNOTATION_CLAIM)
-        if claim == reconcile.claim_of(resource):
+        if claim == resource.claim:
             return ""
         assert resource.spec is not None
         ref = resource.spec.target_ref
@@ -143,7 +143,7 @@ class Observer:
             and other.spec is not None
             and other.spec.target_ref == ref
             # One that is being deleted gives the target up, unless it still has to give it back.
-            and (other.deleting_since is None or claim == reconcile.claim_of(other))
+            and (other.deleting_since is None or claim == other.claim)
         ]
         oldest = min(rivals, key=lambda other: (other.created, other.uid), default=None)
         if oldest is None or (resource.created, resource.uid) < (oldest.created, oldest.uid):

@@ -11,8 +11,8 @@ import structlog
 
 from resilience.api.names import FINALIZER
 from resilience.core import report
+from resilience.core.giving_back import release
 from resilience.core.observation import Key, Resource
-from resilience.core.reconcile import release
 from resilience.ports import Clock, Cluster, PortError
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer

@@ -1,0 +1,93 @@
+"""Gives a workload back as its user had it: when its resource is deleted, or the operator is uninstalled.
+
+Pods in flight first, then whichever colour serves, then the template, the flags, the marks and the finalizer.
+"""
+
+from datetime import datetime, timedelta
+
+from resilience.api.names import (
+    ANNOTATION_CLAIM,
+    ANNOTATION_LEFT,
+    ANNOTATION_PAUSED_FOR,
+    FINALIZER,
+)
+from resilience.api.reasons import Reason
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import bluegreen, preview, probes, publishing, releases, replace, restart
+from resilience.core.decision import Action, ApplyTemplate, Decision, Event, MarkLeft, SetFinalizer, Unclaim
+from resilience.core.observation import Observation, Resource
+from resilience.core.profiles import resolve
+from resilience.core.scene import GONE_POLL, SOON, Scene
+
+# A deletion waits so long for pods in flight; then the resource goes and the pods are left to their owners.
+RELEASE_PATIENCE = timedelta(minutes=10)
+
+
+def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
+    """Gives the workload back as the user had it: pods in flight first, then the template, the marks, the finalizer."""
+    workload, spec = seen.workload, resource.spec
+    theirs = workload is None or workload.annotations.get(ANNOTATION_CLAIM) not in (None, resource.claim)
+    if theirs or spec is None or workload is None:
+        return Decision(actions=_last(resource))
+    late = resource.deleting_since is not None and now >= resource.deleting_since + RELEASE_PATIENCE
+    if seen.pods is not None and not late:
+        scene = Scene(spec, resolve(spec), seen, workload, seen.pods, restart.wish(resource.status, deleting=True), now)
+        plan = replace.plan(scene)
+        if plan.remaining:
+            wait = SOON if plan.actions else plan.requeue_after or GONE_POLL
+            return Decision(actions=plan.actions, requeue_after=wait)
+        returning = _bring_home(resource, spec, seen, now)
+        if returning is not None:
+            return returning
+    actions: list[Action] = [MarkLeft(reason)] if (reason := _left_as_it_is(seen, late=late)) else []
+    # Every container: spec.container may have named another one when its fields were written.
+    plans = [probes.give_up(container) for container in workload.template.containers]
+    actions.extend([ApplyTemplate(each.container, {}) for each in plans if not each.in_sync][:1])
+    actions.extend(publishing.withdraw(seen))
+    actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
+    told = tuple(Event(Reason.GIVEN_BACK, each.reason, True) for each in actions if isinstance(each, MarkLeft))
+    return Decision(actions=(*actions, *_last(resource)), events=(*told, *_left_behind(seen)))
+
+
+def _bring_home(resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime) -> Decision | None:
+    """Whichever colour serves keeps serving until the target's own pods can take over; None when they have."""
+    status = resource.status
+    stage = releases.make_stage(resource, spec, resolve(spec), seen, status, now, leaving=True)
+    move = bluegreen.plan(stage)
+    actions = (*move.actions, *preview.plan(stage))
+    stuck = bluegreen.stays_on_green(stage)
+    if actions:
+        told = tuple(Event(Reason.GIVEN_BACK, each.reason, True) for each in actions if isinstance(each, MarkLeft))
+        return Decision(actions=actions, events=told, requeue_after=SOON)
+    if stage.view.green is None or stuck:
+        return None
+    return Decision(requeue_after=move.wait or GONE_POLL)
+
+
+def _left_as_it_is(seen: Observation, *, late: bool) -> str:
+    """What of ours stays behind on purpose, with what a person can do; empty when nothing does."""
+    workload, green = seen.workload, seen.pods.green if seen.pods is not None else None
+    if workload is None or ANNOTATION_LEFT in workload.annotations:
+        return ""
+    if green is not None:
+        why = "took too long" if late else "has a newest template that failed"
+        return (
+            f"the target {why}, so Deployment {green.workload.name} still serves and Services stay pinned to it; make "
+            "the target's own pods ready, take pod-template-hash out of the Services' selectors, then delete it"
+        )
+    if workload.annotations.get(ANNOTATION_PAUSED_FOR) == workload.template.fingerprint and workload.paused:
+        return "paused: the rolling update of its newest template failed; change it, then: kubectl rollout resume"
+    return ""
+
+
+def _left_behind(seen: Observation) -> tuple[Event, ...]:
+    """Pods that could not be finished in time: they serve, but no ReplicaSet counts them."""
+    names = [pod.name for pod in (seen.pods.pods if seen.pods else ()) if pod.step is not None and not pod.deleting]
+    if not names:
+        return ()
+    words = f"left behind in no ReplicaSet: {', '.join(names)}; delete them when other pods serve (kubectl delete pod)"
+    return (Event(Reason.POD_NOT_GENTLE, words, warning=True),)
+
+
+def _last(resource: Resource) -> tuple[Action, ...]:
+    return (SetFinalizer(present=False),) if FINALIZER in resource.finalizers else ()
