@@ -48,6 +48,8 @@ async def run(settings: Settings) -> int:
 async def _in_turn(parts: Parts, stop: asyncio.Event, watching: "asyncio.Task[None]") -> None:
     """Waits for leadership, then leads."""
     if not await _first(parts.lease.acquire(), _either(stop.wait(), watching)):
+        if not stop.is_set():
+            log.error("ended", part=watching.get_name(), error=repr(watching.exception()))
         return
     parts.metrics.leader(True)
     try:
