@@ -35,6 +35,7 @@ class Case:
 
 _LONG = {"blueGreen": {"warmPeriod": "30s"}}
 _SECRET = {"pod": {"imagePullSecrets": [{"name": "pull"}]}}
+_NO_VOLUME = {"pod": {"volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "c", "configMap": {"name": "nosuch"}}]}}
 _NO_MAP = {"env": {"KNOB": {"configMapKeyRef": {"name": "nosuch", "key": "k"}}}}
 CASES = (
     Case("crash loop", "Unknown", "--previous", {"env": {"CRASH": "1"}}),
@@ -43,6 +44,7 @@ CASES = (
     Case("bad pull secret", "Authentication", "Secret pull", _SECRET, image="private"),
     Case("never ready", "Timeout", "probe", {"env": {"FAIL_READY": "1"}}, QUICK),
     Case("ConfigMap missing", "Configuration", "nosuch", _NO_MAP),
+    Case("volume missing", "Configuration", "create ConfigMap nosuch", _NO_VOLUME),
     Case("unschedulable", "Resource", "node", {"pod": {"nodeSelector": {"no": "where"}}}, QUICK),
     Case("over quota", "Resource", "quota", {}, QUICK),
     Case("slow start", "Timeout", "not complete within 8s", {"env": {"START_DELAY": "60"}}, QUICK),

@@ -50,8 +50,9 @@ class FakeTransport:
             raise NotFound(path)
         return found
 
-    async def list(self, path: str, *, labels: str = "") -> Any:
-        return await self.find(f"{path}?{labels}" if labels else path) or []
+    async def list(self, path: str, *, labels: str = "", fields: str = "") -> Any:
+        chosen = "&".join(each for each in (labels, fields) if each)
+        return await self.find(f"{path}?{chosen}" if chosen else path) or []
 
 
 def writer(transport: FakeTransport) -> KubeReleases:

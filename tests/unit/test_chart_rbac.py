@@ -23,6 +23,7 @@ WORKLOAD_RULES = {
     "/persistentvolumeclaims": {"get"},
     "/secrets": {"get"},
     "events.k8s.io/events": {"create"},
+    "/events": {"list"},
     "discovery.k8s.io/endpointslices": {"list", "watch"},
     "policy/poddisruptionbudgets": {"list"},
     "networking.k8s.io/networkpolicies": {"list"},

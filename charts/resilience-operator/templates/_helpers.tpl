@@ -131,6 +131,8 @@ capabilities: {drop: [ALL]}
 # Only by name, and only those labelled resilience.dev/readable=true are used: RBAC cannot select by label.
 - {apiGroups: [""], resources: [secrets], verbs: [get]}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
+# Why a pod has no volumes; nothing else says so.
+- {apiGroups: [""], resources: [events], verbs: [list]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
 - {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [list]}
 - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list]}

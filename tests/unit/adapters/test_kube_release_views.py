@@ -1,19 +1,19 @@
 """What a release reads: fingerprints of templates, green with its notes, and what there is room for."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
 
-from resilience.adapters.kube import parse_workload, quota
+from resilience.adapters.kube import mounts, parse_workload, quota
 from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Autoscaler, Node, PodsView
+from resilience.core.observation import Autoscaler, Node, Pod, PodsView
 from resilience.ports import PortError, Refused, Unavailable
-from tests.support.factories import LABELS
+from tests.support.factories import LABELS, make_pod
 from tests.support.transport import DEPLOYMENTS, TARGET, FakeTransport
 
 PODS, SETS = "/api/v1/namespaces/shop/pods", "/apis/apps/v1/namespaces/shop/replicasets"
@@ -252,3 +252,52 @@ def test_a_replica_set_has_the_identity_of_its_template(images: Any, current: bo
 
     assert found.is_current is current and (found.fingerprint == kept) is current
     assert found.images == {"app": "shop:2" if current else "x"}
+
+
+MOUNTS = "/api/v1/namespaces/shop/events?involvedObject.uid=uid-a,reason=FailedMount"
+NO_MAP = 'MountVolume.SetUp failed for volume "c" : configmap "nosuch" not found'
+
+
+def event(message: str, at: str) -> dict[str, Any]:
+    return {"metadata": {"name": "e"}, "message": message, "lastTimestamp": at}
+
+
+async def volumes(pod: Pod, transport: FakeTransport) -> Pod:
+    (found,) = await mounts.told(cast(Transport, transport), [pod], namespace="shop")
+    return found
+
+
+async def test_what_is_wrong_with_volumes_is_read_from_events() -> None:
+    pod = make_pod("a", ready=False, node="n1")
+    said = [event("timed out", "2026-03-01T11:00:00Z"), event(NO_MAP, "2026-03-01T11:00:09Z")]
+
+    found = await volumes(pod, FakeTransport({MOUNTS: said}))
+
+    assert (found.fault, found.trouble) == ("FailedMount", f"FailedMount: {NO_MAP}")
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        make_pod("a", ready=True, node="n1"),
+        make_pod("a", ready=False),
+        make_pod("a", ready=False, node="n1", deleting=True),
+        make_pod("a", ready=False, node="n1", fault="ReadinessFails"),
+        make_pod("a", ready=False, node="n1", created=datetime.now(UTC) + timedelta(hours=1)),
+    ],
+    ids=["ready", "on no node", "ending", "known", "young"],
+)
+async def test_nobody_is_asked_about_a_pod_that_needs_no_word(pod: Pod) -> None:
+    transport = FakeTransport({MOUNTS: [event(NO_MAP, "2026-03-01T11:00:00Z")]})
+
+    assert await volumes(pod, transport) == pod
+    assert transport.read == []
+
+
+@pytest.mark.parametrize(
+    "transport", [FakeTransport(), FakeTransport(fails={MOUNTS: Refused("no")})], ids=["none", "403"]
+)
+async def test_without_events_nothing_is_known(transport: FakeTransport) -> None:
+    pod = make_pod("a", ready=False, node="n1")
+
+    assert await volumes(pod, transport) == pod

@@ -6,6 +6,7 @@ from typing import Final
 from resilience.api.names import GROUP, PLURAL, VERSION
 from resilience.api.v1alpha1 import TargetKind
 
+CORE: Final = "core "
 _GROUPS: Final = {
     "pods": "/api/v1",
     "services": "/api/v1",
@@ -22,6 +23,8 @@ _GROUPS: Final = {
     "horizontalpodautoscalers": "/apis/autoscaling/v2",
     "resourcequotas": "/api/v1",
     "events": "/apis/events.k8s.io/v1",
+    # The same objects, but only here can they be chosen by what they are about.
+    f"{CORE}events": "/api/v1",
     "leases": "/apis/coordination.k8s.io/v1",
     PLURAL: f"/apis/{GROUP}/{VERSION}",
 }
@@ -32,7 +35,7 @@ _LONGEST_NAME: Final = 40
 
 def collection(plural: str, namespace: str | None) -> str:
     """All objects of a kind, in one namespace or, with None, in all."""
-    base = _GROUPS[plural]
+    base, plural = _GROUPS[plural], plural.removeprefix(CORE)
     return f"{base}/{plural}" if namespace is None else f"{base}/namespaces/{namespace}/{plural}"
 
 

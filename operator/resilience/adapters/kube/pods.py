@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from resilience.adapters import redaction
-from resilience.adapters.kube import parse, parse_workload, quota, selectors
+from resilience.adapters.kube import mounts, parse, parse_workload, quota, selectors
 from resilience.adapters.kube.paths import collection, green_name, named, workload_path
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.api.names import (
@@ -68,7 +68,7 @@ class PodsReader:
         ]
         labels = workload.template.labels
         view = PodsView(
-            pods=_own(workload, own, [*chosen, *retiring]),
+            pods=await mounts.told(self._transport, _own(workload, own, [*chosen, *retiring]), namespace=namespace),
             replica_sets=tuple(own),
             budgets=tuple(
                 parse.budget(each) for each in budgets if selectors.matches(each["spec"].get("selector"), labels)
@@ -98,6 +98,9 @@ class PodsReader:
         ours = notes.get(ANNOTATION_GREEN_OF) == workload.name
         green = _green_view(raw_green, sets, pods) if raw_green is not None and ours else None
         taken = green_name(workload.name) if raw_green is not None and not ours else ""
+        if green is not None:
+            pods_told = await mounts.told(self._transport, green.pods, namespace=workload.namespace)
+            green = replace(green, pods=pods_told)
         view = replace(view, green=green, green_taken=taken, autoscaler=await self._autoscaler(workload))
         serving = workload.annotations.get(ANNOTATION_SERVING)
         if green is not None or serving in (None, workload.template.fingerprint):

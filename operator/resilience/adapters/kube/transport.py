@@ -81,9 +81,10 @@ class Transport:
         except NotFound:
             return None
 
-    async def list(self, path: str, *, labels: str = "") -> list[Json]:
-        """All items of a collection, page by page."""
-        query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": labels} if labels else {})
+    async def list(self, path: str, *, labels: str = "", fields: str = "") -> list[Json]:
+        """All items of a collection that the selectors choose, page by page."""
+        chosen = {"labelSelector": labels, "fieldSelector": fields}
+        query = {"limit": str(PAGE_SIZE)} | {key: value for key, value in chosen.items() if value}
         items: list[Json] = []
         while True:
             page = await self._request("GET", path, query=query)
