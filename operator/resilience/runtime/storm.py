@@ -12,6 +12,8 @@ from resilience.ports import Clock
 
 # Weight of the last restart in the usual length of one.
 _NEWS: Final = 0.3
+# Seconds after which a turn that was not begun goes to somebody else; longer than any pass takes.
+_UNUSED: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -24,6 +26,8 @@ class StormControl:
     _waiting: dict[Key, Ticket] = field(default_factory=dict)
     # What runs, since when by the monotonic clock; None for a turn that was given and not begun yet.
     _running: dict[Key, float | None] = field(default_factory=dict)
+    # When a turn was given that is not begun yet.
+    _given: dict[Key, float] = field(default_factory=dict)
     _turns: dict[Key, Turn] = field(default_factory=dict)
     # Who has had a turn since everybody who waited had one.
     _served: set[Key] = field(default_factory=set)
@@ -64,16 +68,25 @@ class StormControl:
         self.ask(key, None, running=False)
 
     def _began(self, key: Key) -> None:
+        self._given.pop(key, None)
         if self._running.get(key) is None:
             self._running[key] = self.clock.monotonic()
 
     def _ended(self, key: Key) -> None:
+        self._given.pop(key, None)
         since = self._running.pop(key, None)
         if since is not None:
             last = timedelta(seconds=self.clock.monotonic() - since)
             self._usual += (last - self._usual) * _NEWS
 
+    def _take_back(self) -> None:
+        """Turns of services that cannot begin, for their status cannot be written: they ask again when they can."""
+        before = self.clock.monotonic() - _UNUSED
+        for key in [key for key, at in self._given.items() if at < before]:
+            del self._given[key], self._running[key]
+
     def _grant(self) -> None:
+        self._take_back()
         if self._served.issuperset(self._waiting):
             self._served.clear()
         if not self._waiting or not self._open:
@@ -85,5 +98,6 @@ class StormControl:
         for key in [key for key, turn in self._turns.items() if turn.granted]:
             del self._waiting[key]
             self._running[key] = None
+            self._given[key] = self.clock.monotonic()
             self._served.add(key)
             self.on_turn(key)

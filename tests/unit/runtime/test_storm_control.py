@@ -77,6 +77,29 @@ def test_who_asks_gets_its_turn_and_is_woken_once() -> None:
     assert bench.woken == [A]
 
 
+def test_a_turn_that_cannot_be_begun_goes_to_the_next_one() -> None:
+    bench = opened()
+    bench.wants(A)
+    bench.wants(B)
+    bench.clock.seconds = 50
+    bench.wants(B)
+    assert bench.control.turn(A) == Turn(granted=True)
+
+    bench.clock.seconds = 61
+    bench.wants(B)
+
+    assert bench.control.turn(B) == Turn(granted=True)
+    assert bench.control.turn(A) is None
+    # When it can be, it asks again.
+    bench.wants(A)
+    assert bench.control.turn(A) is not None
+    # One that was begun keeps its turn however long it takes.
+    bench.begins(B)
+    bench.clock.seconds = 1000
+    bench.wants(A)
+    assert bench.control.turn(B) == Turn(granted=True)
+
+
 def test_nothing_is_granted_before_every_resource_has_been_seen() -> None:
     bench = Bench()
     bench.wants(A)
