@@ -441,7 +441,7 @@ async def test_the_name_is_the_hosts_whatever_a_header_says(authorities: tuple[A
     ("names", "days", "trust", "words"),
     [
         ("IP:127.0.0.1", 1, TlsTrust(), "the certificate is not trusted"),
-        ("IP:127.0.0.1", -1, TlsTrust(CA), "the certificate, or one that signed it, has expired"),
+        ("IP:127.0.0.1", -1, TlsTrust(CA), "the certificate has expired, or one that signed it"),
         ("IP:127.0.0.2", 1, TlsTrust(CA), "the certificate carries another name than the one that was asked for"),
         (
             "IP:127.0.0.1",

@@ -134,7 +134,7 @@ async def test_tls(tmp_path: Path, certificates: Path, master: Server) -> None:
             assert told(await asker.check(probe(server, trust=named))) == (PASS, "Answered")
             other_name = await asker.check(probe(server, trust=replace(trust, server_name="redis.other")))
             assert told(other_name) == (FAIL, "TlsFailed")
-            assert "the certificate is not trusted: Hostname mismatch" in other_name.message
+            assert "the certificate carries another name" in other_name.message
             for wrong in (TlsTrust(secret("other")), TlsTrust()):
                 untrusted = await asker.check(probe(server, trust=wrong))
                 assert told(untrusted) == (FAIL, "TlsFailed")
@@ -156,4 +156,4 @@ async def test_tls_that_has_expired(tmp_path: Path, certificates: Path) -> None:
         with speaking_tls(tmp_path, certificates, "expired") as server:
             expired = await asker.check(probe(server, trust=TlsTrust(secret("ca"))))
             assert told(expired) == (FAIL, "TlsFailed")
-            assert expired.message.endswith("the certificate is not trusted: certificate has expired")
+            assert expired.message.endswith("the certificate has expired, or one that signed it")

@@ -7,7 +7,7 @@ means one request out. It must not judge a status; that is the caller's business
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -17,21 +17,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from resilience.adapters.address import Address, AddressGuard
-from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.adapters.network import NetworkFailure, from_os_error, from_tls_error
 from resilience.api.scalars import format_duration
 from resilience.core.asks import HttpTarget
 from resilience.ports import Refused
 
 BODY_LIMIT: Final = 64 * 1024
 _BUFFER: Final = 16 * 1024
-# Codes of OpenSSL's x509_vfy.h. The name and the address are told apart there, and are one thing to a person.
-_OTHER_NAME: Final = "the certificate carries another name than the one that was asked for"
-_CERTIFICATE: Final[Mapping[int | None, str]] = {
-    9: "the certificate is not valid yet",
-    10: "the certificate, or one that signed it, has expired",
-    62: _OTHER_NAME,
-    64: _OTHER_NAME,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +210,9 @@ def _failure(error: aiohttp.ClientError | OSError) -> NetworkFailure:
         case _Lost():
             return NetworkFailure("the connection was closed without an answer", reason="ConnectionClosed")
         case aiohttp.ClientConnectorCertificateError():
-            return NetworkFailure(_certificate(error.certificate_error), reason="TlsFailed")
+            return from_tls_error(error.certificate_error)
         case aiohttp.ClientSSLError():
-            return NetworkFailure("the TLS handshake failed", reason="TlsFailed")
+            return from_tls_error(error)
         case OSError():
             return from_os_error(error)
         case aiohttp.ClientPayloadError():
@@ -229,9 +221,3 @@ def _failure(error: aiohttp.ClientError | OSError) -> NetworkFailure:
             return NetworkFailure("the answer is not HTTP", reason="NotHttp")
         case _:
             return NetworkFailure("the request failed", reason="RequestFailed")
-
-
-def _certificate(error: Exception) -> str:
-    """What is wrong with the certificate, in words."""
-    code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else None
-    return _CERTIFICATE.get(code, "the certificate is not trusted")

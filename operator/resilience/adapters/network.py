@@ -6,6 +6,8 @@ It knows errno values and nothing about protocols; it must not retry, resolve or
 
 import errno
 import os
+import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +21,10 @@ class NetworkFailure(Unavailable):
         super().__init__(message)
         self.reason = reason
         self.own = own
+
+
+class Untrusted(NetworkFailure):
+    """The server's certificate is not trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +61,26 @@ _MEANINGS: Final = {
     errno.ENOMEM: _NO_RESOURCES,
 }
 
+# X509_V_ERR_* of OpenSSL. The name and the address are told apart there, and are one thing to a person.
+_OTHER_NAME: Final = "carries another name than the one that was asked for"
+_CERTIFICATE: Final[Mapping[int, str]] = {
+    9: "is not valid yet",
+    10: "has expired, or one that signed it",
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,
+}
+
 
 def from_os_error(error: OSError) -> NetworkFailure:
     """The failure that an operating system error stands for; one that nobody foresaw counts against the target."""
     return _failure(error.errno) or NetworkFailure("the connection failed", reason="ConnectionFailed")
+
+
+def from_tls_error(error: Exception) -> NetworkFailure:
+    """The failure that an error of TLS stands for; Untrusted for a certificate."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return NetworkFailure("the TLS handshake failed", reason="TlsFailed")
+    return Untrusted(f"the certificate {_CERTIFICATE.get(error.verify_code, 'is not trusted')}", reason="TlsFailed")
 
 
 def from_text(text: str) -> NetworkFailure | None:

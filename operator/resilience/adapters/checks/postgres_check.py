@@ -14,7 +14,7 @@ import asyncpg  # type: ignore[import-untyped]
 
 from resilience.adapters.checks.postgres_connections import PostgresConnections, Session
 from resilience.adapters.checks.postgres_tls import Place
-from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.adapters.network import NetworkFailure, from_os_error, from_tls_error
 from resilience.api.scalars import format_duration
 from resilience.core.asks import PostgresProbe
 from resilience.core.health import CheckResult, Outcome
@@ -54,8 +54,6 @@ _QUERY_WORDS: Final = {
     "42601": "; it has to be one statement in correct syntax",
     "42P01": "; there is no such table",
 }
-# X509_V_ERR_*: what can be wrong with a certificate, in OpenSSL's numbers.
-_CERTIFICATE: Final = {9: "is not valid yet", 10: "has expired", 62: "is for another name", 64: "is for another name"}
 _SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
 _FIRST_WORD: Final = re.compile(r"[\s(]*([A-Za-z]+)")
 
@@ -263,11 +261,8 @@ def _network_failure(error: OSError, run: _Run) -> NetworkFailure:
     match error:
         case TimeoutError(errno=None):
             return _late(run)
-        case ssl.SSLCertVerificationError():
-            what = _CERTIFICATE.get(error.verify_code, "is not trusted")
-            return NetworkFailure(f"the server's certificate {what}", reason="TlsFailed")
         case ssl.SSLError():
-            return NetworkFailure("the TLS handshake failed", reason="TlsFailed")
+            return from_tls_error(error)
         case ConnectionError(errno=None):
             return NetworkFailure("the server refuses TLS, or is no PostgreSQL server", reason="TlsRefused")
         case _:

@@ -13,8 +13,8 @@ from typing import Final
 from resilience.adapters.address import Address, AddressGuard
 from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.checks.redis_answers import Command, LoginRefused, Reply, ServerError, Verdict, verdict
-from resilience.adapters.checks.redis_link import Deadline, Link, Untrusted, open_link
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.checks.redis_link import Deadline, Link, open_link
+from resilience.adapters.network import NetworkFailure, Untrusted
 from resilience.core.asks import SecretRef, TlsTrust
 
 # How long a connection is kept that nobody uses.

@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from resilience.adapters.address import Address
 from resilience.adapters.checks.redis_answers import Command, LoginRefused, Reply, ServerError
-from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.adapters.network import NetworkFailure, from_os_error, from_tls_error
 from resilience.api.scalars import format_duration
 
 # Bytes of all answers to what is asked at once. A line counts as more, for it takes more time than bytes do.
@@ -51,10 +51,6 @@ class Deadline:
     def over(self, *, own: bool = False) -> NetworkFailure:
         """The failure that its end is."""
         return NetworkFailure(f"no answer within {format_duration(self.whole)}", reason="Timeout", own=own)
-
-
-class Untrusted(NetworkFailure):
-    """The server's certificate is not trusted."""
 
 
 class _Bounded(asyncio.StreamReader):
@@ -238,11 +234,8 @@ def _sorted() -> Iterator[None]:
 
 def _broken(error: OSError) -> NetworkFailure:
     match error:
-        case ssl.SSLCertVerificationError():
-            # OpenSSL's words, which quote no more than the name that we asked for.
-            return Untrusted(f"the certificate is not trusted: {error.verify_message}", reason="TlsFailed")
         case ssl.SSLError():
-            return NetworkFailure("the TLS handshake failed", reason="TlsFailed")
+            return from_tls_error(error)
         case ConnectionResetError(errno=None):
             # So asyncio tells of a connection that ended within the handshake.
             return _closed()
