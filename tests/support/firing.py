@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from resilience.api.reasons import HealthState
-from resilience.api.status import PastRestart, RestartsStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_restarts import PastRestart, RestartsStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.observation import CheckState, Pod
 from tests.support.factories import LIVE_CHECK, make_check, make_spec

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from resilience.api.status import FlagStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_flags import FlagStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import degradation, health
 from resilience.core.asks import CheckTarget

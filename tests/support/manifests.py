@@ -10,21 +10,10 @@ from typing import Any
 import yaml
 
 from resilience.api.reasons import HealthState, Phase, ReplaceStep, RestartOutcome
-from resilience.api.status import (
-    CheckStatus,
-    Condition,
-    Effective,
-    Handled,
-    HealthStatus,
-    HistoryEntry,
-    ReplacementStatus,
-    Requests,
-    RestartResult,
-    RestartsStatus,
-    RestartStatus,
-    RolloutStatus,
-    Status,
-)
+from resilience.api.status import CheckStatus, Condition, Effective, Handled, HealthStatus, HistoryEntry, Status
+from resilience.api.status_base import Requests
+from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
+from resilience.api.status_rollout import RolloutStatus
 
 Spec = dict[str, Any]
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
-from resilience.api.status import RolloutStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_rollout import RolloutStatus
 from resilience.core import rollout_report
 from resilience.core.rollout_report import Picture, Told
 from tests.support.factories import NOW

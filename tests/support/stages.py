@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TRACK
 from resilience.api.reasons import Colour, HealthState, ReleaseStep
-from resilience.api.status import RolloutStatus, Status, StepTime, Version
+from resilience.api.status import Status
+from resilience.api.status_rollout import RolloutStatus, StepTime, Version
 from resilience.core import gates, releases
 from resilience.core.decision import AdvanceGreen
 from resilience.core.observation import Green, Observation, Pod, PodsView, ReplicaSet, Resource, Template, Workload

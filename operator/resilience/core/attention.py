@@ -5,7 +5,7 @@ A pod that only needs time needs nobody; a release tells of its own candidates.
 
 from typing import Final
 
-from resilience.api.status import Attention
+from resilience.api.status_restarts import Attention
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import failures
 from resilience.core.observation import Observation, Workload

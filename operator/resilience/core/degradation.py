@@ -14,7 +14,9 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.api.names import override_annotation
 from resilience.api.reasons import FlagState, HealthState, Reason
 from resilience.api.scalars import format_duration
-from resilience.api.status import Effective, FlagStatus, OverrideStatus, Status, format_time
+from resilience.api.status import Effective, Status
+from resilience.api.status_base import format_time
+from resilience.api.status_flags import FlagStatus, OverrideStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import dependencies
 from resilience.core.asks import CheckTarget, Probe, RedisProbe

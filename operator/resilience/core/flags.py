@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from resilience.api.status import format_time
+from resilience.api.status_base import format_time
 
 # Keys of the ConfigMap beside one for each flag; no name of a flag has a dot.
 FILE: Final = "flags.json"

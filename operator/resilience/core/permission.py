@@ -12,7 +12,8 @@ from resilience.api.checks import Scope
 from resilience.api.restarts import Policy
 from resilience.api.scalars import format_duration
 from resilience.api.schedule import opening
-from resilience.api.status import Effective, PastRestart, Status
+from resilience.api.status import Effective, Status
+from resilience.api.status_restarts import PastRestart
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import guard
 from resilience.core.health import WELL

@@ -11,7 +11,8 @@ from zlib import crc32
 
 from resilience.api.names import flags_config_map
 from resilience.api.reasons import Reason
-from resilience.api.status import FlagsStatus, FlagStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_flags import FlagsStatus, FlagStatus
 from resilience.core import flags
 from resilience.core.decision import Action, Event, PublishFlags, RemoveFlags, TellPods
 from resilience.core.flags import Publication, PublishedFlag

@@ -12,15 +12,8 @@ from typing import Final
 
 from resilience.api.reasons import HealthState, Reason
 from resilience.api.restarts import Policy
-from resilience.api.status import (
-    ConfigStatus,
-    Effective,
-    FiringPolicy,
-    PastRestart,
-    PodReference,
-    RestartStatus,
-    Status,
-)
+from resilience.api.status import Effective, Status
+from resilience.api.status_restarts import ConfigStatus, FiringPolicy, PastRestart, PodReference, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core import guard, permission, policies
 from resilience.core.asks import CheckTarget, ContentProbe

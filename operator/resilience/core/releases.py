@@ -8,7 +8,8 @@ from datetime import datetime
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR, ANNOTATION_SERVING
 from resilience.api.reasons import Colour, Reason, ReleaseStep, Request, RolloutOutcome
-from resilience.api.status import Effective, Status, Version
+from resilience.api.status import Effective, Status
+from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import BlueGreen, Gate, ResilientServiceSpec, Strategy
 from resilience.core import (
     adoption,

@@ -12,7 +12,8 @@ from typing import Final
 from resilience.api.checks import Scope
 from resilience.api.dependency_checks import Replay as When
 from resilience.api.reasons import Reason, Request
-from resilience.api.status import HistoryEntry, ReplayStatus, Status
+from resilience.api.status import HistoryEntry, Status
+from resilience.api.status_flags import ReplayStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import dependencies, history, requests
 from resilience.core.asks import DeadLetters

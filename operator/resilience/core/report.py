@@ -9,13 +9,8 @@ from typing import Final
 from resilience.api.checks import Scope
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.scalars import format_duration
-from resilience.api.status import (
-    CheckStatus,
-    ComponentStatus,
-    HealthStatus,
-    Status,
-    format_time,
-)
+from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, Status
+from resilience.api.status_base import format_time
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import attention, conditions, history, recycle, restart, rollout_report, verdicts
 from resilience.core.conditions import Verdict

@@ -9,15 +9,9 @@ from dataclasses import replace as changed
 from datetime import datetime, timedelta
 
 from resilience.api.reasons import Reason, ReplaceStep, Request, RestartOutcome
-from resilience.api.status import (
-    HistoryEntry,
-    ReplacementStatus,
-    Requests,
-    RestartResult,
-    RestartsStatus,
-    RestartStatus,
-    Status,
-)
+from resilience.api.status import HistoryEntry, Status
+from resilience.api.status_base import Requests
+from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core import guard, requests
 from resilience.core.decision import Event

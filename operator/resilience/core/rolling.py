@@ -7,7 +7,7 @@ from datetime import datetime
 
 from resilience.api.names import ANNOTATION_PAUSED_FOR, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import FailureClass, Request, RolloutOutcome
-from resilience.api.status import Version
+from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import OnFailure, TargetKind
 from resilience.core import candidate, failures, gates
 from resilience.core.decision import Action, MarkFailed, PauseFailed, RestoreTemplate, Resume

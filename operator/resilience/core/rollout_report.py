@@ -7,17 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from resilience.api.reasons import FailureClass, Reason, ReleaseStep, RolloutOutcome
-from resilience.api.status import (
-    FailureStatus,
-    HistoryEntry,
-    Requests,
-    RolloutResult,
-    RolloutStatus,
-    Status,
-    StepDuration,
-    StepTime,
-    Version,
-)
+from resilience.api.status import HistoryEntry, Status
+from resilience.api.status_base import Requests
+from resilience.api.status_rollout import FailureStatus, RolloutResult, RolloutStatus, StepDuration, StepTime, Version
 from resilience.core.decision import Event
 from resilience.core.failures import Failure
 from resilience.core.history import remember

@@ -7,7 +7,8 @@ import pytest
 
 from resilience.api.names import LABEL_TRACK
 from resilience.api.reasons import FailureClass, ReplaceStep
-from resilience.api.status import RolloutStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_rollout import RolloutStatus
 from resilience.core import adoption, bluegreen, preflight
 from resilience.core.decision import CreateGreen, Hold, MarkFailed, MarkLeft, Resume
 from resilience.core.observation import Autoscaler, ContainerPort, Node

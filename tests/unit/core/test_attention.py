@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import ConditionType, FailureClass, Phase
-from resilience.api.status import Attention, Status
+from resilience.api.status import Status
+from resilience.api.status_restarts import Attention
 from resilience.core import attention
 from resilience.core.decision import Decision
 from resilience.core.observation import Pod

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import HealthState, Reason
-from resilience.api.status import ConfigStatus, RestartsStatus, RestartStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_restarts import ConfigStatus, RestartsStatus, RestartStatus
 from resilience.core import recycle
 from resilience.core.asks import ContentProbe
 from resilience.core.decision import Decision, TakeOver

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import HealthState
-from resilience.api.status import PastRestart, RestartsStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_restarts import PastRestart, RestartsStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import permission, policies
 from resilience.core.observation import Observation, Pod

@@ -8,7 +8,8 @@ import pytest
 
 from resilience.api.names import FINALIZER
 from resilience.api.reasons import ConditionType, HealthState, Reason
-from resilience.api.status import FlagsStatus, FlagStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_flags import FlagsStatus, FlagStatus
 from resilience.core import flags, publishing
 from resilience.core.decision import Decision, PublishFlags, RemoveFlags, TellPods
 from resilience.core.flags import Publication, PublishedFlag

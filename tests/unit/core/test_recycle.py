@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import HealthState, Reason, ReplaceStep
-from resilience.api.status import FiringPolicy, PodReference, RestartsStatus, RestartStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_restarts import FiringPolicy, PodReference, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core.decision import Decision, EvictPod, TakeOver
 from resilience.core.observation import ContainerPort, Pod, Turn

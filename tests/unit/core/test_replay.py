@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from resilience.api.names import request_annotation
 from resilience.api.reasons import HealthState, Reason, Request
-from resilience.api.status import FlagStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_flags import FlagStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import replay
 from resilience.core.decision import Event, Replay

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
-from resilience.api.status import RestartStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_restarts import RestartStatus
 from resilience.core import report, stalled
 from resilience.core.decision import Decision
 from resilience.core.observation import Observation

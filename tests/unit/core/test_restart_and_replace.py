@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import ConditionType, HealthState, Reason, ReplaceStep, RestartOutcome
-from resilience.api.status import HistoryEntry, ReplacementStatus, RestartStatus, Status
+from resilience.api.status import HistoryEntry, Status
+from resilience.api.status_restarts import ReplacementStatus, RestartStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core import history, restart
 from resilience.core.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, SendSignal, TakeOver

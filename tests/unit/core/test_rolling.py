@@ -8,7 +8,8 @@ import pytest
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR, request_annotation
 from resilience.api.reasons import HealthState, Reason, Request, RolloutOutcome
-from resilience.api.status import RolloutStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_rollout import RolloutStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core import releases, rolling
 from resilience.core.decision import MarkFailed, PauseFailed, RestoreTemplate, Resume

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilience.api.status import RestartStatus, Status
+from resilience.api.status import Status
+from resilience.api.status_restarts import RestartStatus
 from resilience.core.observation import Key, Resource, Turn
 from resilience.core.storm import Caps, Ticket
 from resilience.runtime.storm import StormControl

@@ -16,7 +16,7 @@ from resilience.adapters.kube import parse
 from resilience.adapters.kube.calm import ApiCalm
 from resilience.adapters.kube.paths import collection, named
 from resilience.adapters.kube.transport import Json, Transport
-from resilience.api.status import format_micro_time
+from resilience.api.status_base import format_micro_time
 from resilience.ports import PortError
 
 DURATION: Final = 15.0

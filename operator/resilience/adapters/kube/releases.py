@@ -33,7 +33,7 @@ from resilience.api.names import (
     TRACK_GREEN,
 )
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.api.status import format_time
+from resilience.api.status_base import format_time
 from resilience.core.decision import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
 from resilience.core.observation import Green, Pod, Service, Workload
 from resilience.ports import Conflict, Refused

@@ -22,7 +22,8 @@ from resilience.api.names import (
     VERSION,
 )
 from resilience.api.reasons import ReplaceStep
-from resilience.api.status import Status, format_micro_time, format_time
+from resilience.api.status import Status
+from resilience.api.status_base import format_micro_time, format_time
 from resilience.core.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
 from resilience.core.observation import Pod, Resource, Workload
 
