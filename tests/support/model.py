@@ -15,19 +15,12 @@ from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import report
-from resilience.core.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, Resume, TakeOver
-from resilience.core.observation import (
-    Endpoint,
-    Observation,
-    Pod,
-    PodsView,
-    ReplicaSet,
-    Resource,
-    Service,
-    Template,
-    Workload,
-)
+from resilience.core.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, TakeOver
+from resilience.core.observation import Observation, Pod, PodsView, Resource
 from resilience.core.reconcile import decide
+from resilience.core.release_actions import Resume
+from resilience.core.services import Endpoint, Service
+from resilience.core.workloads import ReplicaSet, Template, Workload
 from resilience.ports import Clock, Cluster, Conflict, Drainer, Metrics, PortError, Secrets
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer

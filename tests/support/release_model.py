@@ -21,21 +21,11 @@ from resilience.api.reasons import Colour, HealthState, ReleaseStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import gates
-from resilience.core.decision import AdvanceGreen, CreateGreen, Resume
-from resilience.core.observation import (
-    Autoscaler,
-    CheckState,
-    Endpoint,
-    Green,
-    Observation,
-    Pod,
-    PodsView,
-    ReplicaSet,
-    Resource,
-    Service,
-    Template,
-    Workload,
-)
+from resilience.core.check_state import CheckState
+from resilience.core.observation import Autoscaler, Green, Observation, Pod, PodsView, Resource
+from resilience.core.release_actions import AdvanceGreen, CreateGreen, Resume
+from resilience.core.services import Endpoint, Service
+from resilience.core.workloads import ReplicaSet, Template, Workload
 from resilience.ports import Conflict
 from tests.support.factories import (
     KEY,

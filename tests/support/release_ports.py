@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from resilience.api.reasons import ReleaseStep
 from resilience.core.asks import HttpTarget
-from resilience.core.decision import ReleaseAction
 from resilience.core.observation import Observation, Resource
+from resilience.core.release_actions import ReleaseAction
 from resilience.ports import Cluster, Drainer, Metrics, PortError, Secrets
 from resilience.runtime.observer import Observer
 from resilience.runtime.release_executor import ReleaseExecutor

@@ -1,7 +1,8 @@
 """The preview Service: leads to the candidate as soon as it is ready, and never to nothing that is."""
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core.decision import Action, DeletePreview, PutPreview
+from resilience.core.decision import Action
+from resilience.core.release_actions import DeletePreview, PutPreview
 from resilience.core.stage import Stage
 
 

@@ -13,7 +13,8 @@ from resilience.api.names import FIELD_MANAGER
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
 from resilience.core.decision import container_port
-from resilience.core.observation import Container, Service, Workload
+from resilience.core.services import Service
+from resilience.core.workloads import Container, Workload
 
 
 @dataclass(frozen=True, slots=True)

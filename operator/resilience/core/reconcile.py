@@ -42,10 +42,11 @@ from resilience.core.decision import (
     MarkService,
     SetFinalizer,
 )
-from resilience.core.observation import Observation, Resource, Workload
+from resilience.core.observation import Observation, Resource
 from resilience.core.profiles import resolve
 from resilience.core.scene import SOON, Scene
 from resilience.core.verdicts import Facts
+from resilience.core.workloads import Workload
 
 # What is missing carries no label of ours, so no watch tells when it comes.
 MISSING_POLL = timedelta(seconds=15)

@@ -4,9 +4,11 @@ The steps decide what is wanted; here is what must be so whatever they decided, 
 """
 
 from resilience.api.names import ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
-from resilience.core.decision import CreateGreen, DeleteGreen, Resume, Route
 from resilience.core.guard import Refusal, releasing
-from resilience.core.observation import Observation, Pod, Service, Workload
+from resilience.core.observation import Observation, Pod
+from resilience.core.release_actions import CreateGreen, DeleteGreen, Resume, Route
+from resilience.core.services import Service
+from resilience.core.workloads import Workload
 
 
 def refusal(

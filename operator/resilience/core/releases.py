@@ -23,10 +23,12 @@ from resilience.core import (
     rollout_report,
 )
 from resilience.core.asks import CheckTarget
-from resilience.core.decision import Action, Event, Hold, MarkFailed, Resume
-from resilience.core.observation import Observation, Pod, Resource, Workload
+from resilience.core.decision import Action, Event
+from resilience.core.observation import Observation, Pod, Resource
+from resilience.core.release_actions import Hold, MarkFailed, Resume
 from resilience.core.rollout_report import Picture
 from resilience.core.stage import Move, Stage
+from resilience.core.workloads import Workload
 
 # Beginning and end of each step in percent of a release.
 _PROGRESS = {

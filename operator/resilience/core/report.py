@@ -13,10 +13,11 @@ from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, St
 from resilience.api.status_base import format_time
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import attention, conditions, history, recycle, restart, rollout_report, verdicts
+from resilience.core.check_state import CheckState
 from resilience.core.conditions import Verdict
 from resilience.core.decision import Event
 from resilience.core.health import NOT_RUN_YET, WELL, worst
-from resilience.core.observation import CheckState, Observation, Resource
+from resilience.core.observation import Observation, Resource
 from resilience.core.verdicts import Facts
 
 _FIGURES: Final = re.compile(r"[0-9]+(\.[0-9]+)?")

@@ -16,9 +16,10 @@ from resilience.api.v1alpha1 import TargetKind
 from resilience.core import guard, requests
 from resilience.core.decision import Event
 from resilience.core.history import remember
-from resilience.core.observation import PodsView, Resource, Traffic, Workload
+from resilience.core.observation import PodsView, Resource, Traffic
 from resilience.core.replace import Plan
 from resilience.core.scene import Wish
+from resilience.core.workloads import Workload
 
 # Creation times have whole seconds: a pod made in the second of the acceptance must be an old one.
 SETTLE = timedelta(seconds=1)

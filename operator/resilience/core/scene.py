@@ -9,7 +9,8 @@ from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core import guard
 from resilience.core.decision import Action
 from resilience.core.health import WELL
-from resilience.core.observation import Observation, Pod, PodsView, Workload
+from resilience.core.observation import Observation, Pod, PodsView
+from resilience.core.workloads import Workload
 
 # While actions were taken, the next look comes at once: the answer of a watch may be late or lost.
 SOON = timedelta(milliseconds=200)

@@ -14,7 +14,9 @@ from resilience.api.v1alpha1 import BlueGreen, ResilientServiceSpec
 from resilience.core import requests
 from resilience.core.decision import Action
 from resilience.core.failures import Failure
-from resilience.core.observation import Green, Observation, Pod, PodsView, ReplicaSet, Resource, Service, Workload
+from resilience.core.observation import Green, Observation, Pod, PodsView, Resource
+from resilience.core.services import Service
+from resilience.core.workloads import ReplicaSet, Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,11 @@ from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Effective
 from resilience.core import guard
 from resilience.core.decision import Advance, DeletePod, EvictPod, GiveBack, SendSignal
-from resilience.core.observation import Pod, ReplicaSet, Service
+from resilience.core.observation import Pod
 from resilience.core.scene import GONE_POLL, Scene, Step, held, unfinished_replacement, until
+from resilience.core.services import Service
 from resilience.core.targets import signal_target
+from resilience.core.workloads import ReplicaSet
 
 # How often a draining pod is asked for its connections: it cannot be watched.
 QUIET_POLL = timedelta(seconds=1)

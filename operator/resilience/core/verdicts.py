@@ -13,10 +13,11 @@ from resilience.api.status import (
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
 from resilience.core import degradation
 from resilience.core.conditions import Verdict
-from resilience.core.observation import Observation, Resource, Workload
+from resilience.core.observation import Observation, Resource
 from resilience.core.probes import PortMissing, TemplatePlan
 from resilience.core.replace import Plan
 from resilience.core.stage import Move
+from resilience.core.workloads import Workload
 
 
 @dataclass(frozen=True, slots=True)

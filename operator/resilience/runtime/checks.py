@@ -16,7 +16,8 @@ import structlog
 
 from resilience.core import health
 from resilience.core.asks import CheckTarget, PostgresProbe, Probe, RedisPlace, RedisProbe, RedisStreamProbe
-from resilience.core.observation import CheckState, Key
+from resilience.core.check_state import CheckState
+from resilience.core.observation import Key
 from resilience.ports import Checker, Clock, Metrics
 
 log = structlog.get_logger(__name__)

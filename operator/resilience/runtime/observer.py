@@ -8,7 +8,8 @@ from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
 from resilience.core import farewell, reconcile, targets
-from resilience.core.observation import FlagsMap, Observation, PodsView, Resource, Workload
+from resilience.core.observation import FlagsMap, Observation, PodsView, Resource
+from resilience.core.workloads import Workload
 from resilience.ports import Calm, Cluster, Drainer
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.replays import Replays

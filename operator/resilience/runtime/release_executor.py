@@ -9,7 +9,9 @@ import structlog
 
 from resilience.core import bluegreen, release_guard, targets
 from resilience.core.asks import HttpTarget
-from resilience.core.decision import (
+from resilience.core.headers import parse_headers
+from resilience.core.observation import Green, Observation, Pod, Resource
+from resilience.core.release_actions import (
     AdvanceGreen,
     CreateGreen,
     DeleteGreen,
@@ -29,8 +31,7 @@ from resilience.core.decision import (
     SignalPod,
     TakeBackSignal,
 )
-from resilience.core.headers import parse_headers
-from resilience.core.observation import Green, Observation, Pod, Resource, Service
+from resilience.core.services import Service
 from resilience.ports import Cluster, Conflict, Drainer, Invalid, Leadership, Metrics, PortError, Refused, Secrets
 from resilience.runtime.observer import Observer
 

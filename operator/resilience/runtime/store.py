@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Endpoint, FlagsMap, Key, Resource, Service
+from resilience.core.observation import FlagsMap, Key, Resource
+from resilience.core.services import Endpoint, Service
 
 Name = tuple[str, str]
 

@@ -15,8 +15,9 @@ from resilience.api.names import (
     ANNOTATION_SERVING,
 )
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core.decision import AdvanceGreen, RestoreTemplate, Resume, RetryPull
-from resilience.core.observation import Green, Workload
+from resilience.core.observation import Green
+from resilience.core.release_actions import AdvanceGreen, RestoreTemplate, Resume, RetryPull
+from resilience.core.workloads import Workload
 from tests.support.factories import LABELS, NOW, RS, make_pod, make_service, make_workload
 from tests.support.transport import DEPLOYMENTS, SERVICES, TARGET, FakeTransport, only, writer
 

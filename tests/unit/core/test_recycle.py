@@ -10,8 +10,9 @@ from resilience.api.status import Status
 from resilience.api.status_restarts import FiringPolicy, PodReference, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core.decision import Decision, EvictPod, TakeOver
-from resilience.core.observation import ContainerPort, Pod, Turn
+from resilience.core.observation import Pod, Turn
 from resilience.core.reconcile import decide
+from resilience.core.workloads import ContainerPort
 from tests.support.factories import (
     KEY,
     LONG_AGO,

@@ -9,9 +9,9 @@ from resilience.api.names import FIELD_MANAGER
 from resilience.core import probes, stalled, targets
 from resilience.core.asks import GrpcProbe, HttpProbe, PrometheusProbe, TcpProbe
 from resilience.core.decision import ApplyTemplate
-from resilience.core.observation import Container
 from resilience.core.profiles import resolve
 from resilience.core.reconcile import decide
+from resilience.core.workloads import Container
 from tests.support.factories import (
     LIVE_CHECK,
     NOW,

@@ -12,8 +12,10 @@ from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.decision import Event
-from resilience.core.observation import Endpoint, Key, PodsView, Resource, Service, Workload
+from resilience.core.observation import Key, PodsView, Resource
+from resilience.core.services import Endpoint, Service
 from resilience.core.storm import Caps
+from resilience.core.workloads import Workload
 from resilience.ports import (
     Calm,
     Checker,

@@ -8,7 +8,8 @@ import pytest
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core import bluegreen
 from resilience.core.asks import HttpTarget
-from resilience.core.decision import (
+from resilience.core.observation import Observation
+from resilience.core.release_actions import (
     AdvanceGreen,
     CreateGreen,
     DeleteGreen,
@@ -28,7 +29,6 @@ from resilience.core.decision import (
     SignalPod,
     TakeBackSignal,
 )
-from resilience.core.observation import Observation
 from resilience.ports import Conflict, PortError, Refused, Unavailable
 from resilience.runtime.release_executor import describe
 from tests.support.factories import NOW, RS, make_pod

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resilience.core.asks import HttpTarget
-from resilience.core.decision import ReleaseAction, SignalPod, TakeBackSignal
+from resilience.core.release_actions import ReleaseAction, SignalPod, TakeBackSignal
 from resilience.ports import Conflict, Invalid, PortError, Refused, Unavailable
 from tests.support.factories import NOW, make_pod
 from tests.support.release_ports import run

@@ -24,17 +24,9 @@ from resilience.api.names import (
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.observation import (
-    Budget,
-    ContainerPort,
-    Endpoint,
-    FlagsMap,
-    Key,
-    Pod,
-    Resource,
-    Service,
-    ServicePort,
-)
+from resilience.core.observation import Budget, FlagsMap, Key, Pod, Resource
+from resilience.core.services import Endpoint, Service, ServicePort
+from resilience.core.workloads import ContainerPort
 
 Json = Mapping[str, Any]
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)

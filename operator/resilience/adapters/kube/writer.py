@@ -25,7 +25,8 @@ from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_base import format_micro_time, format_time
 from resilience.core.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
-from resilience.core.observation import Pod, Resource, Workload
+from resilience.core.observation import Pod, Resource
+from resilience.core.workloads import Workload
 
 _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
 

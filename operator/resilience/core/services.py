@@ -1,0 +1,76 @@
+"""Where traffic goes, as it is seen: Services and the endpoints that they list."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from resilience.api.names import LABEL_TEMPLATE_HASH
+from resilience.core.workloads import Labels
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """A port of a Service. `target` is a container port's name or number."""
+
+    name: str
+    number: int
+    target: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service. `cluster_ip` is empty when it is headless."""
+
+    namespace: str
+    name: str
+    selector: Labels
+    cluster_ip: str
+    ports: tuple[ServicePort, ...]
+    managed: bool
+    resource_version: str = ""
+    # Whether the template hash in its selector is ours.
+    pinned: bool = False
+    # Name of the Deployment whose candidates this Service previews; empty for every other Service.
+    preview_of: str = ""
+    # The Apply manager that owns the selector, unless its owner accepts that a release pins it; else empty.
+    selector_owner: str = ""
+
+    @property
+    def pin(self) -> str:
+        """The template hash that it is pinned to; empty when it is not."""
+        return self.selector.get(LABEL_TEMPLATE_HASH, "") if self.pinned else ""
+
+    @property
+    def base(self) -> Labels:
+        """The selector without our pin."""
+        return {key: value for key, value in self.selector.items() if not self.pinned or key != LABEL_TEMPLATE_HASH}
+
+    def concerns(self, labels: Labels) -> bool:
+        """Whether it selects such pods when it is not pinned."""
+        return bool(self.base) and all(labels.get(key) == value for key, value in self.base.items())
+
+    def selects(self, labels: Labels) -> bool:
+        """Whether a pod with these labels belongs to it; a Service without a selector selects nothing."""
+        return bool(self.selector) and all(labels.get(key) == value for key, value in self.selector.items())
+
+    def port(self, wanted: int | str) -> ServicePort | None:
+        """The port of that name or number."""
+        return next((port for port in self.ports if wanted in (port.name, port.number)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A pod as an EndpointSlice of one Service lists it."""
+
+    service: str
+    pod_name: str
+    pod_uid: str
+    ip: str
+    serving: bool
+    terminating: bool
+    # Port numbers at the pod by port name of the Service.
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> bool:
+        """Whether new connections may go to it."""
+        return self.serving and not self.terminating

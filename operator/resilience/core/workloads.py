@@ -1,0 +1,121 @@
+"""A workload as it is seen: its template, its ReplicaSets, and what its controller counts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from resilience.api.v1alpha1 import TargetKind
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPort:
+    """A named or unnamed port of a container."""
+
+    name: str
+    number: int
+    on_host: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of a pod template."""
+
+    name: str
+    image: str
+    ports: tuple[ContainerPort, ...] = ()
+    # By resource: cpu in cores, memory in bytes.
+    limits: Mapping[str, float] = field(default_factory=dict)
+    requests: Mapping[str, float] = field(default_factory=dict)
+    # Fields of TEMPLATE_FIELDS that are set, as raw JSON: compared with what we would write.
+    fields: Mapping[str, object] = field(default_factory=dict)
+    # Who owns each of those fields, by field manager; ours included.
+    owners: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A workload's pod template."""
+
+    labels: Labels
+    containers: tuple[Container, ...]
+    # Identity of the template: equal for equal templates, whoever runs them; empty when it was not read.
+    fingerprint: str = ""
+    host_network: bool = False
+    grace_period: timedelta = timedelta(seconds=30)
+    claims: tuple[str, ...] = ()
+    # Whether the scheduler must not put two pods with these labels on one node.
+    apart: bool = False
+
+    def image(self, container: str | None) -> str:
+        """Image of the container that counts: the named one, else the first."""
+        return next((each.image for each in self.containers if container in (None, each.name)), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The target: a Deployment, StatefulSet or DaemonSet. Counts are pods."""
+
+    kind: TargetKind
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    observed_generation: int
+    labels: Labels
+    annotations: Mapping[str, str]
+    selector: Labels
+    template: Template
+    replicas: int
+    current: int
+    updated: int
+    ready: int
+    available: int
+    strategy: str
+    min_ready_seconds: int
+    # Why its controller cannot make pods, in the API server's words; empty when nothing is known.
+    trouble: str = ""
+    # Labels that pods of the newest template carry; empty where ReplicaSets tell, or nobody does.
+    newest_labels: Labels = field(default_factory=dict)
+    # Deployments only: the controller moves nothing between ReplicaSets.
+    paused: bool = False
+    progress_deadline_seconds: int = 600
+    # Its controller has given up on its rollout.
+    deadline_exceeded: bool = False
+
+    @property
+    def observed(self) -> bool:
+        """Whether the workload's own controller has seen the newest specification."""
+        return self.observed_generation >= self.generation
+
+    @property
+    def rolling(self) -> bool:
+        """Whether the controller replaces pods of an older template. Scaling alone is not rolling."""
+        return self.stale and not self.paused
+
+    @property
+    def stale(self) -> bool:
+        """Whether pods of an older template are still there."""
+        return self.current > self.updated
+
+    @property
+    def settled(self) -> bool:
+        """Whether the newest template, and only it, is available at full size."""
+        return self.observed and not self.stale and self.available >= self.replicas
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSet:
+    """A ReplicaSet of a Deployment."""
+
+    name: str
+    uid: str
+    template_hash: str
+    replicas: int
+    # Whether its template is the one that the Deployment keeps now, by comparing templates.
+    is_current: bool
+    fingerprint: str = ""
+    # Images by container.
+    images: Mapping[str, str] = field(default_factory=dict)
