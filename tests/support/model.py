@@ -21,7 +21,8 @@ from resilience.core.reconcile import decide
 from resilience.core.release_actions import Resume
 from resilience.core.services import Endpoint, Service
 from resilience.core.workloads import ReplicaSet, Template, Workload
-from resilience.ports import Clock, Cluster, Conflict, Drainer, Metrics, PortError, Secrets
+from resilience.ports import Clock, Conflict, Drainer, Metrics, PortError, Secrets
+from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.replays import Replays

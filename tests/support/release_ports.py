@@ -8,7 +8,8 @@ from resilience.api.reasons import ReleaseStep
 from resilience.core.asks import HttpTarget
 from resilience.core.observation import Observation, Resource
 from resilience.core.release_actions import ReleaseAction
-from resilience.ports import Cluster, Drainer, Metrics, PortError, Secrets
+from resilience.ports import Drainer, Metrics, PortError, Secrets
+from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
 from resilience.runtime.release_executor import ReleaseExecutor
 from tests.support.stages import Scenario, look

@@ -16,7 +16,8 @@ from resilience.core import report
 from resilience.core.decision import Decision, Event
 from resilience.core.observation import Key, Observation, Resource
 from resilience.core.reconcile import decide
-from resilience.ports import Clock, Cluster, Conflict, Invalid, Leadership, Metrics, PortError, Refused
+from resilience.ports import Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
+from resilience.ports.cluster import Cluster
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer

@@ -28,7 +28,8 @@ from resilience.core.decision import (
     Unclaim,
 )
 from resilience.core.observation import Observation, Pod, Resource
-from resilience.ports import Clock, Cluster, Conflict, Drainer, Leadership, Metrics, PortError, Secrets, Unavailable
+from resilience.ports import Clock, Conflict, Drainer, Leadership, Metrics, PortError, Secrets, Unavailable
+from resilience.ports.cluster import Cluster
 from resilience.runtime.flag_publisher import FlagPublisher
 from resilience.runtime.observer import Observer
 from resilience.runtime.release_executor import ReleaseExecutor, describe, headers_of

@@ -6,7 +6,8 @@ from typing import Final, assert_never
 
 from resilience.core.decision import FlagAction, PublishFlags, RemoveFlags, TellPods
 from resilience.core.observation import Pod, Resource
-from resilience.ports import Clock, FlagWriter, Metrics, PortError
+from resilience.ports import Clock, Metrics, PortError
+from resilience.ports.cluster import FlagWriter
 
 _AT_ONCE: Final = 10
 

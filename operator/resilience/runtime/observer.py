@@ -10,7 +10,8 @@ from resilience.api.reasons import ReplaceStep
 from resilience.core import farewell, reconcile, targets
 from resilience.core.observation import FlagsMap, Observation, PodsView, Resource
 from resilience.core.workloads import Workload
-from resilience.ports import Calm, Cluster, Drainer
+from resilience.ports import Calm, Drainer
+from resilience.ports.cluster import Cluster
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.replays import Replays
 from resilience.runtime.restart_log import RestartLog

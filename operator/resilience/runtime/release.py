@@ -13,7 +13,8 @@ from resilience.api.names import FINALIZER
 from resilience.core import report
 from resilience.core.giving_back import release
 from resilience.core.observation import Key, Resource
-from resilience.ports import Clock, Cluster, PortError
+from resilience.ports import Clock, PortError
+from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 

@@ -32,7 +32,8 @@ from resilience.core.release_actions import (
     TakeBackSignal,
 )
 from resilience.core.services import Service
-from resilience.ports import Cluster, Conflict, Drainer, Invalid, Leadership, Metrics, PortError, Refused, Secrets
+from resilience.ports import Conflict, Drainer, Invalid, Leadership, Metrics, PortError, Refused, Secrets
+from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,8 @@ from typing import Final
 
 import structlog
 
-from resilience.ports import ClusterReader, Marked, PortError
+from resilience.ports import PortError
+from resilience.ports.cluster import ClusterReader, Marked
 from resilience.runtime.controller import Controller
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store

@@ -14,7 +14,8 @@ from resilience.core import report
 from resilience.core.decision import Decision
 from resilience.core.observation import Observation, Resource
 from resilience.core.reconcile import decide
-from resilience.ports import Clock, Cluster, Drainer, Metrics, PortError, Secrets
+from resilience.ports import Clock, Drainer, Metrics, PortError, Secrets
+from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.replays import Replays

@@ -19,11 +19,9 @@ from resilience.core.workloads import Workload
 from resilience.ports import (
     Calm,
     Checker,
-    Cluster,
     Conflict,
     DeadLetterOffice,
     Drainer,
-    Marked,
     Metrics,
     PortError,
     Prober,
@@ -31,6 +29,7 @@ from resilience.ports import (
     Secrets,
     Unavailable,
 )
+from resilience.ports.cluster import Cluster, Marked
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.controller import Controller
 from resilience.runtime.executor import Executor

@@ -15,7 +15,8 @@ from resilience.api.v1alpha1 import TargetKind
 from resilience.core.observation import Key, PodsView, Resource
 from resilience.core.services import Endpoint, Service
 from resilience.core.workloads import Workload
-from resilience.ports import Invalid, Marked, Refused
+from resilience.ports import Invalid, Refused
+from resilience.ports.cluster import Marked
 
 log = structlog.get_logger(__name__)
 
