@@ -9,17 +9,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from resilience.api.reasons import HealthState
-from resilience.api.status import Status
-from resilience.api.v1alpha1 import TargetKind
 from resilience.core.asks import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
-from resilience.core.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
-from resilience.core.flags import Publication
 from resilience.core.health import CheckResult
-from resilience.core.observation import FlagsMap, Green, Key, Pod, PodsView, Resource
-from resilience.core.release_actions import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
-from resilience.core.services import Endpoint, Service
+from resilience.core.observation import Key
 from resilience.core.usage import PodUsage
-from resilience.core.workloads import Workload
 
 
 class PortError(Exception):
