@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tests.cluster import packages
-from tests.support.shop import free_port
+from tests.support.ports import server_port
 
 PROGRAMS: Final = max(packages.POSTGRES_FOLDER.glob("*/bin"), default=packages.POSTGRES_FOLDER)
 SUPERUSER: Final = "postgres"
@@ -46,7 +46,7 @@ class Postgres:
     """A server; `folder` holds its data, socket and log."""
 
     folder: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=server_port)
     _process: "subprocess.Popen[bytes] | None" = None
 
     @property

@@ -3,13 +3,11 @@
 Must not judge; whether the programs are there at all is the test's business.
 """
 
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,14 +18,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from tests.support.ports import server_port
+
 PROGRAM = "redis-server"
 HOST = "127.0.0.1"
 _PATIENCE = 20.0
 _SLOTS = 16384
 # Else a master waits for further replicas before it serves the first.
 _AT_ONCE = ("--repl-diskless-sync-delay", "0")
-# Below those that the kernel takes for outgoing connections: it must not take one while its server is down.
-_PORTS = range(20_000, 32_000)
 
 
 @dataclass(slots=True)
@@ -98,7 +96,7 @@ def until(true: Callable[[], object], *, what: str) -> None:
 @contextmanager
 def running(folder: Path, *options: str, tls: bool = False, client: dict[str, Any] | None = None) -> Iterator[Server]:
     """A server with nothing in it that writes nothing to disk; `options` as on its command line."""
-    port = _port()
+    port = server_port()
     ports = ("--port", "0", "--tls-port", str(port)) if tls else ("--port", str(port))
     common = (*ports, "--bind", HOST, "--dir", str(folder), "--save", "", "--appendonly", "no", *_AT_ONCE)
     with _started(Server(folder, port, (*common, *options), client or {})) as server:
@@ -129,7 +127,7 @@ def sentinels(
     with ExitStack() as stack:
         found = []
         for _ in range(count):
-            port = _port()
+            port = server_port()
             lines = (
                 f"port {port}",
                 f"bind {HOST}",
@@ -154,7 +152,7 @@ def cluster(folder: Path, *options: str, count: int = 3) -> Iterator[list[Server
         nodes, buses = [], []
         for index in range(count):
             (folder / str(index)).mkdir()
-            buses.append(_port())
+            buses.append(server_port())
             more = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", str(buses[-1]))
             nodes.append(stack.enter_context(running(folder / str(index), *more, *options)))
         bounds = [_SLOTS * index // count for index in range(count + 1)]
@@ -167,14 +165,6 @@ def cluster(folder: Path, *options: str, count: int = 3) -> Iterator[list[Server
             for told in (f"cluster_known_nodes:{count}", "cluster_state:ok"):
                 until(partial(_tells, node, told), what=told)
         yield nodes
-
-
-def _port() -> int:
-    while True:
-        port = random.choice(_PORTS)
-        with socket.socket() as tried, suppress(OSError):
-            tried.bind((HOST, port))
-            return port
 
 
 @contextmanager

@@ -1,0 +1,21 @@
+"""Ports for servers that tests start: below those that the kernel takes for outgoing connections.
+
+A server that is down for a while, or still starting, must not find that somebody's connection has its port: PostgreSQL
+would listen on the other addresses only, and say so in a log.
+"""
+
+import random
+import socket
+from contextlib import suppress
+from typing import Final
+
+_RANGE: Final = range(20_000, 32_000)
+
+
+def server_port() -> int:
+    """One that nobody listens on."""
+    while True:
+        port = random.choice(_RANGE)
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("", port))
+            return port
