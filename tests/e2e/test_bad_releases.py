@@ -35,7 +35,10 @@ class Case:
 
 _LONG = {"blueGreen": {"warmPeriod": "30s"}}
 _SECRET = {"pod": {"imagePullSecrets": [{"name": "pull"}]}}
-_NO_VOLUME = {"pod": {"volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "c", "configMap": {"name": "nosuch"}}]}}
+_NO_VOLUME = {
+    "pod": {"volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "c", "configMap": {"name": "nosuch"}}]},
+    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, {"name": "c", "mountPath": "/etc/c"}],
+}
 _NO_MAP = {"env": {"KNOB": {"configMapKeyRef": {"name": "nosuch", "key": "k"}}}}
 CASES = (
     Case("crash loop", "Unknown", "--previous", {"env": {"CRASH": "1"}}),
