@@ -6,7 +6,7 @@ not run again stay as they are.
 
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +65,7 @@ def _cell(value: object) -> str:
         if numbers and len(numbers) == len(value) and len(value) > 3:
             ranked = sorted(numbers)
             return f"{len(ranked)}: {ranked[0]} – {ranked[-1]}, median {ranked[len(ranked) // 2]}"
-        return ", ".join(str(each) for each in value)
+        return ", ".join(f"{each} × {times}" if times > 1 else each for each, times in Counter(map(str, value)).items())
     return "" if value is None else str(value)
 
 
