@@ -99,7 +99,7 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
     """
     enough, ready = asyncio.Event(), asyncio.Event()
     registry = kopf.OperatorRegistry()
-    resources.register(registry, queue=parts.queue, store=parts.store)
+    resources.register(registry, queue=parts.queue, store=parts.store, couriers=parts.couriers)
     watching = asyncio.create_task(_watch(parts, registry, stop=enough, ready=ready), name="watches")
     # kopf takes the signals for itself when it starts; they are ours, for the order in which things end matters.
     await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
@@ -109,6 +109,7 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
         asyncio.create_task(parts.checks.run(), name="checks"),
         asyncio.create_task(parts.controller.run(parts.settings.workers), name="controller"),
         asyncio.create_task(parts.resync.run(), name="resync"),
+        asyncio.create_task(parts.couriers.run(), name="alerts"),
         asyncio.create_task(parts.lease.keep(), name="lease"),
     ]
     done, _ = await asyncio.wait(

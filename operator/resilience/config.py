@@ -1,10 +1,13 @@
 """All settings of the process, from the environment; docs/reference/settings.md is generated from here."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_RECEIVER: Final = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
+_URL: Final = r"^(https?://[^\s@]+)?$"
 
 
 class Settings(BaseSettings):
@@ -69,6 +72,30 @@ class Settings(BaseSettings):
     prometheus_ca_file: str = Field(
         default="",
         description="File with the authorities that its certificate is verified with; empty for the system's.",
+    )
+
+    alerts_default_receiver: str = Field(
+        default="",
+        pattern=_RECEIVER,
+        description="AlertReceiver for alerts that nothing else routes, as namespace/name; empty for none.",
+    )
+    alerts_heartbeat_receiver: str = Field(
+        default="",
+        pattern=_RECEIVER,
+        description="AlertReceiver that is told again and again that the operator lives, as namespace/name.",
+    )
+    alerts_heartbeat_interval: timedelta = Field(
+        default=timedelta(minutes=1), description="Time between two heartbeats, in ISO 8601: PT1M."
+    )
+    alerts_runbook_url: str = Field(
+        default="",
+        pattern=_URL,
+        description="Where the pages of docs/runbooks are; messages lead to <this>/<alert>.md. Empty for no link.",
+    )
+    alerts_dashboard_url: str = Field(
+        default="",
+        pattern=_URL,
+        description="Dashboard that messages lead to; {namespace} and {service} are filled in. Empty for no link.",
     )
 
     @field_validator("namespaces", "refused_namespaces", "allowed_networks", "flags_readers", mode="before")

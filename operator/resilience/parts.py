@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 from resilience import __version__
 from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
-from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.checks.redis_connections import RedisConnections
 from resilience.adapters.checks.redis_dead_letters import RedisDeadLetters
 from resilience.adapters.checks.sentinel_events import SentinelEvents
 from resilience.adapters.clock import SystemClock
+from resilience.adapters.credentials import Credentials
 from resilience.adapters.drain import HttpDrainer, HttpProber
 from resilience.adapters.http import HttpClient
 from resilience.adapters.kube.calm import ApiCalm
@@ -23,17 +23,23 @@ from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.contents import KubeContents
 from resilience.adapters.kube.lease import KubeLease
 from resilience.adapters.kube.reader import KubeSecrets
+from resilience.adapters.kube.receivers import KubeReceivers
 from resilience.adapters.kube.tokens import KubeTokens
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.kube.usage import KubeUsage
 from resilience.adapters.looplag import LoopLag
 from resilience.adapters.metrics import PrometheusMetrics
 from resilience.adapters.prometheus import PrometheusClient
+from resilience.adapters.receivers.messenger import Messengers
+from resilience.adapters.receivers.wording import Links
 from resilience.config import Settings
 from resilience.core.flags import Publication
+from resilience.core.observation import Key
 from resilience.core.storm import Caps
+from resilience.runtime.alert_hub import AlertHub, Heartbeat
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.controller import Controller
+from resilience.runtime.couriers import Couriers
 from resilience.runtime.executor import Executor
 from resilience.runtime.flag_board import FlagBoard
 from resilience.runtime.measuring import MeasuringChecker
@@ -74,6 +80,7 @@ class Parts:
     observer: Observer
     executor: Executor
     controller: Controller
+    couriers: Couriers
     resync: Resync
 
     def problems(self) -> list[str]:
@@ -157,6 +164,16 @@ def _parts(
     storm = StormControl(caps=caps, clock=clock, on_turn=queue.add)
     restarts = RestartLog(now=clock.now)
     replays = Replays(RedisDeadLetters(connections=redis))
+    hub, couriers = _alerting(
+        settings,
+        transport,
+        client=client,
+        credentials=credentials,
+        queue=queue,
+        lease=lease,
+        metrics=metrics,
+        clock=clock,
+    )
     board = FlagBoard(now=clock.now, on_shown=lambda said: _shown(metrics, clock, said))
     observer = Observer(
         cluster=cluster,
@@ -168,6 +185,7 @@ def _parts(
         storm=storm,
         restarts=restarts,
         replays=replays,
+        alerts=hub,
         refused=settings.refuses,
     )
     executor = Executor(
@@ -191,6 +209,7 @@ def _parts(
         storm=storm,
         restarts=restarts,
         replays=replays,
+        alerts=hub,
         leadership=lease,
         metrics=metrics,
         clock=clock,
@@ -202,6 +221,8 @@ def _parts(
         queue=queue,
         store=store,
         storm=storm,
+        alerts=hub,
+        couriers=couriers,
         interval=settings.resync_interval,
         monotonic=clock.monotonic,
     )
@@ -225,8 +246,56 @@ def _parts(
         observer=observer,
         executor=executor,
         controller=controller,
+        couriers=couriers,
         resync=resync,
     )
+
+
+def _alerting(
+    settings: Settings,
+    transport: Transport,
+    *,
+    client: HttpClient,
+    credentials: Credentials,
+    queue: KeyQueue,
+    lease: KubeLease,
+    metrics: PrometheusMetrics,
+    clock: SystemClock,
+) -> tuple[AlertHub, Couriers]:
+    """What fires, and those who tell of it."""
+    heartbeat = _key(settings.alerts_heartbeat_receiver)
+    default = _key(settings.alerts_default_receiver)
+    hub = AlertHub(
+        namespace=settings.pod_namespace,
+        default=default,
+        heartbeat=Heartbeat(heartbeat, settings.alerts_heartbeat_interval) if heartbeat is not None else None,
+        now=clock.now,
+        wake_service=queue.add,
+    )
+    # The operator's own receivers may be where no service is looked after.
+    own = {each.namespace for each in (heartbeat, default) if each is not None}
+    namespaces = (*settings.namespaces, *sorted(own)) if settings.namespaces else ()
+    couriers = Couriers(
+        cluster=KubeReceivers(transport=transport, namespaces=namespaces, instance=settings.pod_name),
+        hub=hub,
+        messenger=Messengers(
+            client=client,
+            credentials=credentials,
+            links=Links(runbooks=settings.alerts_runbook_url, dashboard=settings.alerts_dashboard_url),
+            now=clock.now,
+        ),
+        leadership=lease,
+        metrics=metrics,
+        clock=clock,
+    )
+    hub.wake_receiver = couriers.wake
+    return hub, couriers
+
+
+def _key(text: str) -> Key | None:
+    """`namespace/name`."""
+    namespace, _, name = text.partition("/")
+    return Key(namespace, name) if name else None
 
 
 def _shown(metrics: PrometheusMetrics, clock: SystemClock, said: Publication) -> None:

@@ -17,8 +17,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from resilience.adapters.address import AddressGuard, Resolve, system_resolve
-from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.checks.http_check import check_http
+from resilience.adapters.credentials import Credentials
 from resilience.adapters.http import HttpClient
 from resilience.adapters.network import NetworkFailure
 from resilience.api.checks import Scheme

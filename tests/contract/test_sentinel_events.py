@@ -12,9 +12,9 @@ import pytest
 
 from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks import sentinel_events
-from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.checks.redis_connections import RedisConnections
 from resilience.adapters.checks.sentinel_events import SentinelEvents, event
+from resilience.adapters.credentials import Credentials
 from resilience.core.asks import RedisKind, RedisPlace, SecretRef
 from resilience.ports import Unavailable
 from resilience.runtime.sentinels import SentinelWatch

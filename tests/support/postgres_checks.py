@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from resilience.adapters.address import AddressGuard
-from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.checks.postgres_check import check_postgres, describe
 from resilience.adapters.checks.postgres_connections import PostgresConnections
+from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure
 from resilience.core.asks import PostgresProbe, SecretRef
 from resilience.core.health import CheckResult, Outcome

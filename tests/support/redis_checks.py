@@ -10,10 +10,10 @@ from ipaddress import ip_network
 from typing import Any
 
 from resilience.adapters.address import AddressGuard, Resolve, system_resolve
-from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.checks.redis_check import check_redis
 from resilience.adapters.checks.redis_connections import MOST, RedisConnections
 from resilience.adapters.checks.redis_stream_check import check_redis_stream
+from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.asks import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe, SecretRef

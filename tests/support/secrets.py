@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from resilience.adapters.checks.credentials import Credentials
+from resilience.adapters.credentials import Credentials
 from resilience.core.asks import SecretRef
 from resilience.ports import Refused
 

@@ -30,13 +30,14 @@ _BUFFER: Final = 16 * 1024
 class Answer:
     """An HTTP answer. `body` holds no more bytes than were asked for; `cut` says that there was more.
 
-    `seconds` is the time from connecting to the last byte that was read.
+    `seconds` is the time from connecting to the last byte that was read. `retry_after` is the header of that name.
     """
 
     status: int
     body: bytes
     cut: bool
     seconds: float
+    retry_after: str = ""
 
 
 class _Lost(aiohttp.ClientError):
@@ -95,8 +96,9 @@ class HttpClient:
         headers: Sequence[tuple[str, str]] = (),
         tls: ssl.SSLContext | None = None,
         server_name: str = "",
+        body: bytes | None = None,
     ) -> Answer:
-        """Sends one request without a body. `began`: the loop time that `timeout` counts from, when it is not now.
+        """Sends one request. `began`: the loop time that `timeout` counts from, when it is not now.
 
         `tls` verifies certificates, for `server_name` or else the host; without it none is, as in kubelet probes.
 
@@ -122,6 +124,7 @@ class HttpClient:
                     user_agent=self.user_agent,
                     headers=headers,
                     server_name=server_name,
+                    body=body,
                 )
         except TimeoutError as error:
             raise no_answer(timeout) from error
@@ -136,8 +139,9 @@ async def exchange(
     headers: Sequence[tuple[str, str]] = (),
     limit: int = BODY_LIMIT,
     server_name: str = "",
+    body: bytes | None = None,
 ) -> Answer:
-    """Sends one request without a body and reads at most `limit` bytes. Closes the connector; sets no deadline.
+    """Sends one request and reads at most `limit` bytes. Closes the connector; sets no deadline.
 
     `server_name`: the name that the certificate has to carry, when it is not the URL's host.
 
@@ -151,10 +155,21 @@ async def exchange(
         async with _session(connector, user_agent) as session:
             began = loop.time()
             async with session.request(
-                method, url, headers=list(headers), allow_redirects=False, server_hostname=server_name or None
+                method,
+                url,
+                data=body,
+                headers=list(headers),
+                allow_redirects=False,
+                server_hostname=server_name or None,
             ) as response:
-                body, cut = await _read(response, limit)
-                return Answer(status=response.status, body=body, cut=cut, seconds=loop.time() - began)
+                read, cut = await _read(response, limit)
+                return Answer(
+                    status=response.status,
+                    body=read,
+                    cut=cut,
+                    seconds=loop.time() - began,
+                    retry_after=response.headers.get("Retry-After", ""),
+                )
     except TimeoutError:
         # An OSError by descent.
         raise

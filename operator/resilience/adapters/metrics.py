@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from resilience.api.reasons import HealthState
+from resilience.api.reasons import HealthState, Severity
 from resilience.core.observation import Key
 
 _PASS_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 2.0, 10.0)
@@ -21,6 +21,8 @@ _PASS_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 2.0, 10.0)
 _CHECK_BUCKETS: Final = (0.01, 0.05, 0.25, 1.0, 5.0)
 _ROLLOUT_BUCKETS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 _TOLD_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0)
+# No name of an object can begin so.
+_RECEIVER: Final = "receiver/"
 _API_BUCKETS: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0)
 
 
@@ -32,6 +34,7 @@ class PrometheusMetrics:
         self._series: dict[Key, set[tuple[MetricWrapperBase, tuple[str, ...]]]] = {}
         self._make_operator(version)
         self._make_service()
+        self._make_receiver()
         ProcessCollector(registry=self.registry)
 
     def _make_operator(self, version: str) -> None:
@@ -107,6 +110,38 @@ class PrometheusMetrics:
             registry=registry,
         )
 
+    def _make_receiver(self) -> None:
+        prefix, registry = "resilience_receiver", self.registry
+        resource = ["namespace", "name"]
+        self._firing = Gauge(
+            "resilience_service_alerts_firing",
+            "Alerts that fire, by severity.",
+            [*resource, "severity"],
+            registry=registry,
+        )
+        self._deliveries = Counter(
+            f"{prefix}_deliveries", "Messages told or not told to a receiver.", [*resource, "result"], registry=registry
+        )
+        self._delivery_seconds = Histogram(
+            f"{prefix}_delivery_duration_seconds",
+            "Time that one delivery took.",
+            resource,
+            registry=registry,
+            buckets=_CHECK_BUCKETS,
+        )
+        self._conversations = Gauge(
+            f"{prefix}_conversations", "Conversations that are open at a receiver.", resource, registry=registry
+        )
+        self._dead = Gauge(
+            f"{prefix}_dead_letters", "Alerts that a receiver could not be told of.", resource, registry=registry
+        )
+        self._suppressed = Gauge(
+            f"{prefix}_suppressed_repeats",
+            "Repeats that a receiver was not told of, in conversations that go on.",
+            resource,
+            registry=registry,
+        )
+
     def reconciled(self, *, seconds: float, result: str) -> None:
         """One pass is over."""
         self._passes.labels(result).inc()
@@ -164,6 +199,31 @@ class PrometheusMetrics:
         """A channel has a change of a flag."""
         self._told.labels(channel).observe(max(seconds, 0.0))
 
+    def alerts(self, *, key: Key, firing: Mapping[Severity, int]) -> None:
+        """What fires of a service."""
+        for severity in Severity:
+            self._firing.labels(*self._own(self._firing, key, severity)).set(firing.get(severity, 0))
+
+    def delivered(self, *, receiver: Key, result: str, seconds: float) -> None:
+        """A message was told, or was not."""
+        owner = _of_receiver(receiver)
+        for each in ("delivered", "failed"):
+            # From the beginning, so that the first failure can be seen as one.
+            self._deliveries.labels(*self._own(self._deliveries, owner, each))
+        self._deliveries.labels(*self._own(self._deliveries, owner, result)).inc()
+        self._delivery_seconds.labels(*self._own(self._delivery_seconds, owner)).observe(seconds)
+
+    def receiver(self, *, receiver: Key, open_: int, dead: int, suppressed: int) -> None:
+        """What a receiver's status says in figures."""
+        owner = _of_receiver(receiver)
+        values = ((self._conversations, open_), (self._dead, dead), (self._suppressed, suppressed))
+        for gauge, value in values:
+            gauge.labels(*self._own(gauge, owner)).set(value)
+
+    def forget_receiver(self, receiver: Key) -> None:
+        """Removes every series of a receiver."""
+        self.forget(_of_receiver(receiver))
+
     def leader(self, held: bool) -> None:
         """Whether this replica may write."""
         self._leader.set(held)
@@ -184,9 +244,14 @@ class PrometheusMetrics:
         return encode(_WithoutCreated(self.registry)), content_type
 
     def _own(self, metric: MetricWrapperBase, key: Key, *labels: str) -> tuple[str, ...]:
-        values = (key.namespace, key.name, *labels)
+        values = (key.namespace, key.name.removeprefix(_RECEIVER), *labels)
         self._series.setdefault(key, set()).add((metric, values))
         return values
+
+
+def _of_receiver(receiver: Key) -> Key:
+    """Whose the series of a receiver are: a service may have the same name."""
+    return Key(receiver.namespace, _RECEIVER + receiver.name)
 
 
 class _WithoutCreated(Collector):

@@ -6,14 +6,17 @@ Must not decide what a field allows: bounds, rules, defaults and descriptions ar
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from resilience.api.names import GROUP, KIND, PLURAL, VERSION
+from resilience.api.names import GROUP, KIND, PLURAL, RECEIVER_KIND, RECEIVER_PLURAL, VERSION
+from resilience.api.receivers import AlertReceiver
 from resilience.api.scalars import format_duration
 from resilience.api.v1alpha1 import ResilientService
 
@@ -35,33 +38,78 @@ _DROPPED: Final = frozenset({"title", "volatile"})
 _DROPPED_IN_STATUS: Final = frozenset({"default", "pattern", "minimum", "maximum", "x-kubernetes-validations"})
 
 # Name, type, JSON path, and 1 for what only `-o wide` shows.
-_COLUMNS: Final = (
-    ("Phase", "string", ".status.phase", 0),
-    ("Health", "string", ".status.health.state", 0),
-    ("Rollout", "string", ".status.rollout.step", 0),
-    ("Target", "string", ".spec.targetRef.name", 0),
-    ("Restarts", "string", ".status.restarts.summary", 0),
-    ("Degraded", "string", '.status.conditions[?(@.type=="Degraded")].status', 1),
-    ("Explanation", "string", ".status.explanation", 1),
-    ("Age", "date", ".metadata.creationTimestamp", 0),
+_Column = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of ours: its model and how people see it."""
+
+    model: type[BaseModel]
+    name: str
+    plural: str
+    short: str
+    columns: tuple[_Column, ...]
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        return f"{GROUP}_{self.plural}.yaml"
+
+
+KINDS: Final = (
+    Kind(
+        ResilientService,
+        KIND,
+        PLURAL,
+        "rsvc",
+        (
+            ("Phase", "string", ".status.phase", 0),
+            ("Health", "string", ".status.health.state", 0),
+            ("Rollout", "string", ".status.rollout.step", 0),
+            ("Target", "string", ".spec.targetRef.name", 0),
+            ("Restarts", "string", ".status.restarts.summary", 0),
+            ("Degraded", "string", '.status.conditions[?(@.type=="Degraded")].status', 1),
+            ("Told", "string", '.status.conditions[?(@.type=="AlertsDelivered")].reason', 1),
+            ("Explanation", "string", ".status.explanation", 1),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+        ),
+    ),
+    Kind(
+        AlertReceiver,
+        RECEIVER_KIND,
+        RECEIVER_PLURAL,
+        "arcv",
+        (
+            ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+            ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 0),
+            ("Open", "string", ".status.summary", 0),
+            ("Delivered", "integer", ".status.delivered", 0),
+            ("Failed", "integer", ".status.failed", 0),
+            ("Dead", "integer", ".status.dead", 0),
+            ("Last", "date", ".status.lastSuccess", 0),
+            ("Error", "string", ".status.failure.message", 1),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+        ),
+    ),
 )
 
 
-def definition() -> Schema:
+def definition(kind: Kind) -> Schema:
     """The CustomResourceDefinition as the API server takes it."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["rsvc"],
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [kind.short],
                 "categories": ["resilience"],
             },
             "versions": [
@@ -70,17 +118,17 @@ def definition() -> Schema:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [_column(*column) for column in _COLUMNS],
-                    "schema": {"openAPIV3Schema": schema()},
+                    "additionalPrinterColumns": [_column(*column) for column in kind.columns],
+                    "schema": {"openAPIV3Schema": schema(kind)},
                 }
             ],
         },
     }
 
 
-def schema() -> Schema:
+def schema(kind: Kind) -> Schema:
     """The structural schema of the whole object."""
-    raw = ResilientService.model_json_schema(schema_generator=_Generator)
+    raw = kind.model.model_json_schema(schema_generator=_Generator)
     parts = raw["properties"]
     definitions = raw.get("$defs", {})
     return {
@@ -89,7 +137,7 @@ def schema() -> Schema:
         "required": raw["required"],
         "properties": {
             "apiVersion": {"type": "string", "description": f"Always {GROUP}/{VERSION}."},
-            "kind": {"type": "string", "description": f"Always {KIND}."},
+            "kind": {"type": "string", "description": f"Always {kind.name}."},
             "metadata": {"type": "object"},
             "spec": _structural(parts["spec"], definitions, dropped=_DROPPED),
             "status": _structural(parts["status"], definitions, dropped=_DROPPED | _DROPPED_IN_STATUS),
@@ -97,20 +145,19 @@ def schema() -> Schema:
     }
 
 
-def render() -> str:
+def render(kind: Kind) -> str:
     """The CRD as YAML, byte for byte as it lies in the repository."""
-    return _HEADER + yaml.dump(definition(), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return _HEADER + yaml.dump(definition(kind), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
-def files() -> list[Path]:
-    """The generated files, relative to the project's root."""
-    return [folder / f"{GROUP}_{PLURAL}.yaml" for folder in _FOLDERS]
+def files() -> dict[Path, str]:
+    """The generated files, relative to the project's root, and what is in them."""
+    return {folder / kind.file: render(kind) for folder in _FOLDERS for kind in KINDS}
 
 
-def drift() -> list[Path]:
+def drift() -> dict[Path, str]:
     """The generated files that are not there or not as the models want them."""
-    text = render()
-    return [path for path in files() if not _is(_PROJECT / path, text)]
+    return {path: text for path, text in files().items() if not _is(_PROJECT / path, text)}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -122,9 +169,9 @@ def main(arguments: Sequence[str]) -> int:
         for path in changed:
             sys.stderr.write(f"{path} is not what the models say: run `python -m resilience.api.crd`\n")
         return 1 if changed else 0
-    for path in changed:
+    for path, text in changed.items():
         (_PROJECT / path).parent.mkdir(parents=True, exist_ok=True)
-        (_PROJECT / path).write_text(render())
+        (_PROJECT / path).write_text(text)
         sys.stdout.write(f"{path} written\n")
     return 0
 

@@ -6,6 +6,8 @@ GROUP: Final = "resilience.dev"
 VERSION: Final = "v1alpha1"
 PLURAL: Final = "resilientservices"
 KIND: Final = "ResilientService"
+RECEIVER_PLURAL: Final = "alertreceivers"
+RECEIVER_KIND: Final = "AlertReceiver"
 
 FINALIZER: Final = f"{GROUP}/give-back"
 FIELD_MANAGER: Final = "resilience-operator"
@@ -57,6 +59,10 @@ ANNOTATION_PREVIEW_OF: Final = f"{GROUP}/preview-of"
 LABEL_FLAGS_OF: Final = f"{GROUP}/flags-of"
 # On a pod: the flags as they were published last. A change makes the kubelet bring mounted files up to date at once.
 ANNOTATION_FLAGS: Final = f"{GROUP}/flags"
+
+
+# On a ResilientService: labels of an alert, as `severity="critical", check="db"`, whose way is to be explained.
+ANNOTATION_EXPLAIN_ALERT: Final = f"{GROUP}/explain-alert"
 
 
 def flags_config_map(resource: str) -> str:

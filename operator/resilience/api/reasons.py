@@ -36,6 +36,7 @@ class ConditionType(StrEnum):
     PROGRESSING = "Progressing"
     PROBES_SYNCED = "ProbesSynced"
     DEGRADED = "Degraded"
+    ALERTS_DELIVERED = "AlertsDelivered"
 
 
 class Reason(StrEnum):
@@ -76,6 +77,15 @@ class Reason(StrEnum):
     DEPENDENCIES_WORK = "DependenciesWork"
     NO_DEPENDENCIES = "NoDependencies"
     FLAGS_ON = "FlagsOn"
+    # AlertsDelivered, and Ready of an AlertReceiver.
+    DELIVERED = "Delivered"
+    NOBODY_TO_TELL = "NobodyToTell"
+    RECEIVER_NOT_FOUND = "ReceiverNotFound"
+    NOT_DELIVERED = "NotDelivered"
+    RETRYING = "Retrying"
+    RECEIVER_REFUSES = "ReceiverRefuses"
+    RECEIVER_SUSPENDED = "ReceiverSuspended"
+    NOT_TRIED_YET = "NotTriedYet"
     # ProbesSynced.
     APPLIED = "Applied"
     NOT_MANAGED = "NotManaged"
@@ -108,9 +118,45 @@ class Reason(StrEnum):
     OVERRIDE_INVALID = "OverrideInvalid"
     REPLAY_STARTED = "ReplayStarted"
     REPLAY_ENDED = "ReplayEnded"
+    ALERT_ROUTE = "AlertRoute"
+    TEST_DELIVERED = "TestDelivered"
     PIN_LOST = "PinLost"
     ADOPTED = "Adopted"
     GIVEN_BACK = "GivenBack"
+
+
+class Severity(StrEnum):
+    """How bad an alert is; the words are those of Prometheus' rules."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class AlertName(StrEnum):
+    """What can be wrong; each has a page in docs/runbooks."""
+
+    SERVICE_DOWN = "ServiceDown"
+    SERVICE_UNHEALTHY = "ServiceUnhealthy"
+    HEALTH_UNKNOWN = "HealthUnknown"
+    CHECK_WARNING = "CheckWarning"
+    USAGE_HIGH = "UsageHigh"
+    DEPENDENCY_LOST = "DependencyLost"
+    FLAG_OVERRIDDEN = "FlagOverridden"
+    QUEUE_BEHIND = "QueueBehind"
+    DEAD_LETTERS = "DeadLetters"
+    RELEASE_FAILED = "ReleaseFailed"
+    PROMOTION_AWAITED = "PromotionAwaited"
+    PODS_NEED_ATTENTION = "PodsNeedAttention"
+    RESTART_FAILED = "RestartFailed"
+    RESTART_LOOP = "RestartLoop"
+    RESTART_BUDGET_SPENT = "RestartBudgetSpent"
+    POLICY_BLOCKED = "PolicyBlocked"
+    STALLED = "ServiceStalled"
+    # Of the operator itself.
+    ALERTS_UNDELIVERED = "AlertsUndelivered"
+    HEARTBEAT = "Heartbeat"
+    TEST = "Test"
 
 
 class FlagState(StrEnum):
@@ -202,4 +248,11 @@ class Request(StrEnum):
     ADOPT = "adopt"
     PROMOTE = "promote"
     RETRY = "retry"
+    REPLAY = "replay"
+
+
+class ReceiverRequest(StrEnum):
+    """The same, of an AlertReceiver."""
+
+    TEST = "test"
     REPLAY = "replay"

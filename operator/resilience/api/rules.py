@@ -13,6 +13,12 @@ def at_least(field: str, least: str) -> dict[str, str]:
     return rule(expression, f"{field} must be at least {least}")
 
 
+def at_most(field: str, most: str) -> dict[str, str]:
+    """A duration of the object has an upper bound."""
+    expression = f"!has(self.{field}) || duration(self.{field}) <= duration('{most}') || {_unreadable(field)}"
+    return rule(expression, f"{field} must be at most {most}")
+
+
 def compared(field: str, operator: str, other: str, message: str) -> dict[str, str]:
     """Two durations of one object compare, e.g. `timeout <= interval`."""
     return rule(

@@ -14,6 +14,7 @@ from resilience.api.reasons import (
     Phase,
 )
 from resilience.api.scalars import Duration, Text
+from resilience.api.status_alerts import AlertsStatus
 from resilience.api.status_base import Time, volatile
 from resilience.api.status_flags import FlagsStatus, FlagStatus, ReplayStatus
 from resilience.api.status_restarts import Attention, RestartResult, RestartsStatus, RestartStatus
@@ -117,6 +118,12 @@ class Effective(ApiModel):
     )
     budget_max: int = Field(default=10, description="Restarts that policies may make within budgetPer.")
     budget_per: Duration = Field(default=timedelta(hours=1), description="Span of the budget.")
+    suppress_for: Duration = Field(
+        default=timedelta(minutes=5), description="An alert that comes back within this time is not told again."
+    )
+    group_wait: Duration = Field(
+        default=timedelta(seconds=10), description="How long the first message of a group waits for others."
+    )
 
 
 class Status(ApiModel):
@@ -155,6 +162,7 @@ class Status(ApiModel):
     replays: list[ReplayStatus] = Field(
         default_factory=list, max_length=32, json_schema_extra=list_map("check"), description="Replays of dead letters."
     )
+    alerts: AlertsStatus = Field(default_factory=AlertsStatus)
     history: list[HistoryEntry] = Field(
         default_factory=list,
         max_length=20,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from resilience.api.alerts import Alerts
 from resilience.api.base import ApiModel, rule, rules, validated
 from resilience.api.checks import Health
 from resilience.api.degradation import Degradation
@@ -272,6 +273,7 @@ class ResilientServiceSpec(ApiModel):
     degradation: Degradation = Field(
         default_factory=Degradation, description="What the application is told when a dependency is lost."
     )
+    alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what goes wrong.")
 
 
 class ResilientService(ApiModel):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
+from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.check_state import CheckState
@@ -47,6 +47,19 @@ class Resource:
     def claim(self) -> str:
         """What the target's claim annotation says when it is this resource's."""
         return f"{self.key.name}/{self.uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Alerting:
+    """What is known of those who are told of alerts. `default`: the operator's own receiver, for what has no other."""
+
+    default: Key | None = None
+    # Receivers that do not exist or cannot be reached: why, in a word and in a sentence.
+    troubles: Mapping[Key, tuple[Reason, str]] = field(default_factory=dict)
+    # Repeats of this service's alerts that nobody was told of.
+    suppressed: int = 0
+    # False until the receivers were listed: what is not known yet is no trouble, and no end of one.
+    known: bool = True
 
 
 # The fields of a container that may be managed, by their API names.
@@ -221,6 +234,7 @@ class Observation:
     turn: Turn | None = None
     # What is published of its flags; None when there is nothing.
     flags_map: FlagsMap | None = None
+    alerting: Alerting = field(default_factory=Alerting)
     # Replays of dead letters, by check.
     replays: Mapping[str, Replayed] = field(default_factory=dict)
 

@@ -23,6 +23,8 @@ class Defaults:
     cool_down: timedelta
     # Restarts by policies within an hour.
     restarts: int
+    suppress_for: timedelta
+    group_wait: timedelta
 
 
 _SECOND, _HOUR = timedelta(seconds=1), timedelta(hours=1)
@@ -38,6 +40,8 @@ DEFAULTS = {
         uptime=720 * _HOUR,
         cool_down=60 * _SECOND,
         restarts=20,
+        suppress_for=60 * _SECOND,
+        group_wait=5 * _SECOND,
     ),
     Profile.TEST: Defaults(
         interval=2 * _SECOND,
@@ -50,6 +54,8 @@ DEFAULTS = {
         uptime=1 * _HOUR,
         cool_down=1 * _SECOND,
         restarts=50,
+        suppress_for=1 * _SECOND,
+        group_wait=0 * _SECOND,
     ),
     Profile.PRODUCTION: Defaults(
         interval=10 * _SECOND,
@@ -62,6 +68,8 @@ DEFAULTS = {
         uptime=168 * _HOUR,
         cool_down=600 * _SECOND,
         restarts=10,
+        suppress_for=300 * _SECOND,
+        group_wait=10 * _SECOND,
     ),
 }
 
@@ -71,7 +79,8 @@ def resolve(spec: ResilientServiceSpec) -> Effective:
 
     A time-out never exceeds its interval and a preStop never reaches its grace period, whichever of the two was given.
     """
-    defaults, health, drain, restart = DEFAULTS[spec.profile], spec.health, spec.drain, spec.restart
+    defaults, health, drain = DEFAULTS[spec.profile], spec.health, spec.drain
+    restart, alerts = spec.restart, spec.alerts
     interval = health.interval or max(defaults.interval, health.timeout or timedelta())
     pre_stop = drain.pre_stop if drain.pre_stop is not None else defaults.pre_stop
     grace = drain.grace_period or max(defaults.grace_period, pre_stop + timedelta(seconds=5))
@@ -90,4 +99,6 @@ def resolve(spec: ResilientServiceSpec) -> Effective:
         cool_down=defaults.cool_down if restart.cool_down is None else restart.cool_down,
         budget_max=restart.budget.max if restart.budget is not None else defaults.restarts,
         budget_per=restart.budget.per if restart.budget is not None else timedelta(hours=1),
+        suppress_for=defaults.suppress_for if alerts.suppress_for is None else alerts.suppress_for,
+        group_wait=defaults.group_wait if alerts.group_wait is None else alerts.group_wait,
     )

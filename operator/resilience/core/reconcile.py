@@ -33,6 +33,7 @@ from resilience.core import (
     stalled,
     targets,
 )
+from resilience.core.alerting import service as alerts
 from resilience.core.decision import (
     Action,
     ApplyTemplate,
@@ -109,10 +110,12 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     verdict = stalled.find(resource, seen)
     spec = resource.spec
     if spec is None or seen.workload is None or stalled.blocks_everything(verdict):
-        status = report.stalled(resource, status, verdict, now)
-        wait = MISSING_POLL if verdict.reason in _MISSING else None
-        events = report.events(resource.status, status)
-        return Decision(status=status, events=events, requeue_after=wait, pods_next=_in_flight(seen))
+        status, said, wait = _alert(resource, report.stalled(resource, status, verdict, now), seen, now)
+        waits = [each for each in (wait, MISSING_POLL if verdict.reason in _MISSING else None) if each is not None]
+        events = (*said, *report.events(resource.status, status))
+        return Decision(
+            status=status, events=events, requeue_after=min(waits, default=None), pods_next=_in_flight(seen)
+        )
     effective, workload = resolve(spec), seen.workload
     draft = _Draft(status.model_copy(update={"effective": effective}))
     template = _template(spec, effective, seen)
@@ -136,11 +139,13 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     flags = _degrade(draft, resource, spec, seen, now)
     letters = _replay(draft, resource, spec, seen, now)
     facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan, look.move if look else None)
-    final = report.compose(draft.status, facts, now)
+    final, said, wait = _alert(resource, report.compose(draft.status, facts, now), seen, now)
+    if wait is not None:
+        draft.waits.append(max(wait, SOON))
     return Decision(
         actions=(*flags.actions, *draft.actions, *letters),
         status=final,
-        events=(*draft.events, *report.events(resource.status, final)),
+        events=(*draft.events, *said, *report.events(resource.status, final)),
         requeue_after=SOON if draft.actions else min(draft.waits, default=None),
         checks=(
             *targets.check_targets(spec, effective, seen),
@@ -202,6 +207,15 @@ def _replay(
     if found.wait is not None or found.actions:
         draft.waits.append(max(found.wait or SOON, SOON))
     return found.actions
+
+
+def _alert(
+    resource: Resource, status: Status, seen: Observation, now: datetime
+) -> tuple[Status, tuple[Event, ...], timedelta | None]:
+    """Last of all: what is wrong is read off everything else that is said."""
+    status, events = alerts.explain(resource, status, seen, now)
+    status, wait = alerts.report(resource, status, seen, now)
+    return status, events, wait
 
 
 def _in_flight(seen: Observation) -> bool:

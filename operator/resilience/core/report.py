@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from resilience.api.base import ApiModel
 from resilience.api.checks import Scope
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.scalars import format_duration
@@ -237,6 +238,10 @@ def _event(kind: str, status: str, reason: str, message: str, first: bool) -> Ev
         return Event(Reason(reason), message, warning=reason != Reason.WAITING_FOR_ROLLOUT)
     if kind == ConditionType.PROBES_SYNCED and reason == Reason.APPLIED:
         return Event(Reason.PROBES_APPLIED, message)
+    if kind == ConditionType.ALERTS_DELIVERED:
+        if status == "False":
+            return Event(Reason(reason), message, warning=True)
+        return None if first or status == "Unknown" else Event(Reason(reason), "alerts are delivered again")
     # Flags have Events of their own.
     told = reason != Reason.FLAGS_ON and (status == "True" or (status == "False" and not first))
     if kind == ConditionType.DEGRADED and told:
@@ -244,12 +249,12 @@ def _event(kind: str, status: str, reason: str, message: str, first: bool) -> Ev
     return None
 
 
-def worth_writing(before: Status, after: Status) -> bool:
+def worth_writing(before: ApiModel, after: ApiModel) -> bool:
     """Whether something a person would act on changed; latencies, counts and times alone are no reason to write."""
     return _digest(before) != _digest(after)
 
 
-def _digest(status: Status) -> str:
+def _digest(status: ApiModel) -> str:
     return json.dumps(_without_volatile(status), sort_keys=True)
 
 

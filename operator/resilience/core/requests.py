@@ -1,6 +1,6 @@
 """Requests by annotation: a value that has not been handled is a request; a restored or repeated one is not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from resilience.api.names import request_annotation
@@ -10,15 +10,25 @@ from resilience.api.status import Handled, Status
 
 def pending(annotations: Mapping[str, str], status: Status, request: Request) -> str | None:
     """The value of a request that waits to be handled, or None."""
+    return unhandled(annotations, status.handled, request)
+
+
+def unhandled(annotations: Mapping[str, str], handled: Sequence[Handled], request: str) -> str | None:
+    """The same of anything that has a list of what was handled."""
     value = annotations.get(request_annotation(request))
-    done = next((each.value for each in status.handled if each.request == request), None)
+    done = next((each.value for each in handled if each.request == request), None)
     return value if value and value[:1024] != done else None
 
 
 def handle(status: Status, request: Request, value: str, *, now: datetime, note: str) -> Status:
     """The status with this value noted as dealt with."""
-    entry = Handled(request=request, value=value[:1024], at=now, note=note)
-    return status.model_copy(update={"handled": [*(e for e in status.handled if e.request != request), entry]})
+    return status.model_copy(update={"handled": noted(status.handled, request, value, now=now, note=note)})
+
+
+def noted(handled: Sequence[Handled], request: str, value: str, *, now: datetime, note: str) -> list[Handled]:
+    """What has been dealt with, this value included."""
+    entry = Handled(request=request, value=value[:1024], at=now, note=note[:1024])
+    return [*(each for each in handled if each.request != request), entry]
 
 
 def first_seen(annotations: Mapping[str, str], status: Status, *, now: datetime) -> Status:

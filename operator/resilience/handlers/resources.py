@@ -6,9 +6,18 @@ from typing import Any, Final
 import kopf
 
 from resilience.adapters.kube import parse
-from resilience.api.names import ANNOTATION_GREEN_OF, GROUP, LABEL_MANAGED, LABEL_MANAGED_VALUE, PLURAL, VERSION
+from resilience.api.names import (
+    ANNOTATION_GREEN_OF,
+    GROUP,
+    LABEL_MANAGED,
+    LABEL_MANAGED_VALUE,
+    PLURAL,
+    RECEIVER_PLURAL,
+    VERSION,
+)
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.observation import Key
+from resilience.runtime.couriers import Couriers
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
 
@@ -20,8 +29,16 @@ _KINDS: Final = {
 _OURS: Final = {LABEL_MANAGED: LABEL_MANAGED_VALUE}
 
 
-def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store) -> None:
+def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, couriers: Couriers) -> None:
     """Registers a handler for each kind that is watched."""
+
+    @kopf.on.event(GROUP, VERSION, RECEIVER_PLURAL, registry=registry)
+    async def on_receiver(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:
+        key = Key(namespace or "", name)
+        if event["type"] == "DELETED":
+            couriers.drop(key)
+        else:
+            couriers.wake(key)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def on_resource(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from resilience.api.reasons import HealthState
+from resilience.api.reasons import HealthState, Severity
+from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.message import Message
+from resilience.core.alerting.receiver import Receiver
 from resilience.core.asks import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
 from resilience.core.health import CheckResult
 from resilience.core.observation import Key
@@ -158,6 +161,22 @@ class Metrics(Protocol):
         """How many keys wait."""
         ...
 
+    def alerts(self, *, key: Key, firing: Mapping[Severity, int]) -> None:
+        """What fires of a service, by severity."""
+        ...
+
+    def delivered(self, *, receiver: Key, result: str, seconds: float) -> None:
+        """A message was told, or was not."""
+        ...
+
+    def receiver(self, *, receiver: Key, open_: int, dead: int, suppressed: int) -> None:
+        """Conversations that go on, alerts given up, and repeats that nobody was told of."""
+        ...
+
+    def forget_receiver(self, receiver: Key) -> None:
+        """The receiver is gone: remove its series."""
+        ...
+
     def forget(self, key: Key) -> None:
         """The resource is gone: remove its series."""
         ...
@@ -219,4 +238,23 @@ class DeadLetterOffice(Protocol):
 
     async def replay(self, letters: DeadLetters) -> Batch:
         """One batch, oldest first. Raises Unavailable when nobody answers, Refused when the server will not."""
+        ...
+
+
+class DeliveryFailed(PortError):
+    """A message did not arrive, or nobody can say that it did."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.message)
+        self.trouble = trouble
+
+
+class Messenger(Protocol):
+    """Speaks to those who are told of alerts."""
+
+    async def deliver(self, receiver: Receiver, message: Message) -> str:
+        """Tell once, without retries, within the receiver's time-out. Raises DeliveryFailed.
+
+        Returns the receiver's own name of the message, if it can be kept up to date; else nothing.
+        """
         ...

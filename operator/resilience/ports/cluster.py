@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Protocol
 
 from resilience.api.status import Status
+from resilience.api.status_receiver import ReceiverStatus
 from resilience.api.v1alpha1 import TargetKind
+from resilience.core.alerting.receiver import Receiver
 from resilience.core.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
 from resilience.core.flags import Publication
 from resilience.core.observation import FlagsMap, Green, Key, Pod, PodsView, Resource
@@ -108,6 +110,26 @@ class ClusterWriter(Protocol):
 
     async def emit(self, resource: Resource, event: Event) -> None:
         """Write an Event on the resource."""
+        ...
+
+
+class ReceiverCluster(Protocol):
+    """AlertReceivers in the Kubernetes API."""
+
+    async def receiver(self, key: Key) -> Receiver | None:
+        """The AlertReceiver, or None when there is none."""
+        ...
+
+    async def receivers(self) -> Mapping[Key, Receiver]:
+        """All AlertReceivers that we look after."""
+        ...
+
+    async def write_receiver(self, receiver: Receiver, status: ReceiverStatus) -> Receiver:
+        """Merge-patch the status with the resourceVersion that was read; returns the receiver as it is now."""
+        ...
+
+    async def emit_of_receiver(self, receiver: Receiver, event: Event) -> None:
+        """Write an Event on the receiver."""
         ...
 
 

@@ -4,6 +4,7 @@ The only place that catches everything: one service's trouble must not take the 
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -18,6 +19,7 @@ from resilience.core.observation import Key, Observation, Resource
 from resilience.core.reconcile import decide
 from resilience.ports import Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
 from resilience.ports.cluster import Cluster
+from resilience.runtime.alert_hub import AlertHub
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
@@ -51,6 +53,7 @@ class Controller:
         storm: StormControl,
         restarts: RestartLog,
         replays: Replays,
+        alerts: AlertHub,
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,
@@ -65,6 +68,7 @@ class Controller:
         self._storm = storm
         self._restarts = restarts
         self._replays = replays
+        self._alerts = alerts
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
@@ -156,9 +160,13 @@ class Controller:
         if decision.status is not None:
             self._metrics.health(key=key, state=decision.status.health.state)
             self._metrics.flags(key=key, on={each.name: each.on for each in decision.status.degradation})
+            self._metrics.alerts(key=key, firing=Counter(each.severity for each in decision.status.alerts.firing))
         if decision.refused:
             self._metrics.refused(reason=decision.refused)
         resource = await self._write_status(resource, decision)
+        if decision.status is not None and resource.deleting_since is None:
+            # After the write: whoever is told finds it in status.
+            self._alerts.put(resource, decision.status)
         self._storm.ask(key, decision.ticket, running=moves_by_itself(resource, seen, decision))
         if decision.requeue_after is not None:
             self._queue.add_after(key, decision.requeue_after)
@@ -225,6 +233,7 @@ class Controller:
         self._storm.forget(key)
         self._restarts.forget(key)
         self._replays.forget(key)
+        self._alerts.drop(key)
         self._metrics.forget(key)
         self._refusals.pop(key, None)
         self._thorough.discard(key)

@@ -12,6 +12,7 @@ from resilience.core.observation import FlagsMap, Observation, PodsView, Resourc
 from resilience.core.workloads import Workload
 from resilience.ports import Calm, Drainer
 from resilience.ports.cluster import Cluster
+from resilience.runtime.alert_hub import AlertHub
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.replays import Replays
 from resilience.runtime.restart_log import RestartLog
@@ -35,6 +36,7 @@ class Observer:
         storm: StormControl,
         restarts: RestartLog,
         replays: Replays,
+        alerts: AlertHub,
         refused: Callable[[str], bool],
     ) -> None:
         self._cluster = cluster
@@ -46,9 +48,19 @@ class Observer:
         self._storm = storm
         self._restarts = restarts
         self._replays = replays
+        self._alerts = alerts
         self._refused = refused
 
     async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
+        """As `_around`, with what is known of who is told of alerts.
+
+        Raises:
+            PortError: something could not be read.
+        """
+        seen = await self._around(resource, thorough=thorough, refusal=refusal)
+        return replace(seen, alerting=self._alerts.alerting(resource))
+
+    async def _around(self, resource: Resource, *, thorough: bool, refusal: str) -> Observation:
         """What exists around the resource; pods are read when something is to be done, or when `thorough`.
 
         Raises:

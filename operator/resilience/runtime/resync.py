@@ -12,7 +12,9 @@ import structlog
 
 from resilience.ports import PortError
 from resilience.ports.cluster import ClusterReader, Marked
+from resilience.runtime.alert_hub import AlertHub
 from resilience.runtime.controller import Controller
+from resilience.runtime.couriers import Couriers
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
 from resilience.runtime.storm import StormControl
@@ -34,6 +36,8 @@ class Resync:
         queue: KeyQueue,
         store: Store,
         storm: StormControl,
+        alerts: AlertHub,
+        couriers: Couriers,
         interval: timedelta,
         monotonic: Callable[[], float],
     ) -> None:
@@ -43,6 +47,8 @@ class Resync:
         self._queue = queue
         self._store = store
         self._storm = storm
+        self._alerts = alerts
+        self._couriers = couriers
         self._interval = interval
         self._monotonic = monotonic
         self.last_success = monotonic()
@@ -71,6 +77,8 @@ class Resync:
             else:
                 self._queue.add(resource.key, Priority.RESYNC)
         self._storm.open()
+        self._alerts.listed(resource.key for resource in resources)
+        await self._couriers.resync()
         self.last_success = self._monotonic()
         for key in self._store.keys() - {resource.key for resource in resources}:
             self._queue.add(key)

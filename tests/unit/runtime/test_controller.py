@@ -32,6 +32,7 @@ from resilience.ports import (
 from resilience.ports.cluster import Cluster, Marked
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.controller import Controller
+from resilience.runtime.couriers import Couriers
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
@@ -54,6 +55,7 @@ from tests.support.factories import (
     make_workload,
 )
 from tests.support.model import stored
+from tests.support.telling import make_hub
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 OTHER = Key("shop", "other")
@@ -142,6 +144,11 @@ class FakeMetrics:
         return lambda **_: None
 
 
+class _NoCouriers:
+    async def resync(self) -> None:
+        """There are no receivers."""
+
+
 class Bench:
     """A controller over fakes; pods default to three that serve."""
 
@@ -158,6 +165,7 @@ class Bench:
         drainer = cast(Drainer, None)
         self.storm = StormControl(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=self.queue.add)
         restarts = RestartLog(now=clock.now)
+        self.alerts = make_hub(wake_service=self.queue.add)
         replays = Replays(cast(DeadLetterOffice, None))
         observer = Observer(
             cluster=cluster,
@@ -169,6 +177,7 @@ class Bench:
             storm=self.storm,
             restarts=restarts,
             replays=replays,
+            alerts=self.alerts,
             refused=lambda name: name == "kube-system",
         )
         self.controller = Controller(
@@ -191,6 +200,7 @@ class Bench:
             storm=self.storm,
             restarts=restarts,
             replays=replays,
+            alerts=self.alerts,
             leadership=self.leading,
             metrics=metrics,
             clock=clock,
@@ -202,6 +212,8 @@ class Bench:
             queue=self.queue,
             store=self.store,
             storm=self.storm,
+            alerts=self.alerts,
+            couriers=cast(Couriers, _NoCouriers()),
             interval=timedelta(minutes=5),
             monotonic=clock.monotonic,
         )
@@ -376,6 +388,7 @@ def test_services_that_select_by_a_pods_own_label_are_read_too() -> None:
             storm=bench.storm,
             restarts=RestartLog(now=VirtualClock().now),
             replays=Replays(cast(DeadLetterOffice, None)),
+            alerts=bench.alerts,
             refused=lambda _: False,
         )
         await observer.observe(make_resource(), thorough=True)

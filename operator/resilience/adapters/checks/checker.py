@@ -18,9 +18,9 @@ from resilience.adapters.checks import (
     redis_stream_check,
     tcp_check,
 )
-from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.checks.postgres_connections import PostgresConnections
 from resilience.adapters.checks.redis_connections import RedisConnections
+from resilience.adapters.credentials import Credentials
 from resilience.adapters.http import HttpClient
 from resilience.adapters.network import NetworkFailure
 from resilience.adapters.prometheus import PrometheusClient

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from resilience.adapters.checks.components import read_components
-from resilience.adapters.checks.credentials import Credentials
+from resilience.adapters.credentials import Credentials
 from resilience.adapters.http import BODY_LIMIT, Answer, HttpClient
 from resilience.adapters.json_body import at_path, parse_json
 from resilience.adapters.network import NetworkFailure

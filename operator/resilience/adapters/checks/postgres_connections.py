@@ -17,9 +17,9 @@ from typing import Any, Final
 import asyncpg  # type: ignore[import-untyped]
 
 from resilience.adapters.address import Address, AddressGuard
-from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.checks.postgres_dsn import SslMode, parse_dsn
 from resilience.adapters.checks.postgres_tls import Place, contexts
+from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure
 from resilience.core.asks import PostgresProbe, TlsTrust
 from resilience.ports import Invalid

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import Final
 
 from resilience.adapters.address import Address, AddressGuard
-from resilience.adapters.checks.credentials import Credentials
 from resilience.adapters.checks.redis_answers import Command, LoginRefused, Reply, ServerError, Verdict, verdict
 from resilience.adapters.checks.redis_link import Deadline, Link, open_link
+from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure, Untrusted
 from resilience.core.asks import SecretRef, TlsTrust
 

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Final
 
-from resilience.api.names import GROUP, PLURAL, VERSION
+from resilience.api.names import GROUP, PLURAL, RECEIVER_PLURAL, VERSION
 from resilience.api.v1alpha1 import TargetKind
 
 CORE: Final = "core "
@@ -27,6 +27,7 @@ _GROUPS: Final = {
     f"{CORE}events": "/api/v1",
     "leases": "/apis/coordination.k8s.io/v1",
     PLURAL: f"/apis/{GROUP}/{VERSION}",
+    RECEIVER_PLURAL: f"/apis/{GROUP}/{VERSION}",
 }
 
 

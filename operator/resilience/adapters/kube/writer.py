@@ -25,7 +25,7 @@ from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_base import format_micro_time, format_time
 from resilience.core.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
-from resilience.core.observation import Pod, Resource
+from resilience.core.observation import Key, Pod, Resource
 from resilience.core.workloads import Workload
 
 _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
@@ -154,35 +154,13 @@ class KubeWriter:
 
     async def write_status(self, resource: Resource, status: Status) -> Resource:
         """Merge-patch the whole status, with nulls for what is gone, on the version that was read."""
-        merged = _merge(dict(resource.raw_status), status.to_api())
-        body = {"metadata": {"resourceVersion": resource.resource_version}, "status": merged}
+        changed = merged(dict(resource.raw_status), status.to_api())
+        body = {"metadata": {"resourceVersion": resource.resource_version}, "status": changed}
         return parse.resource(await self._transport.patch(f"{_path(resource)}/status", body, **_MANAGED))
 
     async def emit(self, resource: Resource, event: Event) -> None:
         """Write an Event on the resource."""
-        now = format_micro_time(datetime.now(UTC))
-        regarding = {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
-            "name": resource.key.name,
-            "namespace": resource.key.namespace,
-            "uid": resource.uid,
-            "resourceVersion": resource.resource_version,
-        }
-        body = {
-            "apiVersion": "events.k8s.io/v1",
-            "kind": "Event",
-            "metadata": {"generateName": f"{resource.key.name}-", "namespace": resource.key.namespace},
-            "eventTime": now,
-            "reportingController": f"{GROUP}/operator",
-            "reportingInstance": self._instance[:128],
-            "action": event.reason.value,
-            "reason": event.reason.value,
-            # The limit is in bytes.
-            "note": event.message.encode()[:1024].decode(errors="ignore"),
-            "type": "Warning" if event.warning else "Normal",
-            "regarding": regarding,
-        }
+        body = event_body(event, kind=KIND, key=resource.key, uid=resource.uid, instance=self._instance)
         await self._transport.post(collection("events", resource.key.namespace), body)
 
     async def stop_deployment(self, *, namespace: str, name: str) -> None:
@@ -213,6 +191,31 @@ class KubeWriter:
         )
 
 
+def event_body(event: Event, *, kind: str, key: Key, uid: str, instance: str) -> Json:
+    """An Event on an object of ours; `instance` names this process."""
+    regarding = {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": kind,
+        "name": key.name,
+        "namespace": key.namespace,
+        "uid": uid,
+    }
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{key.name}-", "namespace": key.namespace},
+        "eventTime": format_micro_time(datetime.now(UTC)),
+        "reportingController": f"{GROUP}/operator",
+        "reportingInstance": instance[:128],
+        "action": event.reason.value,
+        "reason": event.reason.value,
+        # The limit is in bytes.
+        "note": event.message.encode()[:1024].decode(errors="ignore"),
+        "type": "Warning" if event.warning else "Normal",
+        "regarding": regarding,
+    }
+
+
 def _path(resource: Resource) -> str:
     return resources_path(resource.key.namespace, resource.key.name)
 
@@ -227,9 +230,9 @@ def _options(pod: Pod, grace: timedelta) -> Json:
     }
 
 
-def _merge(before: object, after: object) -> object:
+def merged(before: object, after: object) -> object:
     """A merge patch from one to the other: fields that vanished must be named with null, or they would stay."""
     if not isinstance(before, dict) or not isinstance(after, dict):
         return after
     gone = {name: None for name in before if name not in after}
-    return {name: _merge(before.get(name), value) for name, value in after.items()} | gone
+    return {name: merged(before.get(name), value) for name, value in after.items()} | gone

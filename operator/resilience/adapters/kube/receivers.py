@@ -1,0 +1,103 @@
+"""AlertReceivers: read as views, their status written on what was read."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from resilience.adapters.kube.paths import collection, named
+from resilience.adapters.kube.transport import Transport
+from resilience.adapters.kube.writer import event_body, merged
+from resilience.api.names import FIELD_MANAGER, RECEIVER_KIND, RECEIVER_PLURAL
+from resilience.api.receivers import AlertReceiverSpec
+from resilience.api.status_receiver import ReceiverStatus
+from resilience.core.alerting.receiver import Receiver
+from resilience.core.decision import Event
+from resilience.core.observation import Key
+from resilience.ports import Refused
+
+log = structlog.get_logger(__name__)
+
+
+class KubeReceivers:
+    """`ReceiverCluster` over the API. `namespaces` empty means all of them; `instance` names this process in Events."""
+
+    def __init__(self, *, transport: Transport, namespaces: Sequence[str], instance: str) -> None:
+        self._transport = transport
+        self._where: tuple[str | None, ...] = tuple(dict.fromkeys(namespaces)) or (None,)
+        self._instance = instance
+
+    async def receiver(self, key: Key) -> Receiver | None:
+        """The AlertReceiver, or None when there is none."""
+        raw = await self._transport.find(named(RECEIVER_PLURAL, key.namespace, key.name))
+        return None if raw is None else parse(raw)
+
+    async def receivers(self) -> Mapping[Key, Receiver]:
+        """All AlertReceivers that we look after."""
+        lists = await asyncio.gather(*(self._listed(each) for each in self._where))
+        return {found.key: found for raws in lists for raw in raws for found in [parse(raw)]}
+
+    async def write_receiver(self, receiver: Receiver, status: ReceiverStatus) -> Receiver:
+        """Merge-patch the whole status, with nulls for what is gone, on the version that was read."""
+        body = {
+            "metadata": {"resourceVersion": receiver.resource_version},
+            "status": merged(dict(receiver.raw_status), status.to_api()),
+        }
+        path = named(RECEIVER_PLURAL, receiver.key.namespace, receiver.key.name)
+        return parse(await self._transport.patch(f"{path}/status", body, fieldManager=FIELD_MANAGER))
+
+    async def emit_of_receiver(self, receiver: Receiver, event: Event) -> None:
+        """Write an Event on the receiver."""
+        body = event_body(event, kind=RECEIVER_KIND, key=receiver.key, uid=receiver.uid, instance=self._instance)
+        await self._transport.post(collection("events", receiver.key.namespace), body)
+
+    async def _listed(self, namespace: str | None) -> Sequence[Mapping[str, Any]]:
+        """One namespace of several: one that is gone, or closed to us, must not hide the others."""
+        try:
+            return await self._transport.list(collection(RECEIVER_PLURAL, namespace))
+        except Refused as error:
+            if namespace is None:
+                raise
+            log.warning("namespace left out", namespace=namespace, why=str(error))
+            return []
+
+
+def parse(raw: Mapping[str, Any]) -> Receiver:
+    """An AlertReceiver; a spec that cannot be read leaves `spec` None and says why."""
+    meta = raw["metadata"]
+    spec, problem = None, ""
+    try:
+        spec = AlertReceiverSpec.model_validate(raw.get("spec") or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    raw_status = raw.get("status") or {}
+    return Receiver(
+        key=Key(meta["namespace"], meta["name"]),
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        generation=meta.get("generation", 0),
+        annotations=meta.get("annotations") or {},
+        spec=spec,
+        problem=problem,
+        status=_status(raw_status),
+        raw_status=raw_status,
+    )
+
+
+def _status(raw: Mapping[str, Any]) -> ReceiverStatus:
+    """What of a status can be read; what somebody's hand has spoiled begins anew."""
+    try:
+        return ReceiverStatus.model_validate(raw)
+    except ValidationError:
+        return ReceiverStatus.model_validate({name: value for name, value in raw.items() if _readable(name, value)})
+
+
+def _readable(name: str, value: object) -> bool:
+    try:
+        ReceiverStatus.model_validate({name: value})
+    except ValidationError:
+        return False
+    return True

@@ -1,0 +1,82 @@
+"""Alertmanager by its API: all its replicas are told, for any of them may be cut off from the others."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from resilience.adapters.credentials import Credentials
+from resilience.adapters.network import NetworkFailure
+from resilience.adapters.receivers import alertmanager_body
+from resilience.adapters.receivers.post import JSON, Poster
+from resilience.adapters.receivers.secrets import ref, trust
+from resilience.adapters.receivers.wording import Links
+from resilience.api.receivers import AlertmanagerReceiver
+from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.feed import EXPIRES
+from resilience.core.alerting.message import Message
+from resilience.core.headers import parse_headers
+from resilience.core.observation import Key
+from resilience.ports import DeliveryFailed, Refused
+
+# One request for each: bodies stay small, and one odd alert spoils no other batch.
+BATCH: Final = 100
+_PEERS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Alertmanager:
+    """Tells every replica; it is told when one of them took it."""
+
+    poster: Poster
+    credentials: Credentials
+    links: Links
+    now: Callable[[], datetime]
+
+    async def deliver(
+        self, spec: AlertmanagerReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
+    ) -> str:
+        """Raises DeliveryFailed when no replica took it."""
+        tls = await self.credentials.tls(trust(spec.tls, key), fresh=fresh)
+        text = await self.credentials.value(ref(spec.headers_from, key), fresh=fresh)
+        headers = [JSON, *parse_headers(text)]
+        alerts = alertmanager_body.api_alerts(message, self.links, now=self.now(), expires=EXPIRES)
+        peers = await self._peers(spec, key, timeout)
+        name = spec.tls.server_name or "" if spec.tls is not None else ""
+        answers = await asyncio.gather(
+            *(self._tell(url, alerts, headers, timeout, tls, name) for url in peers), return_exceptions=True
+        )
+        if all(isinstance(each, BaseException) for each in answers):
+            raise next(each for each in answers if isinstance(each, BaseException))
+        return ""
+
+    async def _tell(
+        self,
+        url: str,
+        alerts: Sequence[object],
+        headers: Sequence[tuple[str, str]],
+        timeout: timedelta,
+        tls: ssl.SSLContext | None,
+        server_name: str,
+    ) -> None:
+        for start in range(0, len(alerts), BATCH):
+            body = json.dumps(alerts[start : start + BATCH]).encode()
+            await self.poster.post(url, body, timeout=timeout, headers=headers, tls=tls, server_name=server_name)
+
+    async def _peers(self, spec: AlertmanagerReceiver, key: Key, timeout: timedelta) -> list[str]:
+        """Addresses of the API of every replica."""
+        if spec.service is None:
+            return [f"{url.rstrip('/')}/api/v2/alerts" for url in spec.urls or ()]
+        namespace = spec.service.namespace or key.namespace
+        host = f"{spec.service.name}.{namespace}.svc"
+        try:
+            found = await self.poster.client.guard.addresses(host, spec.service.port, timeout=timeout)
+        except NetworkFailure as failure:
+            raise DeliveryFailed(Trouble(str(failure))) from failure
+        except Refused as refusal:
+            raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
+        scheme = "https" if spec.tls is not None else "http"
+        return [f"{scheme}://{address}/api/v2/alerts" for address in found[:_PEERS]]

@@ -1,0 +1,138 @@
+"""Mail by SMTP. A message told twice has the same Message-ID, and those of a conversation refer to its first one."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Final
+
+import aiosmtplib
+
+from resilience.adapters.address import Address, AddressGuard
+from resilience.adapters.credentials import Credentials
+from resilience.adapters.network import NetworkFailure, from_os_error, from_tls_error
+from resilience.adapters.receivers import wording
+from resilience.adapters.receivers.secrets import ref, trust
+from resilience.adapters.receivers.wording import Links
+from resilience.api.receivers import EmailReceiver, StartTls
+from resilience.api.scalars import format_duration
+from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.message import Message
+from resilience.core.asks import TlsTrust
+from resilience.core.observation import Key
+from resilience.ports import DeliveryFailed, Refused
+
+_DOMAIN: Final = "resilience-operator.invalid"
+_OURS: Final = "resilience-operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """One connection a message."""
+
+    guard: AddressGuard
+    credentials: Credentials
+    links: Links
+    now: Callable[[], datetime]
+
+    async def deliver(self, spec: EmailReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool) -> str:
+        """Raises DeliveryFailed."""
+        login = (await self.credentials.value(ref(spec.auth_from, key), fresh=fresh)).strip()
+        tls = await self.credentials.tls(trust(spec.tls, key) or TlsTrust(), fresh=fresh)
+        mail = letter(message, self.links, spec, at=self.now())
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                addresses = await self.guard.addresses(spec.host, spec.port, timeout=timeout / 2)
+                await _send(spec, addresses[0], mail, login=login, tls=tls)
+        except TimeoutError as error:
+            words = f"the mail server did not answer within {format_duration(timeout)}"
+            raise DeliveryFailed(Trouble(words)) from error
+        except NetworkFailure as failure:
+            raise DeliveryFailed(Trouble(str(failure))) from failure
+        except Refused as refusal:
+            raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
+        except (aiosmtplib.SMTPException, OSError) as error:
+            raise DeliveryFailed(_trouble(error)) from error
+        return ""
+
+
+def letter(message: Message, links: Links, spec: EmailReceiver, *, at: datetime) -> EmailMessage:
+    """The mail, as plain text: it is read on a telephone at night."""
+    mail = EmailMessage()
+    mail["Subject"] = _one_line(wording.headline(message))
+    mail["From"] = spec.from_
+    mail["To"] = ", ".join(spec.to)
+    mail["Date"] = format_datetime(at)
+    mail["Message-ID"] = f"<{message.delivery}@{_DOMAIN}>"
+    if message.sequence:
+        first = f"<{message.delivery.rpartition('-')[0]}-0@{_DOMAIN}>"
+        mail["In-Reply-To"] = mail["References"] = first
+    mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Resilience-Severity"] = str(message.severity)
+    mail.set_content(f"{wording.headline(message)}\n\n{wording.plain(message, links)}\n")
+    return mail
+
+
+async def _send(
+    spec: EmailReceiver, address: Address, mail: EmailMessage, *, login: str, tls: ssl.SSLContext | None
+) -> None:
+    """To the address that was looked at, never to the name again."""
+    name = (spec.tls.server_name if spec.tls is not None else None) or spec.host
+    connection = await _connected(address)
+    implicit = spec.start_tls is StartTls.IMPLICIT
+    client = aiosmtplib.SMTP(
+        hostname=name, sock=connection, local_hostname=_OURS, use_tls=implicit, start_tls=False, tls_context=tls
+    )
+    try:
+        await client.connect()
+        if spec.start_tls is StartTls.REQUIRED:
+            await client.starttls(server_hostname=name, tls_context=tls)
+        if login:
+            user, _, password = login.partition(":")
+            await client.login(user, password)
+        await client.send_message(mail, sender=spec.from_, recipients=list(spec.to))
+    finally:
+        client.close()
+        connection.close()
+
+
+async def _connected(address: Address) -> socket.socket:
+    connection = socket.socket(address.family, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(connection, (address.ip, address.port))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _trouble(error: Exception) -> Trouble:
+    """What the mail server's refusal means; 5xx is for good: https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    match error:
+        case aiosmtplib.SMTPAuthenticationError():
+            return Trouble("the mail server does not accept the credentials: look at the Secret", permanent=True)
+        case aiosmtplib.SMTPNotSupported():
+            words = "the mail server does not offer what is asked for (STARTTLS or a login): look at email.startTls"
+            return Trouble(words, permanent=True)
+        case aiosmtplib.SMTPRecipientsRefused(recipients=refused):
+            codes = sorted({each.code for each in refused})
+            words = f"the mail server takes no mail for {len(refused)} of the recipients ({codes[0] if codes else '?'})"
+            return Trouble(words, permanent=all(code >= 500 for code in codes))
+        case aiosmtplib.SMTPResponseException(code=code):
+            return Trouble(f"the mail server answered {code}", permanent=code >= 500)
+        case _ if isinstance(cause, ssl.SSLError):
+            return Trouble(str(from_tls_error(cause)))
+        case _ if isinstance(cause, OSError):
+            return Trouble(str(from_os_error(cause)))
+        case _:
+            return Trouble("the connection to the mail server broke")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]

@@ -1,0 +1,87 @@
+"""Microsoft Teams by a Workflows webhook: an adaptive card, which may have 28 KiB.
+
+https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from resilience.adapters.credentials import Credentials
+from resilience.adapters.receivers import wording
+from resilience.adapters.receivers.post import Poster
+from resilience.adapters.receivers.secrets import ref
+from resilience.adapters.receivers.wording import Links
+from resilience.api.reasons import Severity
+from resilience.api.receivers import TeamsReceiver
+from resilience.core.alerting.message import Message
+from resilience.core.observation import Key
+
+LIMIT: Final = 28 * 1024
+_COLOURS: Final = {Severity.CRITICAL: "attention", Severity.WARNING: "warning", Severity.INFO: "accent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Teams:
+    """One card a message."""
+
+    poster: Poster
+    credentials: Credentials
+    links: Links
+
+    async def deliver(self, spec: TeamsReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool) -> str:
+        """Raises DeliveryFailed."""
+        url = await self.credentials.value(ref(spec.url_from, key), fresh=fresh)
+        await self.poster.post(url, card(message, self.links), timeout=timeout)
+        return ""
+
+
+def card(message: Message, links: Links) -> bytes:
+    """The body, within Teams' limit: the last alerts make room."""
+    parts = _parts(message, links)
+    while len(body := json.dumps(_envelope(message, links, parts)).encode()) > LIMIT and parts:
+        parts = parts[:-1]
+    return body
+
+
+def _envelope(message: Message, links: Links, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    colour = "good" if message.over else _COLOURS[message.severity]
+    title = {
+        "type": "TextBlock",
+        "text": _plain(wording.headline(message)),
+        "weight": "bolder",
+        "size": "medium",
+        "color": colour,
+        "wrap": True,
+    }
+    first = message.firing[0] if message.firing else None
+    urls = [("Runbook", links.runbook(first.name)), ("Dashboard", links.dashboard_of(first))] if first else []
+    content = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "msteams": {"width": "Full"},
+        "body": [title, *parts],
+        "actions": [{"type": "Action.OpenUrl", "title": name, "url": url} for name, url in urls if url],
+    }
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": content}
+    return {"type": "message", "attachments": [attachment]}
+
+
+def _parts(message: Message, links: Links) -> list[dict[str, Any]]:
+    found = []
+    for line in wording.lines(message, links):
+        found.append(_text(f"{line.sign} {line.head}", weight="bolder"))
+        found.append(_text(f"{line.text} — {line.action}"))
+    found.extend(_text(each, isSubtle=True) for each in wording.rest(message))
+    return found
+
+
+def _text(text: str, **style: object) -> dict[str, Any]:
+    return {"type": "TextBlock", "text": _plain(text), "wrap": True, **style}
+
+
+def _plain(text: str) -> str:
+    """Cards read Markdown; nothing that a check saw may hide a link."""
+    return text.replace("[", "(").replace("]", ")").replace("*", "·").replace("_", "\\_")

@@ -1,0 +1,83 @@
+"""PagerDuty by Events API v2: https://developer.pagerduty.com/docs/send-alert-event.
+
+The conversation is the dedup_key: however often it is told, it is one incident, and its end resolves it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from resilience.adapters.credentials import Credentials
+from resilience.adapters.receivers import wording
+from resilience.adapters.receivers.post import Poster
+from resilience.adapters.receivers.secrets import ref
+from resilience.adapters.receivers.wording import Links
+from resilience.api.reasons import Severity
+from resilience.api.receivers import PagerDutyReceiver, Region
+from resilience.api.status_base import format_time
+from resilience.core.alerting.message import Kind, Message
+from resilience.core.observation import Key
+
+URLS: Final[Mapping[Region, str]] = {
+    Region.US: "https://events.pagerduty.com/v2/enqueue",
+    Region.EU: "https://events.eu.pagerduty.com/v2/enqueue",
+}
+# Limits of the API: the summary's length, and the size of the whole event (512 KiB).
+_SUMMARY: Final = 1024
+_DETAILS: Final = 20
+_SEVERITIES: Final = {Severity.CRITICAL: "critical", Severity.WARNING: "warning", Severity.INFO: "info"}
+
+
+@dataclass(frozen=True, slots=True)
+class PagerDuty:
+    """`urls`: where each region takes events."""
+
+    poster: Poster
+    credentials: Credentials
+    links: Links
+    urls: Mapping[Region, str]
+
+    async def deliver(
+        self, spec: PagerDutyReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
+    ) -> str:
+        """Raises DeliveryFailed."""
+        if message.kind is Kind.MISSED:
+            # What is over is no incident.
+            return ""
+        routing_key = await self.credentials.value(ref(spec.routing_key_from, key), fresh=fresh)
+        event = event_of(message, self.links, routing_key=routing_key.strip(), source=str(key))
+        await self.poster.post(self.urls[spec.region], json.dumps(event).encode(), timeout=timeout)
+        return ""
+
+
+def event_of(message: Message, links: Links, *, routing_key: str, source: str) -> dict[str, Any]:
+    """The event for a message."""
+    base = {"routing_key": routing_key, "dedup_key": f"resilience-{message.conversation}"}
+    if message.over:
+        return {**base, "event_action": "resolve"}
+    first = message.firing[0]
+    shown = [(links.runbook(first.name), "Runbook"), (links.dashboard_of(first), "Dashboard")]
+    return {
+        **base,
+        "event_action": "trigger",
+        "client": "Resilience Operator",
+        "payload": {
+            "summary": wording.headline(message)[:_SUMMARY],
+            "source": str(first.key) if message.firing else source,
+            "severity": _SEVERITIES[message.severity],
+            "timestamp": format_time(message.began_at),
+            "component": first.key.name,
+            "group": first.key.namespace,
+            "class": str(first.name),
+            "custom_details": _details(message, links),
+        },
+        "links": [{"href": href, "text": text} for href, text in shown if href],
+    }
+
+
+def _details(message: Message, links: Links) -> dict[str, str]:
+    found = {line.head: f"{line.text} To do: {line.action}" for line in wording.lines(message, links)[:_DETAILS]}
+    rest = wording.rest(message)
+    return {**found, **({"more": "; ".join(rest)} if rest else {})}

@@ -1,0 +1,118 @@
+"""One POST to a receiver: the address looked at, the certificate verified, nothing followed, and what failed sorted.
+
+No word of an error quotes an address or a header: a webhook's address is a secret.
+"""
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from resilience.adapters.http import Answer, HttpClient
+from resilience.adapters.network import NetworkFailure
+from resilience.api.checks import Scheme
+from resilience.core.alerting.delivery import Trouble
+from resilience.core.asks import HttpTarget
+from resilience.ports import DeliveryFailed, Refused
+
+JSON: Final = ("Content-Type", "application/json; charset=utf-8")
+# Answers to what was sent, not to when: sending it again changes nothing.
+_HINTS: Final = {
+    400: "it does not take the message",
+    401: "it does not accept the credentials: look at the Secret",
+    403: "it does not accept the credentials: look at the Secret",
+    404: "there is nobody at this address: look at the Secret",
+    405: "this address takes no messages: look at the Secret",
+    410: "this address was given up: make a new one and put it into the Secret",
+    413: "it does not take a message so long",
+    422: "it does not take the message",
+}
+_TRANSIENT: Final = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Poster:
+    """Sends to addresses that the client's guard permits."""
+
+    client: HttpClient
+
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        *,
+        timeout: timedelta,
+        headers: Sequence[tuple[str, str]] = (JSON,),
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "",
+    ) -> Answer:
+        """The answer, when it says that the message was taken.
+
+        Raises:
+            DeliveryFailed: it was not, or nobody can say.
+        """
+        target = target_of(url)
+        if target.scheme is Scheme.HTTPS and tls is None:
+            tls = ssl.create_default_context()
+        try:
+            answer = await self.client.request(
+                "POST", target, timeout=timeout, headers=headers, tls=tls, server_name=server_name, body=body
+            )
+        except NetworkFailure as failure:
+            raise DeliveryFailed(Trouble(str(failure))) from failure
+        except Refused as refusal:
+            raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
+        judge(answer)
+        return answer
+
+
+def target_of(url: str) -> HttpTarget:
+    """An address out of a Secret. Raises DeliveryFailed without quoting it."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError as error:
+        raise _no_address() from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
+        raise _no_address()
+    scheme = Scheme.HTTPS if parts.scheme == "https" else Scheme.HTTP
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return HttpTarget(parts.hostname, port or (443 if scheme is Scheme.HTTPS else 80), path, scheme)
+
+
+def judge(answer: Answer) -> None:
+    """Whether a message was taken, by the status of the answer. Raises DeliveryFailed when it was not."""
+    status = answer.status
+    if 200 <= status < 300:
+        return
+    if status in _TRANSIENT or status >= 500:
+        words = f"it answered {status}"
+        raise DeliveryFailed(Trouble(words, retry_after=_seconds(answer.retry_after)))
+    if 300 <= status < 400:
+        words = (
+            f"it answered {status}, a redirect, which is not followed: put the address that it leads to in the Secret"
+        )
+        raise DeliveryFailed(Trouble(words, permanent=True))
+    hint = _HINTS.get(status, "it does not take the message")
+    raise DeliveryFailed(Trouble(f"it answered {status}: {hint}", permanent=True))
+
+
+def _no_address() -> DeliveryFailed:
+    words = "the Secret holds no http or https address, or one with user, password or fragment in it"
+    return DeliveryFailed(Trouble(words, permanent=True))
+
+
+def _seconds(header: str) -> timedelta | None:
+    """Retry-After in both of its forms: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after."""
+    if not header:
+        return None
+    if header.isdecimal():
+        return timedelta(seconds=min(int(header), 86_400))
+    try:
+        at = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(at - datetime.now(UTC), timedelta()) if at.tzinfo is not None else None

@@ -1,0 +1,121 @@
+"""Slack: by an incoming webhook each message is a new one; with a bot's token a conversation is one that is edited.
+
+https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks, https://docs.slack.dev/reference/methods/chat.postMessage.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from resilience.adapters.credentials import Credentials
+from resilience.adapters.http import Answer
+from resilience.adapters.receivers import wording
+from resilience.adapters.receivers.post import JSON, Poster
+from resilience.adapters.receivers.secrets import ref
+from resilience.adapters.receivers.wording import Links
+from resilience.api.receivers import SlackReceiver
+from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.message import Message
+from resilience.core.observation import Key
+from resilience.ports import DeliveryFailed
+
+API: Final = "https://slack.com/api"
+# Limits of blocks: their number, and the length of a section's text.
+BLOCKS: Final = 50
+TEXT: Final = 3000
+_HEADER: Final = 150
+# What a person has to mend; anything else is tried again.
+_PERMANENT: Final = {
+    "invalid_auth": "the token is not valid: look at the Secret",
+    "not_authed": "there is no token: look at the Secret",
+    "account_inactive": "the bot was removed: look at the Secret",
+    "token_revoked": "the token was revoked: put a new one into the Secret",
+    "token_expired": "the token has expired: put a new one into the Secret",
+    "missing_scope": "the bot needs the scope chat:write",
+    "channel_not_found": "there is no such channel: look at slack.channel",
+    "not_in_channel": "the bot is not in the channel: invite it",
+    "is_archived": "the channel is archived: choose another one in slack.channel",
+    "invalid_blocks": "it does not take the message",
+    "msg_too_long": "it does not take a message so long",
+}
+_GONE: Final = ("message_not_found", "cant_update_message", "edit_window_closed")
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """`api`: where the methods are."""
+
+    poster: Poster
+    credentials: Credentials
+    links: Links
+    api: str = API
+
+    async def deliver(self, spec: SlackReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool) -> str:
+        """Raises DeliveryFailed. With a token the answer is where the message is, so that it can be edited."""
+        body = {"text": wording.headline(message)[:TEXT], "blocks": blocks(message, self.links)}
+        if spec.url_from is not None:
+            url = await self.credentials.value(ref(spec.url_from, key), fresh=fresh)
+            await self.poster.post(url, json.dumps(body).encode(), timeout=timeout)
+            return ""
+        token = await self.credentials.value(ref(spec.token_from, key), fresh=fresh)
+        channel, _, at = message.handle.partition(" ")
+        if at:
+            try:
+                return await self._call("chat.update", token, {**body, "channel": channel, "ts": at}, timeout)
+            except _Gone:
+                # Somebody deleted it: people are told anew.
+                pass
+        return await self._call("chat.postMessage", token, {**body, "channel": spec.channel or ""}, timeout)
+
+    async def _call(self, method: str, token: str, body: dict[str, Any], timeout: timedelta) -> str:
+        headers = [JSON, ("Authorization", f"Bearer {token.strip()}")]
+        answer = await self.poster.post(
+            f"{self.api}/{method}", json.dumps(body).encode(), timeout=timeout, headers=headers
+        )
+        return _handle(answer)
+
+
+class _Gone(Exception):
+    """The message that was to be edited is not there, or may not be edited any more."""
+
+
+def _handle(answer: Answer) -> str:
+    """Where the message is: channel and time. Slack says what went wrong in a body with the status 200."""
+    try:
+        said = json.loads(answer.body)
+        taken, error = bool(said.get("ok")), str(said.get("error", ""))
+    except (ValueError, AttributeError) as broken:
+        raise DeliveryFailed(Trouble("what answered is not Slack's API")) from broken
+    if taken:
+        return f"{said.get('channel', '')} {said.get('ts', '')}".strip()
+    if error in _GONE:
+        raise _Gone
+    hint = _PERMANENT.get(error)
+    known = f"Slack says {error}" if error.replace("_", "").isalnum() and len(error) < 64 else "Slack refuses it"
+    raise DeliveryFailed(Trouble(f"{known}: {hint}" if hint else known, permanent=hint is not None))
+
+
+def blocks(message: Message, links: Links) -> list[dict[str, Any]]:
+    """The message as blocks, within Slack's limits."""
+    found: list[dict[str, Any]] = [
+        {"type": "header", "text": {"type": "plain_text", "text": wording.headline(message)[:_HEADER], "emoji": True}}
+    ]
+    for line in wording.lines(message, links):
+        text = f"{line.sign} *{escape(line.head)}*\n{escape(line.text)}\n_To do:_ {escape(line.action)}"
+        shown = [f"<{url}|{name}>" for url, name in ((line.runbook, "Runbook"), (line.dashboard, "Dashboard")) if url]
+        found.append(_section("\n".join([text, " · ".join(shown)]) if shown else text))
+    rest = wording.rest(message)
+    if rest:
+        elements = [{"type": "mrkdwn", "text": escape("\n".join(rest))[:TEXT]}]
+        found.append({"type": "context", "elements": elements})
+    return found[:BLOCKS]
+
+
+def escape(text: str) -> str:
+    """Nothing that a check saw may mention people or hide links."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text[:TEXT]}}

@@ -1,0 +1,50 @@
+"""A webhook with the body that receivers of Alertmanager's webhooks read, signed if a key is given."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from resilience.adapters.credentials import Credentials
+from resilience.adapters.receivers import alertmanager_body
+from resilience.adapters.receivers.post import JSON, Poster
+from resilience.adapters.receivers.secrets import ref, trust
+from resilience.adapters.receivers.wording import Links
+from resilience.api.receivers import WebhookReceiver
+from resilience.core.alerting.message import Message
+from resilience.core.observation import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """`X-Resilience-Delivery` is the same when a message is told again: whoever gets it twice can tell."""
+
+    poster: Poster
+    credentials: Credentials
+    links: Links
+    now: Callable[[], datetime]
+
+    async def deliver(
+        self, spec: WebhookReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
+    ) -> str:
+        """Raises DeliveryFailed."""
+        url = await self.credentials.value(ref(spec.url_from, key), fresh=fresh)
+        secret = await self.credentials.value(ref(spec.hmac_from, key), fresh=fresh)
+        tls = await self.credentials.tls(trust(spec.tls, key), fresh=fresh)
+        found = alertmanager_body.webhook(message, self.links, receiver=key.name)
+        body = json.dumps(found).encode()
+        headers = [JSON, ("X-Resilience-Delivery", message.delivery), ("X-Resilience-Kind", str(message.kind))]
+        if secret:
+            headers.extend(signature(secret, body, at=self.now()))
+        name = spec.tls.server_name or "" if spec.tls is not None else ""
+        await self.poster.post(url, body, timeout=timeout, headers=headers, tls=tls, server_name=name)
+        return ""
+
+
+def signature(secret: str, body: bytes, *, at: datetime) -> list[tuple[str, str]]:
+    """Headers with which a receiver can tell who sent the body, and that it is not an old one sent again."""
+    timestamp = str(int(at.timestamp()))
+    signed = hmac.new(secret.strip().encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return [("X-Resilience-Timestamp", timestamp), ("X-Resilience-Signature", f"sha256={signed}")]

@@ -1,0 +1,128 @@
+"""A message in words, the same in every form: what is wrong, since when, what to do, and where to read on.
+
+Everything that comes from outside (what a check saw, an image's name) is plain text here; each form escapes it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from resilience.adapters.redaction import redact_text
+from resilience.api.reasons import AlertName, Severity
+from resilience.core.alerting import catalogue
+from resilience.core.alerting.alert import Alert
+from resilience.core.alerting.message import Ended, Kind, Message
+
+_SHOWN: Final = 10
+_LONGEST: Final = 300
+SIGNS: Final = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
+OVER: Final = "🟢"
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where people read on; empty for no link. `dashboard` holds {namespace} and {service}."""
+
+    runbooks: str = ""
+    dashboard: str = ""
+
+    def runbook(self, name: AlertName) -> str:
+        """The page of an alert."""
+        return f"{self.runbooks.rstrip('/')}/{name}.md" if self.runbooks else ""
+
+    def dashboard_of(self, alert: Alert) -> str:
+        """The dashboard of an alert's service."""
+        named = self.dashboard.replace("{namespace}", alert.key.namespace)
+        return named.replace("{service}", alert.key.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One alert in words."""
+
+    sign: str
+    head: str
+    text: str
+    action: str
+    runbook: str
+    dashboard: str
+
+
+def headline(message: Message) -> str:
+    """A message in one line."""
+    match message.kind:
+        case Kind.ENDED:
+            return f"{OVER} Over: {message.title}"
+        case Kind.MISSED:
+            return f"{SIGNS[Severity.INFO]} {message.title}"
+        case Kind.TEST:
+            return f"{SIGNS[Severity.INFO]} {message.title}"
+        case _:
+            pass
+    sign = SIGNS[message.severity]
+    before = {Kind.ESCALATED: "Worse: ", Kind.REPEATED: "Still: ", Kind.UPDATED: "Update: "}.get(message.kind, "")
+    first = catalogue.CATALOGUE[message.firing[0].name].title if message.firing else "unknown"
+    more = len(message.firing) + message.more - 1
+    return f"{sign} {before}{message.title}: {first}" + (f" (and {more} more)" if more > 0 else "")
+
+
+def lines(message: Message, links: Links) -> list[Line]:
+    """What fires, the worst first, at most ten."""
+    return [_line(each, links) for each in message.firing[:_SHOWN]]
+
+
+def rest(message: Message) -> list[str]:
+    """What else there is to say: alerts without room, ends, repeats, notes."""
+    found = []
+    hidden = max(len(message.firing) - _SHOWN, 0) + message.more
+    if hidden:
+        found.append(f"and {hidden} more: kubectl get rsvc -A -o wide")
+    found.extend(_ended(each) for each in message.ended[:_SHOWN])
+    if len(message.ended) > _SHOWN:
+        found.append(f"and {len(message.ended) - _SHOWN} more that are over")
+    if message.suppressed:
+        times = "once" if message.suppressed == 1 else f"{message.suppressed} times"
+        found.append(f"came back {times} without a message since the last one")
+    if message.note:
+        found.append(message.note)
+    return found
+
+
+def since(at: datetime) -> str:
+    """A moment for people of all zones."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def plain(message: Message, links: Links) -> str:
+    """The whole message as text."""
+    parts = []
+    for line in lines(message, links):
+        parts.append(f"{line.sign} {line.head}\n{line.text}\nTo do: {line.action}")
+        parts.extend(each for each in (line.runbook, line.dashboard) if each)
+        parts.append("")
+    return "\n".join([*parts, *rest(message)]).strip()
+
+
+def described(alert: Alert) -> str:
+    """What was seen, without secrets and not too long."""
+    text = redact_text(alert.message)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _line(alert: Alert, links: Links) -> Line:
+    about = f" [{alert.subject}]" if alert.subject else ""
+    return Line(
+        sign=SIGNS[alert.severity],
+        head=f"{alert.key}{about}: {alert.name}, {alert.severity}, since {since(alert.since)}",
+        text=described(alert),
+        action=catalogue.action(alert.name, namespace=alert.key.namespace, service=alert.key.name),
+        runbook=links.runbook(alert.name),
+        dashboard=links.dashboard_of(alert),
+    )
+
+
+def _ended(ended: Ended) -> str:
+    if ended.moved:
+        return f"{ended.identity.rstrip('/')} still fires, and is told elsewhere"
+    minutes = max((ended.at - ended.since).total_seconds() / 60, 0)
+    return f"{OVER} over: {ended.identity.rstrip('/')}, at {since(ended.at)}, after {minutes:.0f} min"

@@ -1,0 +1,88 @@
+"""`spec.alerts`: whom a service's alerts go to, and at what pace."""
+
+from datetime import timedelta
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from resilience.api.base import ApiModel, rule, validated
+from resilience.api.matchers import MatcherText
+from resilience.api.rules import at_least
+from resilience.api.scalars import Duration, ObjectName
+from resilience.api.schedule import Window
+
+_LABEL_NAME: Final = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
+LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=_LABEL_NAME)]
+GROUP_BY: Final = ("namespace", "service")
+
+
+class Route(ApiModel):
+    """Alerts that every matcher matches go to the receiver; the list is read from the top, as Alertmanager does."""
+
+    model_config = validated(
+        rule(
+            "!has(self.activeTimes) || !has(self.muteTimes) || self.activeTimes.size() == 0"
+            " || self.muteTimes.size() == 0",
+            "a route has activeTimes or muteTimes, not both: say it with one of them",
+        ),
+    )
+
+    matchers: list[MatcherText] = Field(
+        default_factory=list,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description='All have to match, e.g. severity="critical" or check=~"db.*"; none: every alert.',
+    )
+    receiver: ObjectName = Field(description="Name of an AlertReceiver in this namespace.")
+    continue_: bool = Field(
+        default=False, alias="continue", description="Read on after this route matched; by default the first one ends."
+    )
+    active_times: list[Window] = Field(
+        default_factory=list,
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Outside these windows nothing is told; what still fires when one opens is told then.",
+    )
+    mute_times: list[Window] = Field(
+        default_factory=list,
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Inside these windows nothing is told; what still fires at their end is told then.",
+    )
+    group_by: list[LabelName] = Field(
+        default_factory=lambda: list(GROUP_BY),
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Alerts with the same values of these labels are one conversation; default namespace and service.",
+    )
+
+
+class Alerts(ApiModel):
+    """Who is told of what goes wrong."""
+
+    model_config = validated(at_least("groupInterval", "1s"), at_least("repeatAfter", "1m"))
+
+    routes: list[Route] = Field(
+        default_factory=list,
+        max_length=32,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Read from the top; the first that matches decides, unless it says continue.",
+    )
+    default_receiver: ObjectName | None = Field(
+        default=None,
+        description="AlertReceiver in this namespace for what no route matches; else the operator's own default.",
+    )
+    suppress_for: Duration | None = Field(
+        default=None,
+        description="An alert that comes back within this time is not told again until it is over; default by profile.",
+    )
+    group_wait: Duration | None = Field(
+        default=None, description="How long the first message waits for others of its group; default by profile."
+    )
+    group_interval: Duration = Field(
+        default=timedelta(minutes=1),
+        description="Least time between two messages of a group; escalations and its end do not wait.",
+    )
+    repeat_after: Duration = Field(
+        default=timedelta(hours=4), description="What still fires is told again after this time."
+    )

@@ -1,0 +1,117 @@
+"""Matchers of alert routes, in Alertmanager's syntax: `severity="critical"`, `service=~"check.*"`.
+
+The syntax is what Alertmanager's classic and UTF-8 parsers read alike, so that a list can be moved from one to the
+other: https://prometheus.io/docs/alerting/latest/configuration/#matcher. Regular expressions are RE2's, as there: they
+are anchored, and none can take long, whoever wrote it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Annotated, Final
+
+import re2
+from pydantic import AfterValidator, Field
+
+from resilience.api.base import rule, rules
+
+_LABEL: Final = r"[a-zA-Z_][a-zA-Z0-9_]*"
+# Bare, or quoted with \\, \" and \n as the only escapes.
+_BARE: Final = r"[^\s{}!=~,\\\"'`]+"
+_QUOTED: Final = r'"(?:[^"\\]|\\["\\n])*"'
+_FORM: Final = rf"^\s*({_LABEL})\s*(=~|!~|!=|=)\s*({_QUOTED}|{_BARE})\s*$"
+# The API server's twin says no more than that there is a label and an operator; the rest is read here.
+_SHAPE: Final = rf"^\s*{_LABEL}\s*(=~|!~|!=|=)[\s\S]*$"
+_ESCAPED: Final = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
+
+
+class Operator(StrEnum):
+    """How a matcher compares."""
+
+    EQUAL = "="
+    NOT_EQUAL = "!="
+    MATCHES = "=~"
+    MATCHES_NOT = "!~"
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One comparison; a label that is not there counts as the empty text, as in Alertmanager."""
+
+    label: str
+    operator: Operator
+    value: str
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether these labels satisfy it."""
+        have = labels.get(self.label, "")
+        match self.operator:
+            case Operator.EQUAL:
+                return have == self.value
+            case Operator.NOT_EQUAL:
+                return have != self.value
+            case Operator.MATCHES:
+                return _full_match(self.value, have)
+            case Operator.MATCHES_NOT:
+                return not _full_match(self.value, have)
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Matcher:
+    """A matcher from its text.
+
+    Raises:
+        ValueError: it is none, or its regular expression is none; the text says what is wrong.
+    """
+    found = re.match(_FORM, text)
+    if found is None:
+        raise ValueError(f'{text!r} is not a matcher; write it as severity="critical" or service=~"check.*"')
+    label, operator, raw = found.groups()
+    value = re.sub(r'\\["\\n]', lambda each: _ESCAPED[each.group()], raw[1:-1]) if raw.startswith('"') else raw
+    matcher = Matcher(label, Operator(operator), value)
+    if matcher.operator in (Operator.MATCHES, Operator.MATCHES_NOT):
+        _compiled(value)
+    return matcher
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> "re2._Regexp":
+    options = re2.Options()
+    # What is wrong is said in status, not on the standard error output.
+    options.log_errors = False
+    # Bounds what one pattern may cost; the default of 8 MiB times a few thousand patterns would be too much.
+    options.max_mem = 1 << 18
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression that RE2 reads: {_words(error)}") from error
+
+
+def _words(error: re2.error) -> str:
+    said = error.args[0] if error.args else ""
+    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+
+
+def _full_match(pattern: str, text: str) -> bool:
+    return _compiled(pattern).fullmatch(text) is not None
+
+
+def _readable(text: str) -> str:
+    parse(text)
+    return text
+
+
+MatcherText = Annotated[
+    str,
+    AfterValidator(_readable),
+    Field(
+        min_length=2,
+        max_length=512,
+        pattern=_SHAPE,
+        json_schema_extra=rules(
+            rule(f"self.matches(r'{_SHAPE}')", 'write a matcher as severity="critical" or service=~"check.*"')
+        ),
+    ),
+]

@@ -1,0 +1,171 @@
+"""`AlertReceiver` v1alpha1: where alerts go to. Secrets are read in its own namespace only."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from resilience.api.base import ApiModel, rule, validated
+from resilience.api.rules import at_least, at_most
+from resilience.api.scalars import Duration, HttpUrl, ObjectName
+from resilience.api.secrets import FromSecret, Tls
+from resilience.api.status_receiver import ReceiverStatus
+
+_KINDS: Final = ("alertmanager", "webhook", "pagerduty", "slack", "msteams", "email", "apprise")
+_ADDRESS: Final = r"^[^\s@<>,;]{1,64}@[^\s@<>,;]{1,253}$"
+_CHANNEL: Final = r"^[#@]?[A-Za-z0-9._-]+$"
+EmailAddress = Annotated[str, Field(min_length=3, max_length=320, pattern=_ADDRESS)]
+
+
+class ServicePort(ApiModel):
+    """A Service, of this or another namespace; every address behind a headless one is told."""
+
+    name: ObjectName = Field(description="Name of the Service.")
+    namespace: ObjectName | None = Field(default=None, description="Its namespace; default that of the receiver.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=9093, description="Number of the port.")
+
+
+class AlertmanagerReceiver(ApiModel):
+    """Alertmanager does the routing: every alert is told by itself, repeated while it fires, and ended."""
+
+    model_config = validated(
+        rule("has(self.service) != has(self.urls)", "alertmanager has either a service or urls: set exactly one")
+    )
+
+    service: ServicePort | None = None
+    urls: list[HttpUrl] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Addresses of all its replicas, e.g. http://alertmanager-0.alertmanager:9093.",
+    )
+    headers_from: FromSecret | None = Field(
+        default=None, description="Request headers, one `Name: value` a line, e.g. for authentication."
+    )
+    tls: Tls | None = Field(default=None, description="How the certificate is verified.")
+
+
+class WebhookReceiver(ApiModel):
+    """A POST of the body that Alertmanager's webhook receivers read (version 4), signed if a key is given."""
+
+    url_from: FromSecret = Field(description="The address.")
+    hmac_from: FromSecret | None = Field(
+        default=None, description="Key of the HMAC-SHA256 in X-Resilience-Signature, over timestamp and body."
+    )
+    tls: Tls | None = Field(default=None, description="How the certificate is verified.")
+
+
+class Region(StrEnum):
+    """Where a PagerDuty account lives."""
+
+    US = "US"
+    EU = "EU"
+
+
+class PagerDutyReceiver(ApiModel):
+    """PagerDuty by Events API v2: an incident is triggered once, and resolved."""
+
+    routing_key_from: FromSecret = Field(description="Integration key of the service.")
+    region: Region = Field(default=Region.US, description="US or EU.")
+
+
+class SlackReceiver(ApiModel):
+    """Slack. With a bot's token a conversation is one message that is kept up to date."""
+
+    model_config = validated(
+        rule("has(self.urlFrom) != has(self.tokenFrom)", "slack has either urlFrom (a webhook) or tokenFrom (a bot)"),
+        rule("!has(self.tokenFrom) || has(self.channel)", "slack.tokenFrom needs slack.channel: where the bot writes"),
+        rule(
+            "!has(self.urlFrom) || !has(self.channel)", "a Slack webhook has its own channel: take slack.channel away"
+        ),
+    )
+
+    url_from: FromSecret | None = Field(default=None, description="Address of an incoming webhook.")
+    token_from: FromSecret | None = Field(default=None, description="Token of a bot with the scope chat:write.")
+    channel: Annotated[str, Field(min_length=1, max_length=80, pattern=_CHANNEL)] | None = Field(
+        default=None, description="Channel that the bot writes to, e.g. C0123456789 or #oncall."
+    )
+
+
+class TeamsReceiver(ApiModel):
+    """Microsoft Teams by a Workflows webhook, as adaptive cards."""
+
+    url_from: FromSecret = Field(description="Address of the workflow.")
+
+
+class StartTls(StrEnum):
+    """How a connection to the mail server is encrypted."""
+
+    REQUIRED = "Required"
+    IMPLICIT = "Implicit"
+    NEVER = "Never"
+
+
+class EmailReceiver(ApiModel):
+    """Mail; the messages of a conversation are a thread."""
+
+    model_config = validated(
+        rule(
+            "!has(self.authFrom) || !has(self.startTls) || self.startTls != 'Never'",
+            "email.authFrom would send a password in the clear: use startTls Required or Implicit",
+        )
+    )
+
+    host: ObjectName = Field(description="Mail server.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=587, description="Its port.")
+    from_: EmailAddress = Field(alias="from", description="Sender.")
+    to: list[EmailAddress] = Field(
+        min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}, description="Recipients."
+    )
+    auth_from: FromSecret | None = Field(default=None, description="`user:password`.")
+    start_tls: StartTls = Field(
+        default=StartTls.REQUIRED, description="Required (STARTTLS), Implicit (TLS from the start) or Never."
+    )
+    tls: Tls | None = Field(default=None, description="How the certificate is verified.")
+
+
+class AppriseReceiver(ApiModel):
+    """Everything else, by an Apprise address: https://github.com/caronc/apprise/wiki."""
+
+    url_from: FromSecret = Field(description="The address, e.g. ntfys://token@host/topic.")
+
+
+class AlertReceiverSpec(ApiModel):
+    """Where alerts go to: exactly one kind."""
+
+    model_config = validated(
+        rule(
+            f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size() == 1",
+            f"an AlertReceiver has exactly one kind: set one of {', '.join(_KINDS[:-1])} or {_KINDS[-1]}",
+        ),
+        at_least("timeout", "1s"),
+        at_most("timeout", "1m"),
+    )
+
+    alertmanager: AlertmanagerReceiver | None = None
+    webhook: WebhookReceiver | None = None
+    pagerduty: PagerDutyReceiver | None = None
+    slack: SlackReceiver | None = None
+    msteams: TeamsReceiver | None = None
+    email: EmailReceiver | None = None
+    apprise: AppriseReceiver | None = None
+    send_resolved: bool = Field(default=True, description="Whether the end of a conversation is told.")
+    fallback: ObjectName | None = Field(
+        default=None, description="AlertReceiver of this namespace that is told while this one cannot be reached."
+    )
+    timeout: Duration = Field(default=timedelta(seconds=10), description="How long one delivery may take.")
+    suspend: bool = Field(default=False, description="Tell nothing; what was told before stands.")
+
+    @property
+    def kind(self) -> str:
+        """The name of the one kind that is set."""
+        return next((kind for kind in _KINDS if getattr(self, kind) is not None), "")
+
+
+class AlertReceiver(ApiModel):
+    """Somebody who is told of alerts."""
+
+    spec: AlertReceiverSpec
+    status: ReceiverStatus | None = None

@@ -1,0 +1,129 @@
+"""Every alert there is, in one place: how bad it is, how long it has to last, and what a person should do.
+
+docs/runbooks has a page for each, with the same name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from resilience.api.reasons import AlertName, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is the same for all alerts of a name. `lasts`: how long it has to fire before anybody is told."""
+
+    severity: Severity
+    title: str
+    action: str
+    lasts: timedelta = timedelta()
+
+
+_MINUTE: Final = timedelta(minutes=1)
+_DESCRIBE: Final = "kubectl describe -n {namespace} rsvc {service}"
+
+CATALOGUE: Final[Mapping[AlertName, Entry]] = {
+    AlertName.SERVICE_DOWN: Entry(
+        Severity.CRITICAL,
+        "No pod serves",
+        f"{_DESCRIBE}: status.attention names what is wrong with the pods, and what helps.",
+    ),
+    AlertName.SERVICE_UNHEALTHY: Entry(
+        Severity.CRITICAL,
+        "A health check fails",
+        f"{_DESCRIBE}: status.health has what the check saw; ask the same from inside the cluster.",
+    ),
+    AlertName.HEALTH_UNKNOWN: Entry(
+        Severity.WARNING,
+        "Nobody knows whether it is healthy",
+        f"{_DESCRIBE}: a check could not be run; most often a Secret cannot be read or the name service is down.",
+        lasts=10 * _MINUTE,
+    ),
+    AlertName.CHECK_WARNING: Entry(
+        Severity.WARNING, "A health check warns", f"{_DESCRIBE}: status.health has the value and the line."
+    ),
+    AlertName.USAGE_HIGH: Entry(
+        Severity.WARNING,
+        "Memory or processor runs short",
+        "Look for a leak or more load; raise the limit or let a restart policy recycle pods.",
+    ),
+    AlertName.DEPENDENCY_LOST: Entry(
+        Severity.CRITICAL,
+        "A dependency is lost",
+        "Mend the dependency; the service's pods are not at fault and are left alone.",
+    ),
+    AlertName.FLAG_OVERRIDDEN: Entry(
+        Severity.INFO,
+        "A degradation flag is set by hand",
+        "Take the override annotation off when it is not needed any more; it ends by itself at its time.",
+    ),
+    AlertName.QUEUE_BEHIND: Entry(
+        Severity.WARNING,
+        "A queue is too long or too slow",
+        "Look whether its consumers work; give it more of them, or find the entry that they stick at.",
+    ),
+    AlertName.DEAD_LETTERS: Entry(
+        Severity.WARNING,
+        "There are dead letters",
+        "Find out why they failed, then have them replayed: resilience.dev/replay-requested-at.",
+    ),
+    AlertName.RELEASE_FAILED: Entry(
+        Severity.CRITICAL,
+        "A release failed",
+        f"{_DESCRIBE}: status.rollout.failure has class and advice; push a mended template, or ask for a retry.",
+    ),
+    AlertName.PROMOTION_AWAITED: Entry(
+        Severity.INFO,
+        "A release waits for a person",
+        "Look at the candidate, then annotate resilience.dev/promote-requested-at or abort-requested-at.",
+    ),
+    AlertName.PODS_NEED_ATTENTION: Entry(
+        Severity.WARNING,
+        "Pods cannot start or keep ending",
+        f"{_DESCRIBE}: status.attention says for each pod what is wrong and what helps.",
+        lasts=_MINUTE,
+    ),
+    AlertName.RESTART_FAILED: Entry(
+        Severity.WARNING,
+        "A restart failed",
+        "The pods that served still serve; status.lastRestart says why none could replace them.",
+    ),
+    AlertName.RESTART_LOOP: Entry(
+        Severity.CRITICAL,
+        "Restarting does not help",
+        "Fresh pods fail the same way: find out why, or change the policy.",
+    ),
+    AlertName.RESTART_BUDGET_SPENT: Entry(
+        Severity.WARNING,
+        "The budget of restarts is spent",
+        "Something makes policies fire again and again; find it, or raise restart.budget.",
+    ),
+    AlertName.POLICY_BLOCKED: Entry(
+        Severity.WARNING,
+        "A policy fires and nothing can be restarted",
+        f"{_DESCRIBE}: status.restarts says what holds it back.",
+        lasts=15 * _MINUTE,
+    ),
+    AlertName.STALLED: Entry(
+        Severity.WARNING,
+        "The operator cannot look after it",
+        f"{_DESCRIBE}: the condition Stalled says what to mend.",
+        lasts=5 * _MINUTE,
+    ),
+    AlertName.ALERTS_UNDELIVERED: Entry(
+        Severity.CRITICAL,
+        "A receiver cannot be reached",
+        "kubectl describe the AlertReceiver: its failure says why; then annotate resilience.dev/replay-requested-at.",
+    ),
+    AlertName.HEARTBEAT: Entry(
+        Severity.INFO, "The operator is alive", "Nothing: somebody should be woken when this does not come any more."
+    ),
+    AlertName.TEST: Entry(Severity.INFO, "A test", "Nothing: somebody tries whether this receiver is reached."),
+}
+
+
+def action(name: AlertName, *, namespace: str, service: str) -> str:
+    """What a person should do about an alert."""
+    return CATALOGUE[name].action.format(namespace=namespace, service=service)

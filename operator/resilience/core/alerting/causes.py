@@ -1,0 +1,49 @@
+"""What services share: a dependency's address as one word, so that its loss is one incident however many suffer."""
+
+from resilience.api.checks import Check
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import dependencies
+from resilience.core.asks import (
+    DnsProbe,
+    GrpcProbe,
+    HttpProbe,
+    PostgresProbe,
+    Probe,
+    RedisPlace,
+    RedisProbe,
+    RedisStreamProbe,
+    TcpProbe,
+)
+
+
+def of_check(check: Check, spec: ResilientServiceSpec, *, namespace: str) -> str:
+    """The dependency that a check asks; empty when it asks none."""
+    probe = dependencies.probe(check, spec, namespace=namespace)
+    return "" if probe is None else _words(probe, namespace)
+
+
+def _words(probe: Probe, namespace: str) -> str:
+    match probe:
+        case RedisProbe(place=place) | RedisStreamProbe(place=place):
+            return _redis(place, namespace)
+        case PostgresProbe(dsn=secret):
+            # The address is in the Secret, which is not read for this.
+            return f"postgres of Secret {secret.namespace}/{secret.name}"
+        case HttpProbe(target=target):
+            return f"{_full(target.host, namespace)}:{target.port}"
+        case TcpProbe() | GrpcProbe():
+            return f"{_full(probe.host, namespace)}:{probe.port}"
+        case DnsProbe(name=name):
+            return f"name {_full(name, namespace)}"
+        case _:
+            return ""
+
+
+def _redis(place: RedisPlace, namespace: str) -> str:
+    where = ",".join(f"{_full(host, namespace)}:{port}" for host, port in sorted(place.addresses))
+    return f"redis {where}" + (f" {place.master_name}" if place.master_name else "")
+
+
+def _full(host: str, namespace: str) -> str:
+    """A short name is another host in another namespace."""
+    return host if "." in host or ":" in host else f"{host}.{namespace}"

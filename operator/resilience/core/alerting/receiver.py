@@ -1,0 +1,69 @@
+"""An AlertReceiver as read, and what its status says of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from resilience.api.reasons import ConditionType, Reason
+from resilience.api.receivers import AlertReceiverSpec
+from resilience.api.status_receiver import ReceiverStatus
+from resilience.core import conditions
+from resilience.core.alerting import delivery
+from resilience.core.alerting.talk import is_open
+from resilience.core.conditions import Verdict
+from resilience.core.observation import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """An AlertReceiver. `spec` is None when it cannot be read; `problem` then says why."""
+
+    key: Key
+    uid: str
+    resource_version: str
+    generation: int
+    annotations: Mapping[str, str]
+    spec: AlertReceiverSpec | None
+    problem: str
+    status: ReceiverStatus
+    raw_status: Mapping[str, object]
+
+
+def report(receiver: Receiver, status: ReceiverStatus, now: datetime) -> ReceiverStatus:
+    """The status with what people read of it: condition and summary."""
+    count = sum(is_open(each) for each in status.conversations)
+    generation = receiver.generation
+    return status.model_copy(
+        update={
+            "observed_generation": generation,
+            "conditions": conditions.update(
+                status.conditions, [_ready(receiver, status, now)], generation=generation, now=now
+            ),
+            "summary": str(count),
+        }
+    )
+
+
+def out_of_reach(status: ReceiverStatus) -> bool:
+    """Whether the status says that people have to be told in another way."""
+    reasons = (Reason.NOT_DELIVERED, Reason.RECEIVER_REFUSES)
+    return any(each.type == ConditionType.READY and each.reason in reasons for each in status.conditions)
+
+
+def _ready(receiver: Receiver, status: ReceiverStatus, now: datetime) -> Verdict:
+    kind, failure = ConditionType.READY, status.failure
+    if receiver.spec is None:
+        return Verdict(kind, False, Reason.INVALID_SPEC, f"the specification cannot be read: {receiver.problem}")
+    if receiver.spec.suspend:
+        return Verdict(kind, False, Reason.RECEIVER_SUSPENDED, "spec.suspend is set: nothing is told")
+    if failure is not None and failure.permanent:
+        return Verdict(kind, False, Reason.RECEIVER_REFUSES, failure.message)
+    if failure is not None and delivery.out_of_reach(status, now):
+        more = f"; {receiver.spec.fallback} is told instead" if receiver.spec.fallback else ""
+        return Verdict(kind, False, Reason.NOT_DELIVERED, f"{failure.message}{more}")
+    if failure is not None:
+        return Verdict(kind, False, Reason.RETRYING, f"{failure.message}; tried again")
+    if status.last_success is None:
+        words = "nothing was told yet; try it: kubectl annotate arcv --overwrite resilience.dev/test-requested-at=1"
+        return Verdict(kind, None, Reason.NOT_TRIED_YET, words)
+    return Verdict(kind, True, Reason.DELIVERED, "the last delivery succeeded")

@@ -1,0 +1,133 @@
+"""A service's own status of its alerts: what fires, whom it goes to, and whether they could be told."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Final
+
+from resilience.api.alerts import Alerts
+from resilience.api.names import ANNOTATION_EXPLAIN_ALERT
+from resilience.api.reasons import AlertName, ConditionType, Reason, Severity
+from resilience.api.status import Effective, Status
+from resilience.api.status_alerts import AlertsStatus
+from resilience.core import conditions, requests
+from resilience.core.alerting import firing, routing
+from resilience.core.alerting.alert import Alert, of_status
+from resilience.core.alerting.catalogue import CATALOGUE
+from resilience.core.alerting.routing import Aim, Pace
+from resilience.core.conditions import Verdict
+from resilience.core.decision import Event
+from resilience.core.observation import Alerting, Key, Observation, Resource
+
+EXPLAIN: Final = "explain-alert"
+_PAIR: Final = re.compile(r'\s*([a-z]+)\s*=\s*"?([^",]*)"?\s*(?:,|$)')
+_NOBODY: Final = (
+    "nobody is told of alerts: make an AlertReceiver and name it in spec.alerts.defaultReceiver; until then look at"
+    " status.alerts and Events"
+)
+
+
+def pace(spec: Alerts, effective: Effective | None) -> Pace:
+    """How often people are told of this service."""
+    return Pace(
+        group_wait=effective.group_wait if effective is not None else Pace().group_wait,
+        group_interval=spec.group_interval,
+        suppress_for=effective.suppress_for if effective is not None else Pace().suppress_for,
+        repeat_after=spec.repeat_after,
+    )
+
+
+def aims(key: Key, alerts: Alerts, status: Status, *, otherwise: Key | None) -> tuple[Aim, ...]:
+    """Where everything that fires goes to."""
+    found = (of_status(key, each) for each in status.alerts.firing)
+    told = pace(alerts, status.effective)
+    return tuple(aim for alert in found for aim in routing.aims(alert, alerts, pace=told, otherwise=otherwise))
+
+
+def report(resource: Resource, status: Status, seen: Observation, now: datetime) -> tuple[Status, timedelta | None]:
+    """The status with its alerts and the condition AlertsDelivered, and when time alone will change them."""
+    spec = resource.spec.alerts if resource.spec is not None else Alerts()
+    found = firing.look(resource, status, seen.workload, now)
+    before = status.alerts
+    named = []
+    for each in found.firing:
+        to = routing.aims(of_status(resource.key, each), spec, pace=Pace(), otherwise=seen.alerting.default)
+        named.append(each.model_copy(update={"receivers": [_name(aim.receiver, resource.key) for aim in to]}))
+    status = status.model_copy(update={"alerts": before.model_copy(update={"firing": named})})
+    if not seen.alerting.known:
+        # What was said before stands.
+        kept = [each for each in resource.status.conditions if each.type == ConditionType.ALERTS_DELIVERED]
+        return status.model_copy(update={"conditions": [*status.conditions, *kept]}), found.wait
+    return _with_delivery(resource, status, spec, seen.alerting, now), found.wait
+
+
+def _with_delivery(resource: Resource, status: Status, spec: Alerts, alerting: Alerting, now: datetime) -> Status:
+    """The status with what is known of the receivers."""
+    verdict = _delivered(resource, spec, alerting)
+    wrong = {_name(each, resource.key) for each in alerting.troubles}
+    alerts = AlertsStatus(
+        firing=status.alerts.firing,
+        suppressed=alerting.suppressed,
+        undelivered=sum(not each.held and not wrong.isdisjoint(each.receivers) for each in status.alerts.firing),
+        last_error=verdict.message if verdict.status is False else "",
+    )
+    updated = conditions.update(resource.status.conditions, [verdict], generation=resource.generation, now=now)
+    explanation = status.explanation + (f" Alerts: {verdict.message}." if verdict.status is False else "")
+    update = {"alerts": alerts, "conditions": [*status.conditions, *updated], "explanation": explanation[:4096]}
+    return status.model_copy(update=update)
+
+
+def explain(resource: Resource, status: Status, seen: Observation, now: datetime) -> tuple[Status, tuple[Event, ...]]:
+    """Answers who would be told of an alert, once for each value of the annotation."""
+    value = resource.annotations.get(ANNOTATION_EXPLAIN_ALERT, "")
+    asked = next((each.value for each in status.handled if each.request == EXPLAIN), None)
+    if not value or value[:1024] == asked:
+        return status, ()
+    try:
+        alert = _alert(resource.key, value, now)
+    except ValueError as error:
+        note = str(error)
+    else:
+        spec = resource.spec.alerts if resource.spec is not None else Alerts()
+        to = routing.aims(alert, spec, pace=Pace(), otherwise=seen.alerting.default)
+        labels = ", ".join(f'{name}="{each}"' for name, each in alert.all_labels().items())
+        note = f"{{{labels}}} goes to {routing.explain(to, now)}"
+    handled = requests.noted(status.handled, EXPLAIN, value, now=now, note=note)
+    return status.model_copy(update={"handled": handled}), (Event(Reason.ALERT_ROUTE, note),)
+
+
+def _alert(key: Key, text: str, now: datetime) -> Alert:
+    """An alert with these labels.
+
+    Raises:
+        ValueError: the text is no list of labels, or names an alert or a severity that does not exist.
+    """
+    labels = {found[1]: found[2] for found in _PAIR.finditer(text)}
+    if not labels:
+        raise ValueError(f'{text[:200]!r} names no labels; write alertname="DependencyLost", severity="critical"')
+    names, severities = [str(each) for each in AlertName], [str(each) for each in Severity]
+    name = labels.get("alertname", str(AlertName.SERVICE_UNHEALTHY))
+    if name not in names:
+        raise ValueError(f"there is no alert {name!r}; there are {', '.join(names)}")
+    severity = labels.get("severity", str(CATALOGUE[AlertName(name)].severity))
+    if severity not in severities:
+        raise ValueError(f"there is no severity {severity!r}; there are {', '.join(severities)}")
+    subject = next((labels[each] for each in ("check", "flag", "receiver") if each in labels), "")
+    return Alert(key, AlertName(name), Severity(severity), now, "", subject, labels.get("cause", ""))
+
+
+def _delivered(resource: Resource, spec: Alerts, alerting: Alerting) -> Verdict:
+    kind, key = ConditionType.ALERTS_DELIVERED, resource.key
+    named = [Key(key.namespace, each.receiver) for each in spec.routes]
+    default = Key(key.namespace, spec.default_receiver) if spec.default_receiver is not None else alerting.default
+    receivers = list(dict.fromkeys([*named, *([default] if default is not None else [])]))
+    if not receivers:
+        return Verdict(kind, None, Reason.NOBODY_TO_TELL, _NOBODY)
+    wrong = [(each, *alerting.troubles[each]) for each in receivers if each in alerting.troubles]
+    if wrong:
+        words = "; ".join(f"{_name(each, key)}: {message}" for each, _, message in wrong)
+        return Verdict(kind, False, wrong[0][1], words)
+    return Verdict(kind, True, Reason.DELIVERED, f"told: {', '.join(_name(each, key) for each in receivers)}")
+
+
+def _name(receiver: Key, key: Key) -> str:
+    return receiver.name if receiver.namespace == key.namespace else str(receiver)
