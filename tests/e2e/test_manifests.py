@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pytest_kind import KindCluster
 
-from resilience.api.crd import definition
+from resilience.api.crd import KINDS, definition
 from tests.support.manifests import ACCEPTED, BROKEN, GOOD, Spec, changed, full_status
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -140,10 +140,10 @@ def test_status_as_the_operator_writes_it_is_taken_whole_and_shown(kubectl: Kube
     status = full_status().to_api()
     patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}), "--dry-run=server")
     assert json.loads(kubectl("patch", "rsvc", "status", *patch, "-o", "json"))["status"] == status
-    columns = definition()["spec"]["versions"][0]["additionalPrinterColumns"]
+    columns = definition(KINDS[0])["spec"]["versions"][0]["additionalPrinterColumns"]
     shown = "|".join(f"{{{column['jsonPath']}}}" for column in columns if column["name"] != "Age")
     row = kubectl("patch", "rsvc", "status", *patch, "-o", f"jsonpath={shown}")
-    assert row == "Running|Warning|Complete|checkout|1 of 10 this hour|False|All is well."
+    assert row == "Running|Warning|Complete|checkout|1 of 10 this hour|False|NobodyToTell|All is well."
 
 
 def test_status_is_not_written_with_the_spec(kubectl: Kubectl) -> None:

@@ -1,7 +1,8 @@
 """A small HTTP server that misbehaves on request: what adapters are tested against.
 
-The path says how: `/status/503`, `/hang`, `/reset`, `/big`, `/redirect`, `/slow-headers`, `/close`, `/cut`, `/garbage`,
-`/gzip-lie`, `/echo`, or any path in `answers`. It counts what reaches it, so that a retry shows.
+The path says how: `/status/503`, `/busy/7` (429 with Retry-After), `/hang`, `/reset`, `/big`, `/redirect`,
+`/slow-headers`, `/close`, `/cut`, `/garbage`, `/gzip-lie`, `/echo`, or any path in `answers`. It counts what reaches
+it, so that a retry shows.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ class Request:
     method: str
     path: str
     headers: list[tuple[str, str]]
+    body: bytes = b""
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name), None)
@@ -53,10 +55,13 @@ class Faulty:
         method, path, _ = head[0].split(" ")
         pairs = [line.split(": ", 1) for line in head[1:] if line]
         request = Request(method, path, [(name, value) for name, value in pairs])
+        request.body = await reader.readexactly(int(request.header("content-length") or 0))
         self.requests.append(request)
         match path.split("?")[0].strip("/").split("/"):
             case ["status", code]:
                 writer.write(_answer(code.encode() + b" Whatever", b"" if code == "204" else b"hello"))
+            case ["busy", seconds]:
+                writer.write(_answer(b"429 Too Many Requests", b"", b"Retry-After: %b\r\n" % seconds.encode()))
             case ["hang"]:
                 await reader.read()
             case ["reset"]:

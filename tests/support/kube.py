@@ -24,7 +24,7 @@ _GROUPS: Final = {
     "discovery.k8s.io/v1": ("endpointslices",),
     "policy/v1": ("poddisruptionbudgets",),
     "apiextensions.k8s.io/v1": ("customresourcedefinitions",),
-    "resilience.dev/v1alpha1": ("resilientservices",),
+    "resilience.dev/v1alpha1": ("resilientservices", "alertreceivers"),
 }
 _BASE: Final = {
     plural: f"/apis/{group}" if group else "/api/v1" for group, plurals in _GROUPS.items() for plural in plurals

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 
 from resilience.adapters.metrics import PrometheusMetrics
 from resilience.api import crd, names
-from resilience.api.reasons import HealthState, Request
+from resilience.api.reasons import HealthState, ReceiverRequest, Request, Severity
 from resilience.api.scalars import DURATION_PATTERN, format_duration
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Profile, ResilientServiceSpec, TargetKind, TargetRef
@@ -99,11 +99,20 @@ _REQUESTS: Final[Mapping[Request, str]] = {
     Request.RETRY: "Try the template again that failed.",
     Request.REPLAY: "Put dead letters back into their stream as soon as what the service depends on works.",
 }
+_OF_RECEIVERS: Final[Mapping[ReceiverRequest, str]] = {
+    ReceiverRequest.TEST: "Tell a test. How it went stands in `status.handled`.",
+    ReceiverRequest.REPLAY: "Try again now, and tell what came and went while the receiver could not be reached.",
+}
 # Annotations and labels of people that are no requests.
 _SAID: Final[Mapping[str, tuple[str, str]]] = {
     names.ANNOTATION_ACCEPT_PIN: (
         "Service",
         "`true`: whoever owns the selector by server-side apply accepts that a release pins it.",
+    ),
+    names.ANNOTATION_EXPLAIN_ALERT: (
+        "ResilientService",
+        'Labels of an alert, as `alertname="DependencyLost", severity="critical"`: who would be told, and why, stands '
+        "in `status.handled`.",
     ),
     names.override_annotation("<flag>"): (
         "ResilientService",
@@ -117,8 +126,17 @@ _SAID: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def resource() -> str:
-    """Every field of the resource, spec and status, from the CRD's schema."""
-    parts = crd.schema()["properties"]
+    """Every field of a ResilientService, spec and status, from the CRD's schema."""
+    return _fields(crd.KINDS[0])
+
+
+def receiver() -> str:
+    """Every field of an AlertReceiver."""
+    return _fields(crd.KINDS[1])
+
+
+def _fields(kind: crd.Kind) -> str:
+    parts = crd.schema(kind)["properties"]
     return "\n\n".join(
         f"## {part}\n\n" + "\n\n".join(_section(path, node) for path, node in _objects(part, parts[part]))
         for part in ("spec", "status")
@@ -162,7 +180,7 @@ def _type(node: Node) -> str:
 
 def _default(path: str, name: str, node: Node) -> str:
     by_profile = {info.alias for info in Effective.model_fields.values()} | {"budget"}
-    if path in ("spec.health", "spec.drain", "spec.restart") and name in by_profile:
+    if path in ("spec.health", "spec.drain", "spec.restart", "spec.alerts") and name in by_profile:
         return "[by profile](profiles.md)"
     return f"`{_plain(node['default'])}`" if node.get("default") not in (None, {}, [], "") else ""
 
@@ -223,6 +241,7 @@ def labels() -> str:
     """Every mark that the operator leaves, and the annotations by which people ask for something."""
     marks = [(f"`{name}`", where, what) for name, (where, what) in _MARKS.items()]
     asked = [(f"`{names.request_annotation(each)}`", "ResilientService", _REQUESTS[each]) for each in Request]
+    asked += [(f"`{names.request_annotation(each)}`", "AlertReceiver", _OF_RECEIVERS[each]) for each in ReceiverRequest]
     asked += [(f"`{name}`", where, what) for name, (where, what) in _SAID.items()]
     return "\n\n".join(
         (
@@ -243,6 +262,9 @@ def metrics() -> str:
     used.released(key=key, result="Succeeded", seconds=0)
     used.queue(depth=0)
     used.health(key=key, state=HealthState.HEALTHY)
+    used.alerts(key=key, firing={Severity.CRITICAL: 1})
+    used.delivered(receiver=key, result="delivered", seconds=0)
+    used.receiver(receiver=key, open_=0, dead=0, suppressed=0)
     used.leader(True)
     used.api_request("GET", "200", 0)
     found = [each for each in used.registry.collect() if each.name.startswith("resilience_")]
@@ -268,6 +290,7 @@ def drain() -> str:
 
 PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     PROJECT / "docs" / "reference" / "resource.md": resource,
+    PROJECT / "docs" / "reference" / "alertreceiver.md": receiver,
     PROJECT / "docs" / "reference" / "settings.md": settings,
     PROJECT / "docs" / "reference" / "profiles.md": profiles,
     PROJECT / "docs" / "reference" / "labels.md": labels,

@@ -1,6 +1,7 @@
 """Secrets in memory, for checks."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from resilience.adapters.credentials import Credentials
@@ -16,6 +17,8 @@ class FakeSecrets:
     reads: int = 0
     delay: float = 0.0
     refuses: bool = False
+    # Done after each read.
+    later: Callable[[], None] = lambda: None
 
     async def read(self, *, namespace: str, name: str, key: str) -> str:
         """One value."""
@@ -23,7 +26,9 @@ class FakeSecrets:
         await asyncio.sleep(self.delay)
         if self.refuses:
             raise Refused("the Secret is not labelled readable")
-        return self.values[SecretRef(namespace, name, key)]
+        found = self.values[SecretRef(namespace, name, key)]
+        self.later()
+        return found
 
 
 def no_secrets() -> Credentials:

@@ -178,13 +178,30 @@ def test_uninstalling_gives_the_workloads_back_first(chart: Chart) -> None:
     assert spec["serviceAccountName"] == "resilience-operator"
 
 
-def test_the_definition_is_the_generated_one_and_is_kept(chart: Chart) -> None:
-    generated = yaml.safe_load((PROJECT / "crds/resilience.dev_resilientservices.yaml").read_text())
-    installed = one(chart.render(), "CustomResourceDefinition")
+@pytest.mark.parametrize("plural", ["resilientservices", "alertreceivers"])
+def test_the_definitions_are_the_generated_ones_and_are_kept(chart: Chart, plural: str) -> None:
+    generated = yaml.safe_load((PROJECT / f"crds/resilience.dev_{plural}.yaml").read_text())
+    name = f"{plural}.resilience.dev"
+    (installed,) = of(chart.render(), "CustomResourceDefinition", name)
     assert installed["spec"] == generated["spec"]
     assert installed["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    assert "annotations" not in one(chart.render(crds={"keep": False}), "CustomResourceDefinition")["metadata"]
+    (unkept,) = of(chart.render(crds={"keep": False}), "CustomResourceDefinition", name)
+    assert "annotations" not in unkept["metadata"]
     assert of(chart.render(crds={"install": False}), "CustomResourceDefinition") == []
+
+
+def test_the_operators_own_receivers_can_be_told_where_nothing_else_is_looked_after(chart: Chart) -> None:
+    values = {"namespaces": ["shop"], "alerts": {"defaultReceiver": "ops/team", "heartbeat": {"receiver": "shop/beat"}}}
+    objects = chart.render(**values)
+    own = [each for each in of(objects, "Role") if each["metadata"]["name"].endswith("-receivers")]
+    assert [each["metadata"]["namespace"] for each in own] == ["ops"]
+    verbs = {resource: rule["verbs"] for rule in own[0]["rules"] for resource in rule["resources"]}
+    assert verbs == {
+        "alertreceivers": ["get", "list"],
+        "alertreceivers/status": ["patch"],
+        "secrets": ["get"],
+        "events": ["create"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -196,6 +213,7 @@ def test_the_definition_is_the_generated_one_and_is_kept(chart: Chart) -> None:
         ({"namespaces": ["Shop"]}, "/namespaces/0"),
         ({"namespaces": "shop"}, "/namespaces"),
         ({"replica": 3}, "'replica' not allowed"),
+        ({"alerts": {"defaultReceiver": "team"}}, "/alerts/defaultReceiver"),
         ({"replicas": 0}, "/replicas"),
         ({"log": {"level": "loud"}}, "/log/level"),
         ({"serviceAccount": {"create": False}}, "/serviceAccount/name"),

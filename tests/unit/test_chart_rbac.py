@@ -8,6 +8,8 @@ from tests.support.chart import Chart, Object, of, one
 WORKLOAD_RULES = {
     "resilience.dev/resilientservices": {"get", "list", "watch", "patch"},
     "resilience.dev/resilientservices/status": {"patch"},
+    "resilience.dev/alertreceivers": {"get", "list", "watch"},
+    "resilience.dev/alertreceivers/status": {"patch"},
     "apps/deployments": {"get", "list", "watch", "create", "patch", "delete"},
     "apps/statefulsets": {"get", "list", "watch", "patch"},
     "apps/daemonsets": {"get", "list", "watch", "patch"},
@@ -80,7 +82,7 @@ def test_with_namespaces_it_may_do_the_same_there_and_nothing_in_the_cluster(cha
     assert {item["metadata"]["namespace"] for item in of(objects, "RoleBinding")} == {"shop", "payments", "resilience"}
     assert of(objects, "ClusterRoleBinding") == []
     for role in of(objects, "ClusterRole"):
-        assert set(granted(role)) == {"resilience.dev/resilientservices"}
+        assert set(granted(role)) == {"resilience.dev/resilientservices", "resilience.dev/alertreceivers"}
 
 
 def test_without_aggregation_namespaced_mode_has_no_cluster_role(chart: Chart) -> None:
@@ -98,8 +100,9 @@ def test_users_get_rights_by_aggregation(chart: Chart) -> None:
     assert {key for key in view["metadata"]["labels"] if key.startswith(prefix)} == {f"{prefix}view"}
     reading = {"get", "list", "watch"}
     writing = {"create", "update", "patch", "delete", "deletecollection"}
-    assert granted(edit) == {"resilience.dev/resilientservices": reading | writing}
-    assert granted(view) == {"resilience.dev/resilientservices": reading}
+    ours = ("resilience.dev/resilientservices", "resilience.dev/alertreceivers")
+    assert granted(edit) == dict.fromkeys(ours, reading | writing)
+    assert granted(view) == dict.fromkeys(ours, reading)
 
 
 def test_without_the_release_job_its_rights_are_gone_too(chart: Chart) -> None:

@@ -11,10 +11,12 @@ import yaml
 
 from resilience.api import crd
 from resilience.api.status import Status
+from resilience.api.status_receiver import ReceiverStatus
 from resilience.api.v1alpha1 import Drain, ResilientService, Rollout
 
 Node = tuple[str, dict[str, Any]]
 
+SERVICES, RECEIVERS = crd.KINDS
 MINIMAL = {"spec": {"targetRef": {"kind": "Deployment", "name": "checkout"}}}
 
 
@@ -26,10 +28,10 @@ def walk(node: dict[str, Any], path: str = "") -> Iterator[Node]:
         yield from walk(node["items"], f"{path}[]")
 
 
-def own_nodes() -> list[Node]:
-    """Everything but apiVersion, kind and metadata, which are Kubernetes' own."""
-    parts = crd.schema()["properties"]
-    return [*walk(parts["spec"], "spec"), *walk(parts["status"], "status")]
+def own_nodes(*kinds: crd.Kind) -> list[Node]:
+    """Everything but apiVersion, kind and metadata, which are Kubernetes' own; of all kinds, or of these."""
+    parts = [crd.schema(kind)["properties"] for kind in kinds or crd.KINDS]
+    return [node for each in parts for part in ("spec", "status") for node in walk(each[part], part)]
 
 
 def offenders(test: Any) -> list[str]:
@@ -37,7 +39,7 @@ def offenders(test: Any) -> list[str]:
 
 
 def test_the_files_are_what_the_models_say() -> None:
-    assert crd.drift() == [], "run `python -m resilience.api.crd`"
+    assert crd.drift() == {}, "run `python -m resilience.api.crd`"
     assert crd.main(["--check"]) == 0
 
 
@@ -48,13 +50,15 @@ def test_drift_fails_the_check_and_is_mended(tmp_path: Path, monkeypatch: pytest
     assert "run `python -m resilience.api.crd`" in errors.getvalue()
     assert crd.main([]) == 0
     assert crd.main(["--check"]) == 0
-    (tmp_path / crd.files()[0]).write_text("kind: SomethingElse\n")
-    assert crd.drift() == [crd.files()[0]]
+    spoiled = next(iter(crd.files()))
+    (tmp_path / spoiled).write_text("kind: SomethingElse\n")
+    assert list(crd.drift()) == [spoiled]
 
 
-def test_it_is_yaml_without_anchors() -> None:
-    text = crd.render()
-    assert yaml.safe_load(text) == crd.definition()
+@pytest.mark.parametrize("kind", crd.KINDS, ids=lambda kind: kind.name)
+def test_it_is_yaml_without_anchors(kind: crd.Kind) -> None:
+    text = crd.render(kind)
+    assert yaml.safe_load(text) == crd.definition(kind)
     assert "&id" not in text
 
 
@@ -99,7 +103,7 @@ def test_every_rule_has_a_message() -> None:
 
 
 def test_defaults_are_written_as_a_user_writes_them() -> None:
-    defaults = {path: node["default"] for path, node in own_nodes() if "default" in node}
+    defaults = {path: node["default"] for path, node in own_nodes(SERVICES) if "default" in node}
     assert defaults["spec.profile"] == "Production"
     assert defaults["spec.drain.maxWait"] == "1m"
     assert defaults["spec.rollout.progressDeadline"] == "10m"
@@ -109,7 +113,7 @@ def test_defaults_are_written_as_a_user_writes_them() -> None:
 
 
 def test_what_depends_on_the_profile_has_no_default() -> None:
-    nodes = dict(own_nodes())
+    nodes = dict(own_nodes(SERVICES))
     for path in ("health.interval", "health.timeout", "drain.preStop", "drain.gracePeriod", "drain.propagationDelay"):
         assert "default" not in nodes[f"spec.{path}"], path
 
@@ -120,10 +124,11 @@ def test_an_absent_block_stays_absent() -> None:
 
 
 def test_status_of_the_model_fits_the_schema() -> None:
-    nodes = dict(own_nodes())
+    nodes = dict(own_nodes(SERVICES))
     service = ResilientService.model_validate(MINIMAL)
     assert service.status is None
     assert {f"status.{key}" for key in Status().to_api()} <= set(nodes)
+    assert {f"status.{key}" for key in ReceiverStatus().to_api()} <= set(dict(own_nodes(RECEIVERS)))
 
 
 def test_a_schema_that_kubernetes_cannot_hold_is_refused() -> None:

@@ -13,7 +13,6 @@ import yaml
 
 from resilience.api import crd, names
 from resilience.api.reasons import Phase, Reason, RestartOutcome
-from resilience.api.v1alpha1 import ResilientService
 from tests.support import reference
 
 PROJECT = reference.PROJECT
@@ -21,6 +20,7 @@ DOCS = PROJECT / "docs"
 EXAMPLES = sorted((PROJECT / "examples").rglob("*.yaml"))
 PAGES = [PROJECT / "README.md", PROJECT / "examples/shop/README.md", *sorted(DOCS.rglob("*.md"))]
 SOURCE = PROJECT / "operator/resilience"
+MODELS = {kind.name: kind for kind in crd.KINDS}
 
 FENCE = re.compile(r"^[ ]*```(\w*)\n(.*?)^[ ]*```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
@@ -47,7 +47,7 @@ def manifests(path: Path) -> Iterator[dict[str, Any]]:
     page = path.read_text()
     for language, text in [("yaml", page)] if path.suffix == ".yaml" else FENCE.findall(page):
         if language == "yaml":
-            yield from (each for each in yaml.safe_load_all(text) if each and each.get("kind") == "ResilientService")
+            yield from (each for each in yaml.safe_load_all(text) if each and each.get("kind") in MODELS)
 
 
 def unknown(node: dict[str, Any], value: Any, path: str = "") -> list[str]:
@@ -112,8 +112,9 @@ def test_pages_are_finished_and_stand_alone(page: Path) -> None:
 def test_manifests_are_valid(page: Path) -> None:
     for manifest in manifests(page):
         assert manifest["apiVersion"] == f"{names.GROUP}/{names.VERSION}"
-        assert unknown(crd.schema()["properties"]["spec"], manifest["spec"], "spec") == []
-        ResilientService.model_validate(manifest)
+        kind = MODELS[manifest["kind"]]
+        assert unknown(crd.schema(kind)["properties"]["spec"], manifest["spec"], "spec") == []
+        kind.model.model_validate(manifest)
 
 
 def test_there_are_manifests_to_look_at() -> None:

@@ -89,9 +89,10 @@ def test_names_and_labels() -> None:
     fill(metrics, CHECKOUT)
     metrics.reconciled(seconds=1, result="done")
     allowed = {"namespace", "name", "check", "outcome", "result", "state", "reason", "verb", "code", "version", "le"}
+    allowed |= {"severity"}
     for family in text_string_to_metric_families(text(metrics)):
         assert family.documentation.endswith(".") or family.name.startswith("process_")
-        assert re.match(r"(resilience_(operator|service)|process)_[a-z_]+$", family.name)
+        assert re.match(r"(resilience_(operator|service|receiver)|process)_[a-z_]+$", family.name)
         for sample in family.samples:
             assert sample.labels.keys() <= allowed
             assert not sample.name.endswith("_created")

@@ -76,6 +76,13 @@ capabilities: {drop: [ALL]}
 - {name: RESILIENCE_USAGE_INTERVAL, value: "PT{{ .Values.policies.usageIntervalSeconds }}S"}
 - {name: RESILIENCE_FLAGS_PORT, value: {{ ternary "8081" "0" .Values.flags.enabled | quote }}}
 - {name: RESILIENCE_FLAGS_READERS, value: {{ join "," .Values.flags.readers | quote }}}
+{{- with .Values.alerts }}
+- {name: RESILIENCE_ALERTS_DEFAULT_RECEIVER, value: {{ .defaultReceiver | quote }}}
+- {name: RESILIENCE_ALERTS_HEARTBEAT_RECEIVER, value: {{ .heartbeat.receiver | quote }}}
+- {name: RESILIENCE_ALERTS_HEARTBEAT_INTERVAL, value: "PT{{ .heartbeat.intervalSeconds }}S"}
+- {name: RESILIENCE_ALERTS_RUNBOOK_URL, value: {{ .runbookUrl | quote }}}
+- {name: RESILIENCE_ALERTS_DASHBOARD_URL, value: {{ .dashboardUrl | quote }}}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
@@ -111,6 +118,8 @@ capabilities: {drop: [ALL]}
 {{- define "resilience-operator.rules" -}}
 - {apiGroups: [resilience.dev], resources: [resilientservices], verbs: [get, list, watch, patch]}
 - {apiGroups: [resilience.dev], resources: [resilientservices/status], verbs: [patch]}
+- {apiGroups: [resilience.dev], resources: [alertreceivers], verbs: [get, list, watch]}
+- {apiGroups: [resilience.dev], resources: [alertreceivers/status], verbs: [patch]}
 # create and delete: the second Deployment of a blue-green release.
 - {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [apps], resources: [statefulsets, daemonsets], verbs: [get, list, watch, patch]}
@@ -136,6 +145,21 @@ capabilities: {drop: [ALL]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
 - {apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [list]}
 - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list]}
+{{- end }}
+
+{{- /* Namespaces of the operator's own receivers that it does not look after. */ -}}
+{{- define "resilience-operator.receiverNamespaces" -}}
+{{- $found := list }}
+{{- range list .Values.alerts.defaultReceiver .Values.alerts.heartbeat.receiver }}
+{{- if . }}
+{{- $found = append $found (splitList "/" . | first) }}
+{{- end }}
+{{- end }}
+{{- range $found | uniq }}
+{{- if not (has . $.Values.namespaces) }}
+{{ . }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "resilience-operator.subjects" -}}

@@ -37,4 +37,4 @@ class AlertsStatus(ApiModel):
     )
     suppressed: int = volatile(default=0, description="Repeats that nobody was told of, in conversations that go on.")
     undelivered: int = Field(default=0, description="Alerts that could not be told.")
-    last_error: Text = volatile(default="", description="Why.")
+    last_error: Text = volatile(default="", description="Why they could not.")

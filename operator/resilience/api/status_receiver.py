@@ -62,7 +62,7 @@ class Failure(ApiModel):
 
     at: Time = volatile(description="When it was tried last.")
     since: Time = Field(description="Since when nothing gets through.")
-    message: Annotated[str, Field(max_length=1024)] = Field(description="Why.")
+    message: Annotated[str, Field(max_length=1024)] = Field(description="Why it failed.")
     permanent: bool = Field(default=False, description="Whether it needs a person: trying again would not help.")
     tries: int = volatile(default=1, description="Tries in a row that failed.")
 

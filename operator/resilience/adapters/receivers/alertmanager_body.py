@@ -34,7 +34,12 @@ def api_alerts(message: Message, links: Links, *, now: datetime, expires: timede
         for each in message.firing
     ]
     over = [
-        {"labels": labels_of_ended(each), "startsAt": format_time(each.since), "endsAt": format_time(each.at)}
+        # An end before the beginning, by a clock that was set back, would have the whole batch refused.
+        {
+            "labels": labels_of_ended(each),
+            "startsAt": format_time(min(each.since, each.at)),
+            "endsAt": format_time(each.at),
+        }
         for each in message.ended
     ]
     return [*over, *firing]

@@ -90,14 +90,17 @@ async def _send(
     try:
         await client.connect()
         if spec.start_tls is StartTls.REQUIRED:
+            await client.ehlo()
+            if not client.supports_extension("starttls"):
+                raise aiosmtplib.SMTPNotSupported("STARTTLS")
             await client.starttls(server_hostname=name, tls_context=tls)
         if login:
             user, _, password = login.partition(":")
             await client.login(user, password)
         await client.send_message(mail, sender=spec.from_, recipients=list(spec.to))
     finally:
+        # And with it the connection, which is its own since it began.
         client.close()
-        connection.close()
 
 
 async def _connected(address: Address) -> socket.socket:

@@ -17,6 +17,7 @@ from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.alerting import causes
 from resilience.core.alerting.alert import worse
 from resilience.core.alerting.catalogue import CATALOGUE
+from resilience.core.health import NOT_RUN_YET
 from resilience.core.observation import Resource
 from resilience.core.workloads import Workload
 
@@ -102,7 +103,8 @@ def _of_service(status: Status, workload: Workload | None) -> Iterator[_Wrong]:
         words = "; ".join(f"{each.pod}: {each.reason}, {each.message}" for each in status.attention[:3])
         more = f" and {len(status.attention) - 3} more" if len(status.attention) > 3 else ""
         yield _Wrong(AlertName.PODS_NEED_ATTENTION, words + more)
-    if healthy is not None and healthy.status == "Unknown" and healthy.reason == Reason.CHECKS_UNKNOWN:
+    tried = any(each.state is HealthState.UNKNOWN and each.reason != NOT_RUN_YET for each in status.health.checks)
+    if healthy is not None and healthy.status == "Unknown" and tried:
         yield _Wrong(AlertName.HEALTH_UNKNOWN, healthy.message, since=healthy.last_transition_time)
 
 

@@ -1,0 +1,77 @@
+"""A real Alertmanager, and its tool that says where an alert would go."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import yaml
+
+from tests.support.ports import server_port
+
+PROGRAM = "prometheus-alertmanager"
+TOOL = "amtool"
+_PATIENCE = 30.0
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[str]:
+    """Its URL, when it is ready."""
+    config = folder / "alertmanager.yml"
+    config.write_text(yaml.dump({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}))
+    port = server_port()
+    command = [PROGRAM, f"--config.file={config}", f"--storage.path={folder}/data", "--cluster.listen-address="]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait(url, process, folder / "log")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def alerts(url: str) -> list[dict[str, Any]]:
+    """What it believes to fire."""
+    with urlopen(f"{url}/api/v2/alerts", timeout=5) as answer:
+        found: list[dict[str, Any]] = json.load(answer)
+    return found
+
+
+def wait_for_none(url: str) -> None:
+    """Until it believes that nothing fires. Raises TimeoutError."""
+    deadline = time.monotonic() + _PATIENCE
+    while found := alerts(url):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"still firing: {found}")
+        time.sleep(0.2)
+
+
+def quoted(text: str) -> str:
+    """As Alertmanager's matchers and its tool read it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def route(config: Path, labels: Mapping[str, str]) -> list[str]:
+    """The receivers that its configuration chooses for these labels."""
+    given = [f"{name}={quoted(value)}" for name, value in labels.items()]
+    command = [TOOL, "config", "routes", "test", f"--config.file={config}", *given]
+    said = subprocess.run(command, check=True, capture_output=True, text=True)
+    return said.stdout.strip().split(",")
+
+
+def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urlopen(f"{url}/-/ready", timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(f"Alertmanager is not ready: {log.read_text()}")

@@ -1,0 +1,102 @@
+"""Messages as receivers get them, and a messenger that speaks to servers of the test's own."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
+
+from resilience.adapters.address import AddressGuard
+from resilience.adapters.credentials import Credentials
+from resilience.adapters.http import HttpClient
+from resilience.adapters.receivers.messenger import Messengers
+from resilience.adapters.receivers.wording import Links
+from resilience.api.reasons import AlertName, Severity
+from resilience.api.receivers import Region
+from resilience.core.alerting.alert import Alert
+from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.message import Ended, Kind, Message
+from resilience.core.asks import SecretRef
+from resilience.core.observation import Key
+from resilience.ports import DeliveryFailed
+from tests.support.factories import NOW
+from tests.support.secrets import FakeSecrets
+from tests.support.telling import make_receiver
+
+LINKS = Links(
+    runbooks="https://runbooks.example/pages", dashboard="https://grafana.example/d/x?ns={namespace}&svc={service}"
+)
+# What no message and no error may ever show.
+TOKEN = "s3cret-token-9f8e7d"
+
+
+def make_alert(name: AlertName = AlertName.SERVICE_UNHEALTHY, **fields: Any) -> Alert:
+    defaults: dict[str, Any] = {
+        "key": Key("shop", "checkout"),
+        "severity": Severity.CRITICAL,
+        "since": NOW - timedelta(minutes=3),
+        "message": "it answered 500",
+    }
+    return Alert(name=name, **(defaults | fields))
+
+
+def make_message(*alerts: Alert, ended: tuple[Alert, ...] = (), **fields: Any) -> Message:
+    """Without alerts that fire: the end of a conversation."""
+    over = tuple(Ended(each.identity, each.severity, each.since, NOW, cause=each.cause) for each in ended)
+    defaults: dict[str, Any] = {
+        "conversation": "0123456789abcdef0123",
+        "began_at": NOW - timedelta(minutes=3),
+        "sequence": 0 if alerts else 1,
+        "kind": Kind.OPENED if alerts else Kind.ENDED,
+        "title": "shop/checkout",
+        "group": (("namespace", "shop"), ("service", "checkout")),
+        "severity": max((each.severity for each in (*alerts, *ended)), key=list(Severity).index),
+        "firing": alerts,
+        "ended": over,
+    }
+    return Message(**(defaults | fields))
+
+
+def from_secret(key: str) -> dict[str, Any]:
+    return {"secretKeyRef": {"name": "alerts", "key": key}}
+
+
+@dataclass(slots=True)
+class Post:
+    """Messengers that may speak to loopback, with one Secret of many keys."""
+
+    now: datetime = NOW
+    secrets: FakeSecrets = field(default_factory=FakeSecrets)
+    slack: str = "http://127.0.0.1:9"
+    pagerduty: str = "http://127.0.0.1:9"
+    allowed: tuple[str, ...] = ("127.0.0.0/8",)
+
+    def __post_init__(self) -> None:
+        self.secrets.values.setdefault(SecretRef("shop", "alerts", "token"), TOKEN)
+
+    def put(self, **values: str) -> None:
+        self.secrets.values.update({SecretRef("shop", "alerts", key): value for key, value in values.items()})
+
+    async def send(self, message: Message, **spec: Any) -> str:
+        """One delivery to a receiver of this kind; what goes wrong gives no secret away."""
+        guard = AddressGuard(allowed=[ip_network(each) for each in self.allowed])
+        messengers = Messengers(
+            client=HttpClient(guard=guard, version="0"),
+            credentials=Credentials(secrets=self.secrets, monotonic=lambda: 0.0),
+            links=LINKS,
+            now=lambda: self.now,
+            pagerduty=dict.fromkeys(Region, self.pagerduty),
+            slack=self.slack,
+        )
+        try:
+            return await messengers.deliver(make_receiver(**{"timeout": "1s", **spec}), message)
+        except DeliveryFailed as failure:
+            assert TOKEN not in str(failure)
+            raise
+
+    async def fails(self, message: Message, **spec: Any) -> Trouble:
+        """What the receiver's courier is told."""
+        try:
+            await self.send(message, **spec)
+        except DeliveryFailed as failure:
+            return failure.trouble
+        raise AssertionError("it was delivered")
