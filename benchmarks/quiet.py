@@ -31,6 +31,7 @@ from resilience.core.health import CheckResult, Outcome
 from resilience.core.observation import Key
 from resilience.core.storm import Caps
 from resilience.ports import Batch
+from resilience.runtime.alert_hub import AlertHub
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.controller import Controller
 from resilience.runtime.executor import Executor
@@ -105,6 +106,7 @@ class Bench:
         storm = StormControl(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=queue.add)
         restarts = RestartLog(now=clock.now)
         replays = Replays(nobody)
+        alerts = AlertHub(namespace="bench", default=None, heartbeat=None, now=clock.now, wake_service=queue.add)
         observer = Observer(
             cluster=cluster,
             drainer=nobody,
@@ -115,6 +117,7 @@ class Bench:
             storm=storm,
             restarts=restarts,
             replays=replays,
+            alerts=alerts,
             refused=lambda _: False,
         )
         executor = Executor(
@@ -138,6 +141,7 @@ class Bench:
             storm=storm,
             restarts=restarts,
             replays=replays,
+            alerts=alerts,
             leadership=nobody,
             metrics=metrics,
             clock=clock,

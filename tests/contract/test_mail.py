@@ -39,7 +39,7 @@ class Mailbox:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = cast(bytes, envelope.content)
-        self.mails.append(cast(EmailMessage, email.message_from_bytes(content, policy=default)))
+        self.mails.append(email.message_from_bytes(content, policy=default))
         self.encrypted.append(session.ssl is not None)
         self.logins.append(getattr(session.auth_data, "login", None))
         return "250 OK"

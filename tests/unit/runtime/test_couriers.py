@@ -352,7 +352,7 @@ def test_while_the_api_server_is_away_nothing_is_told_twice() -> None:
 def test_a_conflict_about_something_else_loses_no_note() -> None:
     async def main() -> None:
         async with Office(make_receiver()).open() as office:
-            changed = []
+            changed: list[int] = []
 
             def somebody_annotates() -> None:
                 if not changed:
@@ -399,8 +399,7 @@ def test_the_operators_own_receiver_hears_of_one_that_cannot_be_reached() -> Non
 
 def test_alertmanager_is_told_again_while_it_fires_and_once_when_it_is_over() -> None:
     async def main() -> None:
-        spec = {"alertmanager": {"urls": ["http://alertmanager:9093"]}}
-        async with Office(make_receiver(**spec)).open() as office:
+        async with Office(make_receiver(alertmanager={"urls": ["http://alertmanager:9093"]})).open() as office:
             began = office.now()
             office.service(firing(severity=Severity.WARNING, since=began))
             await minutes(3.5)
