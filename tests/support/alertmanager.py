@@ -19,14 +19,14 @@ _PATIENCE = 30.0
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[str]:
-    """Its URL, when it is ready."""
+def running(folder: Path, *, listen: str = "127.0.0.1") -> Iterator[str]:
+    """Its URL on the loopback interface, when it is ready."""
     config = folder / "alertmanager.yml"
     config.write_text(yaml.dump({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}))
     port = server_port()
     command = [PROGRAM, f"--config.file={config}", f"--storage.path={folder}/data", "--cluster.listen-address="]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+        process = subprocess.Popen([*command, f"--web.listen-address={listen}:{port}"], stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(url, process, folder / "log")

@@ -49,7 +49,9 @@ def health(*checks: CheckStatus, unhealthy: bool = False) -> dict[str, Any]:
 
 
 def fires(workload: Any = None, **status: Any) -> list[FiringAlert]:
-    found = firing.look(make_resource(SPEC), Status(**status), workload or make_workload(), NOW)
+    found = firing.look(
+        make_resource(SPEC), Status(**{"phase": Phase.RUNNING, **status}), workload or make_workload(), NOW
+    )
     return list(found.firing)
 
 
@@ -143,6 +145,14 @@ def test_what_follows_from_an_outage_is_held_back() -> None:
     said = health(check("ready", HealthState.UNHEALTHY), unhealthy=True)
     found = {each.name: each.held for each in fires(down, phase=Phase.FAILED, **said)}
     assert found == {AlertName.SERVICE_DOWN: "", AlertName.SERVICE_UNHEALTHY: "follows from ServiceDown"}
+
+
+def test_a_service_that_is_only_starting_pages_nobody_yet() -> None:
+    failing = health(check("ready", HealthState.UNHEALTHY), unhealthy=True)
+    (young,) = fires(phase=Phase.INITIALIZING, **failing)
+    assert young.held == "the service is only starting"
+    long_ago = AlertsStatus(firing=[young.model_copy(update={"since": NOW - 11 * MINUTE})])
+    assert [each.held for each in fires(phase=Phase.INITIALIZING, alerts=long_ago, **failing)] == [""]
 
 
 def test_planned_work_silences_warnings_that_it_brings_about_and_nothing_else() -> None:

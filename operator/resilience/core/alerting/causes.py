@@ -30,9 +30,9 @@ def _words(probe: Probe, namespace: str) -> str:
             # The address is in the Secret, which is not read for this.
             return f"postgres of Secret {secret.namespace}/{secret.name}"
         case HttpProbe(target=target):
-            return f"{_full(target.host, namespace)}:{target.port}"
+            return f"http {_full(target.host, namespace)}:{target.port}"
         case TcpProbe() | GrpcProbe():
-            return f"{_full(probe.host, namespace)}:{probe.port}"
+            return f"server {_full(probe.host, namespace)}:{probe.port}"
         case DnsProbe(name=name):
             return f"name {_full(name, namespace)}"
         case _:

@@ -28,6 +28,8 @@ _FAILED_RESTART: Final = timedelta(hours=1)
 _QUEUE: Final = ("StreamTooLong", "GroupLags", "TooManyPending", "NoSuchStream", "NoSuchGroup", "NotAStream")
 # Reasons for which a policy waits by plan.
 _PLANNED_WAITS: Final = ("OutsideWindow", "Queued", "Suspended", "DependencyDown")
+# What a service that is only starting cannot help.
+_BY_START: Final = frozenset({AlertName.SERVICE_UNHEALTHY, AlertName.CHECK_WARNING, AlertName.HEALTH_UNKNOWN})
 # What replacing pods may bring about for a while, and what a lost dependency does.
 _BY_OUR_WORK: Final = frozenset(
     {AlertName.CHECK_WARNING, AlertName.USAGE_HIGH, AlertName.PODS_NEED_ATTENTION, AlertName.HEALTH_UNKNOWN}
@@ -84,7 +86,8 @@ def look(resource: Resource, status: Status, workload: Workload | None, now: dat
     before = {(each.name, each.subject): each for each in status.alerts.firing}
     dated = [(each, _since(each, before.get((each.name, each.subject)), now)) for each in found]
     lasting = {each.name for each, since in dated if since + CATALOGUE[each.name].lasts <= now}
-    firing = [_firing(each, since, _held(each, since, lasting, status, now)) for each, since in dated]
+    young = _patience(spec, status)
+    firing = [_firing(each, since, _held(each, since, lasting, status, young, now)) for each, since in dated]
     due = [
         since + CATALOGUE[each.name].lasts - now for each, since in dated if since + CATALOGUE[each.name].lasts > now
     ]
@@ -207,11 +210,27 @@ def _firing(wrong: _Wrong, since: datetime, held: str) -> FiringAlert:
     )
 
 
-def _held(wrong: _Wrong, since: datetime, lasting: Iterable[AlertName], status: Status, now: datetime) -> str:
+def _patience(spec: ResilientServiceSpec | None, status: Status) -> timedelta:
+    """How long a service that has never served may take to start."""
+    if spec is None or status.phase is not Phase.INITIALIZING:
+        return timedelta()
+    return spec.rollout.progress_deadline
+
+
+def _held(
+    wrong: _Wrong,
+    since: datetime,
+    lasting: Iterable[AlertName],
+    status: Status,
+    patience: timedelta,
+    now: datetime,
+) -> str:
     """Why nobody is told of it: it is young, or the consequence of something that people are told of."""
     lasts, named = CATALOGUE[wrong.name].lasts, frozenset(lasting)
     if since + lasts > now:
         return f"told when it has lasted {format_duration(lasts)}"
+    if wrong.name in _BY_START and since + patience > now:
+        return "the service is only starting"
     if wrong.name in _BY_DOWN and AlertName.SERVICE_DOWN in named:
         return "follows from ServiceDown"
     if wrong.name in _BY_DEPENDENCY and AlertName.DEPENDENCY_LOST in named:
