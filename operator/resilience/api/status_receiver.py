@@ -25,11 +25,24 @@ class ToldAlert(ApiModel):
     returns: int = Field(default=0, description="How often it came back without being told again.")
 
 
+class GroupLabel(ApiModel):
+    """A label that all alerts of a conversation have in common."""
+
+    name: Text = Field(description="Name of the label.")
+    value: Text = Field(default="", description="Its value.")
+
+
 class Conversation(ApiModel):
     """What the receiver sees as one incident."""
 
     id: Text = Field(description="Identity of it at the receiver, e.g. PagerDuty's dedup_key.")
     title: Text = Field(default="", description="What it is about.")
+    group: list[GroupLabel] = Field(
+        default_factory=list,
+        max_length=8,
+        json_schema_extra=list_map("name"),
+        description="What its alerts have in common.",
+    )
     began_at: Time = Field(description="When the oldest of what it was opened for began.")
     opened_at: Time = Field(description="When it was first told.")
     sent_at: Time = Field(description="When something was last told.")

@@ -31,7 +31,7 @@ def test_an_incident_is_one_conversation_from_its_beginning_to_its_end() -> None
             await minutes(1)
             told = office.messenger.at()
             assert kinds(told) == ["opened", "escalated", "updated", "ended"]
-            assert len({each.conversation for each in told}) == 1
+            assert len({(each.conversation, each.group) for each in told}) == 1
             assert [each.sequence for each in told] == [0, 1, 2, 3]
             assert [each.severity for each in told] == ["warning", "critical", "critical", "critical"]
             assert told[-1].over

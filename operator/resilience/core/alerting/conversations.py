@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.api.reasons import Severity
-from resilience.api.status_receiver import Conversation, ToldAlert
+from resilience.api.status_receiver import Conversation, GroupLabel, ToldAlert
 from resilience.core.alerting.alert import Alert, by_weight
 from resilience.core.alerting.message import Manner, Message
 from resilience.core.alerting.openings import STORM, STORM_LASTS, identifier, openings
@@ -91,6 +91,7 @@ def delivered(
     after = Conversation(
         id=message.conversation,
         title=message.title,
+        group=[GroupLabel(name=name, value=value[:1024]) for name, value in message.group],
         began_at=message.began_at,
         opened_at=before.opened_at if before is not None and message.sequence else now,
         sent_at=now,

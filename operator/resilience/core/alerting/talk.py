@@ -8,8 +8,7 @@ from resilience.api.reasons import Severity
 from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import by_weight, worse, worst
 from resilience.core.alerting.message import Ended, Kind, Manner, Message
-from resilience.core.alerting.openings import identifier
-from resilience.core.alerting.routing import Aim, Group, Pace
+from resilience.core.alerting.routing import Aim, Pace
 
 _PACE: Final = Pace()
 
@@ -119,7 +118,7 @@ class Talk:
             sequence=0 if again else conversation.messages,
             kind=self._kind(firing_any=bool(firing or self.unsure), again=again, severity=worst(severities)),
             title=conversation.title,
-            group=self._group(),
+            group=tuple((each.name, each.value) for each in conversation.group),
             severity=worst(severities),
             firing=tuple(firing),
             ended=ended,
@@ -136,9 +135,3 @@ class Talk:
         if worse(severity, self._believed):
             return Kind.ESCALATED
         return Kind.UPDATED if self.joining or self.ended or self.back else Kind.REPEATED
-
-    def _group(self) -> Group:
-        aim = next(iter((*self._aims.values(), *self.joining)), None)
-        if aim is not None and identifier(aim.group) == self.conversation.id:
-            return aim.group
-        return ()
