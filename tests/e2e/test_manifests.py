@@ -130,7 +130,7 @@ def test_columns(kubectl: Kubectl) -> None:
     kubectl.apply("columns", GOOD)
     narrow = ["NAME", "PHASE", "HEALTH", "ROLLOUT", "TARGET", "RESTARTS", "AGE"]
     assert kubectl("get", "rsvc", "columns").splitlines()[0].split() == narrow
-    wide = ["NAME", "PHASE", "HEALTH", "ROLLOUT", "TARGET", "RESTARTS", "DEGRADED", "EXPLANATION", "AGE"]
+    wide = ["NAME", "PHASE", "HEALTH", "ROLLOUT", "TARGET", "RESTARTS", "DEGRADED", "TOLD", "EXPLANATION", "AGE"]
     assert kubectl("get", "rsvc", "columns", "-o", "wide").splitlines()[0].split() == wide
 
 

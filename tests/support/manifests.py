@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from resilience.api.reasons import HealthState, Phase, ReplaceStep, RestartOutcome
+from resilience.api.reasons import AlertName, HealthState, Phase, ReplaceStep, RestartOutcome, Severity
 from resilience.api.status import CheckStatus, Condition, Effective, Handled, HealthStatus, HistoryEntry, Status
+from resilience.api.status_alerts import AlertsStatus, FiringAlert
 from resilience.api.status_base import Requests
 from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.status_rollout import RolloutStatus
@@ -304,12 +305,24 @@ def full_status() -> Status:
         requests=requests,
     )
     entry = HistoryEntry(at=now, kind="Restart", result="Succeeded", message="3 pods", trace_id="t0", duration=long)
+    alert = FiringAlert(
+        name=AlertName.DEPENDENCY_LOST,
+        subject="cache",
+        severity=Severity.CRITICAL,
+        since=now,
+        message="gone",
+        cause="redis",
+        receivers=["team"],
+    )
     return Status(
         observed_generation=1,
         phase=Phase.RUNNING,
         explanation="All is well.",
         effective=Effective(interval=long, timeout=short, pre_stop=long, grace_period=long, propagation_delay=short),
-        conditions=[Condition(type="Degraded", status="False", last_transition_time=now, reason="Fine", message="m")],
+        conditions=[
+            Condition(type="Degraded", status="False", last_transition_time=now, reason="Fine", message="m"),
+            Condition(type="AlertsDelivered", status="Unknown", last_transition_time=now, reason="NobodyToTell"),
+        ],
         health=HealthStatus(
             state=HealthState.WARNING,
             checks=[CheckStatus(name="ready", state=HealthState.WARNING, since=now, latency=short)],
@@ -318,6 +331,7 @@ def full_status() -> Status:
         restart=running,
         restarts=RestartsStatus(summary="1 of 10 this hour"),
         last_restart=ended,
+        alerts=AlertsStatus(firing=[alert], suppressed=3, undelivered=1, last_error="it answered 404"),
         history=[entry, entry],
         handled=[Handled(request="restart", value="now", at=now, note="done")],
     )
