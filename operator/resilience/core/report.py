@@ -11,6 +11,7 @@ from resilience.api.checks import Scope
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.scalars import format_duration
 from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, Status
+from resilience.api.status_alerts import AlertsStatus
 from resilience.api.status_base import format_time
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import attention, conditions, history, recycle, restart, rollout_report, verdicts
@@ -62,6 +63,7 @@ def released(resource: Resource, now: datetime) -> Status:
             "conditions": updated,
             "health": HealthStatus(),
             "restart": None,
+            "alerts": AlertsStatus(),
         }
     )
 

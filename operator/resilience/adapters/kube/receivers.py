@@ -8,7 +8,7 @@ import structlog
 from pydantic import ValidationError
 
 from resilience.adapters.kube.paths import collection, named
-from resilience.adapters.kube.transport import Transport
+from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.adapters.kube.writer import event_body, merged
 from resilience.api.names import FIELD_MANAGER, RECEIVER_KIND, RECEIVER_PLURAL
 from resilience.api.receivers import AlertReceiverSpec
@@ -57,6 +57,10 @@ class KubeReceivers:
         """One namespace of several: one that is gone, or closed to us, must not hide the others."""
         try:
             return await self._transport.list(collection(RECEIVER_PLURAL, namespace))
+        except NotFound:
+            # Definitions may be installed by somebody else, and older than the operator.
+            log.warning("the definition of AlertReceiver is not installed: nobody is told of alerts; apply crds/")
+            return []
         except Refused as error:
             if namespace is None:
                 raise
