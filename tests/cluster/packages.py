@@ -27,6 +27,7 @@ PROGRAMS = {
     "gcc": "gcc",
     "redis-server": "redis-server",
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
 }
 # Package → a file, for those that bring no program.
 FILES = {

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from tests.support.alertmanager import quoted
 from tests.support.counts import count
 from tests.support.factories import NOW
 from tests.support.messages import Post, make_alert, make_message
+
+pytestmark = pytest.mark.skipif(which(alertmanager.PROGRAM) is None, reason="needs prometheus-alertmanager")
 
 
 async def test_it_believes_what_it_is_told_until_it_is_over(tmp_path: Path) -> None:
