@@ -3,25 +3,19 @@
 A pass is safe to cut off after any action and to repeat; a converged resource yields no action and no write.
 """
 
-from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from datetime import datetime, timedelta
 
 from resilience.api.names import (
-    ANNOTATION_CLAIM,
     ANNOTATION_SERVING,
-    FINALIZER,
-    LABEL_MANAGED,
-    LABEL_MANAGED_VALUE,
 )
-from resilience.api.reasons import ConditionType, Reason, Request
+from resilience.api.reasons import Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core import (
     degradation,
     giving_back,
-    guard,
-    probes,
+    marks,
     publishing,
     recycle,
     releases,
@@ -36,13 +30,12 @@ from resilience.core import (
 from resilience.core.alerting import service as alerts
 from resilience.core.decision import (
     Action,
-    ApplyTemplate,
     Claim,
     Decision,
     Event,
-    MarkService,
     SetFinalizer,
 )
+from resilience.core.draft import Draft
 from resilience.core.observation import Observation, Resource
 from resilience.core.profiles import resolve
 from resilience.core.scene import SOON, Scene
@@ -86,22 +79,6 @@ def looks_at_releases(resource: Resource, workload: Workload) -> bool:
     )
 
 
-@dataclass(slots=True)
-class _Draft:
-    """The decision while it grows."""
-
-    status: Status
-    actions: list[Action] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    waits: list[timedelta] = field(default_factory=list)
-
-    def take(self, outcome: restart.Outcome) -> None:
-        self.status = outcome.status
-        self.events.extend(outcome.events)
-        if outcome.changed:
-            self.waits.append(SOON)
-
-
 def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     """What to do about one resource."""
     if resource.deleting_since is not None:
@@ -117,15 +94,15 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
             status=status, events=events, requeue_after=min(waits, default=None), pods_next=_in_flight(seen)
         )
     effective, workload = resolve(spec), seen.workload
-    draft = _Draft(status.model_copy(update={"effective": effective}))
-    template = _template(spec, effective, seen)
+    draft = Draft(status.model_copy(update={"effective": effective}))
+    template = marks.template(spec, effective, seen)
     plan, look, recycled = None, None, None
     if not spec.suspend:
         # Pods first: what is in flight must not wait for a mark that somebody refuses.
         recycled = _recycle(draft, resource, spec, effective, seen, workload, now)
         plan = _pods(draft, resource, spec, effective, seen, workload, now)
-        _adopt(draft, resource, seen, workload)
-        writing = _sync_template(draft, resource, spec, seen, template, now)
+        marks.adopt(draft, resource, seen, workload)
+        writing = marks.sync(draft, resource, spec, seen, template, now)
         look = _release(draft, resource, spec, effective, seen, now, writing=writing)
         verdict = stalled.of_release(verdict, draft.status, look.obstacle)
     else:
@@ -162,7 +139,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
 
 
 def _recycle(
-    draft: _Draft,
+    draft: Draft,
     resource: Resource,
     spec: ResilientServiceSpec,
     effective: Effective,
@@ -182,7 +159,7 @@ def _recycle(
 
 
 def _degrade(
-    draft: _Draft, resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime
+    draft: Draft, resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime
 ) -> publishing.Publishing:
     """Flags first in status, then in every channel. Suspended, what was told last stands."""
     look = degradation.look(resource, spec, seen, draft.status, now)
@@ -199,7 +176,7 @@ def _degrade(
 
 
 def _replay(
-    draft: _Draft, resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime
+    draft: Draft, resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime
 ) -> tuple[Action, ...]:
     """Dead letters, after the flags: while one is on nothing is put back."""
     found = replay.look(resource, spec, seen, draft.status, now)
@@ -225,7 +202,7 @@ def _in_flight(seen: Observation) -> bool:
 
 
 def _release(
-    draft: _Draft,
+    draft: Draft,
     resource: Resource,
     spec: ResilientServiceSpec,
     effective: Effective,
@@ -246,74 +223,8 @@ def _release(
     return look
 
 
-def _adopt(draft: _Draft, resource: Resource, seen: Observation, workload: Workload) -> None:
-    """Finalizer first, then the marks: whatever is marked can be given back."""
-    if FINALIZER not in resource.finalizers:
-        draft.actions.append(SetFinalizer(present=True))
-    marked = workload.labels.get(LABEL_MANAGED) == LABEL_MANAGED_VALUE
-    if not marked or workload.annotations.get(ANNOTATION_CLAIM) != resource.claim:
-        draft.actions.append(Claim())
-    draft.actions.extend(MarkService(service.name) for service in seen.selecting if not service.managed)
-
-
-def _template(
-    spec: ResilientServiceSpec, effective: Effective, seen: Observation
-) -> probes.TemplatePlan | probes.PortMissing:
-    assert seen.workload is not None
-    container = probes.find_container(spec, seen.workload)
-    assert container is not None
-    try:
-        service = targets.client_service(spec, seen)
-        grace_period = seen.workload.template.grace_period
-        return probes.plan(spec, effective, container, service, grace_period=grace_period)
-    except probes.PortMissing as missing:
-        return missing
-
-
-def _sync_template(
-    draft: _Draft,
-    resource: Resource,
-    spec: ResilientServiceSpec,
-    seen: Observation,
-    template: probes.TemplatePlan | probes.PortMissing,
-    now: datetime,
-) -> bool:
-    """Writes managed fields when that rolls no pod that would not be rolled anyway, or when it is asked for.
-
-    Returns whether it does.
-    """
-    workload = seen.workload
-    assert workload is not None
-    asked = requests.pending(resource.annotations, draft.status, Request.ADOPT)
-    write = isinstance(template, probes.TemplatePlan) and not template.in_sync
-    if asked is not None and not write:
-        # Handled only when done: a write that fails, or an operator that dies before it, must not lose the request.
-        missing = isinstance(template, probes.PortMissing)
-        note = str(template) if missing else "the managed fields are in place"
-        draft.status = requests.handle(draft.status, Request.ADOPT, asked, now=now, note=note)
-        if missing or _was_synced(resource):
-            draft.events.append(Event(Reason.REQUEST_IGNORED, f"adopt: {note}"))
-    held = ANNOTATION_SERVING in workload.annotations
-    if seen.pods is not None and seen.pods.green is not None:
-        # A change now would be another candidate.
-        return False
-    # Under blue-green the fields come with the next release, and make one only when a person asks.
-    due = guard.releasing(seen) if held else workload.observed and (workload.rolling or workload.replicas == 0)
-    if releases.is_blue_green(spec) and not held and asked is None:
-        due = False
-    if isinstance(template, probes.TemplatePlan) and write and (asked is not None or due):
-        draft.actions.append(ApplyTemplate(template.container, template.fields))
-        return True
-    return False
-
-
-def _was_synced(resource: Resource) -> bool:
-    conditions = resource.status.conditions
-    return any(each.type == ConditionType.PROBES_SYNCED and each.status == "True" for each in conditions)
-
-
 def _pods(
-    draft: _Draft,
+    draft: Draft,
     resource: Resource,
     spec: ResilientServiceSpec,
     effective: Effective,
