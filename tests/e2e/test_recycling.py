@@ -19,6 +19,11 @@ from tests.support.witness import Witness
 LEAK = {"LEAK_MB_PER_MINUTE": "60"}
 LEAKS: Object = {"name": "leak", "memory": {"above": "60%", "for": "2s"}}
 MISBEHAVE = "open('/tmp/bad', 'w')"
+# Not at once: whatever is executed in a container dies with it, and kubectl would say that it failed.
+END_SOON = (
+    "import subprocess, sys; nothing = subprocess.DEVNULL; subprocess.Popen([sys.executable, '-c', 'import os, time;"
+    " time.sleep(0.5); os.kill(1, 15)'], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)"
+)
 HUNG: Object = {"name": "stuck", "check": {"name": "live", "failures": 3}}
 SPINS: Object = {"name": "spin", "cpu": {"above": "200m", "for": "5s"}}
 FLAPS: Object = {"name": "flappy", "containerRestarts": {"above": 2, "within": "10m"}}
@@ -145,7 +150,7 @@ def test_a_pod_whose_containers_keep_restarting_is_replaced(operator: Release, s
     # when
     for number in range(3):
         wait_until(lambda: _ready(space, bad), what=f"{bad} to run", timeout=90)
-        space.inside(bad, "import os; os.kill(1, 15)")
+        space.inside(bad, END_SOON)
         wait_until(partial(restarted, number), what="its restart", timeout=30)
     # then
     result = space.recycled()
