@@ -15,7 +15,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from resilience.adapters.redaction import redact_mapping
 
 # At DEBUG these log bodies, Secrets in base64 among them, which no pattern can recognise.
-_NEVER_DEBUG: Final = ("kubernetes", "kubernetes_asyncio", "urllib3", "aiohttp", "asyncio", "grpc")
+_NEVER_DEBUG: Final = ("kubernetes", "kubernetes_asyncio", "urllib3", "aiohttp", "asyncio", "grpc", "apprise")
 
 
 def configure(*, level: str, log_format: str) -> None:

@@ -50,9 +50,9 @@ class Apprise:
         """Raises DeliveryFailed. Apprise says no more than whether it worked."""
         url = (await self.credentials.value(ref(spec.url_from, key), fresh=fresh)).strip()
         loop = asyncio.get_running_loop()
-        plugin = await loop.run_in_executor(self.threads, _plugin, url)
         try:
             async with asyncio.timeout(timeout.total_seconds()):
+                plugin = await loop.run_in_executor(self.threads, _plugin, url, timeout.total_seconds())
                 await self._look_at(plugin, timeout)
                 kind = "success" if message.over else _TYPES[message.severity]
                 title, body = wording.headline(message), wording.plain(message, self.links) or message.title
@@ -75,7 +75,7 @@ class Apprise:
             raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
 
 
-def _plugin(url: str) -> Any:
+def _plugin(url: str, seconds: float) -> Any:
     """The plugin for an address. Raises DeliveryFailed without quoting it."""
     import apprise
 
@@ -88,8 +88,11 @@ def _plugin(url: str) -> Any:
     found = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if found is None:
         raise DeliveryFailed(Trouble(_NOT_AN_ADDRESS, permanent=True))
+    # The address may ask for the opposite of each.
+    found.redirects, found.verify_certificate = False, True
+    found.socket_connect_timeout = found.socket_read_timeout = seconds
     return found
 
 
 def _notify(plugin: Any, title: str, body: str, kind: str) -> bool:
-    return bool(plugin.notify(title=title, body=body, notify_type=kind))
+    return bool(plugin.notify(title=title, body=body, notify_type=kind, body_format="text"))

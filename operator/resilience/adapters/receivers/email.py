@@ -118,8 +118,9 @@ def _trouble(error: Exception) -> Trouble:
     """What the mail server's refusal means; 5xx is for good: https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     match error:
-        case aiosmtplib.SMTPAuthenticationError():
-            return Trouble("the mail server does not accept the credentials: look at the Secret", permanent=True)
+        case aiosmtplib.SMTPAuthenticationError(code=code):
+            words = "the mail server does not accept the credentials: look at the Secret"
+            return Trouble(words, permanent=code >= 500)
         case aiosmtplib.SMTPNotSupported():
             words = "the mail server does not offer what is asked for (STARTTLS or a login): look at email.startTls"
             return Trouble(words, permanent=True)

@@ -72,7 +72,9 @@ class Messengers:
         except Unavailable as error:
             raise DeliveryFailed(Trouble(f"a Secret could not be read: {error}")) from error
         except ValueError as error:
-            raise DeliveryFailed(Trouble(f"a Secret cannot be used: {error}", permanent=True)) from error
+            # The library's words might quote it.
+            words = "a Secret cannot be used: headers are one `Name: value` a line, an address is one line"
+            raise DeliveryFailed(Trouble(words, permanent=True)) from error
 
     async def _tell(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> str:
         key, timeout = receiver.key, spec.timeout
