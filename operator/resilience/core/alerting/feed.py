@@ -62,7 +62,7 @@ def delivered(known: Sequence[Conversation], message: Message, *, now: datetime)
     before = next((each for each in known if each.id == FEED), None)
     over = {each.identity for each in message.ended} | {each.identity for each in message.firing}
     kept = [each for each in (before.told if before is not None else ()) if each.alert not in over]
-    told = [*kept, *(entry_of(each, now) for each in message.firing)]
+    told = [*(entry_of(each, now) for each in message.firing), *kept][:CAPACITY]
     after = Conversation(
         id=FEED,
         title=message.title,

@@ -68,7 +68,7 @@ def _with_delivery(resource: Resource, status: Status, spec: Alerts, alerting: A
         firing=status.alerts.firing,
         suppressed=alerting.suppressed,
         undelivered=sum(not each.held and not wrong.isdisjoint(each.receivers) for each in status.alerts.firing),
-        last_error=verdict.message if verdict.status is False else "",
+        last_error=verdict.message[:1024] if verdict.status is False else "",
     )
     updated = conditions.update(resource.status.conditions, [verdict], generation=resource.generation, now=now)
     explanation = status.explanation + (f" Alerts: {verdict.message}." if verdict.status is False else "")
