@@ -55,15 +55,15 @@ class Credentials:
         if trust is None:
             return None
         if trust.ca is None:
-            return _context("")
+            return tls_context("")
         try:
-            return _context(await self.value(trust.ca, fresh=fresh))
+            return tls_context(await self.value(trust.ca, fresh=fresh))
         except (ssl.SSLError, ValueError) as error:
             words = f"key {trust.ca.key!r} of Secret {trust.ca.name!r} holds no PEM certificates"
             raise Invalid(words) from error
 
 
 @lru_cache(maxsize=64)
-def _context(authorities: str) -> ssl.SSLContext:
+def tls_context(authorities: str) -> ssl.SSLContext:
     """Reading the system's authorities takes tens of milliseconds, in which the loop stands still."""
     return ssl.create_default_context(cadata=authorities or None)

@@ -61,7 +61,7 @@ def http_probe(check: HttpCheck, target: HttpTarget, *, namespace: str, trust: T
         frozenset(check.expect_status or ()),
         components=check.components,
         number=number,
-        headers=_secret(check.headers_from, namespace),
+        headers=secret(check.headers_from, namespace),
         trust=trust,
     )
 
@@ -78,8 +78,8 @@ def _at_url(check: HttpCheck, url: str, namespace: str) -> HttpProbe:
     port = int(digits) if digits.isdecimal() else (443 if scheme is Scheme.HTTPS else 80)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     target = HttpTarget(parts.hostname or "", port, path, scheme)
-    trust = _trust(check.tls or Tls(), namespace) if scheme is Scheme.HTTPS else None
-    return http_probe(check, target, namespace=namespace, trust=trust)
+    verified = trust(check.tls or Tls(), namespace) if scheme is Scheme.HTTPS else None
+    return http_probe(check, target, namespace=namespace, trust=verified)
 
 
 def _postgres(check: PostgresCheck, namespace: str) -> PostgresProbe:
@@ -90,7 +90,7 @@ def _postgres(check: PostgresCheck, namespace: str) -> PostgresProbe:
         max_connection_use=amounts.share(check.max_connection_use or _CONNECTION_USE),
         max_waiting=check.max_waiting,
         max_lag=check.max_replication_lag,
-        trust=_trust(check.tls, namespace),
+        trust=trust(check.tls, namespace),
     )
 
 
@@ -112,10 +112,10 @@ def _place(check: RedisCheck, namespace: str) -> RedisPlace:
         addresses=tuple(map(_host_port, addresses)),
         master_name=sentinel.master_name if sentinel is not None else "",
         database=check.database,
-        username=_secret(check.username_from, namespace),
-        password=_secret(check.password_from, namespace),
-        sentinel_password=_secret(sentinel.password_from, namespace) if sentinel is not None else None,
-        trust=_trust(check.tls, namespace),
+        username=secret(check.username_from, namespace),
+        password=secret(check.password_from, namespace),
+        sentinel_password=secret(sentinel.password_from, namespace) if sentinel is not None else None,
+        trust=trust(check.tls, namespace),
     )
 
 
@@ -148,9 +148,11 @@ def _host_port(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _secret(source: FromSecret | None, namespace: str) -> SecretRef | None:
+def secret(source: FromSecret | None, namespace: str) -> SecretRef | None:
+    """A key of a Secret of this namespace."""
     return None if source is None else SecretRef(namespace, source.secret_key_ref.name, source.secret_key_ref.key)
 
 
-def _trust(tls: Tls | None, namespace: str) -> TlsTrust | None:
-    return None if tls is None else TlsTrust(_secret(tls.ca_from, namespace), tls.server_name or "")
+def trust(tls: Tls | None, namespace: str) -> TlsTrust | None:
+    """How a certificate is verified; None where nothing is said of it."""
+    return None if tls is None else TlsTrust(secret(tls.ca_from, namespace), tls.server_name or "")

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from resilience.adapters.kube import parse_trouble
 from resilience.api.names import (
@@ -29,6 +29,7 @@ from resilience.core.services import Endpoint, Service, ServicePort
 from resilience.core.workloads import ContainerPort
 
 Json = Mapping[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,12 +47,7 @@ def time(text: object) -> datetime | None:
 def resource(raw: Json) -> Resource:
     """A ResilientService; a spec that cannot be read leaves `spec` None and says why."""
     meta = raw["metadata"]
-    spec, problem = None, ""
-    try:
-        spec = ResilientServiceSpec.model_validate(raw.get("spec") or {})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    spec, problem = specification(ResilientServiceSpec, raw)
     raw_status = raw.get("status") or {}
     status = _status(raw_status)
     return Resource(
@@ -75,16 +71,30 @@ def _status(raw: Json) -> Status:
     try:
         return Status.model_validate(raw)
     except ValidationError:
-        known = {name: value for name, value in raw.items() if _readable(name, value)}
+        known = readable(Status, raw)
     if "handled" not in known:
         # Which requests were handled is not known: as on the first look, what is there is noted and not executed.
         known.pop("observedGeneration", None)
     return Status.model_validate(known)
 
 
-def _readable(name: str, value: object) -> bool:
+def specification(model: type[Model], raw: Json) -> tuple[Model | None, str]:
+    """The specification of an object of ours; one that cannot be read is None, and what is wrong is said."""
     try:
-        Status.model_validate({name: value})
+        return model.model_validate(raw.get("spec") or {}), ""
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return None, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
+def readable(model: type[BaseModel], raw: Json) -> dict[str, object]:
+    """The fields that can be read, each by itself."""
+    return {name: value for name, value in raw.items() if _is_readable(model, name, value)}
+
+
+def _is_readable(model: type[BaseModel], name: str, value: object) -> bool:
+    try:
+        model.model_validate({name: value})
     except ValidationError:
         return False
     return True

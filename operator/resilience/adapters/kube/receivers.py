@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
+from resilience.adapters.kube.parse import readable, specification
 from resilience.adapters.kube.paths import collection, named
 from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.adapters.kube.writer import event_body, merged
@@ -71,12 +72,7 @@ class KubeReceivers:
 def parse(raw: Mapping[str, Any]) -> Receiver:
     """An AlertReceiver; a spec that cannot be read leaves `spec` None and says why."""
     meta = raw["metadata"]
-    spec, problem = None, ""
-    try:
-        spec = AlertReceiverSpec.model_validate(raw.get("spec") or {})
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        problem = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    spec, problem = specification(AlertReceiverSpec, raw)
     raw_status = raw.get("status") or {}
     return Receiver(
         key=Key(meta["namespace"], meta["name"]),
@@ -96,12 +92,4 @@ def _status(raw: Mapping[str, Any]) -> ReceiverStatus:
     try:
         return ReceiverStatus.model_validate(raw)
     except ValidationError:
-        return ReceiverStatus.model_validate({name: value for name, value in raw.items() if _readable(name, value)})
-
-
-def _readable(name: str, value: object) -> bool:
-    try:
-        ReceiverStatus.model_validate({name: value})
-    except ValidationError:
-        return False
-    return True
+        return ReceiverStatus.model_validate(readable(ReceiverStatus, raw))

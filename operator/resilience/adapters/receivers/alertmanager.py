@@ -12,12 +12,12 @@ from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure
 from resilience.adapters.receivers import alertmanager_body
 from resilience.adapters.receivers.post import JSON, Poster
-from resilience.adapters.receivers.secrets import ref, trust
 from resilience.adapters.receivers.wording import Links
 from resilience.api.receivers import AlertmanagerReceiver
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.feed import EXPIRES
 from resilience.core.alerting.message import Message
+from resilience.core.dependencies import secret, trust
 from resilience.core.headers import parse_headers
 from resilience.core.observation import Key
 from resilience.ports import DeliveryFailed, Refused
@@ -40,8 +40,8 @@ class Alertmanager:
         self, spec: AlertmanagerReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
     ) -> str:
         """Raises DeliveryFailed when no replica took it."""
-        tls = await self.credentials.tls(trust(spec.tls, key), fresh=fresh)
-        text = await self.credentials.value(ref(spec.headers_from, key), fresh=fresh)
+        tls = await self.credentials.tls(trust(spec.tls, key.namespace), fresh=fresh)
+        text = await self.credentials.value(secret(spec.headers_from, key.namespace), fresh=fresh)
         headers = [JSON, *parse_headers(text)]
         alerts = alertmanager_body.api_alerts(message, self.links, now=self.now(), expires=EXPIRES)
         peers = await self._peers(spec, key, timeout)

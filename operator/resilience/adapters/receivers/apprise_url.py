@@ -14,13 +14,13 @@ from resilience.adapters.address import AddressGuard
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure
 from resilience.adapters.receivers import wording
-from resilience.adapters.receivers.secrets import ref
 from resilience.adapters.receivers.wording import Links
 from resilience.api.reasons import Severity
 from resilience.api.receivers import AppriseReceiver
 from resilience.api.scalars import format_duration
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
+from resilience.core.dependencies import secret
 from resilience.core.observation import Key
 from resilience.ports import DeliveryFailed, Refused
 
@@ -48,7 +48,7 @@ class Apprise:
         self, spec: AppriseReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
     ) -> str:
         """Raises DeliveryFailed. Apprise says no more than whether it worked."""
-        url = (await self.credentials.value(ref(spec.url_from, key), fresh=fresh)).strip()
+        url = (await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)).strip()
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout.total_seconds()):

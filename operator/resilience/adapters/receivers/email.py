@@ -16,13 +16,13 @@ from resilience.adapters.address import Address, AddressGuard
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure, from_os_error, from_tls_error
 from resilience.adapters.receivers import wording
-from resilience.adapters.receivers.secrets import ref, trust
 from resilience.adapters.receivers.wording import Links
 from resilience.api.receivers import EmailReceiver, StartTls
 from resilience.api.scalars import format_duration
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.asks import TlsTrust
+from resilience.core.dependencies import secret, trust
 from resilience.core.observation import Key
 from resilience.ports import DeliveryFailed, Refused
 
@@ -41,8 +41,8 @@ class Email:
 
     async def deliver(self, spec: EmailReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool) -> str:
         """Raises DeliveryFailed."""
-        login = (await self.credentials.value(ref(spec.auth_from, key), fresh=fresh)).strip()
-        tls = await self.credentials.tls(trust(spec.tls, key) or TlsTrust(), fresh=fresh)
+        login = (await self.credentials.value(secret(spec.auth_from, key.namespace), fresh=fresh)).strip()
+        tls = await self.credentials.tls(trust(spec.tls, key.namespace) or TlsTrust(), fresh=fresh)
         mail = letter(message, self.links, spec, at=self.now())
         try:
             async with asyncio.timeout(timeout.total_seconds()):

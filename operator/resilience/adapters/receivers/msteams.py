@@ -11,11 +11,11 @@ from typing import Any, Final
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.post import Poster
-from resilience.adapters.receivers.secrets import ref
 from resilience.adapters.receivers.wording import Links
 from resilience.api.reasons import Severity
 from resilience.api.receivers import TeamsReceiver
 from resilience.core.alerting.message import Message
+from resilience.core.dependencies import secret
 from resilience.core.observation import Key
 
 LIMIT: Final = 28 * 1024
@@ -32,7 +32,7 @@ class Teams:
 
     async def deliver(self, spec: TeamsReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool) -> str:
         """Raises DeliveryFailed."""
-        url = await self.credentials.value(ref(spec.url_from, key), fresh=fresh)
+        url = await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)
         await self.poster.post(url, card(message, self.links), timeout=timeout)
         return ""
 

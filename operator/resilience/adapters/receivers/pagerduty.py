@@ -12,12 +12,12 @@ from typing import Any, Final
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.post import Poster
-from resilience.adapters.receivers.secrets import ref
 from resilience.adapters.receivers.wording import Links
 from resilience.api.reasons import Severity
 from resilience.api.receivers import PagerDutyReceiver, Region
 from resilience.api.status_base import format_time
 from resilience.core.alerting.message import Kind, Message
+from resilience.core.dependencies import secret
 from resilience.core.observation import Key
 
 URLS: Final[Mapping[Region, str]] = {
@@ -46,7 +46,7 @@ class PagerDuty:
         if message.kind is Kind.MISSED:
             # What is over is no incident.
             return ""
-        routing_key = await self.credentials.value(ref(spec.routing_key_from, key), fresh=fresh)
+        routing_key = await self.credentials.value(secret(spec.routing_key_from, key.namespace), fresh=fresh)
         event = event_of(message, self.links, routing_key=routing_key.strip(), source=str(key))
         await self.poster.post(self.urls[spec.region], json.dumps(event).encode(), timeout=timeout)
         return ""

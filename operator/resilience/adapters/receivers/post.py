@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from resilience.adapters.credentials import tls_context
 from resilience.adapters.http import Answer, HttpClient
 from resilience.adapters.network import NetworkFailure
 from resilience.api.checks import Scheme
@@ -56,7 +57,7 @@ class Poster:
         """
         target = target_of(url)
         if target.scheme is Scheme.HTTPS and tls is None:
-            tls = ssl.create_default_context()
+            tls = tls_context("")
         try:
             answer = await self.client.request(
                 "POST", target, timeout=timeout, headers=headers, tls=tls, server_name=server_name, body=body

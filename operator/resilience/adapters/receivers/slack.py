@@ -12,11 +12,11 @@ from resilience.adapters.credentials import Credentials
 from resilience.adapters.http import Answer
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.post import JSON, Poster
-from resilience.adapters.receivers.secrets import ref
 from resilience.adapters.receivers.wording import Links
 from resilience.api.receivers import SlackReceiver
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
+from resilience.core.dependencies import secret
 from resilience.core.observation import Key
 from resilience.ports import DeliveryFailed
 
@@ -55,10 +55,10 @@ class Slack:
         """Raises DeliveryFailed. With a token the answer is where the message is, so that it can be edited."""
         body = {"text": wording.headline(message)[:TEXT], "blocks": blocks(message, self.links)}
         if spec.url_from is not None:
-            url = await self.credentials.value(ref(spec.url_from, key), fresh=fresh)
+            url = await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)
             await self.poster.post(url, json.dumps(body).encode(), timeout=timeout)
             return ""
-        token = await self.credentials.value(ref(spec.token_from, key), fresh=fresh)
+        token = await self.credentials.value(secret(spec.token_from, key.namespace), fresh=fresh)
         channel, _, at = message.handle.partition(" ")
         if at:
             try:

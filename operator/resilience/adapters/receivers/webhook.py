@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.receivers import alertmanager_body
 from resilience.adapters.receivers.post import JSON, Poster
-from resilience.adapters.receivers.secrets import ref, trust
 from resilience.adapters.receivers.wording import Links
 from resilience.api.receivers import WebhookReceiver
 from resilience.core.alerting.message import Message
+from resilience.core.dependencies import secret, trust
 from resilience.core.observation import Key
 
 
@@ -30,14 +30,14 @@ class Webhook:
         self, spec: WebhookReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
     ) -> str:
         """Raises DeliveryFailed."""
-        url = await self.credentials.value(ref(spec.url_from, key), fresh=fresh)
-        secret = await self.credentials.value(ref(spec.hmac_from, key), fresh=fresh)
-        tls = await self.credentials.tls(trust(spec.tls, key), fresh=fresh)
+        url = await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)
+        signing_key = await self.credentials.value(secret(spec.hmac_from, key.namespace), fresh=fresh)
+        tls = await self.credentials.tls(trust(spec.tls, key.namespace), fresh=fresh)
         found = alertmanager_body.webhook(message, self.links, receiver=key.name)
         body = json.dumps(found).encode()
         headers = [JSON, ("X-Resilience-Delivery", message.delivery), ("X-Resilience-Kind", str(message.kind))]
-        if secret:
-            headers.extend(signature(secret, body, at=self.now()))
+        if signing_key:
+            headers.extend(signature(signing_key, body, at=self.now()))
         name = spec.tls.server_name or "" if spec.tls is not None else ""
         await self.poster.post(url, body, timeout=timeout, headers=headers, tls=tls, server_name=name)
         return ""
