@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         pattern=_URL,
         description="Where the pages of docs/runbooks are; messages lead to <this>/<alert>.md. Empty for no link.",
     )
+    alerts_cluster: Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9._-]*$")] = Field(
+        default="",
+        description="Name of this cluster, for receivers that are told by several: in every message, in PagerDuty's"
+        " dedup_key, and as the label `cluster`.",
+    )
     alerts_dashboard_url: str = Field(
         default="",
         pattern=_URL,

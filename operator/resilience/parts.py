@@ -31,7 +31,7 @@ from resilience.adapters.looplag import LoopLag
 from resilience.adapters.metrics import PrometheusMetrics
 from resilience.adapters.prometheus import PrometheusClient
 from resilience.adapters.receivers.messenger import Messengers
-from resilience.adapters.receivers.wording import Links
+from resilience.adapters.receivers.wording import Origin
 from resilience.config import Settings
 from resilience.core.flags import Publication
 from resilience.core.observation import Key
@@ -281,7 +281,11 @@ def _alerting(
         messenger=Messengers(
             client=client,
             credentials=credentials,
-            links=Links(runbooks=settings.alerts_runbook_url, dashboard=settings.alerts_dashboard_url),
+            origin=Origin(
+                cluster=settings.alerts_cluster,
+                runbooks=settings.alerts_runbook_url,
+                dashboard=settings.alerts_dashboard_url,
+            ),
             now=clock.now,
         ),
         leadership=lease,

@@ -95,7 +95,7 @@ async def test_slack_keeps_one_message_up_to_date() -> None:
         server.answers.update({"/chat.postMessage": answer, "/chat.update": answer})
         post = Post(slack=server.url)
         handle = await post.send(make_message(make_alert(message=HOSTILE)), **BOT)
-        assert handle == "C0123456789 1700000000.000100"
+        assert handle == "C0123456789 1700000000.000100 C0123456789"
         body = last(server)
         assert body["channel"] == "C0123456789"
         assert server.requests[0].header("authorization") == f"Bearer {TOKEN}"
@@ -125,13 +125,21 @@ def check_blocks(blocks: list[dict[str, Any]]) -> None:
                 raise AssertionError(other)
 
 
-async def test_slack_posts_anew_when_its_message_was_deleted() -> None:
+@pytest.mark.parametrize("error", ["message_not_found", "is_archived", "channel_not_found", "not_in_channel"])
+async def test_slack_posts_anew_when_its_message_or_channel_is_gone(error: str) -> None:
     async with faulty_server() as server:
-        server.answers["/chat.update"] = b'{"ok": false, "error": "message_not_found"}'
+        server.answers["/chat.update"] = json.dumps({"ok": False, "error": error}).encode()
         server.answers["/chat.postMessage"] = b'{"ok": true, "channel": "C1", "ts": "2"}'
-        handle = await Post(slack=server.url).send(make_message(make_alert(), handle="C1 1"), **BOT)
-        assert handle == "C1 2"
+        handle = await Post(slack=server.url).send(make_message(make_alert(), handle="C1 1 C0123456789"), **BOT)
+        assert handle == "C1 2 C0123456789"
         assert [each.path for each in server.requests] == ["/chat.update", "/chat.postMessage"]
+
+
+async def test_slack_posts_anew_when_another_channel_was_chosen() -> None:
+    async with faulty_server() as server:
+        server.answers["/chat.postMessage"] = b'{"ok": true, "channel": "C1", "ts": "2"}'
+        await Post(slack=server.url).send(make_message(make_alert(), handle="C9 1 #before"), **BOT)
+        assert [each.path for each in server.requests] == ["/chat.postMessage"]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +201,19 @@ async def test_apprise_tells_a_server_of_its_own_kind() -> None:
         assert len(server.requests) == 1, "a redirect is not followed"
 
 
-@pytest.mark.parametrize("url", ["json://169.254.169.254/x", "syslog://", "nonsense", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "json://169.254.169.254/x",
+        # A name that is looked up by the library itself.
+        "json://localhost:1/x",
+        # The server that is spoken to is another one than the address seems to name.
+        "mailto://user:pass@example.com?smtp=127.0.0.1&to=a@example.com",
+        "syslog://",
+        "nonsense",
+        "file:///etc/passwd",
+    ],
+)
 async def test_apprise_speaks_to_nobody_that_it_must_not(url: str) -> None:
     post = Post(allowed=())
     post.put(url=url)
@@ -229,9 +249,29 @@ async def test_what_misbehaves_is_tried_again_or_needs_a_person(path: str, perma
         assert time.monotonic() - began < 3
 
 
+@pytest.mark.parametrize(
+    ("path", "unsure"),
+    [
+        ("/status/502", True),
+        ("/close", True),
+        ("/hang", True),
+        ("/busy/7", False),
+        ("/status/429", False),
+        ("/status/404", False),
+    ],
+)
+async def test_what_may_have_arrived_nevertheless_is_told_apart(path: str, unsure: bool) -> None:
+    async with faulty_server() as server:
+        post = Post()
+        post.put(url=f"{server.url}{path}")
+        assert (await post.fails(make_message(make_alert()), **HOOK)).unsure is unsure
+
+
 async def test_retry_after_is_obeyed() -> None:
     async with faulty_server() as server:
         post = Post()
+        post.put(url=f"{server.url}/busy/{'9' * 5000}")
+        assert (await post.fails(make_message(make_alert()), **HOOK)).retry_after == timedelta(days=1)
         post.put(url=f"{server.url}/busy/7")
         trouble = await post.fails(make_message(make_alert()), **HOOK)
         assert trouble.retry_after == timedelta(seconds=7)

@@ -1,15 +1,16 @@
 """Messages as receivers get them, and a messenger that speaks to servers of the test's own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
-from resilience.adapters.address import AddressGuard
+from resilience.adapters.address import AddressGuard, system_resolve
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.http import HttpClient
 from resilience.adapters.receivers.messenger import Messengers
-from resilience.adapters.receivers.wording import Links
+from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import AlertName, Severity
 from resilience.api.receivers import Region
 from resilience.core.alerting.alert import Alert
@@ -17,12 +18,12 @@ from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Ended, Kind, Message
 from resilience.core.asks import SecretRef
 from resilience.core.observation import Key
-from resilience.ports import DeliveryFailed
+from resilience.ports import DeliveryFailed, Receipt
 from tests.support.factories import NOW
 from tests.support.secrets import FakeSecrets
 from tests.support.telling import make_receiver
 
-LINKS = Links(
+ORIGIN = Origin(
     runbooks="https://runbooks.example/pages", dashboard="https://grafana.example/d/x?ns={namespace}&svc={service}"
 )
 # What no message and no error may ever show.
@@ -69,6 +70,7 @@ class Post:
     slack: str = "http://127.0.0.1:9"
     pagerduty: str = "http://127.0.0.1:9"
     allowed: tuple[str, ...] = ("127.0.0.0/8",)
+    names: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.secrets.values.setdefault(SecretRef("shop", "alerts", "token"), TOKEN)
@@ -77,12 +79,16 @@ class Post:
         self.secrets.values.update({SecretRef("shop", "alerts", key): value for key, value in values.items()})
 
     async def send(self, message: Message, **spec: Any) -> str:
+        """One delivery; returns the receiver's own name of it."""
+        return (await self.receipt(message, **spec)).handle
+
+    async def receipt(self, message: Message, **spec: Any) -> Receipt:
         """One delivery to a receiver of this kind; what goes wrong gives no secret away."""
-        guard = AddressGuard(allowed=[ip_network(each) for each in self.allowed])
+        guard = AddressGuard(allowed=[ip_network(each) for each in self.allowed], resolve=self._resolve)
         messengers = Messengers(
             client=HttpClient(guard=guard, version="0"),
             credentials=Credentials(secrets=self.secrets, monotonic=lambda: 0.0),
-            links=LINKS,
+            origin=ORIGIN,
             now=lambda: self.now,
             pagerduty=dict.fromkeys(Region, self.pagerduty),
             slack=self.slack,
@@ -92,6 +98,9 @@ class Post:
         except DeliveryFailed as failure:
             assert TOKEN not in str(failure)
             raise
+
+    async def _resolve(self, host: str) -> Sequence[str]:
+        return self.names[host] if host in self.names else await system_resolve(host)
 
     async def fails(self, message: Message, **spec: Any) -> Trouble:
         """What the receiver's courier is told."""

@@ -20,7 +20,7 @@ from resilience.core.alerting.receiver import Receiver
 from resilience.core.decision import Event
 from resilience.core.observation import Key
 from resilience.core.profiles import resolve
-from resilience.ports import Conflict, DeliveryFailed, Metrics, Unavailable
+from resilience.ports import Conflict, DeliveryFailed, Metrics, Receipt, Unavailable
 from resilience.runtime.alert_hub import AlertHub, Heartbeat
 from resilience.runtime.couriers import Couriers
 from tests.support.factories import NOW, make_resource, make_spec
@@ -129,7 +129,7 @@ class FakeMessenger:
     hang: set[Key] = field(default_factory=set)
     after: Callable[[], None] = lambda: None
 
-    async def deliver(self, receiver: Receiver, message: Message) -> str:
+    async def deliver(self, receiver: Receiver, message: Message) -> Receipt:
         self.tries[receiver.key] += 1
         if receiver.key in self.hang:
             await asyncio.sleep(10)
@@ -138,7 +138,7 @@ class FakeMessenger:
             raise DeliveryFailed(self.down[receiver.key])
         self.arrived.append(Told(self.clock.now(), receiver.key, message))
         self.after()
-        return f"handle-{message.conversation}"
+        return Receipt(f"handle-{message.conversation}")
 
     def at(self, receiver: Key = TEAM) -> list[Message]:
         return [each.message for each in self.arrived if each.receiver == receiver]
@@ -202,7 +202,8 @@ class Office:
 
     def all_looked_at(self) -> None:
         """The first list after the start."""
-        self.hub.listed(self._services)
+        for key in self.hub.listed(self._services):
+            self.hub.drop(key)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Office"]:

@@ -81,6 +81,7 @@ capabilities: {drop: [ALL]}
 - {name: RESILIENCE_ALERTS_HEARTBEAT_RECEIVER, value: {{ .heartbeat.receiver | quote }}}
 - {name: RESILIENCE_ALERTS_HEARTBEAT_INTERVAL, value: "PT{{ .heartbeat.intervalSeconds }}S"}
 - {name: RESILIENCE_ALERTS_RUNBOOK_URL, value: {{ .runbookUrl | quote }}}
+- {name: RESILIENCE_ALERTS_CLUSTER, value: {{ .cluster | quote }}}
 - {name: RESILIENCE_ALERTS_DASHBOARD_URL, value: {{ .dashboardUrl | quote }}}
 {{- end }}
 {{- with .Values.extraEnv }}

@@ -126,6 +126,11 @@ class AddressGuard:
             raise NetworkFailure(f"the name {host!r} has no address", reason="NameNotFound")
         return found
 
+    def refusal(self, literal: str) -> str | None:
+        """What is wrong with an IP address, in words; None when it may be spoken to."""
+        ip = _literal(literal.partition("%")[0])
+        return "not an IP address" if ip is None else self._refusal(ip)
+
     def _refusal(self, ip: IPAddress) -> str | None:
         """What is wrong with the address, in words; None when it may be spoken to."""
         if _within(ip, self._allowed):

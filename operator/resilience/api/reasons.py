@@ -120,6 +120,7 @@ class Reason(StrEnum):
     REPLAY_ENDED = "ReplayEnded"
     ALERT_ROUTE = "AlertRoute"
     TEST_DELIVERED = "TestDelivered"
+    PARTLY_DELIVERED = "PartlyDelivered"
     PIN_LOST = "PinLost"
     ADOPTED = "Adopted"
     GIVEN_BACK = "GivenBack"

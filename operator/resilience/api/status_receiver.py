@@ -60,6 +60,26 @@ class Conversation(ApiModel):
     )
 
 
+class Announced(ApiModel):
+    """A conversation whose first message may or may not have arrived."""
+
+    id: Text = Field(description="Identity of it at the receiver.")
+    title: Text = Field(default="", description="What it is about.")
+    group: list[GroupLabel] = Field(
+        default_factory=list,
+        max_length=8,
+        json_schema_extra=list_map("name"),
+        description="What its alerts have in common.",
+    )
+    began_at: Time = Field(description="When the oldest of its alerts began.")
+    severity: Severity
+    alerts: list[Text] = Field(
+        max_length=100,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="namespace/service/name/subject of each.",
+    )
+
+
 class DeadLetter(ApiModel):
     """An alert that the receiver could not be told of in time."""
 
@@ -97,6 +117,12 @@ class ReceiverStatus(ApiModel):
     dead: int = volatile(default=0, description="Alerts that could not be told in time.")
     conversations: list[Conversation] = Field(
         default_factory=list, max_length=100, json_schema_extra=list_map("id"), description="What goes on."
+    )
+    announced: list[Announced] = Field(
+        default_factory=list,
+        max_length=20,
+        json_schema_extra=list_map("id"),
+        description="What was about to be told; it stays until it is known whether that arrived.",
     )
     dead_letters: list[DeadLetter] = Field(
         default_factory=list,

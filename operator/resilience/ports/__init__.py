@@ -249,12 +249,20 @@ class DeliveryFailed(PortError):
         self.trouble = trouble
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A message arrived. `handle`: the receiver's own name of it, if it can be kept up to date.
+
+    `note`: what a person should know of it nevertheless.
+    """
+
+    handle: str = ""
+    note: str = ""
+
+
 class Messenger(Protocol):
     """Speaks to those who are told of alerts."""
 
-    async def deliver(self, receiver: Receiver, message: Message) -> str:
-        """Tell once, without retries, within the receiver's time-out. Raises DeliveryFailed.
-
-        Returns the receiver's own name of the message, if it can be kept up to date; else nothing.
-        """
+    async def deliver(self, receiver: Receiver, message: Message) -> Receipt:
+        """Tell once, without retries, within the receiver's time-out. Raises DeliveryFailed."""
         ...

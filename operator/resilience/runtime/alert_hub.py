@@ -3,7 +3,7 @@
 Holds no more than what fires now. It decides nothing: what is due is decided from it by `core.alerting`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,7 +12,7 @@ from resilience.api.alerts import Alerts
 from resilience.api.reasons import AlertName, Reason
 from resilience.api.status import Status
 from resilience.core.alerting import delivery, service
-from resilience.core.alerting.alert import Alert
+from resilience.core.alerting.alert import Alert, is_identity, service_of
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.alerting.routing import Aim, Pace
@@ -48,9 +48,11 @@ class AlertHub:
     _named: dict[Key, frozenset[Key]] = field(default_factory=dict)
     # Services that exist, once they have been listed.
     _existing: frozenset[Key] | None = None
+    # Services that are gone, for as long as a receiver was told of them.
+    _gone: set[Key] = field(default_factory=set)
     _receivers: dict[Key, Receiver] | None = None
     # What was said of each receiver's trouble: time alone can make one out of a failure.
-    _said: dict[Key, tuple[Reason, str] | None] = field(default_factory=dict)
+    _said: dict[Key, Reason | None] = field(default_factory=dict)
 
     def put(self, resource: Resource, status: Status) -> None:
         """A pass over a service found this."""
@@ -59,30 +61,38 @@ class AlertHub:
         before, known = self._aims.get(key, ()), key in self._named
         after = service.aims(key, spec, status, otherwise=self.default)
         named = self._named[key] = self._names(resource)
+        self._gone.discard(key)
         if after:
             self._aims[key] = after
         else:
             self._aims.pop(key, None)
-        if before != after or not known:
-            # Those that wait for the first look at the service have to know that there is nothing.
-            self._wake({each.receiver for each in (*before, *after)} if known else named)
+        if not known:
+            # Those that wait for the first look at the service have to know even that there is nothing.
+            self._wake(named | self._told_of(key))
+        elif _unsaid(before) != _unsaid(after):
+            self._wake({each.receiver for each in (*before, *after)})
 
     def drop(self, key: Key) -> None:
         """The service is gone."""
         before, named = self._aims.pop(key, ()), self._named.pop(key, frozenset())
         self._existing = self._existing - {key} if self._existing is not None else None
-        self._wake({each.receiver for each in before} | named)
+        self._gone.add(key)
+        self._wake({each.receiver for each in before} | named | self._told_of(key))
 
-    def listed(self, keys: Iterable[Key]) -> None:
-        """These services exist; of any other that somebody was told of, everything is over."""
+    def listed(self, keys: Iterable[Key]) -> frozenset[Key]:
+        """These services exist. Returns those that somebody was told of and that are not among them.
+
+        They have to be looked at: a list may lack what is closed to us for the moment.
+        """
         first, self._existing = self._existing is None, frozenset(keys)
+        told = self._told_services()
+        self._gone &= told
         if first:
             self._wake(self._receivers or ())
+        return told - self._existing - self._gone
 
     def receivers(self, found: Mapping[Key, Receiver]) -> None:
-        """These receivers exist."""
-        for key in set(self._receivers or ()) - set(found):
-            self.forget(key)
+        """These receivers exist. One that is missing may only be younger than the list."""
         first = self._receivers is None
         self._receivers = self._receivers or {}
         for receiver in found.values():
@@ -95,11 +105,12 @@ class AlertHub:
         """A receiver as it is now."""
         if self._receivers is None:
             return
-        known, trouble = receiver.key in self._receivers, _trouble(receiver, self.now())
+        before, trouble = self._receivers.get(receiver.key), _trouble(receiver, self.now())
         self._receivers[receiver.key] = receiver
-        if not known or self._said.get(receiver.key) != trouble:
-            self._said[receiver.key] = trouble
-            self._changed(receiver)
+        reason = trouble[0] if trouble is not None else None
+        if before is None or self._said.get(receiver.key) is not reason or _fallback(before) != _fallback(receiver):
+            self._said[receiver.key] = reason
+            self._changed(receiver, before)
 
     def forget(self, key: Key) -> None:
         """A receiver is gone."""
@@ -108,18 +119,21 @@ class AlertHub:
         if gone is not None:
             self._changed(gone)
 
+    @property
+    def settled(self) -> bool:
+        """Whether every service that there is has been looked at."""
+        return self._existing is not None and self._existing <= self._named.keys()
+
     def looked_at(self, identity: str) -> bool:
         """Whether the silence about this alert means that it is over."""
-        namespace, name, *_ = identity.split("/", 2)
-        key = Key(namespace, name)
+        key = service_of(identity)
         if key == self._own_key:
             return self._receivers is not None
-        return key in self._named or (self._existing is not None and key not in self._existing)
+        return key in self._named or key in self._gone
 
     def fires(self, identity: str) -> bool:
         """Whether an alert fires, whoever is told."""
-        namespace, name, *_ = identity.split("/", 2)
-        return any(each.alert.identity == identity for each in self._aims.get(Key(namespace, name), ()))
+        return any(each.alert.identity == identity for each in self._aims.get(service_of(identity), ()))
 
     def aims(self, receiver: Key) -> tuple[Aim, ...]:
         """What this receiver is to be told of, itself and for those that cannot be reached."""
@@ -186,10 +200,7 @@ class AlertHub:
         while waiting:
             at = waiting.pop()
             for each in (self._receivers or {}).values():
-                falls_back = (
-                    each.spec is not None and each.spec.fallback == at.name and each.key.namespace == at.namespace
-                )
-                if falls_back and each.key not in found and delivery.out_of_reach(each.status, self.now()):
+                if _fallback(each) == at and each.key not in found and delivery.out_of_reach(each.status, self.now()):
                     found[each.key] = each.key
                     waiting.append(each.key)
         return list(found.items())
@@ -222,18 +233,61 @@ class AlertHub:
             if any(entry.alert.startswith(prefix) for entry in each.told)
         )
 
-    def _changed(self, receiver: Receiver) -> None:
+    def _told_services(self) -> frozenset[Key]:
+        """Services that some receiver was told of, as far as it is noted."""
+        told = [
+            alert
+            for receiver in (self._receivers or {}).values()
+            for alert in (
+                *(entry.alert for each in receiver.status.conversations for entry in each.told),
+                *(alert for each in receiver.status.announced for alert in each.alerts),
+                *(each.alert for each in receiver.status.dead_letters),
+            )
+            if is_identity(alert)
+        ]
+        return frozenset(service_of(alert) for alert in told) - {self._own_key}
+
+    def _told_of(self, key: Key) -> frozenset[Key]:
+        """Receivers that were told of this service, whether or not it names them still."""
+        prefix = f"{key}/"
+        return frozenset(
+            receiver.key
+            for receiver in (self._receivers or {}).values()
+            if any(entry.alert.startswith(prefix) for each in receiver.status.conversations for entry in each.told)
+            or any(alert.startswith(prefix) for each in receiver.status.announced for alert in each.alerts)
+        )
+
+    def _changed(self, receiver: Receiver, before: Receiver | None = None) -> None:
         """Services that name it say so; whoever stands in for it is told, and so is the operator's own receiver."""
         for key, named in self._named.items():
             if receiver.key in named:
                 self.wake_service(key)
-        fallback = receiver.spec.fallback if receiver.spec is not None else None
-        others = {Key(receiver.key.namespace, fallback)} if fallback else set()
-        self._wake({receiver.key, *others, *([self.default] if self.default is not None else [])})
+        instead = [found for each in (receiver, before) if each is not None and (found := _fallback(each)) is not None]
+        self._wake({receiver.key, *instead, *([self.default] if self.default is not None else [])})
 
     def _wake(self, receivers: Iterable[Key]) -> None:
-        for key in set(receivers):
+        """These, and whoever may stand in for one of them, and for that one in turn."""
+        woken, waiting = set[Key](), list(receivers)
+        while waiting:
+            key = waiting.pop()
+            if key in woken:
+                continue
+            woken.add(key)
             self.wake_receiver(key)
+            receiver = (self._receivers or {}).get(key)
+            instead = _fallback(receiver) if receiver is not None else None
+            waiting.extend([instead] if instead is not None else [])
+
+
+def _unsaid(aimed: Sequence[Aim]) -> list[Aim]:
+    """What is aimed at whom, without the words: they change with every look."""
+    return [replace(each, alert=replace(each.alert, message="")) for each in aimed]
+
+
+def _fallback(receiver: Receiver) -> Key | None:
+    """Who is told instead while it cannot be reached."""
+    name = receiver.spec.fallback if receiver.spec is not None else None
+    return Key(receiver.key.namespace, name) if name else None
 
 
 def _trouble(receiver: Receiver, now: datetime) -> tuple[Reason, str] | None:

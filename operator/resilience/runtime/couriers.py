@@ -19,19 +19,21 @@ from resilience.api.status_receiver import ReceiverStatus
 from resilience.core import report, requests
 from resilience.core.alerting import delivery, rounds
 from resilience.core.alerting import receiver as receivers
+from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.alerting.routing import Aim
 from resilience.core.decision import Event
 from resilience.core.observation import Key
-from resilience.ports import Clock, Conflict, DeliveryFailed, Leadership, Messenger, Metrics, PortError
+from resilience.ports import Clock, Conflict, DeliveryFailed, Leadership, Messenger, Metrics, PortError, Receipt
 from resilience.ports.cluster import ReceiverCluster
 from resilience.runtime.alert_hub import AlertHub
 
 log = structlog.get_logger(__name__)
 
 _RETRY: Final = timedelta(seconds=2)
-_SOON: Final = timedelta(milliseconds=200)
+# Between two looks, however often the courier is woken.
+_BREATH: Final = timedelta(seconds=0.5)
 _TRIES: Final = 5
 
 
@@ -69,13 +71,14 @@ class Couriers:
             await asyncio.Event().wait()
 
     async def resync(self) -> None:
-        """What exists: also tells the hub. Raises PortError."""
+        """What exists: also tells the hub. What a list lacks may be younger than it: its courier sees for itself.
+
+        Raises PortError.
+        """
         found = await self._cluster.receivers()
         self._hub.receivers(found)
-        for key in found:
+        for key in [*found, *self._couriers]:
             self.wake(key)
-        for key in set(self._couriers) - set(found):
-            self.drop(key)
 
     def wake(self, key: Key) -> None:
         """Something may have to be told to this receiver."""
@@ -137,8 +140,11 @@ class _Courier:
         self._known: ReceiverStatus | None = None
         self._unsaved = False
         self._stored = ReceiverStatus()
+        self._uid = ""
         # When a receiver that failed is tried again, and the generation that failed: a corrected one need not wait.
         self._next_try, self._failed_generation = 0.0, 0
+        # Messages that are not taken for what is in them, until they are tried again.
+        self._refused: set[str] = set()
 
     def wake(self) -> None:
         """Look soon."""
@@ -151,19 +157,22 @@ class _Courier:
 
     async def run(self) -> None:
         """Works until its receiver is gone."""
-        gone = False
-        while not gone:
+        while True:
             self._news.clear()
+            pause, wait = _BREATH, None
             try:
                 gone, wait = await self._turn()
+                # It may have come back while it was looked for.
+                if gone and not self._news.is_set():
+                    break
             except PortError as error:
                 log.warning("inconclusive", receiver=str(self._key), why=str(error))
-                wait = _RETRY
+                pause = wait = _RETRY
             except Exception:
                 log.exception("alerts failed", receiver=str(self._key))
-                wait = 30 * _RETRY
-            if not gone:
-                await self._sleep(wait)
+                pause = wait = 30 * _RETRY
+            await asyncio.sleep(pause.total_seconds())
+            await self._sleep(None if wait is None else wait - pause)
         self._on_gone(self._key)
 
     async def _sleep(self, wait: timedelta | None) -> None:
@@ -178,6 +187,9 @@ class _Courier:
         receiver = await self._cluster.receiver(self._key)
         if receiver is None:
             return True, None
+        if receiver.uid != self._uid:
+            # Another one of the same name knows nothing of what this one was told.
+            self._uid, self._known, self._unsaved = receiver.uid, None, False
         self._stored = receiver.status
         status = self._known if self._known is not None else receiver.status
         if self._unsaved:
@@ -189,7 +201,15 @@ class _Courier:
             await self._note(receiver, status)
             return False, None
         aimed = self._hub.aims(self._key)
-        found = rounds.look(receiver, spec, aimed, looked_at=self._hub.looked_at, fires=self._hub.fires, now=now)
+        found = rounds.look(
+            receiver,
+            spec,
+            aimed,
+            looked_at=self._hub.looked_at,
+            fires=self._hub.fires,
+            settled=self._hub.settled,
+            now=now,
+        )
         status = found.status
         for request, value, messages in found.asked:
             receiver, status = await self._answer(receiver, spec, status, request, value, messages, aimed)
@@ -197,10 +217,14 @@ class _Courier:
         if found.asked or receiver.generation != self._failed_generation:
             waiting = timedelta()
         waits = [found.wait] if found.wait is not None else []
-        if found.messages and waiting > timedelta():
+        due: Sequence[Message] = found.messages
+        if due and waiting > timedelta():
             waits.append(waiting)
-        elif found.messages:
-            receiver, status, again = await self._tell(receiver, spec, status, found.messages, aimed)
+            due = [each for each in due if self._refused and each.delivery not in self._refused]
+        else:
+            self._refused.clear()
+        if due:
+            receiver, status, again = await self._tell(receiver, spec, status, due, aimed)
             waits.append(again)
         await self._note(receiver, status)
         return False, min(waits, default=None)
@@ -213,26 +237,46 @@ class _Courier:
         messages: Sequence[Message],
         aimed: Sequence[Aim],
     ) -> tuple[Receiver, ReceiverStatus, timedelta]:
-        """Tells what is due until something fails; each message is noted before the next one is sent."""
+        """Tells what is due until the receiver fails; each message is noted before the next one is sent.
+
+        One that is refused for what is in it keeps no other waiting.
+        """
+        refused: list[Message] = []
+        trouble, known = Trouble(""), status.failure
         for number, message in enumerate(messages):
+            before, status = status, rounds.begun(spec, status, message)
+            if status.announced != before.announced:
+                receiver = await self._save(receiver, status)
             try:
-                handle = await self._deliver(receiver, message)
+                receipt = await self._deliver(receiver, message)
             except DeliveryFailed as error:
-                status, wait = delivery.failed(
-                    status,
-                    error.trouble,
-                    undelivered=messages[number:],
-                    jitter=self._chance.random(),
-                    now=self._clock.now(),
-                )
-                self._next_try = self._clock.monotonic() + wait.total_seconds()
-                self._failed_generation = receiver.generation
-                return receiver, status, wait
-            self._next_try = 0.0
-            status = rounds.told(spec, status, message, handle, aimed, self._clock.now())
+                trouble = error.trouble
+                status = status if trouble.unsure else before
+                refused.append(message)
+                if trouble.of_message:
+                    self._refused.add(message.delivery)
+                    continue
+                return receiver, *self._failed(receiver, status, trouble, [*refused, *messages[number + 1 :]])
+            status = rounds.told(spec, status, message, receipt.handle, aimed, self._clock.now())
+            if self._refused:
+                status = status.model_copy(update={"failure": known})
             receiver = await self._save(receiver, status)
+        if refused:
+            return receiver, *self._failed(receiver, status, trouble, refused)
+        self._next_try = self._next_try if self._refused else 0.0
         # What became due meanwhile.
-        return receiver, status, _SOON
+        return receiver, status, _BREATH
+
+    def _failed(
+        self, receiver: Receiver, status: ReceiverStatus, trouble: Trouble, undelivered: Sequence[Message]
+    ) -> tuple[ReceiverStatus, timedelta]:
+        """The status after a failure, and when to try again."""
+        status, wait = delivery.failed(
+            status, trouble, undelivered=undelivered, jitter=self._chance.random(), now=self._clock.now()
+        )
+        self._next_try = self._clock.monotonic() + wait.total_seconds()
+        self._failed_generation = receiver.generation
+        return status, wait
 
     async def _answer(
         self,
@@ -247,8 +291,8 @@ class _Courier:
         """Does what a person asked for, once, and says how it went."""
         try:
             for message in messages:
-                handle = await self._deliver(receiver, message)
-                status = rounds.told(spec, status, message, handle, aimed, self._clock.now())
+                receipt = await self._deliver(receiver, message)
+                status = rounds.told(spec, status, message, receipt.handle, aimed, self._clock.now())
             note = "delivered" if messages else "nothing came and went unseen; what still fires is tried again now"
         except DeliveryFailed as error:
             note = f"not delivered: {error.trouble.message}"
@@ -258,19 +302,25 @@ class _Courier:
         await self._emit(receiver, Event(Reason.TEST_DELIVERED, f"{request}: {note}", warning="not" in note[:4]))
         return receiver, status
 
-    async def _deliver(self, receiver: Receiver, message: Message) -> str:
+    async def _deliver(self, receiver: Receiver, message: Message) -> Receipt:
         if not self._leadership.held():
             raise Conflict("not leading any more; nothing is told")
         began = self._clock.monotonic()
         try:
-            handle = await self._messenger.deliver(receiver, message)
+            receipt = await self._messenger.deliver(receiver, message)
         except DeliveryFailed as error:
             self._metrics.delivered(receiver=self._key, result="failed", seconds=self._clock.monotonic() - began)
             log.warning("not told", receiver=str(self._key), what=message.title, why=str(error))
             raise
+        except Exception as error:
+            log.exception("not told", receiver=str(self._key), what=message.title)
+            words = f"the operator could not tell it ({type(error).__name__}); its log says more"
+            raise DeliveryFailed(Trouble(words, unsure=True)) from error
         self._metrics.delivered(receiver=self._key, result="delivered", seconds=self._clock.monotonic() - began)
         log.info("told", receiver=str(self._key), what=message.title, kind=message.kind, delivery=message.delivery)
-        return handle
+        if receipt.note:
+            await self._emit(receiver, Event(Reason.PARTLY_DELIVERED, receipt.note, warning=True))
+        return receipt
 
     async def _note(self, receiver: Receiver, status: ReceiverStatus) -> None:
         """Writes the status if a person or the next leader would want to know."""
@@ -314,7 +364,9 @@ class _Courier:
             kept = f"; {len(status.dead_letters)} alerts wait" if status.dead_letters else ""
             await self._emit(after, Event(Reason.NOT_DELIVERED, f"{status.failure.message}{kept}", warning=True))
         elif was and not is_:
-            await self._emit(after, Event(Reason.DELIVERED, "it can be reached again"))
+            reached = status.last_success != before.last_success
+            words = "it can be reached again" if reached else "nothing is left that it has to be told"
+            await self._emit(after, Event(Reason.DELIVERED, words))
 
     async def _emit(self, receiver: Receiver, event: Event) -> None:
         """An Event that cannot be written is no reason to stop: status says the same."""

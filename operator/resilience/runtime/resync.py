@@ -77,8 +77,9 @@ class Resync:
             else:
                 self._queue.add(resource.key, Priority.RESYNC)
         self._storm.open()
-        self._alerts.listed(resource.key for resource in resources)
         await self._couriers.resync()
+        for key in self._alerts.listed(resource.key for resource in resources):
+            self._queue.add(key)
         self.last_success = self._monotonic()
         for key in self._store.keys() - {resource.key for resource in resources}:
             self._queue.add(key)

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resilience.api.reasons import AlertName, Severity
-from resilience.core.alerting.conversations import CAPACITY
 from resilience.core.alerting.delivery import LETTERS, Trouble
 from resilience.core.alerting.message import Kind, Message
+from resilience.core.alerting.openings import CAPACITY
 from tests.support.counts import count
 from tests.support.telling import TEAM, FakeMessenger, FakeReceivers, Office, firing, make_receiver, minutes
 from tests.support.virtual_time import VirtualClock, run_virtual

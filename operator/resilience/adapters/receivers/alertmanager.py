@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.adapters.credentials import Credentials
+from resilience.adapters.http import no_answer
 from resilience.adapters.network import NetworkFailure
 from resilience.adapters.receivers import alertmanager_body
 from resilience.adapters.receivers.post import JSON, Poster
-from resilience.adapters.receivers.wording import Links
+from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import AlertmanagerReceiver
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.feed import EXPIRES
@@ -20,7 +21,7 @@ from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret, trust
 from resilience.core.headers import parse_headers
 from resilience.core.observation import Key
-from resilience.ports import DeliveryFailed, Refused
+from resilience.ports import DeliveryFailed, Receipt, Refused
 
 # One request for each: bodies stay small, and one odd alert spoils no other batch.
 BATCH: Final = 100
@@ -33,25 +34,25 @@ class Alertmanager:
 
     poster: Poster
     credentials: Credentials
-    links: Links
+    origin: Origin
     now: Callable[[], datetime]
 
     async def deliver(
         self, spec: AlertmanagerReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
-    ) -> str:
+    ) -> Receipt:
         """Raises DeliveryFailed when no replica took it."""
         tls = await self.credentials.tls(trust(spec.tls, key.namespace), fresh=fresh)
         text = await self.credentials.value(secret(spec.headers_from, key.namespace), fresh=fresh)
         headers = [JSON, *parse_headers(text)]
-        alerts = alertmanager_body.api_alerts(message, self.links, now=self.now(), expires=EXPIRES)
+        alerts = alertmanager_body.api_alerts(message, self.origin, now=self.now(), expires=EXPIRES)
         peers = await self._peers(spec, key, timeout)
-        name = spec.tls.server_name or "" if spec.tls is not None else ""
+        name = _server_name(spec, key)
         answers = await asyncio.gather(
             *(self._tell(url, alerts, headers, timeout, tls, name) for url in peers), return_exceptions=True
         )
         if all(isinstance(each, BaseException) for each in answers):
             raise next(each for each in answers if isinstance(each, BaseException))
-        return ""
+        return Receipt()
 
     async def _tell(
         self,
@@ -62,9 +63,16 @@ class Alertmanager:
         tls: ssl.SSLContext | None,
         server_name: str,
     ) -> None:
-        for start in range(0, len(alerts), BATCH):
-            body = json.dumps(alerts[start : start + BATCH]).encode()
-            await self.poster.post(url, body, timeout=timeout, headers=headers, tls=tls, server_name=server_name)
+        """Every replica has the whole time, so that one that hangs takes none of another's."""
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                for start in range(0, len(alerts), BATCH):
+                    body = json.dumps(alerts[start : start + BATCH]).encode()
+                    await self.poster.post(
+                        url, body, timeout=timeout, headers=headers, tls=tls, server_name=server_name
+                    )
+        except TimeoutError as error:
+            raise DeliveryFailed(Trouble(str(no_answer(timeout)), unsure=True)) from error
 
     async def _peers(self, spec: AlertmanagerReceiver, key: Key, timeout: timedelta) -> list[str]:
         """Addresses of the API of every replica."""
@@ -73,10 +81,19 @@ class Alertmanager:
         namespace = spec.service.namespace or key.namespace
         host = f"{spec.service.name}.{namespace}.svc"
         try:
-            found = await self.poster.client.guard.addresses(host, spec.service.port, timeout=timeout)
+            found = await self.poster.client.guard.addresses(host, spec.service.port, timeout=timeout / 2)
         except NetworkFailure as failure:
             raise DeliveryFailed(Trouble(str(failure))) from failure
         except Refused as refusal:
             raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
         scheme = "https" if spec.tls is not None else "http"
         return [f"{scheme}://{address}/api/v2/alerts" for address in found[:_PEERS]]
+
+
+def _server_name(spec: AlertmanagerReceiver, key: Key) -> str:
+    """The name that a replica's certificate has to carry; of a Service they are reached by address."""
+    if spec.tls is None:
+        return ""
+    if spec.tls.server_name or spec.service is None:
+        return spec.tls.server_name or ""
+    return f"{spec.service.name}.{spec.service.namespace or key.namespace}.svc"

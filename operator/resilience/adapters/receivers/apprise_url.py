@@ -9,26 +9,26 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from resilience.adapters.address import AddressGuard
 from resilience.adapters.credentials import Credentials
-from resilience.adapters.network import NetworkFailure
 from resilience.adapters.receivers import wording
-from resilience.adapters.receivers.wording import Links
+from resilience.adapters.receivers.ward import guarded
+from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import Severity
 from resilience.api.receivers import AppriseReceiver
-from resilience.api.scalars import format_duration
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret
 from resilience.core.observation import Key
-from resilience.ports import DeliveryFailed, Refused
+from resilience.ports import DeliveryFailed, Receipt
 
 _TYPES: Final = {Severity.CRITICAL: "failure", Severity.WARNING: "warning", Severity.INFO: "info"}
 # What speaks to the machine that it runs on, or runs something.
 _LOCAL: Final = frozenset({"dbus", "qt", "kde", "glib", "gnome", "macosx", "syslog", "windows", "growl", "file"})
 _NOT_AN_ADDRESS: Final = "the Secret holds no address that Apprise reads: https://github.com/caronc/apprise/wiki"
-_THREADS: Final = 4
+_THREADS: Final = 16
 
 
 def _threads() -> ThreadPoolExecutor:
@@ -37,46 +37,47 @@ def _threads() -> ThreadPoolExecutor:
 
 @dataclass(frozen=True, slots=True)
 class Apprise:
-    """Tells one address."""
+    """Tells one address. A namespace has one thread at most: a server that answers slowly keeps it for long."""
 
     guard: AddressGuard
     credentials: Credentials
-    links: Links
+    origin: Origin
     threads: ThreadPoolExecutor = field(default_factory=_threads)
+    turns: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
 
     async def deliver(
         self, spec: AppriseReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
-    ) -> str:
+    ) -> Receipt:
         """Raises DeliveryFailed. Apprise says no more than whether it worked."""
         url = (await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)).strip()
+        kind = "success" if message.over else _TYPES[message.severity]
+        title, body = wording.headline(message, self.origin), wording.plain(message, self.origin) or message.title
+        turn = self.turns.get(key.namespace)
+        if turn is None:
+            turn = self.turns[key.namespace] = asyncio.Semaphore(1)
+        await turn.acquire()
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                plugin = await loop.run_in_executor(self.threads, _plugin, url, timeout.total_seconds())
-                await self._look_at(plugin, timeout)
-                kind = "success" if message.over else _TYPES[message.severity]
-                title, body = wording.headline(message), wording.plain(message, self.links) or message.title
-                taken = await loop.run_in_executor(self.threads, _notify, plugin, title, body, kind)
-        except TimeoutError as error:
-            raise DeliveryFailed(Trouble(f"no answer within {format_duration(timeout)}")) from error
-        if not taken:
-            raise DeliveryFailed(Trouble(f"Apprise could not deliver to {urlsplit(url).scheme}://"))
-        return ""
+        job = self.threads.submit(_notify, self.guard, url, title, body, kind, timeout.total_seconds())
+        # When the thread is free, which may be long after we gave up on it.
+        job.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(turn.release))
+        await asyncio.wrap_future(job)
+        return Receipt()
 
-    async def _look_at(self, plugin: Any, timeout: timedelta) -> None:
-        """An address that names its own server may not be one that the operator must not speak to."""
-        if not any("{host}" in each for each in plugin.templates):
-            return
-        try:
-            await self.guard.addresses(str(plugin.host), int(plugin.port or 443), timeout=timeout / 2)
-        except NetworkFailure as failure:
-            raise DeliveryFailed(Trouble(str(failure))) from failure
-        except Refused as refusal:
-            raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
+
+def _notify(guard: AddressGuard, url: str, title: str, body: str, kind: str, seconds: float) -> None:
+    """Tells it, in a thread of its own. Raises DeliveryFailed without quoting the address."""
+    with guarded(guard) as refusals:
+        plugin = _plugin(url, seconds)
+        taken = plugin.notify(title=title, body=body, notify_type=kind, body_format="text")
+    if refusals:
+        words = f"the operator does not speak to that address: {refusals[0]}; its settings can allow the network"
+        raise DeliveryFailed(Trouble(words, permanent=True))
+    if not taken:
+        raise DeliveryFailed(Trouble(f"Apprise could not deliver to {urlsplit(url).scheme}://"))
 
 
 def _plugin(url: str, seconds: float) -> Any:
-    """The plugin for an address. Raises DeliveryFailed without quoting it."""
+    """The plugin for an address."""
     import apprise
 
     if urlsplit(url).scheme.lower() in _LOCAL:
@@ -92,7 +93,3 @@ def _plugin(url: str, seconds: float) -> Any:
     found.redirects, found.verify_certificate = False, True
     found.socket_connect_timeout = found.socket_read_timeout = seconds
     return found
-
-
-def _notify(plugin: Any, title: str, body: str, kind: str) -> bool:
-    return bool(plugin.notify(title=title, body=body, notify_type=kind, body_format="text"))

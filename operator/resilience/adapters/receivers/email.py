@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.message import EmailMessage
@@ -16,15 +16,14 @@ from resilience.adapters.address import Address, AddressGuard
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure, from_os_error, from_tls_error
 from resilience.adapters.receivers import wording
-from resilience.adapters.receivers.wording import Links
+from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import EmailReceiver, StartTls
-from resilience.api.scalars import format_duration
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.asks import TlsTrust
 from resilience.core.dependencies import secret, trust
 from resilience.core.observation import Key
-from resilience.ports import DeliveryFailed, Refused
+from resilience.ports import DeliveryFailed, Receipt, Refused
 
 _DOMAIN: Final = "resilience-operator.invalid"
 _OURS: Final = "resilience-operator"
@@ -36,53 +35,50 @@ class Email:
 
     guard: AddressGuard
     credentials: Credentials
-    links: Links
+    origin: Origin
     now: Callable[[], datetime]
 
-    async def deliver(self, spec: EmailReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool) -> str:
+    async def deliver(
+        self, spec: EmailReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
+    ) -> Receipt:
         """Raises DeliveryFailed."""
         login = (await self.credentials.value(secret(spec.auth_from, key.namespace), fresh=fresh)).strip()
         tls = await self.credentials.tls(trust(spec.tls, key.namespace) or TlsTrust(), fresh=fresh)
-        mail = letter(message, self.links, spec, at=self.now())
+        mail = letter(message, self.origin, spec, at=self.now())
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                addresses = await self.guard.addresses(spec.host, spec.port, timeout=timeout / 2)
-                await _send(spec, addresses[0], mail, login=login, tls=tls)
-        except TimeoutError as error:
-            words = f"the mail server did not answer within {format_duration(timeout)}"
-            raise DeliveryFailed(Trouble(words)) from error
+            addresses = await self.guard.addresses(spec.host, spec.port, timeout=timeout / 2)
+            connection = await _connected(addresses, timeout)
+            refused = await _send(spec, connection, mail, login=login, tls=tls)
         except NetworkFailure as failure:
             raise DeliveryFailed(Trouble(str(failure))) from failure
         except Refused as refusal:
             raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
         except (aiosmtplib.SMTPException, OSError) as error:
             raise DeliveryFailed(_trouble(error)) from error
-        return ""
+        return Receipt(note=_partly(refused, len(spec.to)))
 
 
-def letter(message: Message, links: Links, spec: EmailReceiver, *, at: datetime) -> EmailMessage:
+def letter(message: Message, origin: Origin, spec: EmailReceiver, *, at: datetime) -> EmailMessage:
     """The mail, as plain text: it is read on a telephone at night."""
     mail = EmailMessage()
-    mail["Subject"] = _one_line(wording.headline(message))
+    mail["Subject"] = _one_line(wording.headline(message, origin))
     mail["From"] = spec.from_
     mail["To"] = ", ".join(spec.to)
     mail["Date"] = format_datetime(at)
     mail["Message-ID"] = f"<{message.delivery}@{_DOMAIN}>"
-    if message.sequence:
-        first = f"<{message.delivery.rpartition('-')[0]}-0@{_DOMAIN}>"
-        mail["In-Reply-To"] = mail["References"] = first
+    # A name for the thread that no mail has itself: the first one may be told again with other words.
+    mail["In-Reply-To"] = mail["References"] = f"<{message.thread}@{_DOMAIN}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Resilience-Severity"] = str(message.severity)
-    mail.set_content(f"{wording.headline(message)}\n\n{wording.plain(message, links)}\n")
+    mail.set_content(f"{wording.headline(message, origin)}\n\n{wording.plain(message, origin)}\n")
     return mail
 
 
 async def _send(
-    spec: EmailReceiver, address: Address, mail: EmailMessage, *, login: str, tls: ssl.SSLContext | None
-) -> None:
-    """To the address that was looked at, never to the name again."""
+    spec: EmailReceiver, connection: socket.socket, mail: EmailMessage, *, login: str, tls: ssl.SSLContext | None
+) -> Mapping[str, object]:
+    """Sends the mail. Returns the recipients that the server would not take, if it took others."""
     name = (spec.tls.server_name if spec.tls is not None else None) or spec.host
-    connection = await _connected(address)
     implicit = spec.start_tls is StartTls.IMPLICIT
     client = aiosmtplib.SMTP(
         hostname=name, sock=connection, local_hostname=_OURS, use_tls=implicit, start_tls=False, tls_context=tls
@@ -95,23 +91,47 @@ async def _send(
                 raise aiosmtplib.SMTPNotSupported("STARTTLS")
             await client.starttls(server_hostname=name, tls_context=tls)
         if login:
+            await client.ehlo()
+            if not client.supported_auth_methods:
+                raise aiosmtplib.SMTPNotSupported("AUTH")
             user, _, password = login.partition(":")
             await client.login(user, password)
-        await client.send_message(mail, sender=spec.from_, recipients=list(spec.to))
+        refused, _ = await client.send_message(mail, sender=spec.from_, recipients=list(spec.to))
+        return refused
     finally:
         # And with it the connection, which is its own since it began.
         client.close()
 
 
-async def _connected(address: Address) -> socket.socket:
-    connection = socket.socket(address.family, socket.SOCK_STREAM)
-    connection.setblocking(False)
-    try:
-        await asyncio.get_running_loop().sock_connect(connection, (address.ip, address.port))
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+async def _connected(addresses: Sequence[Address], timeout: timedelta) -> socket.socket:
+    """To the first address that answers, of those that were looked at, never to the name again.
+
+    Raises OSError: what the last one said.
+    """
+    each_has = timeout.total_seconds() / 2 / len(addresses)
+    for number, address in enumerate(addresses, start=1):
+        connection = socket.socket(address.family, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            async with asyncio.timeout(each_has):
+                await asyncio.get_running_loop().sock_connect(connection, (address.ip, address.port))
+        except OSError:
+            connection.close()
+            if number == len(addresses):
+                raise
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise OSError("no address")
+
+
+def _partly(refused: Mapping[str, object], of: int) -> str:
+    """What to say when some of the recipients got nothing."""
+    if not refused:
+        return ""
+    return f"the mail server takes no mail for {len(refused)} of {of} recipients: {', '.join(sorted(refused))[:500]}"
 
 
 def _trouble(error: Exception) -> Trouble:
@@ -122,7 +142,9 @@ def _trouble(error: Exception) -> Trouble:
             words = "the mail server does not accept the credentials: look at the Secret"
             return Trouble(words, permanent=code >= 500)
         case aiosmtplib.SMTPNotSupported():
-            words = "the mail server does not offer what is asked for (STARTTLS or a login): look at email.startTls"
+            words = (
+                f"the mail server does not offer {error.args[0]}: look at email.startTls, email.authFrom and the port"
+            )
             return Trouble(words, permanent=True)
         case aiosmtplib.SMTPRecipientsRefused(recipients=refused):
             codes = sorted({each.code for each in refused})

@@ -5,28 +5,33 @@ A value that is refused is read again at once and tried once more, so that rotat
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.adapters.credentials import Credentials
-from resilience.adapters.http import HttpClient
+from resilience.adapters.http import HttpClient, no_answer
 from resilience.adapters.receivers.alertmanager import Alertmanager
 from resilience.adapters.receivers.apprise_url import Apprise
 from resilience.adapters.receivers.email import Email
 from resilience.adapters.receivers.msteams import Teams
 from resilience.adapters.receivers.pagerduty import URLS, PagerDuty
 from resilience.adapters.receivers.post import Poster
+from resilience.adapters.receivers.shares import Shares
 from resilience.adapters.receivers.slack import API, Slack
 from resilience.adapters.receivers.webhook import Webhook
-from resilience.adapters.receivers.wording import Links
+from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import AlertReceiverSpec, Region
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
-from resilience.ports import DeliveryFailed, Invalid, Unavailable
+from resilience.ports import DeliveryFailed, Invalid, Receipt, Unavailable
 
 # What is under way at once, for the whole operator.
 _AT_ONCE: Final = 32
+# And for the receivers of one namespace, which may all hang.
+_OF_A_NAMESPACE: Final = 8
+# A delivery of several steps has so much more than one of one.
+_SLACK: Final = timedelta(seconds=1)
 
 
 class Messengers:
@@ -37,26 +42,26 @@ class Messengers:
         *,
         client: HttpClient,
         credentials: Credentials,
-        links: Links,
+        origin: Origin,
         now: Callable[[], datetime],
         pagerduty: Mapping[Region, str] = URLS,
         slack: str = API,
     ) -> None:
         poster = Poster(client)
-        self._alertmanager = Alertmanager(poster, credentials, links, now)
-        self._webhook = Webhook(poster, credentials, links, now)
-        self._pagerduty = PagerDuty(poster, credentials, links, pagerduty)
-        self._slack = Slack(poster, credentials, links, slack)
-        self._teams = Teams(poster, credentials, links)
-        self._email = Email(client.guard, credentials, links, now)
-        self._apprise = Apprise(client.guard, credentials, links)
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._alertmanager = Alertmanager(poster, credentials, origin, now)
+        self._webhook = Webhook(poster, credentials, origin, now)
+        self._pagerduty = PagerDuty(poster, credentials, origin, pagerduty)
+        self._slack = Slack(poster, credentials, origin, slack)
+        self._teams = Teams(poster, credentials, origin)
+        self._email = Email(client.guard, credentials, origin, now)
+        self._apprise = Apprise(client.guard, credentials, origin)
+        self._slots = Shares(_AT_ONCE, each=_OF_A_NAMESPACE)
 
-    async def deliver(self, receiver: Receiver, message: Message) -> str:
+    async def deliver(self, receiver: Receiver, message: Message) -> Receipt:
         """See `ports.Messenger`."""
         spec = receiver.spec
         assert spec is not None
-        async with self._slots:
+        async with self._slots.taken(receiver.key.namespace):
             try:
                 return await self._told(receiver, spec, message, fresh=False)
             except DeliveryFailed as failure:
@@ -64,9 +69,12 @@ class Messengers:
                     raise
             return await self._told(receiver, spec, message, fresh=True)
 
-    async def _told(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> str:
+    async def _told(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
         try:
-            return await self._tell(receiver, spec, message, fresh=fresh)
+            async with asyncio.timeout((spec.timeout + _SLACK).total_seconds()):
+                return await self._tell(receiver, spec, message, fresh=fresh)
+        except TimeoutError as error:
+            raise DeliveryFailed(Trouble(str(no_answer(spec.timeout)), unsure=True)) from error
         except Invalid as error:
             raise DeliveryFailed(Trouble(str(error), permanent=True)) from error
         except Unavailable as error:
@@ -76,7 +84,7 @@ class Messengers:
             words = "a Secret cannot be used: headers are one `Name: value` a line, an address is one line"
             raise DeliveryFailed(Trouble(words, permanent=True)) from error
 
-    async def _tell(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> str:
+    async def _tell(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
         key, timeout = receiver.key, spec.timeout
         match spec:
             case AlertReceiverSpec(alertmanager=found) if found is not None:

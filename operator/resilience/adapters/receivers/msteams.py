@@ -11,12 +11,13 @@ from typing import Any, Final
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.post import Poster
-from resilience.adapters.receivers.wording import Links
+from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import Severity
 from resilience.api.receivers import TeamsReceiver
 from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret
 from resilience.core.observation import Key
+from resilience.ports import Receipt
 
 LIMIT: Final = 28 * 1024
 _COLOURS: Final = {Severity.CRITICAL: "attention", Severity.WARNING: "warning", Severity.INFO: "accent"}
@@ -28,35 +29,37 @@ class Teams:
 
     poster: Poster
     credentials: Credentials
-    links: Links
+    origin: Origin
 
-    async def deliver(self, spec: TeamsReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool) -> str:
+    async def deliver(
+        self, spec: TeamsReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
+    ) -> Receipt:
         """Raises DeliveryFailed."""
         url = await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)
-        await self.poster.post(url, card(message, self.links), timeout=timeout)
-        return ""
+        await self.poster.post(url, card(message, self.origin), timeout=timeout)
+        return Receipt()
 
 
-def card(message: Message, links: Links) -> bytes:
+def card(message: Message, origin: Origin) -> bytes:
     """The body, within Teams' limit: the last alerts make room."""
-    parts = _parts(message, links)
-    while len(body := json.dumps(_envelope(message, links, parts)).encode()) > LIMIT and parts:
+    parts = _parts(message, origin)
+    while len(body := json.dumps(_envelope(message, origin, parts)).encode()) > LIMIT and parts:
         parts = parts[:-1]
     return body
 
 
-def _envelope(message: Message, links: Links, parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _envelope(message: Message, origin: Origin, parts: list[dict[str, Any]]) -> dict[str, Any]:
     colour = "good" if message.over else _COLOURS[message.severity]
     title = {
         "type": "TextBlock",
-        "text": _plain(wording.headline(message)),
+        "text": _plain(wording.headline(message, origin)),
         "weight": "bolder",
         "size": "medium",
         "color": colour,
         "wrap": True,
     }
     first = message.firing[0] if message.firing else None
-    urls = [("Runbook", links.runbook(first.name)), ("Dashboard", links.dashboard_of(first))] if first else []
+    urls = [("Runbook", origin.runbook(first.name)), ("Dashboard", origin.dashboard_of(first))] if first else []
     content = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -69,9 +72,9 @@ def _envelope(message: Message, links: Links, parts: list[dict[str, Any]]) -> di
     return {"type": "message", "attachments": [attachment]}
 
 
-def _parts(message: Message, links: Links) -> list[dict[str, Any]]:
+def _parts(message: Message, origin: Origin) -> list[dict[str, Any]]:
     found = []
-    for line in wording.lines(message, links):
+    for line in wording.lines(message, origin):
         found.append(_text(f"{line.sign} {line.head}", weight="bolder"))
         found.append(_text(f"{line.text} — {line.action}"))
     found.extend(_text(each, isSubtle=True) for each in wording.rest(message))

@@ -12,13 +12,14 @@ from typing import Any, Final
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.post import Poster
-from resilience.adapters.receivers.wording import Links
+from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import Severity
 from resilience.api.receivers import PagerDutyReceiver, Region
 from resilience.api.status_base import format_time
-from resilience.core.alerting.message import Kind, Message
+from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret
 from resilience.core.observation import Key
+from resilience.ports import Receipt
 
 URLS: Final[Mapping[Region, str]] = {
     Region.US: "https://events.pagerduty.com/v2/enqueue",
@@ -36,48 +37,46 @@ class PagerDuty:
 
     poster: Poster
     credentials: Credentials
-    links: Links
+    origin: Origin
     urls: Mapping[Region, str]
 
     async def deliver(
         self, spec: PagerDutyReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
-    ) -> str:
+    ) -> Receipt:
         """Raises DeliveryFailed."""
-        if message.kind is Kind.MISSED:
-            # What is over is no incident.
-            return ""
         routing_key = await self.credentials.value(secret(spec.routing_key_from, key.namespace), fresh=fresh)
-        event = event_of(message, self.links, routing_key=routing_key.strip(), source=str(key))
+        event = event_of(message, self.origin, routing_key=routing_key.strip(), source=str(key))
         await self.poster.post(self.urls[spec.region], json.dumps(event).encode(), timeout=timeout)
-        return ""
+        return Receipt()
 
 
-def event_of(message: Message, links: Links, *, routing_key: str, source: str) -> dict[str, Any]:
+def event_of(message: Message, origin: Origin, *, routing_key: str, source: str) -> dict[str, Any]:
     """The event for a message."""
-    base = {"routing_key": routing_key, "dedup_key": f"resilience-{message.conversation}"}
+    cluster = f"{origin.cluster}-" if origin.cluster else ""
+    base = {"routing_key": routing_key, "dedup_key": f"resilience-{cluster}{message.conversation}"}
     if message.over:
         return {**base, "event_action": "resolve"}
     first = message.firing[0]
-    shown = [(links.runbook(first.name), "Runbook"), (links.dashboard_of(first), "Dashboard")]
+    shown = [(origin.runbook(first.name), "Runbook"), (origin.dashboard_of(first), "Dashboard")]
     return {
         **base,
         "event_action": "trigger",
         "client": "Resilience Operator",
         "payload": {
-            "summary": wording.headline(message)[:_SUMMARY],
+            "summary": wording.headline(message, origin)[:_SUMMARY],
             "source": str(first.key) if message.firing else source,
             "severity": _SEVERITIES[message.severity],
             "timestamp": format_time(message.began_at),
             "component": first.key.name,
             "group": first.key.namespace,
             "class": str(first.name),
-            "custom_details": _details(message, links),
+            "custom_details": _details(message, origin),
         },
         "links": [{"href": href, "text": text} for href, text in shown if href],
     }
 
 
-def _details(message: Message, links: Links) -> dict[str, str]:
-    found = {line.head: f"{line.text} To do: {line.action}" for line in wording.lines(message, links)[:_DETAILS]}
+def _details(message: Message, origin: Origin) -> dict[str, str]:
+    found = {line.head: f"{line.text} To do: {line.action}" for line in wording.lines(message, origin)[:_DETAILS]}
     rest = wording.rest(message)
     return {**found, **({"more": "; ".join(rest)} if rest else {})}

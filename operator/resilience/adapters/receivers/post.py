@@ -31,7 +31,12 @@ _HINTS: Final = {
     413: "it does not take a message so long",
     422: "it does not take the message",
 }
+# And of these, what another message may not be told.
+_OF_MESSAGE: Final = frozenset({400, 413, 422})
 _TRANSIENT: Final = frozenset({408, 425, 429})
+# What can befall an answer whose request was taken.
+_UNSURE: Final = frozenset({"Timeout", "ConnectionReset", "ConnectionClosed", "AnswerCut", "NotHttp"})
+_LONGEST: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class Poster:
                 "POST", target, timeout=timeout, headers=headers, tls=tls, server_name=server_name, body=body
             )
         except NetworkFailure as failure:
-            raise DeliveryFailed(Trouble(str(failure))) from failure
+            raise DeliveryFailed(Trouble(str(failure), unsure=failure.reason in _UNSURE)) from failure
         except Refused as refusal:
             raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
         judge(answer)
@@ -91,14 +96,15 @@ def judge(answer: Answer) -> None:
         return
     if status in _TRANSIENT or status >= 500:
         words = f"it answered {status}"
-        raise DeliveryFailed(Trouble(words, retry_after=_seconds(answer.retry_after)))
+        # Whoever stands before the server may have handed it on.
+        raise DeliveryFailed(Trouble(words, retry_after=_seconds(answer.retry_after), unsure=status >= 500))
     if 300 <= status < 400:
         words = (
             f"it answered {status}, a redirect, which is not followed: put the address that it leads to in the Secret"
         )
         raise DeliveryFailed(Trouble(words, permanent=True))
     hint = _HINTS.get(status, "it does not take the message")
-    raise DeliveryFailed(Trouble(f"it answered {status}: {hint}", permanent=True))
+    raise DeliveryFailed(Trouble(f"it answered {status}: {hint}", permanent=True, of_message=status in _OF_MESSAGE))
 
 
 def _no_address() -> DeliveryFailed:
@@ -111,9 +117,10 @@ def _seconds(header: str) -> timedelta | None:
     if not header:
         return None
     if header.isdecimal():
-        return timedelta(seconds=min(int(header), 86_400))
+        # Python refuses to read numbers of thousands of digits.
+        return timedelta(seconds=int(header)) if len(header) < 6 else _LONGEST
     try:
         at = parsedate_to_datetime(header)
     except ValueError:
         return None
-    return max(at - datetime.now(UTC), timedelta()) if at.tzinfo is not None else None
+    return min(max(at - datetime.now(UTC), timedelta()), _LONGEST) if at.tzinfo is not None else None

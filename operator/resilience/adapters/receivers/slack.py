@@ -12,19 +12,26 @@ from resilience.adapters.credentials import Credentials
 from resilience.adapters.http import Answer
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.post import JSON, Poster
-from resilience.adapters.receivers.wording import Links
+from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import SlackReceiver
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret
 from resilience.core.observation import Key
-from resilience.ports import DeliveryFailed
+from resilience.ports import DeliveryFailed, Receipt
 
 API: Final = "https://slack.com/api"
 # Limits of blocks: their number, and the length of a section's text.
 BLOCKS: Final = 50
 TEXT: Final = 3000
 _HEADER: Final = 150
+# What is wrong with one message.
+_OF_MESSAGE: Final = {
+    "invalid_blocks": "it does not take the message",
+    "invalid_arguments": "it does not take the message",
+    "no_text": "it does not take the message",
+    "msg_too_long": "it does not take a message so long",
+}
 # What a person has to mend; anything else is tried again.
 _PERMANENT: Final = {
     "invalid_auth": "the token is not valid: look at the Secret",
@@ -36,10 +43,24 @@ _PERMANENT: Final = {
     "channel_not_found": "there is no such channel: look at slack.channel",
     "not_in_channel": "the bot is not in the channel: invite it",
     "is_archived": "the channel is archived: choose another one in slack.channel",
-    "invalid_blocks": "it does not take the message",
-    "msg_too_long": "it does not take a message so long",
+    "not_allowed_token_type": "it has to be a bot's token (xoxb-): look at the Secret",
+    "access_denied": "the bot may not write there: ask an administrator of the workspace",
+    "no_permission": "the bot may not write there: ask an administrator of the workspace",
+    "restricted_action": "the channel takes no messages of bots: ask an administrator of the workspace",
+    **_OF_MESSAGE,
 }
-_GONE: Final = ("message_not_found", "cant_update_message", "edit_window_closed")
+# Why a message cannot be edited that may well be posted anew, be it somewhere else.
+_GONE: Final = frozenset(
+    {
+        "message_not_found",
+        "cant_update_message",
+        "edit_window_closed",
+        "is_inactive",
+        "is_archived",
+        "channel_not_found",
+        "not_in_channel",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,39 +69,44 @@ class Slack:
 
     poster: Poster
     credentials: Credentials
-    links: Links
+    origin: Origin
     api: str = API
 
-    async def deliver(self, spec: SlackReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool) -> str:
+    async def deliver(
+        self, spec: SlackReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
+    ) -> Receipt:
         """Raises DeliveryFailed. With a token the answer is where the message is, so that it can be edited."""
-        body = {"text": wording.headline(message)[:TEXT], "blocks": blocks(message, self.links)}
+        body = {"text": wording.headline(message, self.origin)[:TEXT], "blocks": blocks(message, self.origin)}
         if spec.url_from is not None:
             url = await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)
             await self.poster.post(url, json.dumps(body).encode(), timeout=timeout)
-            return ""
+            return Receipt()
         token = await self.credentials.value(secret(spec.token_from, key.namespace), fresh=fresh)
-        channel, _, at = message.handle.partition(" ")
-        if at:
+        wanted = spec.channel or ""
+        channel, at, chosen = [*message.handle.split(" "), "", ""][:3]
+        if at and chosen == wanted:
             try:
-                return await self._call("chat.update", token, {**body, "channel": channel, "ts": at}, timeout)
+                await self._call("chat.update", token, {**body, "channel": channel, "ts": at}, timeout)
+                return Receipt(message.handle)
             except _Gone:
-                # Somebody deleted it: people are told anew.
+                # Somebody deleted it, or its channel: people are told anew.
                 pass
-        return await self._call("chat.postMessage", token, {**body, "channel": spec.channel or ""}, timeout)
+        posted = await self._call("chat.postMessage", token, {**body, "channel": wanted}, timeout)
+        return Receipt(f"{posted} {wanted}" if posted else "")
 
     async def _call(self, method: str, token: str, body: dict[str, Any], timeout: timedelta) -> str:
         headers = [JSON, ("Authorization", f"Bearer {token.strip()}")]
         answer = await self.poster.post(
             f"{self.api}/{method}", json.dumps(body).encode(), timeout=timeout, headers=headers
         )
-        return _handle(answer)
+        return _handle(answer, editing=method == "chat.update")
 
 
 class _Gone(Exception):
     """The message that was to be edited is not there, or may not be edited any more."""
 
 
-def _handle(answer: Answer) -> str:
+def _handle(answer: Answer, *, editing: bool) -> str:
     """Where the message is: channel and time. Slack says what went wrong in a body with the status 200."""
     try:
         said = json.loads(answer.body)
@@ -89,19 +115,19 @@ def _handle(answer: Answer) -> str:
         raise DeliveryFailed(Trouble("what answered is not Slack's API")) from broken
     if taken:
         return f"{said.get('channel', '')} {said.get('ts', '')}".strip()
-    if error in _GONE:
+    if editing and error in _GONE:
         raise _Gone
     hint = _PERMANENT.get(error)
     known = f"Slack says {error}" if error.replace("_", "").isalnum() and len(error) < 64 else "Slack refuses it"
-    raise DeliveryFailed(Trouble(f"{known}: {hint}" if hint else known, permanent=hint is not None))
+    words = f"{known}: {hint}" if hint else known
+    raise DeliveryFailed(Trouble(words, permanent=hint is not None, of_message=error in _OF_MESSAGE))
 
 
-def blocks(message: Message, links: Links) -> list[dict[str, Any]]:
+def blocks(message: Message, origin: Origin) -> list[dict[str, Any]]:
     """The message as blocks, within Slack's limits."""
-    found: list[dict[str, Any]] = [
-        {"type": "header", "text": {"type": "plain_text", "text": wording.headline(message)[:_HEADER], "emoji": True}}
-    ]
-    for line in wording.lines(message, links):
+    title = {"type": "plain_text", "text": wording.headline(message, origin)[:_HEADER], "emoji": True}
+    found: list[dict[str, Any]] = [{"type": "header", "text": title}]
+    for line in wording.lines(message, origin):
         text = f"{line.sign} *{escape(line.head)}*\n{escape(line.text)}\n_To do:_ {escape(line.action)}"
         shown = [f"<{url}|{name}>" for url, name in ((line.runbook, "Runbook"), (line.dashboard, "Dashboard")) if url]
         found.append(_section("\n".join([text, " · ".join(shown)]) if shown else text))
@@ -113,7 +139,7 @@ def blocks(message: Message, links: Links) -> list[dict[str, Any]]:
 
 
 def escape(text: str) -> str:
-    """Nothing that a check saw may mention people or hide links."""
+    """Nothing that a check saw may mention people or hide origin."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.receivers import alertmanager_body
 from resilience.adapters.receivers.post import JSON, Poster
-from resilience.adapters.receivers.wording import Links
+from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import WebhookReceiver
 from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret, trust
 from resilience.core.observation import Key
+from resilience.ports import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +24,24 @@ class Webhook:
 
     poster: Poster
     credentials: Credentials
-    links: Links
+    origin: Origin
     now: Callable[[], datetime]
 
     async def deliver(
         self, spec: WebhookReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
-    ) -> str:
+    ) -> Receipt:
         """Raises DeliveryFailed."""
         url = await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)
         signing_key = await self.credentials.value(secret(spec.hmac_from, key.namespace), fresh=fresh)
         tls = await self.credentials.tls(trust(spec.tls, key.namespace), fresh=fresh)
-        found = alertmanager_body.webhook(message, self.links, receiver=key.name)
+        found = alertmanager_body.webhook(message, self.origin, receiver=key.name)
         body = json.dumps(found).encode()
         headers = [JSON, ("X-Resilience-Delivery", message.delivery), ("X-Resilience-Kind", str(message.kind))]
         if signing_key:
             headers.extend(signature(signing_key, body, at=self.now()))
         name = spec.tls.server_name or "" if spec.tls is not None else ""
         await self.poster.post(url, body, timeout=timeout, headers=headers, tls=tls, server_name=name)
-        return ""
+        return Receipt()
 
 
 def signature(secret: str, body: bytes, *, at: datetime) -> list[tuple[str, str]]:

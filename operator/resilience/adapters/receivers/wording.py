@@ -20,9 +20,13 @@ OVER: Final = "🟢"
 
 
 @dataclass(frozen=True, slots=True)
-class Links:
-    """Where people read on; empty for no link. `dashboard` holds {namespace} and {service}."""
+class Origin:
+    """Which cluster speaks, and where people read on. `dashboard` holds {namespace} and {service}.
 
+    Empty: one cluster, no link.
+    """
+
+    cluster: str = ""
     runbooks: str = ""
     dashboard: str = ""
 
@@ -48,27 +52,28 @@ class Line:
     dashboard: str
 
 
-def headline(message: Message) -> str:
+def headline(message: Message, origin: Origin) -> str:
     """A message in one line."""
+    where = f"[{origin.cluster}] " if origin.cluster else ""
     match message.kind:
         case Kind.ENDED:
-            return f"{OVER} Over: {message.title}"
-        case Kind.MISSED:
-            return f"{SIGNS[Severity.INFO]} {message.title}"
-        case Kind.TEST:
-            return f"{SIGNS[Severity.INFO]} {message.title}"
+            return f"{OVER} {where}Over: {message.title}"
+        case Kind.MISSED | Kind.TEST:
+            return f"{SIGNS[Severity.INFO]} {where}{message.title}"
         case _:
-            pass
-    sign = SIGNS[message.severity]
+            return f"{SIGNS[message.severity]} {where}{_news(message)}"
+
+
+def _news(message: Message) -> str:
     before = {Kind.ESCALATED: "Worse: ", Kind.REPEATED: "Still: ", Kind.UPDATED: "Update: "}.get(message.kind, "")
     first = catalogue.CATALOGUE[message.firing[0].name].title if message.firing else "unknown"
     more = len(message.firing) + message.more - 1
-    return f"{sign} {before}{message.title}: {first}" + (f" (and {more} more)" if more > 0 else "")
+    return f"{before}{message.title}: {first}" + (f" (and {more} more)" if more > 0 else "")
 
 
-def lines(message: Message, links: Links) -> list[Line]:
+def lines(message: Message, origin: Origin) -> list[Line]:
     """What fires, the worst first, at most ten."""
-    return [_line(each, links) for each in message.firing[:_SHOWN]]
+    return [_line(each, origin) for each in message.firing[:_SHOWN]]
 
 
 def rest(message: Message) -> list[str]:
@@ -93,10 +98,10 @@ def since(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def plain(message: Message, links: Links) -> str:
+def plain(message: Message, origin: Origin) -> str:
     """The whole message as text."""
     parts = []
-    for line in lines(message, links):
+    for line in lines(message, origin):
         parts.append(f"{line.sign} {line.head}\n{line.text}\nTo do: {line.action}")
         parts.extend(each for each in (line.runbook, line.dashboard) if each)
         parts.append("")
@@ -109,15 +114,15 @@ def described(alert: Alert) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _line(alert: Alert, links: Links) -> Line:
+def _line(alert: Alert, origin: Origin) -> Line:
     about = f" [{alert.subject}]" if alert.subject else ""
     return Line(
         sign=SIGNS[alert.severity],
         head=f"{alert.key}{about}: {alert.name}, {alert.severity}, since {since(alert.since)}",
         text=described(alert),
         action=catalogue.action(alert.name, namespace=alert.key.namespace, service=alert.key.name),
-        runbook=links.runbook(alert.name),
-        dashboard=links.dashboard_of(alert),
+        runbook=origin.runbook(alert.name),
+        dashboard=origin.dashboard_of(alert),
     )
 
 

@@ -70,6 +70,18 @@ def of_status(key: Key, firing: FiringAlert) -> Alert:
     )
 
 
+def is_identity(text: str) -> bool:
+    """Whether this can be the identity of an alert that there is: what a hand has written into a status may not be."""
+    parts = text.split("/", 3)
+    return len(parts) == 4 and all(parts[:2]) and parts[2] in {str(each) for each in AlertName}
+
+
+def service_of(identity: str) -> Key:
+    """The service that an alert is about."""
+    namespace, name, *_ = identity.split("/", 2)
+    return Key(namespace, name)
+
+
 def worse(one: Severity, other: Severity) -> bool:
     """Whether the first is worse than the other."""
     return _RANKS[one] > _RANKS[other]

@@ -14,15 +14,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.api.reasons import Severity
-from resilience.api.status_receiver import Conversation, GroupLabel, ToldAlert
+from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import Alert, by_weight
+from resilience.core.alerting.announcements import labels_of
 from resilience.core.alerting.message import Manner, Message
-from resilience.core.alerting.openings import STORM, STORM_LASTS, identifier, openings
+from resilience.core.alerting.openings import CAPACITY, CONVERSATIONS, STORM, STORM_LASTS, identifier, openings
 from resilience.core.alerting.routing import Aim, Pace
 from resilience.core.alerting.talk import Talk, is_open
 
-# Alerts that a receiver is told of at a time; a status has to hold them.
-CAPACITY: Final = 500
+# Alerts of one conversation that are kept, with those that are over: a status has to hold them.
+_ENTRIES: Final = 400
 # Windows of routes open and close by the minute.
 _MINUTE: Final = timedelta(minutes=1)
 
@@ -55,24 +56,30 @@ def plan(
     kept = [each for each in kept if each.told]
     told = {entry.alert for each in kept for entry in each.told}
     fresh = [each for identity, each in firing.items() if identity not in told and not each.held(now)]
-    room = max(CAPACITY - len(told), 0)
     fresh.sort(key=lambda each: by_weight(each.alert))
-    more, fresh = max(len(fresh) - room, 0), fresh[:room]
     joining = _joining(kept, fresh, now)
-    talks = [Talk(each, firing, joining.get(each.id, ()), fires, now, more) for each in kept]
+    room, talks = CAPACITY - len(told), []
+    for each in kept:
+        talks.append(Talk(each, firing, joining.get(each.id, ()), fires, now, room))
+        room -= len(talks[-1].joining)
     joined = {each.alert.identity for members in joining.values() for each in members}
-    begun = openings([each for each in fresh if each.alert.identity not in joined], kept, now, more=more)
+    begun = openings([each for each in fresh if each.alert.identity not in joined], kept, now, room=room)
     due = [talk for talk in talks if (at := talk.due(manner)) is not None and at <= now]
     silent = {talk.conversation.id for talk in due if talk.over and not manner.send_resolved}
     messages = [*begun.messages, *(talk.message() for talk in due if talk.conversation.id not in silent)]
     kept = [_told_silently(each, now) if each.id in silent else each for each in kept]
     waits = [at for talk in talks if (at := talk.due(manner)) is not None and at > now]
-    waits.extend(now + _MINUTE for each in aimed if not each.alert.held and each.held(now))
+    waits.extend(windows_move(aimed, now))
     return Plan(
         tuple(kept),
         tuple(sorted(messages, key=_urgency)),
         min((at - now for at in (*waits, *begun.later, *_forgotten(kept, now))), default=None),
     )
+
+
+def windows_move(aimed: Iterable[Aim], now: datetime) -> list[datetime]:
+    """When to look again at what only a route's windows hold back."""
+    return [now + _MINUTE for each in aimed if not each.alert.held and each.held(now)][:1]
 
 
 def delivered(
@@ -91,7 +98,7 @@ def delivered(
     after = Conversation(
         id=message.conversation,
         title=message.title,
-        group=[GroupLabel(name=name, value=value[:1024]) for name, value in message.group],
+        group=labels_of(message),
         began_at=message.began_at,
         opened_at=before.opened_at if before is not None and message.sequence else now,
         sent_at=now,
@@ -99,9 +106,16 @@ def delivered(
         # What ended needs no message to keep up to date any more.
         handle=handle if not message.over else "",
         suppress_for=before.suppress_for if before is not None else pace.suppress_for,
-        told=told,
+        told=_bounded(told),
     )
     return (*(each for each in conversations if each.id != after.id), after)
+
+
+def _bounded(told: list[ToldAlert]) -> list[ToldAlert]:
+    """What a conversation has room for: what was over first goes first, and is told no more."""
+    over = sorted((each.ended_at, each.alert) for each in told if each.ended_at is not None)
+    gone = {alert for _, alert in over[: max(len(told) - _ENTRIES, 0)]}
+    return [each for each in told if each.alert not in gone]
 
 
 def entry_of(alert: Alert, now: datetime, *, returns: int = 0) -> ToldAlert:
@@ -158,10 +172,12 @@ def _forgotten(conversations: Iterable[Conversation], now: datetime) -> list[dat
 
 
 def _joining(kept: Sequence[Conversation], fresh: Sequence[Aim], now: datetime) -> dict[str, list[Aim]]:
-    """What belongs to a conversation that there is: that of its group, or else a young storm."""
-    ids = {each.id for each in kept}
+    """What belongs to a conversation that there is: that of its group, or else a storm that is young or the last."""
+    ids, full = {each.id for each in kept}, len(kept) >= CONVERSATIONS
     storms = [
-        each.id for each in kept if each.id.startswith(STORM) and is_open(each) and each.opened_at > now - STORM_LASTS
+        each.id
+        for each in kept
+        if each.id.startswith(STORM) and (full or (is_open(each) and each.opened_at > now - STORM_LASTS))
     ]
     found: dict[str, list[Aim]] = {}
     for each in fresh:

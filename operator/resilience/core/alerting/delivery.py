@@ -4,7 +4,7 @@ Nothing that still matters is ever dropped: what fires and was not told stays du
 once when only a person can help, the receiver counts as out of reach: its dead letters are kept, its fallback is told.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,11 +27,16 @@ _LETTERS_LAST: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a delivery failed. `permanent`: only a person can help. `retry_after`: what the receiver asked for."""
+    """Why a delivery failed. `permanent`: only a person can help. `retry_after`: what the receiver asked for.
+
+    `unsure`: it may have arrived nevertheless. `of_message`: another message might be taken.
+    """
 
     message: str
     permanent: bool = False
     retry_after: timedelta | None = None
+    unsure: bool = False
+    of_message: bool = False
 
 
 def out_of_reach(status: ReceiverStatus, now: datetime) -> bool:
@@ -79,11 +84,22 @@ def succeeded(status: ReceiverStatus, message: Message, *, now: datetime) -> Rec
     )
 
 
-def letters(status: ReceiverStatus, firing: Iterable[str], now: datetime) -> list[DeadLetter]:
+def nothing_due(status: ReceiverStatus) -> ReceiverStatus:
+    """The status when there is nothing to tell: a failure that may have passed says nothing of the next message."""
+    if status.failure is None or status.failure.permanent:
+        return status
+    return status.model_copy(update={"failure": None})
+
+
+def letters(
+    status: ReceiverStatus, firing: Iterable[str], looked_at: Callable[[str], bool], now: datetime
+) -> list[DeadLetter]:
     """The dead letters as they stand: those that are over say so, and go after a day."""
     alive = frozenset(firing)
     found = [
-        each if each.alert in alive or each.ended_at is not None else each.model_copy(update={"ended_at": now})
+        each.model_copy(update={"ended_at": now})
+        if each.ended_at is None and each.alert not in alive and looked_at(each.alert)
+        else each
         for each in status.dead_letters
     ]
     return [each for each in found if each.ended_at is None or each.ended_at > now - _LETTERS_LAST]

@@ -10,8 +10,9 @@ from typing import Final
 
 from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import Alert, by_weight, worst
-from resilience.core.alerting.conversations import CAPACITY, Plan, entry_of
+from resilience.core.alerting.conversations import Plan, entry_of, windows_move
 from resilience.core.alerting.message import Ended, Kind, Message
+from resilience.core.alerting.openings import CAPACITY
 from resilience.core.alerting.routing import Aim
 
 FEED: Final = "feed"
@@ -42,7 +43,8 @@ def plan(
     changed = any((entry := told.get(each.identity)) is None or entry.severity is not each.severity for each in alerts)
     again = before.sent_at + RESEND if before is not None and alerts else None
     if not (ended or changed or (again is not None and again <= now)):
-        return Plan(tuple(known), (), again - now if again is not None else None)
+        times = [*windows_move(aimed, now), *([again] if again is not None else [])]
+        return Plan(tuple(known), (), min((at - now for at in times), default=None))
     message = Message(
         conversation=FEED,
         began_at=before.began_at if before is not None else now,
@@ -53,6 +55,7 @@ def plan(
         severity=worst([each.severity for each in alerts]),
         firing=tuple(alerts),
         ended=ended,
+        follows=before.sent_at if before is not None else None,
     )
     return Plan(tuple(known), (message,), RESEND)
 

@@ -88,9 +88,7 @@ def look(resource: Resource, status: Status, workload: Workload | None, now: dat
     lasting = {each.name for each, since in dated if since + CATALOGUE[each.name].lasts <= now}
     young = _patience(spec, status)
     firing = [_firing(each, since, _held(each, since, lasting, status, young, now)) for each, since in dated]
-    due = [
-        since + CATALOGUE[each.name].lasts - now for each, since in dated if since + CATALOGUE[each.name].lasts > now
-    ]
+    due = [at - now for each, since in dated for at in _patient_until(each.name, since, young) if at > now]
     return Look(tuple(firing[:MOST]), min([*due, *_ends(status, now)], default=None))
 
 
@@ -215,6 +213,12 @@ def _patience(spec: ResilientServiceSpec | None, status: Status) -> timedelta:
     if spec is None or status.phase is not Phase.INITIALIZING:
         return timedelta()
     return spec.rollout.progress_deadline
+
+
+def _patient_until(name: AlertName, since: datetime, patience: timedelta) -> list[datetime]:
+    """When time alone lets an alert be told."""
+    lasts = since + CATALOGUE[name].lasts
+    return [lasts, since + patience] if name in _BY_START else [lasts]
 
 
 def _held(

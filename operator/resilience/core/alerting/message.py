@@ -1,5 +1,6 @@
 """What a receiver is told: one message of a conversation, in no receiver's own form yet."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -45,7 +46,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `sequence` counts from 0; together with `conversation` it is the same however often it is sent."""
+    """One message. `sequence` counts from 0 in its conversation, each time that it begins."""
 
     conversation: str
     # When the oldest of what it was opened for began: known to whoever looks, so a message is the same twice.
@@ -58,6 +59,8 @@ class Message:
     # The worst first. Empty when the conversation ends.
     firing: tuple[Alert, ...]
     ended: tuple[Ended, ...] = ()
+    # When the message before it was told; None when it is the first one.
+    follows: datetime | None = None
     # Alerts that fire besides, for which there is no room.
     more: int = 0
     # Repeats that were not told since the last message.
@@ -69,8 +72,16 @@ class Message:
 
     @property
     def delivery(self) -> str:
-        """Identity of the message: a receiver that gets it twice can tell."""
-        return f"{self.conversation}-{int(self.began_at.timestamp() * 1000)}-{self.sequence}"
+        """Identity of what is told: a receiver that gets it twice can tell; once anything changed it is another one."""
+        fires = [f"{each.identity} {each.severity}" for each in self.firing]
+        over = [f"{each.identity} {each.at.isoformat()}" for each in self.ended]
+        whole = "\n".join([str(self.kind), str(self.follows), *fires, "over", *over])
+        return f"{self.thread}-{self.sequence}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
+
+    @property
+    def thread(self) -> str:
+        """Identity of the conversation from this beginning to its end."""
+        return f"{self.conversation}-{int(self.began_at.timestamp() * 1000)}"
 
     @property
     def over(self) -> bool:

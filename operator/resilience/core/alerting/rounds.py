@@ -9,8 +9,8 @@ from resilience.api.reasons import AlertName, ReceiverRequest, Severity
 from resilience.api.receivers import AlertReceiverSpec
 from resilience.api.status_receiver import ReceiverStatus
 from resilience.core import requests
-from resilience.core.alerting import conversations, delivery, feed
-from resilience.core.alerting.alert import Alert, worst
+from resilience.core.alerting import announcements, conversations, delivery, feed
+from resilience.core.alerting.alert import Alert, is_identity, worst
 from resilience.core.alerting.conversations import Plan
 from resilience.core.alerting.message import Ended, Kind, Manner, Message
 from resilience.core.alerting.receiver import Receiver
@@ -38,15 +38,28 @@ def look(
     *,
     looked_at: Callable[[str], bool],
     fires: Callable[[str], bool],
+    settled: bool,
     now: datetime,
 ) -> Round:
-    """What is due. Nothing in it was told yet."""
-    status = receiver.status
+    """What is due. Nothing in it was told yet. `settled`: every service has been looked at, so silence means none."""
+    status = _known(receiver.status)
     found = _plan(spec, status, aimed, looked_at, fires, now)
-    letters = delivery.letters(status, (each.alert.identity for each in aimed), now)
+    firing = {each.alert.identity for each in aimed}
+    ends = announcements.ends(status.announced, found.conversations, firing, looked_at=looked_at, now=now)
+    messages = (*ends, *found.messages)
+    letters = delivery.letters(status, firing, looked_at, now)
     status = status.model_copy(update={"conversations": list(found.conversations), "dead_letters": letters})
+    if settled and not messages:
+        status = delivery.nothing_due(status)
     waits = [each for each in (found.wait, delivery.reach_ends(status, now)) if each is not None]
-    return Round(status, found.messages, min(waits, default=None), _asked(receiver, spec, status, now))
+    return Round(status, messages, min(waits, default=None), _asked(receiver, spec, status, now, idle=not messages))
+
+
+def begun(spec: AlertReceiverSpec, status: ReceiverStatus, message: Message) -> ReceiverStatus:
+    """The status before a message is sent: it differs when the message has to be noted first."""
+    if message.kind is not Kind.OPENED or not announcements.keeps_open(spec):
+        return status
+    return status.model_copy(update={"announced": announcements.announce(status.announced, message)})
 
 
 def told(
@@ -59,14 +72,25 @@ def told(
     if message.kind is Kind.MISSED:
         kept = [each for each in status.dead_letters if each.ended_at is None]
         return status.model_copy(update={"dead_letters": kept})
-    known = status.conversations
+    known, announced = status.conversations, announcements.withdraw(status.announced, message)
     if spec.alertmanager is not None:
         after = feed.delivered(known, message, now=now)
     else:
         mine = {each.identity for each in message.firing}
         pace = next((each.pace for each in aimed if each.alert.identity in mine), Pace())
         after = conversations.delivered(known, message, handle=handle, pace=pace, now=now)
-    return status.model_copy(update={"conversations": list(after)})
+    return status.model_copy(update={"conversations": list(after), "announced": announced})
+
+
+def _known(status: ReceiverStatus) -> ReceiverStatus:
+    """The status without alerts that cannot be: a hand has written them, or an operator of another version."""
+    talks = [
+        each.model_copy(update={"told": [entry for entry in each.told if is_identity(entry.alert)]})
+        for each in status.conversations
+    ]
+    announced = [each for each in status.announced if all(map(is_identity, each.alerts))]
+    letters = [each for each in status.dead_letters if is_identity(each.alert)]
+    return status.model_copy(update={"conversations": talks, "announced": announced, "dead_letters": letters})
 
 
 def _plan(
@@ -85,7 +109,9 @@ def _plan(
     return conversations.plan(status.conversations, aimed, looked_at=looked_at, fires=fires, manner=manner, now=now)
 
 
-def _asked(receiver: Receiver, spec: AlertReceiverSpec, status: ReceiverStatus, now: datetime) -> tuple[Asked, ...]:
+def _asked(
+    receiver: Receiver, spec: AlertReceiverSpec, status: ReceiverStatus, now: datetime, *, idle: bool
+) -> tuple[Asked, ...]:
     found: list[Asked] = []
     for request in ReceiverRequest:
         value = requests.unhandled(receiver.annotations, status.handled, request)
@@ -95,7 +121,10 @@ def _asked(receiver: Receiver, spec: AlertReceiverSpec, status: ReceiverStatus, 
             case ReceiverRequest.TEST:
                 found.append((request, value, _test(receiver.key, spec, value, now)))
             case ReceiverRequest.REPLAY:
-                found.append((request, value, _missed(status)))
+                missed = _missed(spec, status)
+                # With nothing else to tell, whether a receiver was mended shows only when something is told.
+                trial = not missed and idle and status.failure is not None
+                found.append((request, value, _test(receiver.key, spec, value, now) if trial else missed))
     return tuple(found)
 
 
@@ -106,16 +135,21 @@ def _test(key: Key, spec: AlertReceiverSpec, value: str, now: datetime) -> tuple
     alert = Alert(key, AlertName.TEST, Severity.INFO, now, words)
     group = (("namespace", key.namespace), ("receiver", key.name))
     first = Message(name, now, 0, Kind.TEST, f"test of {key}", group, Severity.INFO, (alert,))
-    if spec.pagerduty is None and spec.alertmanager is None:
+    if not _by_incident(spec):
         return (first,)
     end = Ended(alert.identity, Severity.INFO, now, now)
     return first, Message(name, now, 1, Kind.TEST, f"test of {key}", group, Severity.INFO, (), (end,))
 
 
-def _missed(status: ReceiverStatus) -> tuple[Message, ...]:
+def _by_incident(spec: AlertReceiverSpec) -> bool:
+    """Whether it knows nothing but incidents, which have to be ended, and are not opened for what is over."""
+    return spec.pagerduty is not None or spec.alertmanager is not None
+
+
+def _missed(spec: AlertReceiverSpec, status: ReceiverStatus) -> tuple[Message, ...]:
     """What came and went while nobody could be told."""
     over = [each for each in status.dead_letters if each.ended_at is not None]
-    if not over:
+    if not over or _by_incident(spec):
         return ()
     ended = tuple(
         Ended(each.alert, each.severity, each.since, each.ended_at) for each in over if each.ended_at is not None

@@ -8,6 +8,7 @@ from resilience.api.reasons import Severity
 from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import by_weight, worse, worst
 from resilience.core.alerting.message import Ended, Kind, Manner, Message
+from resilience.core.alerting.openings import fitting
 from resilience.core.alerting.routing import Aim, Pace
 
 _PACE: Final = Pace()
@@ -28,9 +29,9 @@ class Talk:
         joining: Sequence[Aim],
         fires: Callable[[str], bool],
         now: datetime,
-        more: int,
+        room: int,
     ) -> None:
-        self.conversation, self.joining, self.now, self._fires, self._more = conversation, joining, now, fires, more
+        self.conversation, self.now, self._fires = conversation, now, fires
         self._aims = {each.alert: aim for each in conversation.told if (aim := firing.get(each.alert)) is not None}
         entries = conversation.told
         # What the receiver believes to fire, and fires; what it believes to fire, and is over; what is back untold.
@@ -41,9 +42,12 @@ class Talk:
         self.unsure = [
             each for each in entries if each.alert not in self._aims and each.ended_at is None and not each.end_told
         ]
-        aims = [*self._aims.values(), *joining]
-        self._pace = aims[0].pace if aims else _PACE
         self._believed = worst([each.severity for each in (*self.on, *self.unsure, *self.ended)])
+        lasting = [*self.on, *self.unsure]
+        self.joining = fitting(joining, taken=len(lasting), room=room, believed=self._believed if lasting else None)
+        self._more = len(joining) - len(self.joining)
+        aims = [*self._aims.values(), *self.joining]
+        self._pace = aims[0].pace if aims else _PACE
 
     @property
     def over(self) -> bool:
@@ -61,7 +65,8 @@ class Talk:
         if not (self.on or self.unsure):
             # All of it is over, as soon as the last one is.
             return [max(times)]
-        return [max(*times, self._next)] if manner.live else []
+        # With nothing but what is unsure besides, it would look as if all of it was over.
+        return [max(*times, self._next)] if manner.live and self.on else []
 
     def _end_due(self, entry: ToldAlert) -> datetime:
         """At once, unless it has come back before: then when it has been quiet for long enough."""
@@ -82,7 +87,8 @@ class Talk:
             aim = self._aims[entry.alert]
             if not aim.held(self.now):
                 escalates = worse(aim.alert.severity, entry.severity)
-                times.append(self.now if escalates else entry.told_at + self.conversation.suppress_for)
+                # Its end was the last thing that was told of it, unless something else was told since.
+                times.append(self.now if escalates else self.conversation.sent_at + self.conversation.suppress_for)
         return times
 
     def _again(self) -> list[datetime]:
@@ -122,6 +128,7 @@ class Talk:
             severity=worst(severities),
             firing=tuple(firing),
             ended=ended,
+            follows=conversation.sent_at,
             more=self._more,
             suppressed=conversation.suppressed,
             handle="" if again else conversation.handle,
