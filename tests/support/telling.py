@@ -127,6 +127,8 @@ class FakeMessenger:
     down: dict[Key, Trouble] = field(default_factory=dict)
     tries: Counter[Key] = field(default_factory=Counter)
     hang: set[Key] = field(default_factory=set)
+    # Those that are told, but whose answers are lost.
+    lost: set[Key] = field(default_factory=set)
     after: Callable[[], None] = lambda: None
 
     async def deliver(self, receiver: Receiver, message: Message) -> Receipt:
@@ -138,7 +140,14 @@ class FakeMessenger:
             raise DeliveryFailed(self.down[receiver.key])
         self.arrived.append(Told(self.clock.now(), receiver.key, message))
         self.after()
+        if receiver.key in self.lost:
+            raise DeliveryFailed(Trouble("it answered 502", unsure=True))
         return Receipt(f"handle-{message.conversation}")
+
+    def mend(self) -> None:
+        """Everybody can be told again."""
+        self.down.clear()
+        self.lost.clear()
 
     def at(self, receiver: Key = TEAM) -> list[Message]:
         return [each.message for each in self.arrived if each.receiver == receiver]

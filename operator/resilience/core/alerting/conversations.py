@@ -4,8 +4,8 @@ That difference is the whole queue: while a receiver cannot be reached it does n
 came and went meanwhile is in it no more, and a new leader finds it as it was, for what was told is kept in status.
 
 The rules: the first message of a group waits for others (groupWait); many that begin at once are one message;
-what gets worse and what is over is told at once; an alert that comes back within suppressFor is counted, not told, and
-one that keeps coming back is over only when it has been quiet for as long.
+what gets worse and what is over is told at once, what gets milder after suppressFor; an alert that comes back within
+suppressFor is counted, not told, and one that keeps coming back is over only when it has been quiet for as long.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,11 +16,11 @@ from typing import Final
 from resilience.api.reasons import Severity
 from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import Alert, by_weight
-from resilience.core.alerting.announcements import labels_of
+from resilience.core.alerting.announcements import is_open, labels_of
 from resilience.core.alerting.message import Manner, Message
 from resilience.core.alerting.openings import CAPACITY, CONVERSATIONS, STORM, STORM_LASTS, identifier, openings
 from resilience.core.alerting.routing import Aim, Pace
-from resilience.core.alerting.talk import Talk, is_open
+from resilience.core.alerting.talk import Talk
 
 # Alerts of one conversation that are kept, with those that are over: a status has to hold them.
 _ENTRIES: Final = 400

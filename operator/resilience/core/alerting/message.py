@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a receiver wants to be told. `live`: its message is kept up to date, so that small changes disturb nobody."""
+    """How a receiver wants to be told. `live`: small changes are told too, for they disturb nobody there."""
 
     live: bool = False
     send_resolved: bool = True

@@ -9,7 +9,7 @@ from resilience.api.receivers import AlertReceiverSpec
 from resilience.api.status_receiver import ReceiverStatus
 from resilience.core import conditions
 from resilience.core.alerting import delivery
-from resilience.core.alerting.talk import is_open
+from resilience.core.alerting.announcements import is_open
 from resilience.core.conditions import Verdict
 from resilience.core.observation import Key
 

@@ -42,9 +42,12 @@ def look(
     now: datetime,
 ) -> Round:
     """What is due. Nothing in it was told yet. `settled`: every service has been looked at, so silence means none."""
-    status = _known(receiver.status)
-    found = _plan(spec, status, aimed, looked_at, fires, now)
-    firing = {each.alert.identity for each in aimed}
+    status, firing = _known(receiver.status), {each.alert.identity for each in aimed}
+    talks = [
+        announcements.taken_in(each, status.announced, firing, looked_at=looked_at, now=now)
+        for each in status.conversations
+    ]
+    found = _plan(spec, status.model_copy(update={"conversations": talks}), aimed, looked_at, fires, now)
     ends = announcements.ends(status.announced, found.conversations, firing, looked_at=looked_at, now=now)
     messages = (*ends, *found.messages)
     letters = delivery.letters(status, firing, looked_at, now)
@@ -57,9 +60,10 @@ def look(
 
 def begun(spec: AlertReceiverSpec, status: ReceiverStatus, message: Message) -> ReceiverStatus:
     """The status before a message is sent: it differs when the message has to be noted first."""
-    if message.kind is not Kind.OPENED or not announcements.keeps_open(spec):
+    if not announcements.keeps_open(spec):
         return status
-    return status.model_copy(update={"announced": announcements.announce(status.announced, message)})
+    announced = announcements.announce(status.announced, message, status.conversations)
+    return status.model_copy(update={"announced": announced})
 
 
 def told(
@@ -103,8 +107,9 @@ def _plan(
 ) -> Plan:
     if spec.alertmanager is not None:
         return feed.plan(status.conversations, aimed, looked_at=looked_at, fires=fires, now=now)
-    # Only a bot can change what it wrote.
-    live = spec.slack is not None and spec.slack.token_from is not None
+    # A bot changes what it wrote, PagerDuty an incident's details, and a webhook's program is not woken by them.
+    bot = spec.slack is not None and spec.slack.token_from is not None
+    live = bot or spec.pagerduty is not None or spec.webhook is not None
     manner = Manner(live=live, send_resolved=spec.send_resolved)
     return conversations.plan(status.conversations, aimed, looked_at=looked_at, fires=fires, manner=manner, now=now)
 

@@ -7,16 +7,12 @@ from typing import Final
 from resilience.api.reasons import Severity
 from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import by_weight, worse, worst
+from resilience.core.alerting.announcements import is_open
 from resilience.core.alerting.message import Ended, Kind, Manner, Message
 from resilience.core.alerting.openings import fitting
 from resilience.core.alerting.routing import Aim, Pace
 
 _PACE: Final = Pace()
-
-
-def is_open(conversation: Conversation) -> bool:
-    """Whether the receiver believes that something of it fires."""
-    return any(not each.end_told for each in conversation.told)
 
 
 class Talk:
@@ -56,7 +52,7 @@ class Talk:
 
     def due(self, manner: Manner) -> datetime | None:
         """When something of it has to be told; None when nothing has to be."""
-        return min([*self._good_news(manner), *self._bad_news(), *self._again()], default=None)
+        return min([*self._good_news(manner), *self._milder(), *self._bad_news(), *self._again()], default=None)
 
     def _good_news(self, manner: Manner) -> list[datetime]:
         times = [self._end_due(each) for each in self.ended]
@@ -72,6 +68,11 @@ class Talk:
         """At once, unless it has come back before: then when it has been quiet for long enough."""
         assert entry.ended_at is not None
         return entry.ended_at + (self.conversation.suppress_for if entry.returns else timedelta())
+
+    def _milder(self) -> list[datetime]:
+        """What is less bad than the receiver believes; it wakes nobody more often than what comes back does."""
+        milder = [each for each in self.on if worse(each.severity, self._aims[each.alert].alert.severity)]
+        return [self.conversation.sent_at + self.conversation.suppress_for] if milder else []
 
     def _bad_news(self) -> list[datetime]:
         times = []
@@ -141,4 +142,4 @@ class Talk:
             return Kind.OPENED
         if worse(severity, self._believed):
             return Kind.ESCALATED
-        return Kind.UPDATED if self.joining or self.ended or self.back else Kind.REPEATED
+        return Kind.UPDATED if self.joining or self.ended or self.back or self._milder() else Kind.REPEATED
