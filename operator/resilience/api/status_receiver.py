@@ -22,6 +22,7 @@ class ToldAlert(ApiModel):
     told_at: Time = Field(description="When it was told as firing.")
     ended_at: Time | None = Field(default=None, description="When it was seen to be over.")
     end_told: bool = Field(default=False, description="Whether its end was told.")
+    end_unsure: bool = Field(default=False, description="Whether its end was about to be told, and may have been.")
     returns: int = Field(default=0, description="How often it came back without being told again.")
 
 

@@ -245,7 +245,7 @@ class _Courier:
         trouble, known = Trouble(""), status.failure
         for number, message in enumerate(messages):
             before, status = status, rounds.begun(spec, status, message)
-            if status.announced != before.announced:
+            if status != before:
                 receiver = await self._save(receiver, status)
             try:
                 receipt = await self._deliver(receiver, message)

@@ -89,7 +89,8 @@ def delivered(
     before = next((each for each in conversations if each.id == message.conversation), None)
     entries = {each.alert: each for each in (before.told if before is not None else ())}
     over = {each.identity for each in message.ended}
-    told = [entry.model_copy(update={"end_told": True}) if entry.alert in over else entry for entry in entries.values()]
+    end = {"end_told": True, "end_unsure": False}
+    told = [entry.model_copy(update=end) if entry.alert in over else entry for entry in entries.values()]
     firing = {each.identity: each for each in message.firing}
     told = [each for each in told if each.alert not in firing]
     for identity, alert in firing.items():
@@ -109,6 +110,20 @@ def delivered(
         told=_bounded(told),
     )
     return (*(each for each in conversations if each.id != after.id), after)
+
+
+def ending(conversations: Sequence[Conversation], message: Message) -> list[Conversation]:
+    """The book-keeping before a message is sent that tells of ends: should one come back, it has to be told again."""
+    over = {each.identity for each in message.ended}
+    found = []
+    for each in conversations:
+        if each.id == message.conversation and over:
+            told = [
+                entry.model_copy(update={"end_unsure": True}) if entry.alert in over else entry for entry in each.told
+            ]
+            each = each.model_copy(update={"told": told})
+        found.append(each)
+    return found
 
 
 def _bounded(told: list[ToldAlert]) -> list[ToldAlert]:

@@ -73,7 +73,7 @@ class Message:
     @property
     def delivery(self) -> str:
         """Identity of what is told: a receiver that gets it twice can tell; once anything changed it is another one."""
-        fires = [f"{each.identity} {each.severity}" for each in self.firing]
+        fires = [f"{each.identity} {each.severity} {each.since.isoformat()}" for each in self.firing]
         over = [f"{each.identity} {each.at.isoformat()}" for each in self.ended]
         whole = "\n".join([str(self.kind), str(self.follows), *fires, "over", *over])
         return f"{self.thread}-{self.sequence}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"

@@ -60,10 +60,14 @@ def look(
 
 def begun(spec: AlertReceiverSpec, status: ReceiverStatus, message: Message) -> ReceiverStatus:
     """The status before a message is sent: it differs when the message has to be noted first."""
-    if not announcements.keeps_open(spec):
+    if spec.alertmanager is not None or message.kind in (Kind.TEST, Kind.MISSED):
+        # An Alertmanager is told everything again every minute.
         return status
-    announced = announcements.announce(status.announced, message, status.conversations)
-    return status.model_copy(update={"announced": announced})
+    announced = status.announced
+    if announcements.keeps_open(spec):
+        announced = announcements.announce(announced, message, status.conversations)
+    talks = conversations.ending(status.conversations, message)
+    return status.model_copy(update={"announced": announced, "conversations": talks})
 
 
 def told(

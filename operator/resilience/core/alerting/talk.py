@@ -31,9 +31,9 @@ class Talk:
         self._aims = {each.alert: aim for each in conversation.told if (aim := firing.get(each.alert)) is not None}
         entries = conversation.told
         # What the receiver believes to fire, and fires; what it believes to fire, and is over; what is back untold.
-        self.on = [each for each in entries if each.alert in self._aims and not each.end_told]
+        self.on = [each for each in entries if each.alert in self._aims and not _end_heard(each)]
         self.ended = [each for each in entries if each.ended_at is not None and not each.end_told]
-        self.back = [each for each in entries if each.alert in self._aims and each.end_told]
+        self.back = [each for each in entries if each.alert in self._aims and _end_heard(each)]
         # Those of services that nobody has looked at yet are still believed to fire.
         self.unsure = [
             each for each in entries if each.alert not in self._aims and each.ended_at is None and not each.end_told
@@ -143,3 +143,8 @@ class Talk:
         if worse(severity, self._believed):
             return Kind.ESCALATED
         return Kind.UPDATED if self.joining or self.ended or self.back or self._milder() else Kind.REPEATED
+
+
+def _end_heard(entry: ToldAlert) -> bool:
+    """Whether the receiver may believe that it is over."""
+    return entry.end_told or entry.end_unsure
