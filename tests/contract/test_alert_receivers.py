@@ -338,6 +338,20 @@ async def test_a_secret_that_may_not_be_read_needs_a_person() -> None:
     assert "labelled readable" in trouble.message
 
 
+async def test_clusters_that_tell_one_receiver_are_told_apart() -> None:
+    bodies = []
+    for cluster in ("prod-eu", "prod-us"):
+        async with faulty_server() as server:
+            post = Post(pagerduty=f"{server.url}/v2", cluster=cluster)
+            post.put(key="0123456789abcdef0123456789abcdef", url=server.url)
+            await post.send(make_message(make_alert()), pagerduty={"routingKeyFrom": from_secret("key")})
+            assert f"[{cluster}]" in last(server)["payload"]["summary"]
+            bodies.append(last(server)["dedup_key"])
+            await post.send(make_message(make_alert()), **HOOK)
+            assert last(server)["alerts"][0]["labels"]["cluster"] == cluster
+    assert len(set(bodies)) == 2
+
+
 def test_a_message_told_twice_has_one_name() -> None:
     first, again = make_message(make_alert()), make_message(make_alert())
     assert first.delivery == again.delivery

@@ -1,7 +1,7 @@
 """Messages as receivers get them, and a messenger that speaks to servers of the test's own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
@@ -70,6 +70,7 @@ class Post:
     slack: str = "http://127.0.0.1:9"
     pagerduty: str = "http://127.0.0.1:9"
     allowed: tuple[str, ...] = ("127.0.0.0/8",)
+    cluster: str = ""
     names: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,7 +89,7 @@ class Post:
         messengers = Messengers(
             client=HttpClient(guard=guard, version="0"),
             credentials=Credentials(secrets=self.secrets, monotonic=lambda: 0.0),
-            origin=ORIGIN,
+            origin=replace(ORIGIN, cluster=self.cluster),
             now=lambda: self.now,
             pagerduty=dict.fromkeys(Region, self.pagerduty),
             slack=self.slack,

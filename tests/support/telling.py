@@ -79,16 +79,20 @@ class FakeReceivers:
     found: dict[Key, Receiver] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     writes: int = 0
+    reads: int = 0
     away: bool = False
+    # Younger than what a list says.
+    unlisted: set[Key] = field(default_factory=set)
     before_write: Callable[[], None] = lambda: None
 
     async def receiver(self, key: Key) -> Receiver | None:
         self._reached()
+        self.reads += 1
         return self.found.get(key)
 
     async def receivers(self) -> Mapping[Key, Receiver]:
         self._reached()
-        return dict(self.found)
+        return {key: found for key, found in self.found.items() if key not in self.unlisted}
 
     async def write_receiver(self, receiver: Receiver, status: ReceiverStatus) -> Receiver:
         self._reached()
@@ -130,6 +134,9 @@ class FakeMessenger:
     # Those that are told, but whose answers are lost.
     lost: set[Key] = field(default_factory=set)
     after: Callable[[], None] = lambda: None
+    # Messages that are refused for what is in them.
+    refused: Callable[[Message], bool] = lambda _: False
+    note: str = ""
 
     async def deliver(self, receiver: Receiver, message: Message) -> Receipt:
         self.tries[receiver.key] += 1
@@ -138,11 +145,13 @@ class FakeMessenger:
             raise DeliveryFailed(Trouble("no answer within 10s"))
         if receiver.key in self.down:
             raise DeliveryFailed(self.down[receiver.key])
+        if self.refused(message):
+            raise DeliveryFailed(Trouble("it answered 400", permanent=True, of_message=True))
         self.arrived.append(Told(self.clock.now(), receiver.key, message))
         self.after()
         if receiver.key in self.lost:
             raise DeliveryFailed(Trouble("it answered 502", unsure=True))
-        return Receipt(f"handle-{message.conversation}")
+        return Receipt(f"handle-{message.conversation}", self.note)
 
     def mend(self) -> None:
         """Everybody can be told again."""

@@ -170,6 +170,13 @@ def test_planned_work_silences_warnings_that_it_brings_about_and_nothing_else() 
     assert [each.held for each in fires(restart=IN_FLIGHT, alerts=known, **warned)] == [""], "it was there before"
 
 
+def test_what_a_service_that_starts_cannot_help_has_an_appointment() -> None:
+    said = Status(phase=Phase.INITIALIZING, **health(check("ready", HealthState.UNHEALTHY)))
+    look = firing.look(make_resource(SPEC), said, make_workload(), NOW)
+    assert [each.held for each in look.firing] == ["the service is only starting"]
+    assert look.wait == SPEC.rollout.progress_deadline
+
+
 def test_since_when_is_remembered_and_what_is_young_waits() -> None:
     stalled = {"conditions": [condition(ConditionType.STALLED, "True", Reason.TARGET_NOT_FOUND, 2 * MINUTE)]}
     look = firing.look(make_resource(SPEC), Status(**stalled), None, NOW)

@@ -135,7 +135,7 @@ class World:
 
 
 KEY = {"routingKeyFrom": {"secretKeyRef": {"name": "pager", "key": "key"}}}
-KINDS = ({}, {"pagerduty": KEY}, {"alertmanager": {"urls": ["http://alertmanager:9093"]}})
+KINDS: tuple[dict[str, Any], ...] = ({}, {"pagerduty": KEY}, {"alertmanager": {"urls": ["http://alertmanager:9093"]}})
 
 
 @given(steps=STEPS, spec=st.sampled_from(KINDS))
