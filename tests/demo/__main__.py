@@ -17,6 +17,7 @@ from tests.cluster.progress import Progress
 from tests.cluster.shell import ClusterError
 from tests.demo import acts
 from tests.demo.stage import Stage
+from tests.support.recorder import recording
 
 
 def main() -> int:
@@ -27,20 +28,21 @@ def main() -> int:
     begun = monotonic()
     cluster = engine.current(progress=progress)
     was_up = all(cluster.status().values())
-    stage = Stage(console, progress, cluster)
-    try:
-        cluster.up()
-        for image in images.ALL:
-            cluster.provide(image)
-        stage.install()
-        verdicts = [act(stage) for act in acts.ALL]
-        _verdict(console, verdicts, monotonic() - begun)
-        return 0 if all(verdict.kept for verdict in verdicts) else 1
-    except (ClusterError, TimeoutError) as error:
-        console.print(f"[red]✗[/] {error}", soft_wrap=True)
-        return 1
-    finally:
-        _leave(stage, was_up=was_up)
+    with recording() as oncall:
+        stage = Stage(console, progress, cluster, oncall)
+        try:
+            cluster.up()
+            for image in images.ALL:
+                cluster.provide(image)
+            stage.install()
+            verdicts = [act(stage) for act in acts.ALL]
+            _verdict(console, verdicts, monotonic() - begun)
+            return 0 if all(verdict.kept for verdict in verdicts) else 1
+        except (ClusterError, TimeoutError) as error:
+            console.print(f"[red]✗[/] {error}", soft_wrap=True)
+            return 1
+        finally:
+            _leave(stage, was_up=was_up)
 
 
 def _leave(stage: Stage, *, was_up: bool) -> None:

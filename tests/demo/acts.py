@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Final
 
-from tests.demo.stage import NAMESPACE, Stage
+from rich.table import Table
+
+from tests.demo.stage import HOOK, NAMESPACE, Stage
 from tests.support.load import BackgroundLoad, Load
 
 _STORY: Final = {
@@ -47,6 +49,7 @@ def without_operator(stage: Stage) -> Verdict:
 def adoption(stage: Stage) -> Verdict:
     """The operator looks after the shop and writes its probes when it is asked to."""
     stage.adopt()
+    stage.call()
     stage.wait("the operator looks after the shop", lambda: _state(stage) == "Healthy")
     _annotate(stage, "adopt-requested-at", "demo")
     stage.wait("probes and preStop are in the template", lambda: _condition(stage, "ProbesSynced") == "True")
@@ -126,6 +129,7 @@ def redis_lost(stage: Stage) -> Verdict:
         stage.show("get", "rsvc", "-n", NAMESPACE, "-o", "wide")
         stage.wait("every pod of the shop knows, and works from memory", lambda: _flag_in_pods(stage) == {True})
         stage.show("get", "configmap", "shop-flags", "-n", NAMESPACE, "-o", "jsonpath={.data.redis-degraded\\.mode}")
+        stage.wait("whoever is on call is told", lambda: _told(stage, "DependencyLost") != [])
         stage.kubectl("scale", "-n", NAMESPACE, "deploy/redis", "--replicas=1")
         stage.wait("Redis is back, takes writes, and has proved it", lambda: _condition(stage, "Degraded") == "False")
         sleep(1)
@@ -134,6 +138,35 @@ def redis_lost(stage: Stage) -> Verdict:
     blamed = "no pod" if same else "a pod"
     seen = f"seen after {seconds:.0f} s; {result.failed} of {result.sent} requests failed, {blamed} restarted"
     return Verdict("Redis is lost", "degraded, 0 requests fail", seen, result.failed == 0 and same)
+
+
+def on_call(stage: Stage) -> Verdict:
+    """What the person on call got: each incident once, and its end."""
+    incidents = ("ReleaseFailed", "DependencyLost")
+    stage.wait("both incidents are over", lambda: all(_told(stage, each)[-1:] == ["ended"] for each in incidents))
+    stage.show("get", "alertreceivers", "-n", NAMESPACE)
+    posts = stage.oncall.to(HOOK)
+    table = Table("after", "message", "alert", "severity", "what", title="On call", title_justify="left")
+    for each in posts:
+        for alert in each.body["alerts"]:
+            labels, words = alert["labels"], alert["annotations"]
+            what = words.get("description") or f"{words['summary']}: {alert['status']}"
+            kind = each.headers["x-resilience-kind"]
+            table.add_row(f"{each.at - posts[0].at:.0f} s", kind, labels["alertname"], labels["severity"], what)
+    stage.console.print(table)
+    told = {each: _told(stage, each) for each in incidents}
+    seen = "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in told.items())
+    once = all(kinds.count("opened") == kinds.count("ended") == 1 for kinds in told.values())
+    return Verdict("on call", "told once, and that it is over", seen, once)
+
+
+def _told(stage: Stage, alert: str) -> list[str]:
+    """The messages in which this alert was told of, in one word each."""
+    return [
+        each.headers["x-resilience-kind"]
+        for each in stage.oncall.to(HOOK)
+        if any(found["labels"]["alertname"] == alert for found in each.body["alerts"])
+    ]
 
 
 def _flag_in_pods(stage: Stage) -> set[bool]:
@@ -162,6 +195,7 @@ ALL: Final[tuple[Callable[[Stage], Verdict], ...]] = (
     release,
     bad_release,
     redis_lost,
+    on_call,
     events,
 )
 

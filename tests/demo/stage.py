@@ -17,9 +17,12 @@ from tests.cluster.paths import PROJECT
 from tests.cluster.progress import Progress
 from tests.cluster.shell import ClusterError
 from tests.support.load import BackgroundLoad
+from tests.support.recorder import Recorder
 
 NAMESPACE: Final = "shop"
 OPERATOR: Final = "resilience-system"
+# Where whoever is on call is told.
+HOOK: Final = "/oncall"
 _SHOP: Final = PROJECT / "examples" / "shop" / "k8s"
 _WAIT: Final = 120.0
 
@@ -31,6 +34,7 @@ class Stage:
     console: Console
     progress: Progress
     cluster: Cluster
+    oncall: Recorder
 
     def kubectl(self, *words: str, stdin: str = "") -> str:
         """kubectl's output. Raises ClusterError with its complaint."""
@@ -65,6 +69,21 @@ class Stage:
     def adopt(self) -> None:
         """The shop's ResilientService, exactly as in examples/."""
         self.kubectl("apply", "-f", str(_SHOP / "resilientservice.yaml"))
+
+    def call(self) -> None:
+        """Somebody is on call for the shop: an AlertReceiver that leads to a server of the demo's own."""
+        url = f"http://{self.cluster.host()}:{self.oncall.port}{HOOK}"
+        self.kubectl("create", "secret", "generic", "oncall", "-n", NAMESPACE, f"--from-literal=url={url}")
+        self.kubectl("label", "secret", "oncall", "-n", NAMESPACE, "resilience.dev/readable=true")
+        receiver = {
+            "apiVersion": "resilience.dev/v1alpha1",
+            "kind": "AlertReceiver",
+            "metadata": {"name": "oncall", "namespace": NAMESPACE},
+            "spec": {"webhook": {"urlFrom": {"secretKeyRef": {"name": "oncall", "key": "url"}}}},
+        }
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(receiver))
+        alerts = {"spec": {"alerts": {"defaultReceiver": "oncall"}}}
+        self.kubectl("patch", "rsvc", "shop", "-n", NAMESPACE, "--type=merge", "-p", json.dumps(alerts))
 
     def uninstall(self) -> None:
         """The reverse of `install`, for a cluster that was there before."""
