@@ -13,6 +13,7 @@ import structlog
 from resilience.adapters.kube.transport import Transport
 from resilience.config import Settings
 from resilience.handlers import flags, lifecycle, resources
+from resilience.handlers.watch_log import count_watches
 from resilience.parts import Parts, assemble
 from resilience.ports import Unavailable
 from resilience.runtime.release import Releaser
@@ -133,6 +134,7 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
 
 async def _watch(parts: Parts, registry: kopf.OperatorRegistry, *, stop: asyncio.Event, ready: asyncio.Event) -> None:
     lifecycle.register_login(registry)
+    count_watches(parts.metrics.watch_began)
     namespaces = await parts.cluster.readable_namespaces()
     await kopf.operator(
         registry=registry,

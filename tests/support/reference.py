@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from annotated_types import Ge, Gt, Le
-from prometheus_client.metrics_core import Metric
 
 from resilience.adapters.metrics import PrometheusMetrics
 from resilience.api import crd, names
-from resilience.api.reasons import HealthState, ReceiverRequest, Request, Severity
+from resilience.api.reasons import ReceiverRequest, Request
 from resilience.api.scalars import DURATION_PATTERN, format_duration
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Profile, ResilientServiceSpec, TargetKind, TargetRef
 from resilience.config import Settings
-from resilience.core.observation import Key
 from resilience.core.profiles import resolve
 
 Node = dict[str, Any]
@@ -252,35 +250,12 @@ def labels() -> str:
 
 
 def metrics() -> str:
-    """Every series of our own, with the labels that it has when it is used."""
-    used = PrometheusMetrics(version="0")
-    key = Key("namespace", "name")
-    used.reconciled(seconds=0, result="ok")
-    used.refused(reason="BelowFloor")
-    used.checked(key=key, check="check", outcome="Pass", seconds=0)
-    used.restarted(key=key, result="Succeeded")
-    used.released(key=key, result="Succeeded", seconds=0)
-    used.queue(depth=0)
-    used.health(key=key, state=HealthState.HEALTHY)
-    used.alerts(key=key, firing={Severity.CRITICAL: 1})
-    used.delivered(receiver=key, result="delivered", seconds=0)
-    used.receiver(receiver=key, open_=0, dead=0, suppressed=0)
-    used.leader(True)
-    used.api_request("GET", "200", 0)
-    found = [each for each in used.registry.collect() if each.name.startswith("resilience_")]
-    return _table(
-        ("name", "type", "labels", "meaning"),
-        [(f"`{_series(each)}`", each.type, _label_names(each), each.documentation) for each in found],
-    )
-
-
-def _series(metric: Metric) -> str:
-    return f"{metric.name}_total" if metric.type == "counter" else metric.name
-
-
-def _label_names(metric: Metric) -> str:
-    known = dict.fromkeys(label for sample in metric.samples for label in sample.labels if label != "le")
-    return ", ".join(f"`{label}`" for label in known)
+    """Every series of our own."""
+    rows = [
+        (f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.text)
+        for each in PrometheusMetrics(version="0").declared
+    ]
+    return _table(("name", "type", "labels", "meaning"), rows)
 
 
 def drain() -> str:

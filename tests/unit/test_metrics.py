@@ -1,23 +1,30 @@
 """Metrics: names by convention, bounded labels, and nothing left of a resource that is gone."""
 
 import re
+from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from resilience.adapters.metrics import PrometheusMetrics
-from resilience.api.reasons import HealthState
+from resilience.api.reasons import HealthState, Phase
 from resilience.core.observation import Key
+from resilience.core.picture import Picture
 
 CHECKOUT = Key("shop", "checkout")
+PICTURE = Picture(
+    health=HealthState.HEALTHY, phase=Phase.RUNNING, available=True, wanted=3, pods=3, flags={"lost": False},
+    objective=0.999, window=2_592_000.0, availability=1.0, budget=1.0, recovery=None, recovery_objective=300.0,
+)  # fmt: skip
 CART = Key("shop", "cart")
 
 
 def fill(metrics: PrometheusMetrics, key: Key) -> None:
     for check in ("ready", "live"):
         for outcome in ("Pass", "Fail", "Inconclusive"):
-            metrics.checked(key=key, check=check, outcome=outcome, seconds=0.02 if outcome == "Pass" else None)
-    metrics.restarted(key=key, result="Succeeded")
-    metrics.health(key=key, state=HealthState.HEALTHY)
+            metrics.checked(key=key, check=check, outcome=outcome, seconds=0.02 if outcome == "Pass" else None, at=1.0)
+    metrics.seen(key=key, picture=PICTURE)
+    metrics.restarted(key=key, result="Succeeded", seconds=12)
+    metrics.released(key=key, result="Succeeded", seconds=40)
 
 
 def text(metrics: PrometheusMetrics, accept: str = "") -> str:
@@ -36,7 +43,6 @@ def test_forget_leaves_no_series() -> None:
     after = text(metrics)
     assert "churn" not in after
     assert after.count("\n") == before
-    assert metrics._series.keys() == {CART}
     metrics.forget(CART)
     assert "cart" not in text(metrics)
 
@@ -74,7 +80,7 @@ def test_values() -> None:
 def test_health_is_one_state_at_a_time() -> None:
     metrics = PrometheusMetrics(version="1")
     for state in HealthState:
-        metrics.health(key=CHECKOUT, state=state)
+        metrics.seen(key=CHECKOUT, picture=replace(PICTURE, health=state))
         values = {
             each: metrics.registry.get_sample_value(
                 "resilience_service_health_state", {"namespace": "shop", "name": "checkout", "state": each}
@@ -89,7 +95,7 @@ def test_names_and_labels() -> None:
     fill(metrics, CHECKOUT)
     metrics.reconciled(seconds=1, result="done")
     allowed = {"namespace", "name", "check", "outcome", "result", "state", "reason", "verb", "code", "version", "le"}
-    allowed |= {"severity"}
+    allowed |= {"severity", "phase", "flag", "to", "channel", "resource"}
     for family in text_string_to_metric_families(text(metrics)):
         assert family.documentation.endswith(".") or family.name.startswith("process_")
         assert re.match(r"(resilience_(operator|service|receiver)|process)_[a-z_]+$", family.name)
@@ -101,9 +107,53 @@ def test_names_and_labels() -> None:
 def test_series_per_resource_are_few() -> None:
     metrics = PrometheusMetrics(version="1")
     before = text(metrics).count("\n")
-    metrics.checked(key=CHECKOUT, check="ready", outcome="Pass", seconds=0.1)
-    metrics.health(key=CHECKOUT, state=HealthState.HEALTHY)
-    assert text(metrics).count("\n") - before <= 16
+    metrics.seen(key=CHECKOUT, picture=PICTURE)
+    assert text(metrics).count("\n") - before <= 45
+    before = text(metrics).count("\n")
+    metrics.checked(key=CHECKOUT, check="ready", outcome="Pass", seconds=0.1, at=1.0)
+    assert text(metrics).count("\n") - before <= 13
+
+
+def test_counters_begin_before_they_count() -> None:
+    metrics = PrometheusMetrics(version="1")
+    metrics.seen(key=CHECKOUT, picture=PICTURE)
+    labels = {"namespace": "shop", "name": "checkout"}
+    value = metrics.registry.get_sample_value
+    assert value("resilience_service_restarts_total", {**labels, "result": "Failed"}) == 0
+    assert value("resilience_service_rollouts_total", {**labels, "result": "RolledBack"}) == 0
+    assert value("resilience_service_degradation_transitions_total", {**labels, "flag": "lost", "to": "on"}) == 0
+
+
+def test_what_is_not_known_has_no_series() -> None:
+    metrics = PrometheusMetrics(version="1")
+    labels = {"namespace": "shop", "name": "checkout"}
+    value = metrics.registry.get_sample_value
+    metrics.seen(key=CHECKOUT, picture=replace(PICTURE, available=None, budget=None))
+    assert value("resilience_service_available", labels) is None
+    assert value("resilience_service_slo_error_budget_remaining_ratio", labels) is None
+    metrics.seen(key=CHECKOUT, picture=PICTURE)
+    assert value("resilience_service_available", labels) == 1
+    metrics.seen(key=CHECKOUT, picture=replace(PICTURE, available=None))
+    assert value("resilience_service_available", labels) == 1, "nobody can say: what was known stands"
+
+
+def test_a_service_and_a_receiver_of_one_name_are_two() -> None:
+    metrics = PrometheusMetrics(version="1")
+    fill(metrics, CHECKOUT)
+    metrics.delivered(receiver=CHECKOUT, result="failed", seconds=1)
+    metrics.heard(receiver=CHECKOUT, seconds=5)
+    metrics.forget(CHECKOUT)
+    assert "resilience_receiver_deliveries_total{name=" in text(metrics)
+    metrics.forget_receiver(CHECKOUT)
+    assert "checkout" not in text(metrics)
+
+
+def test_every_series_is_declared() -> None:
+    metrics = PrometheusMetrics(version="1")
+    fill(metrics, CHECKOUT)
+    declared = {each.name.removesuffix("_total") for each in metrics.declared}
+    for family in text_string_to_metric_families(text(metrics)):
+        assert family.name in declared or family.name.startswith("process_")
 
 
 def test_content_types() -> None:

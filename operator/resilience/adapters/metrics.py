@@ -1,29 +1,23 @@
-"""The Metrics port with prometheus_client, on a registry of its own.
+"""The Metrics port with prometheus_client, on a registry of its own; `metric_catalogue` says what there is.
 
-Labels are words from fixed sets, and namespace, name and check of a resource: no pod names, messages or addresses.
 What a resource brought in goes with it (`forget`), so that the number of series does not grow with churn.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from resilience.api.reasons import HealthState, Severity
+from resilience.adapters.metric_catalogue import Declared, OperatorMetrics, ReceiverMetrics, ServiceMetrics
+from resilience.api.reasons import HealthState, Phase, RestartOutcome, RolloutOutcome, Severity
+from resilience.core.health import Outcome
 from resilience.core.observation import Key
+from resilience.core.picture import Picture
 
-_PASS_BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 2.0, 10.0)
-# Few, for there is one set per check.
-_CHECK_BUCKETS: Final = (0.01, 0.05, 0.25, 1.0, 5.0)
-_ROLLOUT_BUCKETS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
-_TOLD_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0)
-# No name of an object can begin so.
-_RECEIVER: Final = "receiver/"
-_API_BUCKETS: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0)
+_DELIVERED: Final = ("delivered", "failed")
 
 
 class PrometheusMetrics:
@@ -31,211 +25,149 @@ class PrometheusMetrics:
 
     def __init__(self, *, version: str) -> None:
         self.registry = CollectorRegistry()
-        self._series: dict[Key, set[tuple[MetricWrapperBase, tuple[str, ...]]]] = {}
-        self._make_operator(version)
-        self._make_service()
-        self._make_receiver()
+        self._operator = OperatorMetrics(self.registry)
+        self._service = ServiceMetrics(self.registry)
+        self._receiver = ReceiverMetrics(self.registry)
+        self._operator.build.labels(version).set(1)
+        # Labels of the histograms of each resource.
+        self._timed: dict[Key, set[tuple[Histogram, tuple[str, ...]]]] = {}
+        self._timed_receivers: dict[Key, set[tuple[Histogram, tuple[str, ...]]]] = {}
         ProcessCollector(registry=self.registry)
 
-    def _make_operator(self, version: str) -> None:
-        prefix, registry = "resilience_operator", self.registry
-        self._passes = Counter(f"{prefix}_reconciles", "Passes over a resource.", ["result"], registry=registry)
-        self._pass_seconds = Histogram(
-            f"{prefix}_reconcile_duration_seconds", "Length of a pass.", registry=registry, buckets=_PASS_BUCKETS
-        )
-        self._depth = Gauge(f"{prefix}_queue_depth", "Resources that wait for a pass.", registry=registry)
-        self._refusals = Counter(
-            f"{prefix}_guard_refusals", "Writes that the availability guard refused.", ["reason"], registry=registry
-        )
-        self._pins = Counter(
-            f"{prefix}_pins_lost", "Pins of a release that somebody took off a Service.", registry=registry
-        )
-        self._leader = Gauge(f"{prefix}_leader", "1 while this replica may write, else 0.", registry=registry)
-        self._api_requests = Counter(
-            f"{prefix}_api_requests", "Requests to the Kubernetes API.", ["verb", "code"], registry=registry
-        )
-        self._api_seconds = Histogram(
-            f"{prefix}_api_request_duration_seconds",
-            "Length of a request to the Kubernetes API.",
-            ["verb"],
-            registry=registry,
-            buckets=_API_BUCKETS,
-        )
-        self._told = Histogram(
-            f"{prefix}_flag_propagation_seconds",
-            "Time from the decision on a flag until a channel has it.",
-            ["channel"],
-            registry=registry,
-            buckets=_TOLD_BUCKETS,
-        )
-        build = Gauge(f"{prefix}_build_info", "Always 1; the label tells the version.", ["version"], registry=registry)
-        build.labels(version).set(1)
-
-    def _make_service(self) -> None:
-        prefix, registry = "resilience_service", self.registry
-        resource = ["namespace", "name"]
-        self._checks = Counter(
-            f"{prefix}_check_results", "Runs of a health check.", [*resource, "check", "outcome"], registry=registry
-        )
-        self._check_seconds = Histogram(
-            f"{prefix}_check_duration_seconds",
-            "Time until a health check's answer.",
-            [*resource, "check"],
-            registry=registry,
-            buckets=_CHECK_BUCKETS,
-        )
-        self._restarts = Counter(f"{prefix}_restarts", "Restarts ended.", [*resource, "result"], registry=registry)
-        self._rollouts = Counter(f"{prefix}_rollouts", "Releases ended.", [*resource, "result"], registry=registry)
-        self._rollout_seconds = Histogram(
-            f"{prefix}_rollout_duration_seconds",
-            "Time from a new template to the end of its release.",
-            resource,
-            registry=registry,
-            buckets=_ROLLOUT_BUCKETS,
-        )
-        self._health = Gauge(
-            f"{prefix}_health_state",
-            "1 for the state that the service's health is in, 0 for the others.",
-            [*resource, "state"],
-            registry=registry,
-        )
-
-        self._flag = Gauge(
-            f"{prefix}_degraded", "1 while a degradation flag is on, else 0.", [*resource, "flag"], registry=registry
-        )
-        self._switches = Counter(
-            f"{prefix}_degradation_transitions",
-            "Changes of a degradation flag.",
-            [*resource, "flag", "to"],
-            registry=registry,
-        )
-
-    def _make_receiver(self) -> None:
-        prefix, registry = "resilience_receiver", self.registry
-        resource = ["namespace", "name"]
-        self._firing = Gauge(
-            "resilience_service_alerts_firing",
-            "Alerts that fire, by severity.",
-            [*resource, "severity"],
-            registry=registry,
-        )
-        self._deliveries = Counter(
-            f"{prefix}_deliveries", "Messages told or not told to a receiver.", [*resource, "result"], registry=registry
-        )
-        self._delivery_seconds = Histogram(
-            f"{prefix}_delivery_duration_seconds",
-            "Time that one delivery took.",
-            resource,
-            registry=registry,
-            buckets=_CHECK_BUCKETS,
-        )
-        self._conversations = Gauge(
-            f"{prefix}_conversations", "Conversations that are open at a receiver.", resource, registry=registry
-        )
-        self._dead = Gauge(
-            f"{prefix}_dead_letters", "Alerts that a receiver could not be told of.", resource, registry=registry
-        )
-        self._suppressed = Gauge(
-            f"{prefix}_suppressed_repeats",
-            "Repeats that a receiver was not told of, in conversations that go on.",
-            resource,
-            registry=registry,
-        )
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """Every metric of our own."""
+        return (*self._operator.declared, *self._service.declared, *self._receiver.declared)
 
     def reconciled(self, *, seconds: float, result: str) -> None:
         """One pass is over."""
-        self._passes.labels(result).inc()
-        self._pass_seconds.observe(seconds)
+        self._operator.passes.labels(result).inc()
+        self._operator.pass_seconds.observe(seconds)
+
+    def waited(self, *, seconds: float) -> None:
+        """A key waited so long for its pass."""
+        self._operator.wait_seconds.observe(seconds)
+
+    def acted(self, *, seconds: float) -> None:
+        """A pass wrote or did something, so long after what caused it."""
+        self._operator.action_seconds.observe(seconds)
 
     def refused(self, *, reason: str) -> None:
         """The guard said no."""
-        self._refusals.labels(reason).inc()
-
-    def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None) -> None:
-        """A check ran."""
-        self._checks.labels(*self._own(self._checks, key, check, outcome)).inc()
-        if seconds is not None:
-            self._check_seconds.labels(*self._own(self._check_seconds, key, check)).observe(seconds)
-
-    def restarted(self, *, key: Key, result: str) -> None:
-        """A restart ended."""
-        self._restarts.labels(*self._own(self._restarts, key, result)).inc()
-
-    def released(self, *, key: Key, result: str, seconds: float) -> None:
-        """A release ended."""
-        self._rollouts.labels(*self._own(self._rollouts, key, result)).inc()
-        self._rollout_seconds.labels(*self._own(self._rollout_seconds, key)).observe(seconds)
+        self._operator.refusals.labels(reason).inc()
 
     def pins_lost(self, *, count: int) -> None:
         """Somebody took pins of a release away."""
-        self._pins.inc(count)
+        self._operator.pins.inc(count)
 
     def queue(self, *, depth: int) -> None:
         """How many keys wait."""
-        self._depth.set(depth)
-
-    def health(self, *, key: Key, state: HealthState) -> None:
-        """The service's health, as status has it."""
-        for each in HealthState:
-            self._health.labels(*self._own(self._health, key, each)).set(each is state)
-
-    def flags(self, *, key: Key, on: Mapping[str, bool]) -> None:
-        """The flags as status has them; those that are no more vanish."""
-        owned = {labels for metric, labels in self._series.get(key, ()) if metric is self._flag}
-        for labels in owned - {(key.namespace, key.name, name) for name in on}:
-            self._series[key].discard((self._flag, labels))
-            self._flag.remove(*labels)
-        for name, value in on.items():
-            self._flag.labels(*self._own(self._flag, key, name)).set(value)
-            for to in ("on", "off"):
-                # From the beginning, so that the first change can be seen as one.
-                self._switches.labels(*self._own(self._switches, key, name, to))
-
-    def switched(self, *, key: Key, flag: str, on: bool) -> None:
-        """A flag changed."""
-        self._switches.labels(*self._own(self._switches, key, flag, "on" if on else "off")).inc()
+        self._operator.depth.set(depth)
 
     def told(self, *, channel: str, seconds: float) -> None:
         """A channel has a change of a flag."""
-        self._told.labels(channel).observe(max(seconds, 0.0))
+        self._operator.told.labels(channel).observe(max(seconds, 0.0))
 
-    def alerts(self, *, key: Key, firing: Mapping[Severity, int]) -> None:
-        """What fires of a service."""
-        for severity in Severity:
-            self._firing.labels(*self._own(self._firing, key, severity)).set(firing.get(severity, 0))
-
-    def delivered(self, *, receiver: Key, result: str, seconds: float) -> None:
-        """A message was told, or was not."""
-        owner = _of_receiver(receiver)
-        for each in ("delivered", "failed"):
-            # From the beginning, so that the first failure can be seen as one.
-            self._deliveries.labels(*self._own(self._deliveries, owner, each))
-        self._deliveries.labels(*self._own(self._deliveries, owner, result)).inc()
-        self._delivery_seconds.labels(*self._own(self._delivery_seconds, owner)).observe(seconds)
-
-    def receiver(self, *, receiver: Key, open_: int, dead: int, suppressed: int) -> None:
-        """What a receiver's status says in figures."""
-        owner = _of_receiver(receiver)
-        values = ((self._conversations, open_), (self._dead, dead), (self._suppressed, suppressed))
-        for gauge, value in values:
-            gauge.labels(*self._own(gauge, owner)).set(value)
-
-    def forget_receiver(self, receiver: Key) -> None:
-        """Removes every series of a receiver."""
-        self.forget(_of_receiver(receiver))
+    def detected(self, *, seconds: float) -> None:
+        """A dependency counts as lost, so long after its first failed check."""
+        self._operator.detection.observe(max(seconds, 0.0))
 
     def leader(self, held: bool) -> None:
         """Whether this replica may write."""
-        self._leader.set(held)
+        self._operator.leader.set(held)
 
     def api_request(self, verb: str, code: str, seconds: float) -> None:
         """A request to the Kubernetes API ended; `code` is its status, or a word when there was none."""
-        self._api_requests.labels(verb, code).inc()
-        self._api_seconds.labels(verb).observe(seconds)
+        self._operator.api_requests.labels(verb, code).inc()
+        self._operator.api_seconds.labels(verb).observe(seconds)
+
+    def watch_began(self, resource: str, again: bool) -> None:
+        """A watch began, for the first time or again."""
+        self._operator.watches.labels(resource).inc(1 if again else 0)
+
+    def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None, at: float) -> None:
+        """A check ran; `at` is Unix time."""
+        service = self._service
+        for each in Outcome:
+            service.checks.inc(key, check, each, by=float(each == outcome))
+        if outcome == Outcome.PASS:
+            service.last_success.set(key, at, check)
+        if seconds is not None:
+            self._time(service.check_seconds, key, seconds, check)
+
+    def seen(self, *, key: Key, picture: Picture) -> None:
+        """A pass over a service found this."""
+        service = self._service
+        service.health.one_of(key, HealthState, picture.health)
+        service.phase.one_of(key, Phase, picture.phase)
+        service.firing.all_of(key, {each: float(picture.firing.get(each, 0)) for each in Severity})
+        service.degraded.all_of(key, {name: float(on) for name, on in picture.flags.items()})
+        if picture.available is not None:
+            service.available.set(key, float(picture.available))
+        service.wanted.set(key, picture.wanted)
+        service.pods.set(key, picture.pods)
+        for family, value in (
+            (service.objective, picture.objective),
+            (service.window, picture.window),
+            (service.availability, picture.availability),
+            (service.budget, picture.budget),
+            (service.recovery, picture.recovery),
+            (service.recovery_objective, picture.recovery_objective),
+        ):
+            family.set(key, value)
+        self._begin(key, picture)
+
+    def restarted(self, *, key: Key, result: str, seconds: float) -> None:
+        """A restart ended."""
+        self._service.restarts.inc(key, result)
+        self._time(self._service.restart_seconds, key, seconds)
+
+    def released(self, *, key: Key, result: str, seconds: float) -> None:
+        """A release ended."""
+        self._service.rollouts.inc(key, result)
+        self._time(self._service.rollout_seconds, key, seconds)
+
+    def measured(self, *, key: Key, sent: int, failed: int) -> None:
+        """So many requests were sent while a service was restarted or released, and so many of them failed."""
+        self._service.requests.inc(key, "ok", by=sent - failed)
+        self._service.requests.inc(key, "failed", by=failed)
+
+    def switched(self, *, key: Key, flag: str, on: bool) -> None:
+        """A flag changed."""
+        self._service.switches.inc(key, flag, "on" if on else "off")
+
+    def fired(self, *, key: Key, severity: str) -> None:
+        """An alert began."""
+        self._service.fired.inc(key, severity)
+
+    def delivered(self, *, receiver: Key, result: str, seconds: float) -> None:
+        """A message was told, or was not."""
+        for each in _DELIVERED:
+            self._receiver.deliveries.inc(receiver, each, by=float(each == result))
+        self._time(self._receiver.delivery_seconds, receiver, seconds, of=self._timed_receivers)
+
+    def heard(self, *, receiver: Key, seconds: float) -> None:
+        """A receiver was told of an alert for the first time, so long after it began."""
+        self._time(self._receiver.latency, receiver, max(seconds, 0.0), of=self._timed_receivers)
+
+    def receiver(self, *, receiver: Key, open_: int, dead: int, suppressed: int) -> None:
+        """What a receiver's status says in figures."""
+        self._receiver.conversations.set(receiver, open_)
+        self._receiver.dead.set(receiver, dead)
+        self._receiver.suppressed.set(receiver, suppressed)
+        for each in _DELIVERED:
+            self._receiver.deliveries.inc(receiver, each, by=0)
 
     def forget(self, key: Key) -> None:
-        """Removes every series of a resource; one that is unknown is no error."""
-        for metric, labels in self._series.pop(key, ()):
+        """Removes every series of a service; one that is unknown is no error."""
+        self._service.families.forget(key)
+        for metric, labels in self._timed.pop(key, ()):
+            metric.remove(*labels)
+
+    def forget_receiver(self, receiver: Key) -> None:
+        """Removes every series of a receiver."""
+        self._receiver.families.forget(receiver)
+        for metric, labels in self._timed_receivers.pop(receiver, ()):
             metric.remove(*labels)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
@@ -243,15 +175,32 @@ class PrometheusMetrics:
         encode, content_type = choose_encoder(accept)
         return encode(_WithoutCreated(self.registry)), content_type
 
-    def _own(self, metric: MetricWrapperBase, key: Key, *labels: str) -> tuple[str, ...]:
-        values = (key.namespace, key.name.removeprefix(_RECEIVER), *labels)
-        self._series.setdefault(key, set()).add((metric, values))
-        return values
+    def _begin(self, key: Key, picture: Picture) -> None:
+        """Counters from the beginning, so that the first change can be seen as one."""
+        service = self._service
+        for family, words in (
+            (service.restarts, RestartOutcome),
+            (service.rollouts, RolloutOutcome),
+            (service.fired, Severity),
+            (service.requests, ("ok", "failed")),
+        ):
+            for each in words:
+                family.inc(key, each, by=0)
+        for flag in picture.flags:
+            for to in ("on", "off"):
+                service.switches.inc(key, flag, to, by=0)
 
-
-def _of_receiver(receiver: Key) -> Key:
-    """Whose the series of a receiver are: a service may have the same name."""
-    return Key(receiver.namespace, _RECEIVER + receiver.name)
+    def _time(
+        self,
+        metric: Histogram,
+        key: Key,
+        seconds: float,
+        *more: str,
+        of: dict[Key, set[tuple[Histogram, tuple[str, ...]]]] | None = None,
+    ) -> None:
+        labels = (key.namespace, key.name, *more)
+        (self._timed if of is None else of).setdefault(key, set()).add((metric, labels))
+        metric.labels(*labels).observe(seconds)
 
 
 class _WithoutCreated(Collector):

@@ -70,6 +70,7 @@ KINDS: Final = (
             ("Target", "string", ".spec.targetRef.name", 0),
             ("Restarts", "string", ".status.restarts.summary", 0),
             ("Degraded", "string", '.status.conditions[?(@.type=="Degraded")].status', 1),
+            ("SLO", "string", ".status.slo.summary", 1),
             ("Told", "string", '.status.conditions[?(@.type=="AlertsDelivered")].reason', 1),
             ("Explanation", "string", ".status.explanation", 1),
             ("Age", "date", ".metadata.creationTimestamp", 0),

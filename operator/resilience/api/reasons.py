@@ -154,6 +154,8 @@ class AlertName(StrEnum):
     RESTART_BUDGET_SPENT = "RestartBudgetSpent"
     POLICY_BLOCKED = "PolicyBlocked"
     STALLED = "ServiceStalled"
+    BUDGET_BURNS = "ErrorBudgetBurns"
+    RECOVERY_SLOW = "RecoverySlow"
     # Of the operator itself.
     ALERTS_UNDELIVERED = "AlertsUndelivered"
     HEARTBEAT = "Heartbeat"

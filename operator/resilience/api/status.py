@@ -19,6 +19,7 @@ from resilience.api.status_base import Time, volatile
 from resilience.api.status_flags import FlagsStatus, FlagStatus, ReplayStatus
 from resilience.api.status_restarts import Attention, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.status_rollout import RolloutResult, RolloutStatus, StepDuration
+from resilience.api.status_slo import SloStatus
 
 
 class Condition(ApiModel):
@@ -163,6 +164,7 @@ class Status(ApiModel):
         default_factory=list, max_length=32, json_schema_extra=list_map("check"), description="Replays of dead letters."
     )
     alerts: AlertsStatus = Field(default_factory=AlertsStatus)
+    slo: SloStatus | None = None
     history: list[HistoryEntry] = Field(
         default_factory=list,
         max_length=20,

@@ -17,6 +17,7 @@ from resilience.api.restarts import Restart
 from resilience.api.rules import at_least, compared, flag_rules, gate_rules, policy_rules, probe_rules, whole_seconds
 from resilience.api.scalars import Duration, HttpPath, Label, ObjectName, Port
 from resilience.api.secrets import HeadersFrom
+from resilience.api.slo import Slo
 from resilience.api.status import Status
 
 
@@ -274,6 +275,7 @@ class ResilientServiceSpec(ApiModel):
         default_factory=Degradation, description="What the application is told when a dependency is lost."
     )
     alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what goes wrong.")
+    slo: Slo | None = Field(default=None, description="How available the service has to be.")
 
 
 class ResilientService(ApiModel):

@@ -47,3 +47,7 @@ class CheckState:
     reconnects: int = 0
     # For streams that have them: how many dead letters there are.
     dead_letters: int | None = None
+    # The number that it is about, as it was last known.
+    figure: float | None = None
+    # When the first failure in the row was measured.
+    failing_since: datetime | None = None

@@ -43,6 +43,8 @@ class CheckResult:
     measured_at: datetime | None = None
     # For streams that have them: how many dead letters there are.
     dead_letters: int | None = None
+    # The number that it is about: replication lag in seconds, or the one value of a query.
+    figure: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Fold:
     fingerprint: str = ""
     read_since: datetime | None = None
     dead_letters: int | None = None
+    # The last one that there was.
+    figure: float | None = None
 
     @property
     def holding(self) -> int:
@@ -171,6 +175,7 @@ def _counted(before: Fold, result: CheckResult, *, failure_threshold: int, at: d
         latency_seconds=result.latency_seconds,
         components=result.components if said else before.components,
         dead_letters=result.dead_letters if said else before.dead_letters,
+        figure=result.figure if result.figure is not None else before.figure,
         failed=before.failed + (outcome is Outcome.FAIL),
         reconnects=before.reconnects + result.reconnected,
     )
@@ -262,4 +267,6 @@ def of_service(name: str, folded: Fold) -> CheckState:
         failed=folded.failed,
         reconnects=folded.reconnects,
         dead_letters=folded.dead_letters,
+        figure=folded.figure,
+        failing_since=folded.failing_since,
     )

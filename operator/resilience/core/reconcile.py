@@ -24,6 +24,7 @@ from resilience.core import (
     report,
     requests,
     restart,
+    slo,
     stalled,
     targets,
 )
@@ -116,7 +117,8 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     flags = _degrade(draft, resource, spec, seen, now)
     letters = _replay(draft, resource, spec, seen, now)
     facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan, look.move if look else None)
-    final, said, wait = _alert(resource, report.compose(draft.status, facts, now), seen, now)
+    composed = _count(draft, spec, report.compose(draft.status, facts, now), seen, now)
+    final, said, wait = _alert(resource, composed, seen, now)
     if wait is not None:
         draft.waits.append(max(wait, SOON))
     return Decision(
@@ -126,6 +128,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         requeue_after=SOON if draft.actions else min(draft.waits, default=None),
         checks=(
             *targets.check_targets(spec, effective, seen),
+            *slo.watched(spec, effective, namespace=resource.key.namespace),
             *recycle.watched(spec, effective, seen),
             *degradation.watched(spec, effective, final, namespace=resource.key.namespace),
             *(look.checks if look is not None else ()),
@@ -184,6 +187,16 @@ def _replay(
     if found.wait is not None or found.actions:
         draft.waits.append(max(found.wait or SOON, SOON))
     return found.actions
+
+
+def _count(draft: Draft, spec: ResilientServiceSpec, status: Status, seen: Observation, now: datetime) -> Status:
+    """What became of the objectives, after everything else is said."""
+    known = slo.follow(spec, status.slo, status, seen.workload, seen.checks, now)
+    burns = known is not None and spec.slo is not None and slo.burning(spec.slo, known, now) is not None
+    wait = slo.appointment(known, burns=burns)
+    if wait is not None:
+        draft.waits.append(wait)
+    return status.model_copy(update={"slo": known})
 
 
 def _alert(

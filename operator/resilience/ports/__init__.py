@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from resilience.api.reasons import HealthState, Severity
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.asks import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
 from resilience.core.health import CheckResult
 from resilience.core.observation import Key
+from resilience.core.picture import Picture
 from resilience.core.usage import PodUsage
 
 
@@ -121,15 +121,27 @@ class Metrics(Protocol):
         """One pass is over."""
         ...
 
+    def waited(self, *, seconds: float) -> None:
+        """A key waited so long for its pass."""
+        ...
+
+    def acted(self, *, seconds: float) -> None:
+        """A pass wrote or did something, so long after what caused it."""
+        ...
+
     def refused(self, *, reason: str) -> None:
         """The guard said no."""
         ...
 
-    def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None) -> None:
-        """A check ran."""
+    def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None, at: float) -> None:
+        """A check ran; `at` is Unix time."""
         ...
 
-    def restarted(self, *, key: Key, result: str) -> None:
+    def seen(self, *, key: Key, picture: Picture) -> None:
+        """A pass over a service found this."""
+        ...
+
+    def restarted(self, *, key: Key, result: str, seconds: float) -> None:
         """A restart ended."""
         ...
 
@@ -137,20 +149,20 @@ class Metrics(Protocol):
         """A release ended."""
         ...
 
+    def measured(self, *, key: Key, sent: int, failed: int) -> None:
+        """Requests that were sent while something was restarted or released."""
+        ...
+
     def pins_lost(self, *, count: int) -> None:
         """Somebody took pins of a release away."""
         ...
 
-    def health(self, *, key: Key, state: HealthState) -> None:
-        """The health that status shows."""
-        ...
-
-    def flags(self, *, key: Key, on: Mapping[str, bool]) -> None:
-        """The flags as status has them."""
-        ...
-
     def switched(self, *, key: Key, flag: str, on: bool) -> None:
         """A flag changed."""
+        ...
+
+    def detected(self, *, seconds: float) -> None:
+        """A dependency counts as lost, so long after its first failed check."""
         ...
 
     def told(self, *, channel: str, seconds: float) -> None:
@@ -161,12 +173,16 @@ class Metrics(Protocol):
         """How many keys wait."""
         ...
 
-    def alerts(self, *, key: Key, firing: Mapping[Severity, int]) -> None:
-        """What fires of a service, by severity."""
+    def fired(self, *, key: Key, severity: str) -> None:
+        """An alert of a service began."""
         ...
 
     def delivered(self, *, receiver: Key, result: str, seconds: float) -> None:
         """A message was told, or was not."""
+        ...
+
+    def heard(self, *, receiver: Key, seconds: float) -> None:
+        """A receiver was told of an alert for the first time, so long after it began."""
         ...
 
     def receiver(self, *, receiver: Key, open_: int, dead: int, suppressed: int) -> None:

@@ -188,13 +188,16 @@ class CheckRunner:
 
     def _fold(self, key: Key, entry: _Entry, result: health.CheckResult) -> None:
         target, before = entry.target, entry.fold
-        self.metrics.checked(key=key, check=target.check, outcome=result.outcome, seconds=result.latency_seconds)
+        now = self.clock.now()
+        self.metrics.checked(
+            key=key, check=target.check, outcome=result.outcome, seconds=result.latency_seconds, at=now.timestamp()
+        )
         entry.fold = health.fold(
             before,
             result,
             failure_threshold=target.failure_threshold,
             success_threshold=target.success_threshold,
-            now=self.clock.now(),
+            now=now,
             sustained=target.sustained,
         )
         if entry.fold.differs(before, rows=target.rows):

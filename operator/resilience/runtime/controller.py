@@ -4,7 +4,6 @@ The only place that catches everything: one service's trouble must not take the 
 """
 
 import asyncio
-from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -13,7 +12,7 @@ import structlog
 
 from resilience.api.reasons import Reason
 from resilience.api.status import Status
-from resilience.core import report
+from resilience.core import degradation, picture, report
 from resilience.core.decision import Decision, Event
 from resilience.core.observation import Key, Observation, Resource
 from resilience.core.reconcile import decide
@@ -107,6 +106,7 @@ class Controller:
 
     async def _turn(self, key: Key) -> None:
         began, result = self._clock.monotonic(), "ok"
+        self._metrics.waited(seconds=began - self._queue.asked_at(key))
         try:
             await self.reconcile(key)
             self._queue.succeeded(key)
@@ -158,12 +158,12 @@ class Controller:
         self._checks.sync(key, decision.checks)
         self._traffic.sync(key, decision.verify)
         if decision.status is not None:
-            self._metrics.health(key=key, state=decision.status.health.state)
-            self._metrics.flags(key=key, on={each.name: each.on for each in decision.status.degradation})
-            self._metrics.alerts(key=key, firing=Counter(each.severity for each in decision.status.alerts.firing))
+            found = picture.of(resource.spec, decision.status, seen.workload, self._clock.now())
+            self._metrics.seen(key=key, picture=found)
         if decision.refused:
             self._metrics.refused(reason=decision.refused)
-        resource = await self._write_status(resource, decision)
+        before = resource
+        resource = await self._write_status(resource, seen, decision)
         if decision.status is not None and resource.deleting_since is None:
             # After the write: whoever is told finds it in status.
             self._alerts.put(resource, decision.status)
@@ -171,6 +171,8 @@ class Controller:
         if decision.requeue_after is not None:
             self._queue.add_after(key, decision.requeue_after)
         await self._act(resource, seen, decision)
+        if decision.actions or resource is not before:
+            self._metrics.acted(seconds=self._clock.monotonic() - self._queue.asked_at(key))
         self._refusals.pop(key, None)
 
     async def _act(self, resource: Resource, seen: Observation, decision: Decision) -> None:
@@ -184,7 +186,7 @@ class Controller:
         if refusal is not None:
             raise refusal
 
-    async def _write_status(self, resource: Resource, decision: Decision) -> Resource:
+    async def _write_status(self, resource: Resource, seen: Observation, decision: Decision) -> Resource:
         """Status first, so that what is accepted is known before it is begun; Events after it, for they are news."""
         status = decision.status
         if status is not None and not report.worth_writing(resource.status, status):
@@ -192,24 +194,36 @@ class Controller:
         if not self._leadership.held():
             raise Conflict("not leading any more; nothing is written")
         if status is not None:
-            resource = await self._store_status(resource, status)
+            written = await self._cluster.write_status(resource, status)
+            log.info("decided", key=str(resource.key), phase=status.phase, explanation=status.explanation)
+            self._count(resource.key, resource.status, status, seen)
+            resource = written
         for event in decision.events:
             await self._emit(resource, event)
         return resource
 
-    async def _store_status(self, resource: Resource, status: Status) -> Resource:
-        written = await self._cluster.write_status(resource, status)
-        log.info("decided", key=str(resource.key), phase=status.phase, explanation=status.explanation)
-        if status.last_restart is not None and status.last_restart != resource.status.last_restart:
-            self._metrics.restarted(key=resource.key, result=status.last_restart.result)
-        last = status.last_rollout
-        if last is not None and last != resource.status.last_rollout:
-            self._metrics.released(key=resource.key, result=last.result, seconds=last.duration.total_seconds())
-        before = {each.name: each.on for each in resource.status.degradation}
-        for flag in status.degradation:
-            if flag.on != before.get(flag.name, False):
-                self._metrics.switched(key=resource.key, flag=flag.name, on=flag.on)
-        return written
+    def _count(self, key: Key, before: Status, after: Status, seen: Observation) -> None:
+        """What has ended, changed or begun since the status before, for metrics."""
+        restart, release = after.last_restart, after.last_rollout
+        if restart is not None and restart != before.last_restart:
+            self._metrics.restarted(key=key, result=restart.result, seconds=restart.duration.total_seconds())
+        if release is not None and release != before.last_rollout:
+            self._metrics.released(key=key, result=release.result, seconds=release.duration.total_seconds())
+        for ended, known in ((restart, before.last_restart), (release, before.last_rollout)):
+            if ended is not None and ended != known and ended.requests is not None:
+                self._metrics.measured(key=key, sent=ended.requests.sent, failed=ended.requests.failed)
+        on = {each.name: each.on for each in before.degradation}
+        for flag in after.degradation:
+            if flag.on == on.get(flag.name, False):
+                continue
+            self._metrics.switched(key=key, flag=flag.name, on=flag.on)
+            lost = seen.checks.get(degradation.PREFIX + flag.name)
+            if flag.on and lost is not None and lost.failing_since is not None:
+                self._metrics.detected(seconds=(self._clock.now() - lost.failing_since).total_seconds())
+        fired = {(each.name, each.subject) for each in before.alerts.firing if not each.held}
+        for alert in after.alerts.firing:
+            if not alert.held and (alert.name, alert.subject) not in fired:
+                self._metrics.fired(key=key, severity=alert.severity)
 
     async def _emit(self, resource: Resource, event: Event) -> None:
         """An Event that cannot be written is no reason to stop: status says the same."""

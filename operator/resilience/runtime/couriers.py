@@ -257,6 +257,7 @@ class _Courier:
                     self._refused.add(message.delivery)
                     continue
                 return receiver, *self._failed(receiver, status, trouble, [*refused, *messages[number + 1 :]])
+            self._heard(status, message)
             status = rounds.told(spec, status, message, receipt.handle, aimed, self._clock.now())
             if self._refused:
                 status = status.model_copy(update={"failure": known})
@@ -266,6 +267,14 @@ class _Courier:
         self._next_try = self._next_try if self._refused else 0.0
         # What became due meanwhile.
         return receiver, status, _BREATH
+
+    def _heard(self, before: ReceiverStatus, message: Message) -> None:
+        """Counts how long it took until the receiver knew what is new to it."""
+        known = {entry.alert for each in before.conversations for entry in each.told}
+        for alert in message.firing:
+            if alert.identity not in known:
+                seconds = (self._clock.now() - alert.since).total_seconds()
+                self._metrics.heard(receiver=self._key, seconds=seconds)
 
     def _failed(
         self, receiver: Receiver, status: ReceiverStatus, trouble: Trouble, undelivered: Sequence[Message]

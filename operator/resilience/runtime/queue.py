@@ -38,11 +38,13 @@ class KeyQueue:
         self._count = itertools.count()
         # Priority of each waiting key; the heap may hold stale entries, this is the truth.
         self._waiting: dict[Key, Priority] = {}
+        # Since when each of them is asked for; of one that is in flight, since when it was.
+        self._since: dict[Key, float] = {}
         self._heap: list[tuple[int, int, Key]] = []
         self._later: dict[Key, float] = {}
         self._later_heap: list[tuple[float, int, Key]] = []
-        self._in_flight: set[Key] = set()
-        self._again: dict[Key, Priority] = {}
+        self._in_flight: dict[Key, float] = {}
+        self._again: dict[Key, tuple[Priority, float]] = {}
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
 
@@ -51,9 +53,18 @@ class KeyQueue:
 
     def add(self, key: Key, priority: Priority = Priority.NORMAL) -> None:
         """Have the key looked at soon; after the current look when one is under way."""
+        self._add(key, priority, self._monotonic())
+
+    def asked_at(self, key: Key) -> float:
+        """Since when a look is asked for that is under way now, as monotonic time."""
+        return self._in_flight[key]
+
+    def _add(self, key: Key, priority: Priority, since: float) -> None:
         if key in self._in_flight:
-            self._again[key] = min(priority, self._again.get(key, priority))
+            before, at = self._again.get(key, (priority, since))
+            self._again[key] = min(priority, before), min(since, at)
             return
+        self._since[key] = min(since, self._since.get(key, since))
         if self._waiting.get(key, Priority.RESYNC + 1) <= priority:
             return
         self._waiting[key] = priority
@@ -81,15 +92,15 @@ class KeyQueue:
                     del self._waiting[key]
                     # The look that begins now replaces the appointment.
                     self._later.pop(key, None)
-                    self._in_flight.add(key)
+                    self._in_flight[key] = self._since.pop(key)
                     return key
             await self._sleep()
 
     def done(self, key: Key) -> None:
         """The look is over."""
-        self._in_flight.discard(key)
+        self._in_flight.pop(key, None)
         if key in self._again:
-            self.add(key, self._again.pop(key))
+            self._add(key, *self._again.pop(key))
 
     def failed(self, key: Key) -> timedelta:
         """Appoints the next try: exponential, ± 25 %, at most a minute."""
@@ -109,6 +120,7 @@ class KeyQueue:
         self._failures.pop(key, None)
         self._later.pop(key, None)
         self._waiting.pop(key, None)
+        self._since.pop(key, None)
 
     def _compact(self) -> None:
         """Drops entries that were replaced, when they are the most: far or unimportant ones would stay for long."""
@@ -125,7 +137,7 @@ class KeyQueue:
             due, _, key = heapq.heappop(self._later_heap)
             if self._later.get(key) == due:
                 del self._later[key]
-                self.add(key)
+                self._add(key, Priority.NORMAL, due)
 
     async def _sleep(self) -> None:
         self._wake.clear()

@@ -59,7 +59,7 @@ class Broken(FakeChecker):
 class Counted:
     keys: list[Key] = field(default_factory=list)
 
-    def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None) -> None:
+    def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None, at: float) -> None:
         self.keys.append(key)
 
 

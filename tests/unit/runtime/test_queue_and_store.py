@@ -160,3 +160,27 @@ def test_the_store_prunes_what_a_broken_watch_never_reported() -> None:
     assert store.endpoints("shop", ["checkout"]) == ()
     store.drop_slice("shop", "s1")
     assert not store.shows("shop", "checkout")
+
+
+async def test_since_when_a_look_is_asked_for_is_known() -> None:
+    clock = [100.0]
+    queue = KeyQueue(monotonic=lambda: clock[0])
+    queue.add(KEY)
+    clock[0] = 103.0
+    queue.add(KEY, Priority.FAILOVER)
+    assert await queue.take() == KEY
+    assert queue.asked_at(KEY) == 100.0
+    # Asked for again while it is under way, twice.
+    clock[0] = 104.0
+    queue.add(KEY)
+    clock[0] = 105.0
+    queue.add(KEY)
+    queue.done(KEY)
+    assert await queue.take() == KEY
+    assert queue.asked_at(KEY) == 104.0
+    queue.done(KEY)
+    # An appointment counts from when it is due.
+    queue.add_after(KEY, timedelta(seconds=10))
+    clock[0] = 117.0
+    assert await queue.take() == KEY
+    assert queue.asked_at(KEY) == 115.0

@@ -82,9 +82,11 @@ class _Run:
     def deadline(self) -> float:
         return self.began + self.timeout.total_seconds()
 
-    def result(self, outcome: Outcome, reason: str, words: str, seconds: float | None = None) -> CheckResult:
+    def result(
+        self, outcome: Outcome, reason: str, words: str, seconds: float | None = None, lag: float | None = None
+    ) -> CheckResult:
         message = f"{describe(self.probe)}: {words}"
-        return CheckResult(outcome, reason, message, seconds, reconnected=self.reconnected)
+        return CheckResult(outcome, reason, message, seconds, reconnected=self.reconnected, figure=lag)
 
 
 async def check_postgres(probe: PostgresProbe, *, connections: PostgresConnections, timeout: timedelta) -> CheckResult:
@@ -165,7 +167,7 @@ async def _ask(connection: Any, query: str) -> str:
 
 async def _judged(run: _Run, session: Session, seconds: float) -> CheckResult:
     """The query has answered: is anything short?"""
-    probe, short = run.probe, []
+    probe, short, behind = run.probe, [], None
     first = _FIRST_WORD.match(probe.query)
     seen = [f"{first[1].upper() if first else 'the query'} answered"]
     use = await _row(session, _USE)
@@ -182,28 +184,29 @@ async def _judged(run: _Run, session: Session, seconds: float) -> CheckResult:
         if use["hidden"]:
             seen.append(f"waiting sessions of other roles cannot be seen: {_GRANT}")
     if probe.max_lag is not None:
-        lagging, words = await _lag(session, probe.max_lag)
+        lagging, words, behind = await _lag(session, probe.max_lag)
         if lagging:
             short.append(("ReplicaLags", words))
         elif words:
             seen.append(words)
     if short:
-        return run.result(Outcome.WARN, short[0][0], "; ".join(words for _, words in short), seconds)
-    return run.result(Outcome.PASS, "Answered", "; ".join(seen), seconds)
+        return run.result(Outcome.WARN, short[0][0], "; ".join(words for _, words in short), seconds, behind)
+    return run.result(Outcome.PASS, "Answered", "; ".join(seen), seconds, behind)
 
 
-async def _lag(session: Session, most: timedelta) -> tuple[bool, str]:
-    """Whether replication is too far behind, and what there is to say about it."""
+async def _lag(session: Session, most: timedelta) -> tuple[bool, str, float | None]:
+    """Whether replication is too far behind, what there is to say about it, and the lag in seconds, if it is known."""
     row = await _row(session, _LAG)
     if row is not None and row["seconds"] is not None and row["seconds"] > most.total_seconds():
         who = "this standby" if row["standby"] else "a replica"
         behind = timedelta(seconds=round(row["seconds"], 1))
-        return True, f"{who} is {format_duration(behind)} behind, above {format_duration(most)}"
+        return True, f"{who} is {format_duration(behind)} behind, above {format_duration(most)}", row["seconds"]
     if row is None or row["hidden"]:
-        return False, f"replication lag cannot be seen: {_GRANT}"
+        return False, f"replication lag cannot be seen: {_GRANT}", None
     if not row["standby"] and not row["replicas"]:
-        return False, "no replica is connected"
-    return False, ""
+        return False, "no replica is connected", None
+    # One that has caught up says nothing of a lag.
+    return False, "", row["seconds"] or 0.0
 
 
 async def _row(session: Session, query: str) -> Any:

@@ -53,7 +53,9 @@ def _judged(found: Values, probe: PrometheusProbe) -> CheckResult:
     if strange:
         return _unknown("NoData", f"{strange} of {len(found.values)} values are not a number")
     # Without the value: a message that changes with every run would be written into status again and again.
-    return CheckResult(Outcome.PASS, "WithinBounds", f"{DESCRIPTION}: every value is within bounds", found.seconds)
+    figure = found.values[0] if len(found.values) == 1 else None
+    words = f"{DESCRIPTION}: every value is within bounds"
+    return CheckResult(Outcome.PASS, "WithinBounds", words, found.seconds, figure=figure)
 
 
 def _out_of_bounds(values: tuple[float, ...], probe: PrometheusProbe) -> str:

@@ -112,6 +112,16 @@ CATALOGUE: Final[Mapping[AlertName, Entry]] = {
         f"{_DESCRIBE}: the condition Stalled says what to mend.",
         lasts=5 * _MINUTE,
     ),
+    AlertName.BUDGET_BURNS: Entry(
+        Severity.WARNING,
+        "The error budget is used up too fast",
+        f"{_DESCRIBE}: status.slo has the outages; put off what is risky, releases first, until the cause is mended.",
+    ),
+    AlertName.RECOVERY_SLOW: Entry(
+        Severity.CRITICAL,
+        "An outage lasts too long",
+        f"{_DESCRIBE}: status.slo says since when; bring the service back first, and look for the cause later.",
+    ),
     AlertName.ALERTS_UNDELIVERED: Entry(
         Severity.CRITICAL,
         "A receiver cannot be reached",

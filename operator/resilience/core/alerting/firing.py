@@ -11,9 +11,12 @@ from typing import Final
 from resilience.api.checks import Check, Scope
 from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason, RestartOutcome, Severity
 from resilience.api.scalars import format_duration
+from resilience.api.slo import Slo
 from resilience.api.status import CheckStatus, Condition, Status
 from resilience.api.status_alerts import FiringAlert
+from resilience.api.status_slo import SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core import slo
 from resilience.core.alerting import causes
 from resilience.core.alerting.alert import worse
 from resilience.core.alerting.catalogue import CATALOGUE
@@ -83,6 +86,8 @@ def look(resource: Resource, status: Status, workload: Workload | None, now: dat
     found = [*_of_service(status, workload), *_of_work(status, workload, now)]
     if spec is not None and not _is(status, ConditionType.STALLED, blocking=True):
         found.extend(_of_checks(spec, status, resource.key.namespace))
+    if spec is not None and spec.slo is not None and status.slo is not None:
+        found.extend(_of_slo(spec.slo, status.slo, now))
     before = {(each.name, each.subject): each for each in status.alerts.firing}
     dated = [(each, _since(each, before.get((each.name, each.subject)), now)) for each in found]
     lasting = {each.name for each, since in dated if since + CATALOGUE[each.name].lasts <= now}
@@ -161,6 +166,18 @@ def _of_checks(spec: ResilientServiceSpec, status: Status, namespace: str) -> It
             yield _Wrong(AlertName.SERVICE_UNHEALTHY, seen.message, seen.name)
         elif seen.state is HealthState.WARNING:
             yield _Wrong(AlertName.CHECK_WARNING, seen.message, seen.name)
+
+
+def _of_slo(wanted: Slo, known: SloStatus, now: datetime) -> Iterator[_Wrong]:
+    burns = slo.burning(wanted, known, now)
+    if burns is not None:
+        yield _Wrong(AlertName.BUDGET_BURNS, burns.message, severity=burns.severity)
+    last = known.outages[-1] if known.outages else None
+    late = last.began + wanted.recovery_time if last is not None and wanted.recovery_time is not None else None
+    if last is not None and last.ended is None and late is not None and late <= now:
+        assert wanted.recovery_time is not None
+        words = f"out for longer than {format_duration(wanted.recovery_time)}: {last.reason}"
+        yield _Wrong(AlertName.RECOVERY_SLOW, words, since=late)
 
 
 def _dependency(

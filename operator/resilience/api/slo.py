@@ -1,0 +1,46 @@
+"""Objectives: how available a service has to be, over which time, and how soon it has to be back."""
+
+from datetime import timedelta
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from resilience.api.base import ApiModel, rule, rules, validated
+from resilience.api.rules import at_least, at_most
+from resilience.api.scalars import Duration
+
+_AVAILABILITY: Final = r"^[5-9][0-9](\.[0-9]{1,4})?%$"
+
+
+def _below_one(text: str) -> str:
+    if float(text.removesuffix("%")) >= 100:
+        raise ValueError("an availability of 100% leaves no error budget; write 99.9%")
+    return text
+
+
+Availability = Annotated[
+    str,
+    AfterValidator(_below_one),
+    Field(
+        max_length=9,
+        pattern=_AVAILABILITY,
+        json_schema_extra=rules(
+            rule(f"self.matches(r'{_AVAILABILITY}')", "write an availability from 50% to 99.9999%, e.g. 99.9%")
+        ),
+    ),
+]
+
+
+class Slo(ApiModel):
+    """Counted from the operator's own checks; a query may give what clients saw instead."""
+
+    model_config = validated(at_least("window", "1h"), at_most("window", "2160h"), at_least("recoveryTime", "1s"))
+
+    availability: Availability = Field(description="Share of the window without an outage, e.g. 99.9%.")
+    window: Duration = Field(default=timedelta(hours=720), description="Span that moves with time; at most 90 days.")
+    recovery_time: Duration | None = Field(default=None, description="How long one outage may last.")
+    query: Annotated[str, Field(min_length=1, max_length=2048)] | None = Field(
+        default=None,
+        description="PromQL for the availability over the window, 0 to 1, as clients saw it; every selector is limited"
+        " to this namespace.",
+    )

@@ -1,0 +1,51 @@
+"""Status of a service's objectives: outages, what they cost, and what is left."""
+
+from pydantic import Field
+
+from resilience.api.base import ApiModel, list_map
+from resilience.api.scalars import Duration, Text
+from resilience.api.status_base import Time, volatile
+
+
+class Outage(ApiModel):
+    """A time in which the service did not serve, or its checks failed."""
+
+    began: Time = Field(description="When.")
+    ended: Time | None = Field(default=None, description="When it was over; absent while it lasts.")
+    reason: Text = Field(default="", description="What was seen first.")
+    replication_lag: Duration | None = Field(
+        default=None, description="How far replicas were behind when it began: what a failover would have lost."
+    )
+
+
+class DayOfOutages(ApiModel):
+    """Outages of a day that are too many to keep one by one."""
+
+    day: Text = Field(description="The day, in UTC, as 2006-01-02.")
+    down: Duration = Field(description="How long they lasted together.")
+
+
+class SloStatus(ApiModel):
+    """What became of spec.slo so far. A time in which nobody could say counts as no outage."""
+
+    since: Time = Field(description="Since when outages are counted.")
+    summary: Text = Field(default="", description="Availability and what is left of the error budget.")
+    availability: Text = volatile(default="", description="Availability over the window, so far.")
+    measured: Text = volatile(default="", description="Availability by spec.slo.query; empty without it.")
+    budget_left: Text = volatile(default="", description="Share of the error budget that is left.")
+    burn_rate: Text = volatile(
+        default="", description="How fast the last hour used the budget up: at 1 it would last exactly for the window."
+    )
+    last_recovery: Duration | None = Field(default=None, description="How long the last outage lasted.")
+    outages: list[Outage] = Field(
+        default_factory=list,
+        max_length=50,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Outages within the window, newest last.",
+    )
+    days: list[DayOfOutages] = Field(
+        default_factory=list,
+        max_length=100,
+        json_schema_extra=list_map("day"),
+        description="Outages before those, by day.",
+    )
