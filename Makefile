@@ -21,10 +21,11 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 lint: $(VENV)/.ready
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy operator/resilience tests benchmarks examples/shop/shop
+	@$(BIN)/mypy operator/resilience tests benchmarks monitoring examples/shop/shop
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m resilience.api.crd --check
 	@$(BIN)/python -m tests.support.reference --check
+	@$(BIN)/python -m monitoring --check
 
 fast: $(VENV)/.ready
 	@$(PYTEST) -q tests/unit tests/contract
@@ -43,9 +44,10 @@ proof: lint ## The same tests at full counts; figures go to docs/proof.md (takes
 demo: $(VENV)/.ready ## See it work: a cluster, the operator, a shop under load, a restart
 	@$(BIN)/python -m tests.demo
 
-generate: $(VENV)/.ready ## Write generated files again: CRDs, reference pages
+generate: $(VENV)/.ready ## Write generated files again: CRDs, reference pages, rules
 	@$(BIN)/python -m resilience.api.crd
 	@$(BIN)/python -m tests.support.reference
+	@$(BIN)/python -m monitoring
 
 clean: ## Remove the cluster, the environment and build output; caches in ~/.cache stay
 	@[ ! -x $(BIN)/python ] || $(BIN)/python -m tests.cluster down

@@ -22,6 +22,11 @@ EVERYTHING: Values = {
     "tolerations": [{"operator": "Exists"}],
     "affinity": {"nodeAffinity": {}},
     "priorityClassName": "system-cluster-critical",
+    "serviceMonitor": {"enabled": True, "labels": {"release": "kube-prometheus-stack"}},
+    "podMonitor": {"enabled": True, "interval": "15s"},
+    "prometheusRule": {"enabled": True, "labels": {"release": "kube-prometheus-stack"}},
+    "scrapeAnnotations": True,
+    "alerts": {"runbookUrl": "https://runbooks.example/pages/"},
     "image": {"repository": "registry.example/operator", "tag": "dev"},
 }
 NOTHING: Values = {
@@ -240,3 +245,34 @@ def test_every_value_is_in_the_schema() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert set(schema["properties"]) - set(values) == {"global"}
     assert set(values) <= set(schema["properties"])
+
+
+def test_metrics_are_scraped_with_their_own_labels(chart: Chart) -> None:
+    objects = chart.render(**EVERYTHING)
+    (endpoint,) = one(objects, "ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["honorLabels"] is True
+    assert one(objects, "ServiceMonitor")["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    (endpoint,) = one(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert (endpoint["honorLabels"], endpoint["interval"]) == (True, "15s")
+    annotations = one(objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations == {
+        "a": "b",
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "8080",
+        "prometheus.io/path": "/metrics",
+    }
+    assert of(chart.render(), "ServiceMonitor") == of(chart.render(), "PrometheusRule") == []
+
+
+def test_rules_lead_to_the_runbooks(chart: Chart) -> None:
+    rules = of(chart.render(**EVERYTHING), "PrometheusRule")
+    assert len(rules) == 2
+    alerts = [each for item in rules for group in item["spec"]["groups"] for each in group["rules"] if "alert" in each]
+    assert len(alerts) >= 10
+    for each in alerts:
+        assert each["annotations"]["runbook_url"] == f"https://runbooks.example/pages/{each['alert']}.md"
+    without = of(chart.render(prometheusRule={"enabled": True}), "PrometheusRule")
+    alerts = [
+        each for item in without for group in item["spec"]["groups"] for each in group["rules"] if "alert" in each
+    ]
+    assert all(each["annotations"]["runbook"].startswith("docs/runbooks/") for each in alerts)

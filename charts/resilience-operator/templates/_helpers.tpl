@@ -168,3 +168,12 @@ capabilities: {drop: [ALL]}
   name: {{ include "resilience-operator.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
+
+{{/* Annotations by which a Prometheus without its operator finds the pods. */}}
+{{- define "resilience-operator.scrape" -}}
+{{- if .Values.scrapeAnnotations }}
+prometheus.io/scrape: "true"
+prometheus.io/port: "8080"
+prometheus.io/path: /metrics
+{{- end }}
+{{- end }}

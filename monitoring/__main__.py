@@ -1,0 +1,47 @@
+"""`python -m monitoring`: writes the rules into the chart; `--check` only says whether they are up to date."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from monitoring import operator_rules, slo_rules
+from monitoring.rule import Group
+
+FOLDER: Final = Path(__file__).resolve().parents[1] / "charts" / "resilience-operator" / "files" / "rules"
+_HEAD: Final = (
+    "# Made by `python -m monitoring`. A rule file as Prometheus reads it; the chart makes a PrometheusRule of it.\n"
+)
+
+
+def render(groups: Sequence[Group]) -> str:
+    """A rule file."""
+    body = {"groups": [each.to_prometheus() for each in groups]}
+    return _HEAD + yaml.safe_dump(body, sort_keys=False, width=1000, allow_unicode=True)
+
+
+def files() -> Mapping[Path, str]:
+    """Every file with what has to be in it."""
+    return {
+        FOLDER / "objectives.yaml": render(slo_rules.groups()),
+        FOLDER / "operator.yaml": render(operator_rules.groups()),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0 unless a file is out of date and was only to be checked."""
+    stale = [path for path, text in files().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if "--check" in arguments:
+            sys.stderr.write(f"{path} is out of date: python -m monitoring\n")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(files()[path])
+            sys.stdout.write(f"{path} written\n")
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""Alerts about the operator itself: one that is gone, or cannot tell people, has to be noticed by somebody else."""
+
+from datetime import timedelta
+from typing import Final
+
+from monitoring.rule import Alert, Group
+
+_MINUTE: Final = timedelta(minutes=1)
+
+
+def groups() -> list[Group]:
+    """The group of alerts."""
+    return [Group("resilience-operator", timedelta(seconds=30), [*_gone(), *_ill(), *_cannot_tell()])]
+
+
+def _gone() -> list[Alert]:
+    return [
+        Alert(
+            "ResilienceOperatorDown",
+            "absent(resilience_operator_leader)",
+            "critical",
+            "No replica of the Resilience Operator is scraped",
+            "No metric of the operator has come in for 5 minutes: it is gone, or cannot be scraped.",
+            "kubectl get pods -l app.kubernetes.io/name=resilience-operator -A; what runs goes on without it.",
+            keep=5 * _MINUTE,
+        ),
+        Alert(
+            "ResilienceOperatorNoLeader",
+            "sum by (cluster) (resilience_operator_leader) == 0",
+            "critical",
+            "No replica of the Resilience Operator leads",
+            "For 2 minutes nobody has looked after any service: replicas run, and none of them holds the Lease.",
+            "kubectl describe lease resilience-operator -A; the logs of the replicas say why they cannot take it.",
+            keep=2 * _MINUTE,
+        ),
+        Alert(
+            "ResilienceOperatorTwoLeaders",
+            "sum by (cluster) (resilience_operator_leader) > 1",
+            "critical",
+            "More than one replica of the Resilience Operator thinks that it leads",
+            "For 2 minutes {{ $value }} replicas have said that they lead; are there two installations?",
+            "helm list -A: one installation for a set of namespaces; check the clocks of the nodes.",
+            keep=2 * _MINUTE,
+        ),
+    ]
+
+
+def _ill() -> list[Alert]:
+    return [
+        Alert(
+            "ResilienceOperatorErrors",
+            'sum by (cluster) (increase(resilience_operator_reconciles_total{result="error"}[10m])) > 0',
+            "warning",
+            "Passes of the Resilience Operator end in errors",
+            "{{ $value | humanize }} passes over services ended in an error that nobody foresaw within 10 minutes.",
+            "The operator's log has the traceback and the service: please report it.",
+        ),
+        Alert(
+            "ResilienceOperatorApiErrors",
+            'sum by (cluster) (rate(resilience_operator_api_requests_total{code=~"5..|none"}[10m]))'
+            " / sum by (cluster) (rate(resilience_operator_api_requests_total[10m])) > 0.05",
+            "warning",
+            "The Kubernetes API fails requests of the Resilience Operator",
+            "{{ $value | humanizePercentage }} of its requests failed within 10 minutes; meanwhile it waits.",
+            "Look at the API server: kubectl get --raw /readyz?verbose.",
+            keep=10 * _MINUTE,
+        ),
+        Alert(
+            "ResilienceOperatorSlow",
+            "histogram_quantile(0.95,"
+            " sum by (cluster, le) (rate(resilience_operator_event_to_action_seconds_bucket[15m]))) > 10",
+            "warning",
+            "The Resilience Operator is slow to act",
+            "One in twenty events takes longer than {{ $value | humanizeDuration }} until something is done.",
+            "Give it processor time (resources), raise RESILIENCE_WORKERS, or look whether the API server is slow.",
+            keep=15 * _MINUTE,
+        ),
+        Alert(
+            "ResilienceWatchesRestart",
+            "sum by (cluster, resource) (increase(resilience_operator_watch_restarts_total[15m])) > 30",
+            "warning",
+            "Watches of the Resilience Operator break again and again",
+            "The watch of {{ $labels.resource }} began anew {{ $value | humanize }} times within 15 minutes.",
+            "Look at the API server and at proxies between; changes are still seen, every 5 minutes at the latest.",
+        ),
+        Alert(
+            "ResiliencePinsFought",
+            "sum by (cluster) (increase(resilience_operator_pins_lost_total[1h])) > 3",
+            "warning",
+            "Somebody fights the Resilience Operator over a Service",
+            "Pins of releases were taken off Services {{ $value | humanize }} times within an hour, and put back.",
+            "Tell what applies the Service to leave its selector alone: docs/operations/gitops.md.",
+        ),
+    ]
+
+
+def _cannot_tell() -> list[Alert]:
+    return [
+        Alert(
+            "ResilienceAlertsUndelivered",
+            "max by (cluster, namespace, name) (resilience_receiver_dead_letters) > 0",
+            "critical",
+            "AlertReceiver {{ $labels.namespace }}/{{ $labels.name }} cannot be told",
+            "{{ $value }} alerts could not be told to it in time.",
+            "kubectl describe -n {{ $labels.namespace }} arcv {{ $labels.name }}: its failure says why.",
+            keep=5 * _MINUTE,
+        ),
+    ]

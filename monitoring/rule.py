@@ -1,0 +1,74 @@
+"""Rules in the form that Prometheus reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A recording rule."""
+
+    name: str
+    expression: str
+
+    def to_prometheus(self) -> dict[str, Any]:
+        """As Prometheus reads it."""
+        return {"record": self.name, "expr": self.expression}
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert; docs/runbooks has a page of its name. `keep`: how long it has to hold before it fires."""
+
+    name: str
+    expression: str
+    severity: str
+    summary: str
+    description: str
+    action: str
+    keep: timedelta = timedelta()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def to_prometheus(self) -> dict[str, Any]:
+        """As Prometheus reads it. The chart makes an address out of `runbook`, if it knows where the pages are."""
+        waits = {"for": prometheus_duration(self.keep)} if self.keep else {}
+        return {
+            "alert": self.name,
+            "expr": self.expression,
+            **waits,
+            "labels": {"severity": self.severity, **self.labels},
+            "annotations": {
+                "summary": self.summary,
+                "description": self.description,
+                "action": self.action,
+                "runbook": f"docs/runbooks/{self.name}.md",
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rules that are evaluated together, every so often."""
+
+    name: str
+    every: timedelta
+    rules: Sequence[Record | Alert]
+
+    def to_prometheus(self) -> dict[str, Any]:
+        """As Prometheus reads it."""
+        return {
+            "name": self.name,
+            "interval": prometheus_duration(self.every),
+            "rules": [each.to_prometheus() for each in self.rules],
+        }
+
+
+def prometheus_duration(span: timedelta) -> str:
+    """In the largest unit that holds it whole: 5m, 1h, 3d."""
+    milliseconds = max(round(span / timedelta(milliseconds=1)), 1)
+    unit, size = next((unit, size) for unit, size in _UNITS if milliseconds % size == 0)
+    return f"{milliseconds // size}{unit}"

@@ -1,0 +1,54 @@
+"""Rules for objectives: how much of each window was an outage, and the alert that the error budget burns.
+
+Multiwindow, multi-burn-rate: https://sre.google/workbook/alerting-on-slos/. The same numbers as in
+`resilience.core.slo`, which tells the same without Prometheus.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from monitoring.rule import Alert, Group, Record, prometheus_duration
+from resilience.core.slo import BURNS, Burn
+
+_OF: Final = "cluster, namespace, name"
+_OUTAGE: Final = "resilience:service_unavailable"
+_OBJECTIVE: Final = "resilience:service_slo_objective:ratio"
+
+
+def groups(*, shortened: float = 1.0) -> list[Group]:
+    """The groups. `shortened`: how many times shorter every window is, to try them in less than days."""
+    windows = sorted({window for burn in BURNS for window in (burn.long, burn.short)})
+    records = [
+        # One series whichever replica leads.
+        Record(_OUTAGE, f"1 - max by ({_OF}) (resilience_service_available)"),
+        Record(_OBJECTIVE, f"max by ({_OF}) (resilience_service_slo_objective_ratio)"),
+        *(
+            Record(_ratio(each), f"avg_over_time({_OUTAGE}[{prometheus_duration(each / shortened)}])")
+            for each in windows
+        ),
+    ]
+    every = max(timedelta(seconds=30) / shortened, timedelta(seconds=1))
+    alerts = [_alert(burn) for burn in BURNS]
+    return [Group("resilience-objectives", every, records), Group("resilience-objectives-alerts", every, alerts)]
+
+
+def _ratio(window: timedelta) -> str:
+    return f"{_OUTAGE}:ratio_rate{prometheus_duration(window)}"
+
+
+def _alert(burn: Burn) -> Alert:
+    long, short = prometheus_duration(burn.long), prometheus_duration(burn.short)
+    rates = [f"{_ratio(each)} / on ({_OF}) (1 - {_OBJECTIVE}) > {burn.rate:g}" for each in (burn.long, burn.short)]
+    return Alert(
+        name="ErrorBudgetBurns",
+        expression=" and ".join(rates),
+        severity=str(burn.severity),
+        summary="The error budget of {{ $labels.namespace }}/{{ $labels.name }} is used up too fast",
+        description=(
+            "{{ $labels.namespace }}/{{ $labels.name }} uses its error budget up {{ $value | humanize }} times faster"
+            f" than it may, over {long} and still over {short}."
+        ),
+        action="Put off what is risky, releases first; kubectl get rsvc -o yaml has the outages in status.slo.",
+        # By `service` it meets the operator's own alerts, wherever both are grouped.
+        labels={"service": "{{ $labels.name }}", "long": long, "short": short},
+    )
