@@ -77,6 +77,7 @@ _MARKS: Final[Mapping[str, tuple[str, str]]] = {
         "second Deployment",
         "How often an image that could not be pulled was tried again.",
     ),
+    names.ANNOTATION_TRACE: ("Event", "What it has in common with lines of the log (`trace`) and with status."),
     names.ANNOTATION_PINNED: ("Service", "Always `true`, while a release pins it."),
     names.LABEL_TEMPLATE_HASH: (
         "Service (key of its selector)",

@@ -14,6 +14,12 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from resilience.adapters.redaction import redact_mapping
 
+# What kind of line it is, by its event: people and machines look for these apart from the rest.
+_MARKS: Final = {
+    **dict.fromkeys(("decided", "acted", "told", "not told", "a master is lost"), "business"),
+    **dict.fromkeys(("slow pass", "inconclusive", "resync inconclusive"), "performance"),
+    **dict.fromkeys(("refused", "namespace left out", "leadership lost"), "security"),
+}
 # At DEBUG these log bodies, Secrets in base64 among them, which no pattern can recognise.
 _NEVER_DEBUG: Final = ("kubernetes", "kubernetes_asyncio", "urllib3", "aiohttp", "asyncio", "grpc", "apprise")
 
@@ -64,6 +70,7 @@ def _formatter(log_format: str, stream: TextIO) -> logging.Formatter:
 
 def _shared() -> list[Processor]:
     return [
+        _mark,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -82,6 +89,13 @@ def _renderer(log_format: str, stream: TextIO) -> list[Processor]:
             return [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)]
         case _:
             raise ValueError(f"{log_format!r} is not a log format; use json, console or auto")
+
+
+def _mark(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    mark = _MARKS.get(str(event_dict.get("event", "")))
+    if mark is not None:
+        event_dict["mark"] = mark
+    return event_dict
 
 
 def _object_of_kopf(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:

@@ -61,6 +61,8 @@ LABEL_FLAGS_OF: Final = f"{GROUP}/flags-of"
 ANNOTATION_FLAGS: Final = f"{GROUP}/flags"
 
 
+# On an Event: what it has in common with lines of the log and with status.
+ANNOTATION_TRACE: Final = f"{GROUP}/trace"
 # On a ResilientService: labels of an alert, as `severity="critical", check="db"`, whose way is to be explained.
 ANNOTATION_EXPLAIN_ALERT: Final = f"{GROUP}/explain-alert"
 

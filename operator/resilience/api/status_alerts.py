@@ -17,6 +17,7 @@ class FiringAlert(ApiModel):
     since: Time = Field(description="Since when.")
     message: Text = volatile(default="", description="What is seen.")
     cause: Text = Field(default="", description="What it has in common with the alerts of other services.")
+    trace_id: Text = Field(default="", description="Identity of it in logs and in what receivers are told.")
     held: Text = Field(default="", description="Why nobody is told; empty when somebody is.")
     receivers: list[Text] = Field(
         default_factory=list,

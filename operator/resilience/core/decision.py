@@ -163,6 +163,8 @@ class Event:
     warning: bool = False
     # Name of a pod whose last log lines say more; empty when none does.
     logs_of: str = ""
+    # What it has in common with lines of the log and with status.
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

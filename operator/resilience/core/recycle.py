@@ -15,7 +15,7 @@ from resilience.api.restarts import Policy
 from resilience.api.status import Effective, Status
 from resilience.api.status_restarts import ConfigStatus, FiringPolicy, PastRestart, PodReference, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import guard, permission, policies
+from resilience.core import guard, permission, policies, traces
 from resilience.core.asks import CheckTarget, ContentProbe
 from resilience.core.decision import Event
 from resilience.core.observation import Observation, Pod, Resource
@@ -182,7 +182,7 @@ def _begin(
         reason=cause.words[:1024],
         policies=list(cause.names),
         only=[PodReference(name=pod.name, uid=pod.uid) for pod in cause.pods],
-        trace_id=f"{resource.uid[:8]}-{int(now.timestamp() * 1000):x}",
+        trace_id=traces.new(resource.uid, now),
         started_at=now,
         born_before=born_before,
         total=len(cause.pods) or sum(pod.created <= born_before for pod in pods),

@@ -13,7 +13,7 @@ from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_base import Requests
 from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core import guard, requests
+from resilience.core import guard, requests, traces
 from resilience.core.decision import Event
 from resilience.core.history import remember
 from resilience.core.observation import PodsView, Resource, Traffic
@@ -53,7 +53,7 @@ def accept(resource: Resource, status: Status, workload: Workload, view: PodsVie
     pods = guard.staying(view)
     begun = RestartStatus(
         request=value[:1024],
-        trace_id=f"{resource.uid[:8]}-{int(now.timestamp() * 1000):x}",
+        trace_id=traces.new(resource.uid, now),
         started_at=now,
         born_before=max((pod.created for pod in pods), default=now),
         total=len(pods),

@@ -12,7 +12,7 @@ import structlog
 
 from resilience.api.reasons import Reason
 from resilience.api.status import Status
-from resilience.core import degradation, picture, report
+from resilience.core import degradation, picture, report, traces
 from resilience.core.decision import Decision, Event
 from resilience.core.observation import Key, Observation, Resource
 from resilience.core.reconcile import decide
@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 # What the API refuses may be allowed later, by people or by a budget that recovers.
 _AFTER_REFUSAL: Final = timedelta(seconds=10)
 _AFTER_CONFLICT: Final = timedelta(milliseconds=200)
+# A pass that takes longer, in seconds, is worth a line in the log.
+_SLOW: Final = 5.0
 
 
 class Controller:
@@ -127,7 +129,10 @@ class Controller:
             result = "error"
             delay = self._queue.failed(key)
             log.exception("reconcile failed", key=str(key), again_in=round(delay.total_seconds(), 1))
-        self._metrics.reconciled(seconds=self._clock.monotonic() - began, result=result)
+        seconds = self._clock.monotonic() - began
+        if seconds > _SLOW:
+            log.warning("slow pass", key=str(key), seconds=round(seconds, 1))
+        self._metrics.reconciled(seconds=seconds, result=result)
 
     async def reconcile(self, key: Key) -> None:
         """One pass over one key.
@@ -163,17 +168,26 @@ class Controller:
         if decision.refused:
             self._metrics.refused(reason=decision.refused)
         before = resource
-        resource = await self._write_status(resource, seen, decision)
+        after = decision.status or resource.status
+        trace = traces.of_pass(resource.uid, resource.status, after, self._clock.now())
+        with structlog.contextvars.bound_contextvars(trace=trace):
+            resource = await self._tell(resource, seen, decision, trace)
+            await self._act(resource, seen, decision)
+        if decision.actions or resource is not before:
+            self._metrics.acted(seconds=self._clock.monotonic() - self._queue.asked_at(key))
+        self._refusals.pop(key, None)
+
+    async def _tell(self, resource: Resource, seen: Observation, decision: Decision, trace: str) -> Resource:
+        """Status first, then everybody who waits for what it says."""
+        key = resource.key
+        resource = await self._write_status(resource, seen, decision, trace)
         if decision.status is not None and resource.deleting_since is None:
             # After the write: whoever is told finds it in status.
             self._alerts.put(resource, decision.status)
         self._storm.ask(key, decision.ticket, running=moves_by_itself(resource, seen, decision))
         if decision.requeue_after is not None:
             self._queue.add_after(key, decision.requeue_after)
-        await self._act(resource, seen, decision)
-        if decision.actions or resource is not before:
-            self._metrics.acted(seconds=self._clock.monotonic() - self._queue.asked_at(key))
-        self._refusals.pop(key, None)
+        return resource
 
     async def _act(self, resource: Resource, seen: Observation, decision: Decision) -> None:
         """All actions: one that is refused does not keep the others back."""
@@ -186,7 +200,7 @@ class Controller:
         if refusal is not None:
             raise refusal
 
-    async def _write_status(self, resource: Resource, seen: Observation, decision: Decision) -> Resource:
+    async def _write_status(self, resource: Resource, seen: Observation, decision: Decision, trace: str) -> Resource:
         """Status first, so that what is accepted is known before it is begun; Events after it, for they are news."""
         status = decision.status
         if status is not None and not report.worth_writing(resource.status, status):
@@ -199,7 +213,7 @@ class Controller:
             self._count(resource.key, resource.status, status, seen)
             resource = written
         for event in decision.events:
-            await self._emit(resource, event)
+            await self._emit(resource, replace(event, trace=trace))
         return resource
 
     def _count(self, key: Key, before: Status, after: Status, seen: Observation) -> None:

@@ -326,7 +326,17 @@ class _Courier:
             words = f"the operator could not tell it ({type(error).__name__}); its log says more"
             raise DeliveryFailed(Trouble(words, unsure=True)) from error
         self._metrics.delivered(receiver=self._key, result="delivered", seconds=self._clock.monotonic() - began)
-        log.info("told", receiver=str(self._key), what=message.title, kind=message.kind, delivery=message.delivery)
+        traced = (
+            {"traces": found} if (found := sorted({each.trace for each in message.firing if each.trace})[:5]) else {}
+        )
+        log.info(
+            "told",
+            receiver=str(self._key),
+            what=message.title,
+            kind=message.kind,
+            delivery=message.delivery,
+            **traced,
+        )
         if receipt.note:
             await self._emit(receiver, Event(Reason.PARTLY_DELIVERED, receipt.note, warning=True))
         return receipt

@@ -57,7 +57,7 @@ class KeyQueue:
 
     def asked_at(self, key: Key) -> float:
         """Since when a look is asked for that is under way now, as monotonic time."""
-        return self._in_flight[key]
+        return self._in_flight.get(key, self._monotonic())
 
     def _add(self, key: Key, priority: Priority, since: float) -> None:
         if key in self._in_flight:

@@ -72,5 +72,5 @@ class SentinelWatch:
         if now < self._told.get(key, -SAME) + SAME:
             return
         self._told[key] = now
-        log.warning("a master is lost", event_kind="business", master=place.master_name, why=said.message)
+        log.warning("a master is lost", master=place.master_name, why=said.message)
         self.on_lost(place, said.reason, said.message)

@@ -54,7 +54,8 @@ def believed(arrived: list[Told], now: datetime) -> set[tuple[str, Severity]]:
 
     Alertmanager is told until when it may believe it.
     """
-    last = {each.message.conversation: each for each in arrived}
+    # Nobody takes a test for an incident.
+    last = {each.message.conversation: each for each in arrived if each.message.kind is not Kind.TEST}
     valid = [each.message for each in last.values() if each.message.conversation != FEED or each.at + EXPIRES > now]
     return {(alert.identity, alert.severity) for each in valid for alert in each.firing}
 

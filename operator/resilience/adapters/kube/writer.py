@@ -12,6 +12,7 @@ from resilience.api.names import (
     ANNOTATION_CLAIM,
     ANNOTATION_STEP_SINCE,
     ANNOTATION_TAKEN_AT,
+    ANNOTATION_TRACE,
     FIELD_MANAGER,
     FINALIZER,
     GROUP,
@@ -203,7 +204,11 @@ def event_body(event: Event, *, kind: str, key: Key, uid: str, instance: str) ->
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{key.name}-", "namespace": key.namespace},
+        "metadata": {
+            "generateName": f"{key.name}-",
+            "namespace": key.namespace,
+            **({"annotations": {ANNOTATION_TRACE: event.trace}} if event.trace else {}),
+        },
         "eventTime": format_micro_time(datetime.now(UTC)),
         "reportingController": f"{GROUP}/operator",
         "reportingInstance": instance[:128],

@@ -71,6 +71,7 @@ def annotations_of(alert: Alert, origin: Origin) -> dict[str, str]:
         "action": catalogue.action(alert.name, namespace=alert.key.namespace, service=alert.key.name),
         "runbook_url": origin.runbook(alert.name),
         "dashboard_url": origin.dashboard_of(alert),
+        "trace_id": alert.trace,
     }
     return {name: value for name, value in found.items() if value}
 

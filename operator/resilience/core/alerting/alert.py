@@ -39,6 +39,7 @@ class Alert:
     cause: str = ""
     # Why nobody is to be told of it for now; empty when somebody is.
     held: str = ""
+    trace: str = ""
 
     @property
     def identity(self) -> str:
@@ -67,6 +68,7 @@ def of_status(key: Key, firing: FiringAlert) -> Alert:
         subject=firing.subject,
         cause=firing.cause,
         held=firing.held,
+        trace=firing.trace_id,
     )
 
 

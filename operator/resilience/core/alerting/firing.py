@@ -16,7 +16,7 @@ from resilience.api.status import CheckStatus, Condition, Status
 from resilience.api.status_alerts import FiringAlert
 from resilience.api.status_slo import SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import slo
+from resilience.core import slo, traces
 from resilience.core.alerting import causes
 from resilience.core.alerting.alert import worse
 from resilience.core.alerting.catalogue import CATALOGUE
@@ -92,7 +92,10 @@ def look(resource: Resource, status: Status, workload: Workload | None, now: dat
     dated = [(each, _since(each, before.get((each.name, each.subject)), now)) for each in found]
     lasting = {each.name for each, since in dated if since + CATALOGUE[each.name].lasts <= now}
     young = _patience(spec, status)
-    firing = [_firing(each, since, _held(each, since, lasting, status, young, now)) for each, since in dated]
+    firing = []
+    for each, since in dated:
+        held = _held(each, since, lasting, status, young, now)
+        firing.append(_firing(each, since, held, trace=traces.new(resource.uid, since)))
     due = [at - now for each, since in dated for at in _patient_until(each.name, since, young) if at > now]
     return Look(tuple(firing[:MOST]), min([*due, *_ends(status, now)], default=None))
 
@@ -213,7 +216,7 @@ def _since(wrong: _Wrong, before: FiringAlert | None, now: datetime) -> datetime
     return min(wrong.since or now, now)
 
 
-def _firing(wrong: _Wrong, since: datetime, held: str) -> FiringAlert:
+def _firing(wrong: _Wrong, since: datetime, held: str, *, trace: str) -> FiringAlert:
     return FiringAlert(
         name=wrong.name,
         subject=wrong.subject,
@@ -222,6 +225,7 @@ def _firing(wrong: _Wrong, since: datetime, held: str) -> FiringAlert:
         message=wrong.message[:1024],
         cause=wrong.cause[:253],
         held=held,
+        trace_id=trace,
     )
 
 
