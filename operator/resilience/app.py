@@ -11,6 +11,7 @@ import stamina
 import structlog
 
 from resilience.adapters.kube.transport import Transport
+from resilience.adapters.live_settings import SettingsFile
 from resilience.config import Settings
 from resilience.handlers import flags, lifecycle, resources
 from resilience.handlers.watch_log import count_watches
@@ -38,12 +39,27 @@ async def run(settings: Settings) -> int:
     _listen_for_signals(stop)
     async with assemble(settings) as parts:
         served = web.create_app(health=parts, metrics=parts.metrics)
-        async with web.serve(served, settings.http_port):
+        async with web.serve(served, settings.http_port), _live_settings(parts):
             if not await _first(_reach_api(parts), stop.wait()):
                 return 0
             async with _flags(parts, stop) as watching:
                 await _in_turn(parts, stop, watching)
     return 0 if stop.is_set() else 1
+
+
+@contextlib.asynccontextmanager
+async def _live_settings(parts: Parts) -> AsyncIterator[None]:
+    """Takes over what changes in the settings file, leader or not."""
+    if not parts.settings.settings_file:
+        yield
+        return
+    file = SettingsFile(parts.settings.settings_file, parts.take_over)
+    looking = asyncio.create_task(file.run(), name="settings")
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
 
 
 async def _in_turn(parts: Parts, stop: asyncio.Event, watching: "asyncio.Task[None]") -> None:

@@ -32,6 +32,11 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console", "auto"] = Field(
         default="auto", description="json, console, or auto: console on a terminal."
     )
+    settings_file: str = Field(
+        default="",
+        description="File with settings that are taken over while the operator runs: log_level, policy_restarts and"
+        " policy_restarts_per_namespace, as JSON; empty for none.",
+    )
     http_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
     flags_port: int = Field(
         default=8081, ge=0, le=65535, description="Port of degradation flags over HTTP; 0 for none."

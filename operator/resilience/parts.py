@@ -27,6 +27,8 @@ from resilience.adapters.kube.receivers import KubeReceivers
 from resilience.adapters.kube.tokens import KubeTokens
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.kube.usage import KubeUsage
+from resilience.adapters.live_settings import LiveSettings
+from resilience.adapters.logging import set_level
 from resilience.adapters.looplag import LoopLag
 from resilience.adapters.metrics import PrometheusMetrics
 from resilience.adapters.prometheus import PrometheusClient
@@ -82,6 +84,15 @@ class Parts:
     controller: Controller
     couriers: Couriers
     resync: Resync
+
+    def take_over(self, live: LiveSettings) -> None:
+        """Settings that changed while everything runs."""
+        settings = self.settings
+        set_level(live.log_level or settings.log_level)
+        self.storm.caps = Caps(
+            cluster=live.policy_restarts or settings.policy_restarts,
+            namespace=live.policy_restarts_per_namespace or settings.policy_restarts_per_namespace,
+        )
 
     def problems(self) -> list[str]:
         """Why the process should be restarted; only the leader has loops that can be stuck."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from annotated_types import Ge, Gt, Le
 
+from resilience.adapters.live_settings import LiveSettings
 from resilience.adapters.metrics import PrometheusMetrics
 from resilience.api import crd, names
 from resilience.api.reasons import ReceiverRequest, Request
@@ -201,6 +202,8 @@ def settings() -> str:
         bounds = [text for each in info.metadata if (text := _bound(each))]
         words = " ".join([info.description or "", *([f"({', '.join(bounds)})"] if bounds else [])])
         by_chart = "chart" if re.search(rf"\b{variable}\b", chart) else "`extraEnv`"
+        if name in LiveSettings.model_fields:
+            by_chart = "chart, live"
         default = info.default
         shown = _iso(default) if isinstance(default, timedelta) else _plain(default)
         rows.append((f"`{variable}`", f"`{shown}`" if shown else "", by_chart, words))

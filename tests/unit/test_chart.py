@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from resilience import __version__
+from resilience.adapters.live_settings import LiveSettings
 from tests.support.chart import CHART, PROJECT, Chart, Object, Values, of, one
 
 EVERYTHING: Values = {
@@ -111,7 +112,7 @@ def test_the_settings_reach_the_program(chart: Chart) -> None:
         assert env["RESILIENCE_NAMESPACES"] == "shop,payments"
         assert env["RESILIENCE_REFUSED_NAMESPACES"] == "kube-system,kube-public,kube-node-lease,resilience"
         assert env["RESILIENCE_LEASE_NAME"] == env["RESILIENCE_OPERATOR_DEPLOYMENT"] == "resilience-operator"
-        assert (env["RESILIENCE_LOG_LEVEL"], env["RESILIENCE_LOG_FORMAT"]) == ("INFO", "json")
+        assert env["RESILIENCE_LOG_FORMAT"] == "json"
         assert (env["RESILIENCE_HTTP_PORT"], env["RESILIENCE_MORE"]) == ("8080", "x")
         fields = [item["valueFrom"]["fieldRef"]["fieldPath"] for item in container["env"] if "valueFrom" in item]
         assert fields == ["metadata.name", "metadata.namespace"]
@@ -127,10 +128,10 @@ def test_prometheus_reaches_the_operator_and_nothing_else(chart: Chart) -> None:
         "RESILIENCE_PROMETHEUS_TOKEN_FILE": "/etc/resilience/prometheus/token",
         "RESILIENCE_PROMETHEUS_CA_FILE": "/etc/resilience/prometheus/ca.crt",
     }
-    assert container["volumeMounts"] == [
+    assert container["volumeMounts"][1:] == [
         {"name": "prometheus", "mountPath": "/etc/resilience/prometheus", "readOnly": True}
     ]
-    assert spec["volumes"][0]["projected"]["sources"] == [
+    assert spec["volumes"][1]["projected"]["sources"] == [
         {"secret": {"name": "t", "items": [{"key": "token", "path": "token"}]}},
         {"configMap": {"name": "c", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
     ]
@@ -141,7 +142,9 @@ def test_prometheus_reaches_the_operator_and_nothing_else(chart: Chart) -> None:
 def test_nothing_is_mounted_without_need(chart: Chart, values: Values) -> None:
     spec = one(chart.render(**values), "Deployment")["spec"]["template"]["spec"]
     (container,) = spec["containers"]
-    assert "volumes" not in spec and "volumeMounts" not in container
+    assert (
+        [item["name"] for item in spec["volumes"]] == [item["name"] for item in container["volumeMounts"]] == ["live"]
+    )
     named = [item["name"] for item in container["env"] if "PROMETHEUS" in item["name"]]
     assert named == (["RESILIENCE_PROMETHEUS_URL"] if values else [])
 
@@ -276,3 +279,16 @@ def test_rules_lead_to_the_runbooks(chart: Chart) -> None:
         each for item in without for group in item["spec"]["groups"] for each in group["rules"] if "alert" in each
     ]
     assert all(each["annotations"]["runbook"].startswith("docs/runbooks/") for each in alerts)
+
+
+def test_some_settings_change_without_a_restart(chart: Chart) -> None:
+    """The pod template is the same whatever they are; the operator reads them from a file that it looks at."""
+    before, after = chart.render(), chart.render(log={"level": "debug"}, policies={"atOnce": 3})
+    assert one(before, "Deployment") == one(after, "Deployment")
+    config, spec = one(after, "ConfigMap"), one(after, "Deployment")["spec"]["template"]["spec"]
+    assert spec["volumes"][0]["configMap"]["name"] == config["metadata"]["name"]
+    live = LiveSettings.model_validate_json(config["data"]["settings.json"])
+    assert live == LiveSettings(log_level="DEBUG", policy_restarts=3, policy_restarts_per_namespace=3)
+    env = {item["name"]: item.get("value") for item in spec["containers"][0]["env"]}
+    mounted = spec["containers"][0]["volumeMounts"][0]["mountPath"]
+    assert env["RESILIENCE_SETTINGS_FILE"] == f"{mounted}/settings.json"

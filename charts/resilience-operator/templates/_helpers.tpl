@@ -68,11 +68,8 @@ capabilities: {drop: [ALL]}
 - {name: RESILIENCE_POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
 - {name: RESILIENCE_LEASE_NAME, value: {{ include "resilience-operator.fullname" . }}}
 - {name: RESILIENCE_OPERATOR_DEPLOYMENT, value: {{ include "resilience-operator.fullname" . }}}
-- {name: RESILIENCE_LOG_LEVEL, value: {{ .Values.log.level | upper }}}
 - {name: RESILIENCE_LOG_FORMAT, value: {{ .Values.log.format }}}
 - {name: RESILIENCE_HTTP_PORT, value: "8080"}
-- {name: RESILIENCE_POLICY_RESTARTS, value: {{ .Values.policies.atOnce | quote }}}
-- {name: RESILIENCE_POLICY_RESTARTS_PER_NAMESPACE, value: {{ .Values.policies.atOncePerNamespace | quote }}}
 - {name: RESILIENCE_USAGE_INTERVAL, value: "PT{{ .Values.policies.usageIntervalSeconds }}S"}
 - {name: RESILIENCE_FLAGS_PORT, value: {{ ternary "8081" "0" .Values.flags.enabled | quote }}}
 - {name: RESILIENCE_FLAGS_READERS, value: {{ join "," .Values.flags.readers | quote }}}
@@ -91,6 +88,7 @@ capabilities: {drop: [ALL]}
 
 {{- /* Only where checks run: what is mounted for them, the Job that gives everything back must not need. */ -}}
 {{- define "resilience-operator.prometheusEnv" -}}
+- {name: RESILIENCE_SETTINGS_FILE, value: /etc/resilience/live/settings.json}
 {{- with .Values.prometheus }}
 {{- if .url }}
 - {name: RESILIENCE_PROMETHEUS_URL, value: {{ .url | quote }}}
@@ -102,6 +100,12 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* What the operator takes over while it runs: a change of these restarts no pod. */ -}}
+{{- define "resilience-operator.liveSettings" -}}
+{{- dict "log_level" (.Values.log.level | upper) "policy_restarts" (int .Values.policies.atOnce)
+    "policy_restarts_per_namespace" (int .Values.policies.atOncePerNamespace) | toJson }}
 {{- end }}
 
 {{- define "resilience-operator.prometheusFiles" -}}

@@ -37,10 +37,8 @@ def configure(*, level: str, log_format: str) -> None:
     handler = _Handler(sys.stderr)
     handler.setFormatter(_formatter(log_format, sys.stderr))
     root = logging.getLogger()
-    root.setLevel(level.upper())
     root.handlers[:] = [handler]
-    for name in _NEVER_DEBUG:
-        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
+    set_level(level)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[
@@ -54,6 +52,14 @@ def configure(*, level: str, log_format: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def set_level(level: str) -> None:
+    """Another least level, from now on."""
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    for name in _NEVER_DEBUG:
+        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
 
 
 def _formatter(log_format: str, stream: TextIO) -> logging.Formatter:
