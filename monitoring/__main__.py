@@ -1,4 +1,4 @@
-"""`python -m monitoring`: writes the rules into the chart; `--check` only says whether they are up to date."""
+"""`python -m monitoring`: writes rules and dashboards into the chart; `--check` only says whether they are current."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,11 @@ from typing import Final
 
 import yaml
 
-from monitoring import operator_rules, slo_rules
+from monitoring import fleet_page, grafana, operator_page, operator_rules, service_page, slo_rules
 from monitoring.rule import Group
 
-FOLDER: Final = Path(__file__).resolve().parents[1] / "charts" / "resilience-operator" / "files" / "rules"
+_FILES: Final = Path(__file__).resolve().parents[1] / "charts" / "resilience-operator" / "files"
+PAGES: Final = {"fleet": fleet_page.page, "service": service_page.page, "operator": operator_page.page}
 _HEAD: Final = (
     "# Made by `python -m monitoring`. A rule file as Prometheus reads it; the chart makes a PrometheusRule of it.\n"
 )
@@ -22,12 +23,18 @@ def render(groups: Sequence[Group]) -> str:
     return _HEAD + yaml.safe_dump(body, sort_keys=False, width=1000, allow_unicode=True)
 
 
+def rules() -> Mapping[Path, str]:
+    """Every rule file with what has to be in it."""
+    return {
+        _FILES / "rules" / "objectives.yaml": render(slo_rules.groups()),
+        _FILES / "rules" / "operator.yaml": render(operator_rules.groups()),
+    }
+
+
 def files() -> Mapping[Path, str]:
     """Every file with what has to be in it."""
-    return {
-        FOLDER / "objectives.yaml": render(slo_rules.groups()),
-        FOLDER / "operator.yaml": render(operator_rules.groups()),
-    }
+    pages = {_FILES / "dashboards" / f"{name}.json": grafana.render(page()) for name, page in PAGES.items()}
+    return {**rules(), **pages}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitoring.__main__ import files
+from monitoring.__main__ import rules
 
 PROMTOOL = "promtool"
 pytestmark = pytest.mark.skipif(which(PROMTOOL) is None, reason="needs prometheus (promtool)")
@@ -21,7 +21,7 @@ def promtool(*words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("path", files())
+@pytest.mark.parametrize("path", rules())
 def test_they_can_be_read(path: Path) -> None:
     assert "SUCCESS" in promtool("check", "rules", str(path))
 
@@ -29,7 +29,7 @@ def test_they_can_be_read(path: Path) -> None:
 def run(folder: Path, series: dict[str, str], *cases: dict[str, Any]) -> None:
     """promtool evaluates every rule over these series, a value a minute."""
     test = {
-        "rule_files": [str(path) for path in files()],
+        "rule_files": [str(path) for path in rules()],
         "evaluation_interval": "1m",
         "tests": [
             {
@@ -169,7 +169,7 @@ def test_an_operator_that_is_gone_or_ill_is_told(
     """promtool compares whole alerts; here it matters which fire, so their number is asked for."""
     count = f'count(ALERTS{{alertname="{name}", alertstate="firing"}})'
     test = {
-        "rule_files": [str(path) for path in files()],
+        "rule_files": [str(path) for path in rules()],
         "evaluation_interval": "1m",
         "tests": [
             {

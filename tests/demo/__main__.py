@@ -16,6 +16,7 @@ from tests.cluster import engine, images
 from tests.cluster.progress import Progress
 from tests.cluster.shell import ClusterError
 from tests.demo import acts
+from tests.demo.look import looking
 from tests.demo.stage import Stage
 from tests.support.recorder import recording
 
@@ -35,7 +36,10 @@ def main() -> int:
             for image in images.ALL:
                 cluster.provide(image)
             stage.install()
-            verdicts = [act(stage) for act in acts.ALL]
+            with looking(stage) as prometheus:
+                verdicts = [act(stage) for act in acts.ALL]
+                if prometheus:
+                    verdicts.append(acts.dashboards(stage, prometheus))
             _verdict(console, verdicts, monotonic() - begun)
             return 0 if all(verdict.kept for verdict in verdicts) else 1
         except (ClusterError, TimeoutError) as error:

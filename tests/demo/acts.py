@@ -7,6 +7,7 @@ from typing import Final
 
 from rich.table import Table
 
+from tests.demo import look
 from tests.demo.stage import HOOK, NAMESPACE, Stage
 from tests.support.load import BackgroundLoad, Load
 
@@ -186,6 +187,15 @@ def events(stage: Stage) -> Verdict:
     reasons = {event["reason"] for event in found if event["involvedObject"]["kind"] == "ResilientService"}
     told = reasons >= _STORY
     return Verdict("it explains itself", "Events tell the story", f"{len(reasons)} kinds of Events", told)
+
+
+def dashboards(stage: Stage, prometheus: str) -> Verdict:
+    """What Grafana would show of all this."""
+    empty, count = look.without_data(prometheus)
+    for each in empty:
+        stage.console.print(f"  [yellow]no data[/]: {each.dashboard}, {each.panel}: {each.expression}", soft_wrap=True)
+    seen = f"{count - len(empty)} of {count} expressions find something"
+    return Verdict("dashboards", "every panel has data", seen, not empty)
 
 
 ALL: Final[tuple[Callable[[Stage], Verdict], ...]] = (

@@ -58,6 +58,7 @@ class Stage:
                 str(PROJECT / "charts" / "resilience-operator"),
                 *("--namespace", OPERATOR, "--create-namespace", "--wait", "--timeout", "120s"),
                 *("--set", "image.repository=docker.io/library/resilience-operator", "--set", "image.tag=dev"),
+                *("--set", "scrapeAnnotations=true"),
             )
         with self.progress.step("kubectl apply -f examples/shop/k8s/shop.yaml -f examples/shop/k8s/redis.yaml"):
             self.kubectl("apply", "-f", str(_SHOP / "shop.yaml"), "-f", str(_SHOP / "redis.yaml"))

@@ -19,10 +19,12 @@ _PATIENCE = 30.0
 
 
 @contextmanager
-def running(folder: Path, *, listen: str = "127.0.0.1") -> Iterator[str]:
-    """Its URL on the loopback interface, when it is ready."""
+def running(folder: Path, *, listen: str = "127.0.0.1", webhook: str = "") -> Iterator[str]:
+    """Its URL on the loopback interface, when it is ready. `webhook`: who is told of everything."""
     config = folder / "alertmanager.yml"
-    config.write_text(yaml.dump({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}))
+    told = {"name": "somebody", **({"webhook_configs": [{"url": webhook}]} if webhook else {})}
+    route = {"receiver": "somebody", "group_by": ["alertname", "service"], "group_wait": "1s", "group_interval": "2s"}
+    config.write_text(yaml.dump({"route": route, "receivers": [told]}))
     port = server_port()
     command = [PROGRAM, f"--config.file={config}", f"--storage.path={folder}/data", "--cluster.listen-address="]
     with (folder / "log").open("wb") as log:

@@ -7,13 +7,15 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
+
+import yaml
 
 from tests.support.shop import free_port
 
@@ -38,20 +40,50 @@ def ask(url: str, query: str) -> list[dict[str, Any]]:
 @contextmanager
 def running(folder: Path, *, metrics: str) -> Iterator[str]:
     """Its URL, when it has scraped `metrics` (text in Prometheus' own format) at least once."""
-    with _page(metrics) as page:
-        (folder / "prometheus.yml").write_text(_CONFIG.format(port=page))
-        port = free_port()
-        options = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data")
-        command = [PROGRAM, *options, f"--web.listen-address=127.0.0.1:{port}"]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait(url, process, folder / "log")
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=10)
+    with _page(metrics) as page, serving(folder, _CONFIG.format(port=page)) as url:
+        yield url
+
+
+@contextmanager
+def serving(folder: Path, config: str) -> Iterator[str]:
+    """Its URL, when it has scraped something by this configuration."""
+    (folder / "prometheus.yml").write_text(config)
+    port = free_port()
+    options = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data")
+    command = [PROGRAM, *options, f"--web.listen-address=127.0.0.1:{port}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait(url, process, folder / "log")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def of_annotated_pods(kubeconfig: Path, *, rules: Sequence[Path] = (), alertmanager: str = "") -> str:
+    """A configuration that finds pods by the usual annotations, as for a Prometheus that has no operator of its own."""
+    where = {"source_labels": ["__address__", "__meta_kubernetes_pod_annotation_prometheus_io_port"]}
+    relabel = [
+        {"source_labels": ["__meta_kubernetes_pod_annotation_prometheus_io_scrape"], "regex": "true", "action": "keep"},
+        # A pod has a target for each of its ports, and the annotation names one.
+        {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": "http", "action": "keep"},
+        {**where, "regex": r"([^:]+)(?::\d+)?;(\d+)", "replacement": "$1:$2", "target_label": "__address__"},
+        {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "instance"},
+    ]
+    found = {"role": "pod", "kubeconfig_file": str(kubeconfig)}
+    config: dict[str, Any] = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(each) for each in rules],
+        "scrape_configs": [
+            {"job_name": "pods", "honor_labels": True, "kubernetes_sd_configs": [found], "relabel_configs": relabel}
+        ],
+    }
+    if alertmanager:
+        host = alertmanager.removeprefix("http://")
+        config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [host]}]}]}
+    return yaml.safe_dump(config)
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

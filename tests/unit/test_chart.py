@@ -27,6 +27,7 @@ EVERYTHING: Values = {
     "podMonitor": {"enabled": True, "interval": "15s"},
     "prometheusRule": {"enabled": True, "labels": {"release": "kube-prometheus-stack"}},
     "scrapeAnnotations": True,
+    "dashboards": {"enabled": True, "namespace": "monitoring", "annotations": {"grafana_folder": "Platform"}},
     "alerts": {"runbookUrl": "https://runbooks.example/pages/"},
     "image": {"repository": "registry.example/operator", "tag": "dev"},
 }
@@ -292,3 +293,20 @@ def test_some_settings_change_without_a_restart(chart: Chart) -> None:
     env = {item["name"]: item.get("value") for item in spec["containers"][0]["env"]}
     mounted = spec["containers"][0]["volumeMounts"][0]["mountPath"]
     assert env["RESILIENCE_SETTINGS_FILE"] == f"{mounted}/settings.json"
+
+
+def test_dashboards_are_found_by_grafanas_sidecar(chart: Chart) -> None:
+    found = [item for item in of(chart.render(**EVERYTHING), "ConfigMap") if "dashboard" in item["metadata"]["name"]]
+    assert {next(iter(item["data"])) for item in found} == {
+        "resilience-fleet.json",
+        "resilience-service.json",
+        "resilience-operator.json",
+    }
+    for item in found:
+        assert item["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert (item["metadata"]["namespace"], item["metadata"]["annotations"]) == (
+            "monitoring",
+            {"grafana_folder": "Platform"},
+        )
+        (text,) = item["data"].values()
+        assert json.loads(text)["panels"]
