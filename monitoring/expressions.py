@@ -1,9 +1,9 @@
-"""Every expression of the dashboards with Grafana's variables filled in, as a Prometheus can evaluate it."""
+"""The dashboards with Grafana's variables filled in, as a Prometheus can evaluate them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from monitoring.panel import Page
+from monitoring.panel import Page, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +15,8 @@ class Asked:
     expression: str
 
 
-def asked(
-    page: Page, *, namespace: str = ".*", service: str = ".*", rate: str = "1m", span: str = "5m"
-) -> Iterator[Asked]:
-    """All expressions of a dashboard, for these choices; `rate` and `span` are what Grafana would choose."""
+def filled(page: Page, *, namespace: str = ".*", service: str = ".*", rate: str = "1m", span: str = "5m") -> Page:
+    """The dashboard for these choices; `rate` and `span` are what Grafana would choose."""
     values = {
         "$__rate_interval": rate,
         "$__range": span,
@@ -26,10 +24,23 @@ def asked(
         "$namespace": namespace,
         "$service": service,
     }
+
+    def one(query: Query) -> Query:
+        text = query.expression
+        for name, value in values.items():
+            text = text.replace(name, value)
+        return replace(query, expression=text)
+
+    rows = [
+        replace(row, panels=[replace(panel, queries=[one(each) for each in panel.queries]) for panel in row.panels])
+        for row in page.rows
+    ]
+    return replace(page, rows=rows)
+
+
+def asked(page: Page) -> Iterator[Asked]:
+    """All expressions of a dashboard."""
     for row in page.rows:
         for panel in row.panels:
             for query in panel.queries:
-                text = query.expression
-                for name, value in values.items():
-                    text = text.replace(name, value)
-                yield Asked(page.title, panel.title, text)
+                yield Asked(page.title, panel.title, query.expression)

@@ -11,7 +11,7 @@ from shutil import which
 from typing import Final
 
 from monitoring.__main__ import PAGES, rules
-from monitoring.expressions import Asked, asked
+from monitoring.expressions import Asked, asked, filled
 from tests.cluster.paths import PROJECT
 from tests.cluster.shell import succeeds
 from tests.demo.stage import NAMESPACE, Stage
@@ -47,7 +47,7 @@ def without_data(url: str) -> tuple[list[Asked], int]:
     everything = [
         each
         for page in PAGES.values()
-        for each in asked(page(), namespace=NAMESPACE, service="shop", rate="10m", span="10m")
+        for each in asked(filled(page(), namespace=NAMESPACE, service="shop", rate="10m", span="10m"))
     ]
     return [each for each in everything if not _has_data(url, each.expression)], len(everything)
 

@@ -13,7 +13,7 @@ import yaml
 
 from monitoring import slo_rules
 from monitoring.__main__ import PAGES
-from monitoring.expressions import asked
+from monitoring.expressions import asked, filled
 from tests.cluster import engine
 from tests.support import alertmanager, prometheus
 from tests.support.counts import Figures
@@ -157,7 +157,7 @@ def test_every_panel_has_data(operator: Release, space: Space, figures: Figures,
     time.sleep(5)
     empty, count = [], 0
     for name, page in PAGES.items():
-        for each in asked(page(), namespace=space.namespace, service="shop", rate="10m", span="10m"):
+        for each in asked(filled(page(), namespace=space.namespace, service="shop", rate="10m", span="10m")):
             count += 1
             found = prometheus.ask(scraped, each.expression)
             if not found or all(isnan(float(sample["value"][1])) for sample in found):

@@ -10,7 +10,7 @@ import pytest
 
 from monitoring import grafana, operator_rules, slo_rules
 from monitoring.__main__ import PAGES, files
-from monitoring.expressions import asked
+from monitoring.expressions import asked, filled
 from monitoring.rule import Alert, Group, Record
 from resilience.adapters.metrics import PrometheusMetrics
 
@@ -125,7 +125,7 @@ def test_what_can_be_chosen_comes_from_the_data(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_expression_is_of_metrics_that_exist_and_knows_the_cluster(name: str) -> None:
-    for each in asked(PAGES[name](), namespace="shop", service="checkout"):
+    for each in asked(filled(PAGES[name](), namespace="shop", service="checkout")):
         where = f"{each.panel}: {each.expression}"
         assert "$" not in each.expression, where
         assert selected(each.expression) <= known(), where
