@@ -29,7 +29,8 @@ def groups(*, shortened: float = 1.0) -> list[Group]:
     ]
     every = max(timedelta(seconds=30) / shortened, timedelta(seconds=1))
     alerts = [_alert(burn) for burn in BURNS]
-    return [Group("resilience-objectives", every, records), Group("resilience-objectives-alerts", every, alerts)]
+    # One group, for its rules are evaluated one after the other: the alerts see what was just recorded.
+    return [Group("resilience-objectives", every, [*records, *alerts])]
 
 
 def _ratio(window: timedelta) -> str:

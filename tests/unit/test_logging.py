@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -14,6 +15,8 @@ from resilience.adapters.logging import configure
 from resilience.adapters.redaction import TEXT_LIMIT, is_secret_key, redact_mapping, redact_text
 
 SECRET = "s3cr3tV4lue"
+# As kopf reads them: nothing is posted as an Event.
+QUIET = SimpleNamespace(posting=SimpleNamespace(enabled=False, level=logging.CRITICAL))
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIE" + SECRET + "\n-----END RSA PRIVATE KEY-----"
 
