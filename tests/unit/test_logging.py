@@ -16,7 +16,7 @@ from resilience.adapters.redaction import TEXT_LIMIT, is_secret_key, redact_mapp
 
 SECRET = "s3cr3tV4lue"
 # As kopf reads them: nothing is posted as an Event.
-QUIET = SimpleNamespace(posting=SimpleNamespace(enabled=False, level=logging.CRITICAL))
+QUIET = SimpleNamespace(posting=SimpleNamespace(enabled=False, level=logging.CRITICAL, loggers=False))
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIE" + SECRET + "\n-----END RSA PRIVATE KEY-----"
 
@@ -74,7 +74,7 @@ def test_lines_of_kopf_carry_the_object(stream: Written, log_format: str) -> Non
     reference = {"apiVersion": "resilience.dev/v1alpha1", "kind": "ResilientService", "name": "checkout"}
     adapter = logging.LoggerAdapter(
         logging.getLogger("kopf.objects"),
-        {"settings": object(), "k8s_skip": False, "k8s_ref": reference | {"uid": "u", "namespace": "shop"}},
+        {"settings": QUIET, "k8s_skip": False, "k8s_ref": reference | {"uid": "u", "namespace": "shop"}},
     )
     adapter.info("Handler 'x' succeeded.")
     text = stream.getvalue()
