@@ -36,6 +36,7 @@ from tests.support.release import Release
 # All pods' addresses lead to this machine, but for those of the real node, whose route is longer.
 _ROUTE: Final = ("local", network.POD_RANGE, "dev", "lo", "table", "main")
 _PATIENCE: Final = timedelta(minutes=30)
+Say = Callable[[str, str], None]
 _EVENTS: Final = "resilience_operator_event_to_action_seconds"
 
 
@@ -159,9 +160,9 @@ async def restarted(release: Release, count: int, progress: Progress) -> float:
     return time.monotonic() - began
 
 
-async def measure(release: Release, arguments: argparse.Namespace, progress: Progress) -> list[tuple[str, str]]:
-    """All figures, one after the other."""
-    count, found = arguments.services, [("services, of 2 pods each", f"{arguments.services}")]
+async def measure(release: Release, arguments: argparse.Namespace, progress: Progress, say: Say) -> None:
+    """All figures, one after the other, each said as soon as it is known."""
+    count = arguments.services
     settings = client.Configuration()
     await config.load_kube_config(config_file=str(KUBECONFIG), client_configuration=settings)
     async with client.ApiClient(settings) as api:
@@ -171,57 +172,51 @@ async def measure(release: Release, arguments: argparse.Namespace, progress: Pro
                 await fleet.make(lambda _: None)
             await until("all pods are ready", fleet.ready, count, progress)
             await until("all services are healthy", fleet.running, count, progress)
-            found.append(("start-up until all were looked at", f"{await restarted(release, count, progress):.0f} s"))
+            say("services, of 2 pods each", f"{count}")
+            say("start-up until all were looked at", f"{await restarted(release, count, progress):.0f} s")
             await asyncio.sleep(60)
-            found += await _idle(release, arguments, progress)
-            found += await _released(release, fleet, progress)
+            await _idle(release, arguments, progress, say)
+            await _released(release, fleet, progress, say)
             if arguments.churn:
-                found += await _churned(release, fleet, arguments.churn, progress)
+                await _churned(release, fleet, arguments.churn, progress, say)
         finally:
             with progress.step("cleaning up"):
                 await fleet.gone()
-    return found
 
 
-async def _idle(release: Release, arguments: argparse.Namespace, progress: Progress) -> list[tuple[str, str]]:
+async def _idle(release: Release, arguments: argparse.Namespace, progress: Progress, say: Say) -> None:
     before = sample(release)
     with progress.step(f"{arguments.minutes} quiet minutes"):
         await asyncio.sleep(arguments.minutes * 60)
     span = Span(before, sample(release))
-    return [
-        ("CPU, quiet", f"{span.cpu:.1%} of a core"),
-        ("RSS, quiet", f"{span.after.rss / 2**20:.0f} MiB"),
-        ("API requests a minute, quiet", f"{span.per_minute():.0f}, of them writes {_writes(span):.0f}"),
-        ("series", f"{span.after.series}"),
-    ]
+    say("CPU, quiet", f"{span.cpu:.1%} of a core")
+    say("RSS, quiet", f"{span.after.rss / 2**20:.0f} MiB")
+    say("API requests a minute, quiet", f"{span.per_minute():.0f}, of them writes {_writes(span):.0f}")
+    say("series", f"{span.after.series}")
 
 
-async def _released(release: Release, fleet: Fleet, progress: Progress) -> list[tuple[str, str]]:
+async def _released(release: Release, fleet: Fleet, progress: Progress, say: Say) -> None:
     before = sample(release)
     chosen = await fleet.release(0.1, "2")
     seconds = await until(f"{chosen} releases", fleet.ready, len(fleet.services), progress)
     await asyncio.sleep(10)
     span = Span(before, sample(release))
+    say("10 % released at once: took", f"{seconds:.0f} s")
+    say("CPU meanwhile", f"{span.cpu:.0%} of a core")
+    say("API requests a minute meanwhile", f"{span.per_minute():.0f}, of them writes {_writes(span):.0f}")
     slow = ", ".join(f"{span.quantile(share):.2f} s" for share in (0.5, 0.95, 0.99))
-    return [
-        ("10 % released at once: took", f"{seconds:.0f} s"),
-        ("CPU meanwhile", f"{span.cpu:.0%} of a core"),
-        ("API requests a minute meanwhile", f"{span.per_minute():.0f}, of them writes {_writes(span):.0f}"),
-        ("event to action, p50, p95, p99", slow),
-    ]
+    say("event to action, p50, p95, p99", slow)
 
 
-async def _churned(release: Release, fleet: Fleet, count: int, progress: Progress) -> list[tuple[str, str]]:
+async def _churned(release: Release, fleet: Fleet, count: int, progress: Progress, say: Say) -> None:
     before = sample(release)
     with progress.step(f"{count} services come and go"):
         await fleet.churn(count, lambda _: None)
     await asyncio.sleep(60)
     after = sample(release)
     change = after.rss / before.rss - 1
-    return [
-        (f"RSS after {count} services came and went", f"{after.rss / 2**20:.0f} MiB ({change:+.1%})"),
-        ("series after that", f"{after.series} ({after.series - before.series:+d})"),
-    ]
+    say(f"RSS after {count} services came and went", f"{after.rss / 2**20:.0f} MiB ({change:+.1%})")
+    say("series after that", f"{after.series} ({after.series - before.series:+d})")
 
 
 def _writes(span: Span) -> float:
@@ -242,15 +237,18 @@ def main() -> int:
     for image in images.ALL:
         local.provide(image)
     release = Release(cluster)
+    table = Table("figure", "value", title="What it costs", title_justify="left")
+
+    def say(name: str, value: str) -> None:
+        console.print(f"  {name}: {value}")
+        table.add_row(name, value)
+
     with ExitStack() as stack:
         stack.enter_context(kubelets())
         with progress.step("helm install resilience-operator"):
             release.install(replicas=1, resources={"limits": {"memory": "1Gi"}})
         stack.callback(release.uninstall)
-        figures = asyncio.run(measure(release, arguments, progress))
-    table = Table("figure", "value", title="What it costs", title_justify="left")
-    for name, value in figures:
-        table.add_row(name, value)
+        asyncio.run(measure(release, arguments, progress, say))
     console.print(table)
     return 0
 

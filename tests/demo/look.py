@@ -34,8 +34,7 @@ def looking(stage: Stage) -> Iterator[str]:
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="resilience-demo-")))
-        config = prometheus.of_annotated_pods(Path(stage.cluster.kubeconfig()), rules=list(rules()))
-        url = stack.enter_context(prometheus.serving(folder, config))
+        url = stack.enter_context(prometheus.of_pods(folder, stage.operator_pods, rules=list(rules())))
         stage.console.print(f"Prometheus is at {url}; open it while the demo runs.")
         if succeeds("docker", "info"):
             stack.enter_context(_grafana(stage, folder / "grafana", url))

@@ -96,6 +96,11 @@ class Stage:
         """The shop's ResilientService."""
         return self.get("rsvc", "shop", "-n", NAMESPACE)
 
+    def operator_pods(self) -> list[dict[str, Any]]:
+        """The operator's replicas."""
+        items: list[dict[str, Any]] = self.get("pods", "-n", OPERATOR)["items"]
+        return items
+
     def url(self) -> str:
         """Where the shop's clients go to."""
         return f"http://{self.get('service', 'shop', '-n', NAMESPACE)['spec']['clusterIP']}/"

@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Iterator
 from math import isnan
-from pathlib import Path
 from shutil import which
 
 import pytest
@@ -49,11 +48,38 @@ def scraped(release: Release, hooks: Recorder, tmp_path_factory: pytest.TempPath
     told = f"http://127.0.0.1:{hooks.port}{AT_ALERTMANAGER}"
     (folder / "am").mkdir()
     with alertmanager.running(folder / "am", webhook=told) as manager:
-        config = prometheus.of_annotated_pods(Path(engine.current().kubeconfig()), rules=[rules], alertmanager=manager)
         (folder / "prometheus").mkdir()
-        with prometheus.serving(folder / "prometheus", config) as url:
+        with prometheus.of_pods(folder / "prometheus", release.pods, rules=[rules], alertmanager=manager) as url:
             yield url
     release.install()
+
+
+def test_a_trace_leads_from_status_to_events_and_the_log(operator: Release, space: Space) -> None:
+    space.start(*shop())
+    space.restart()
+    trace = space.status()["lastRestart"]["traceId"]
+    events = [
+        each["reason"]
+        for each in space.list("events")
+        if (each["metadata"].get("annotations") or {}).get("resilience.dev/trace") == trace
+    ]
+    assert {"RestartStarted", "RestartSucceeded"} <= set(events)
+    history = [each for each in space.status()["history"] if each.get("traceId") == trace]
+    assert [each["kind"] for each in history] == ["Restart"]
+    lines = [json.loads(line) for line in operator.logs().splitlines() if line.startswith("{")]
+    mine = [line for line in lines if line.get("trace") == trace]
+    assert {"decided", "acted"} <= {line["event"] for line in mine}
+    assert {line.get("mark") for line in mine} == {"business"}
+
+
+def test_the_level_of_the_log_changes_without_a_restart(operator: Release, space: Space) -> None:
+    before = operator.restarts()
+    operator.install(log={"level": "debug"})
+    try:
+        wait_until(lambda: '"level": "debug"' in operator.logs(), what="a line at debug", timeout=150)
+        assert operator.restarts() == before, "the same pods"
+    finally:
+        operator.install()
 
 
 def value(url: str, query: str) -> float | None:
@@ -179,31 +205,3 @@ def _told_at(url: str) -> list[Object]:
             "spec": {"webhook": {"urlFrom": ref}},
         },
     ]
-
-
-def test_a_trace_leads_from_status_to_events_and_the_log(operator: Release, space: Space) -> None:
-    space.start(*shop())
-    space.restart()
-    trace = space.status()["lastRestart"]["traceId"]
-    events = [
-        each["reason"]
-        for each in space.list("events")
-        if (each["metadata"].get("annotations") or {}).get("resilience.dev/trace") == trace
-    ]
-    assert {"RestartStarted", "RestartSucceeded"} <= set(events)
-    history = [each for each in space.status()["history"] if each.get("traceId") == trace]
-    assert [each["kind"] for each in history] == ["Restart"]
-    lines = [json.loads(line) for line in operator.logs().splitlines() if line.startswith("{")]
-    mine = [line for line in lines if line.get("trace") == trace]
-    assert {"decided", "acted"} <= {line["event"] for line in mine}
-    assert {line.get("mark") for line in mine} == {"business"}
-
-
-def test_the_level_of_the_log_changes_without_a_restart(operator: Release, space: Space) -> None:
-    before = operator.restarts()
-    operator.install(log={"level": "debug"})
-    try:
-        wait_until(lambda: '"level": "debug"' in operator.logs(), what="a line at debug", timeout=150)
-        assert operator.restarts() == before, "the same pods"
-    finally:
-        operator.install()

@@ -7,7 +7,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +20,7 @@ import yaml
 from tests.support.shop import free_port
 
 PROGRAM = "prometheus"
+Object = dict[str, Any]
 _CONFIG = """\
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
@@ -40,7 +41,7 @@ def ask(url: str, query: str) -> list[dict[str, Any]]:
 @contextmanager
 def running(folder: Path, *, metrics: str) -> Iterator[str]:
     """Its URL, when it has scraped `metrics` (text in Prometheus' own format) at least once."""
-    with _page(metrics) as page, serving(folder, _CONFIG.format(port=page)) as url:
+    with _page(lambda: metrics) as page, serving(folder, _CONFIG.format(port=page)) as url:
         yield url
 
 
@@ -62,28 +63,42 @@ def serving(folder: Path, config: str) -> Iterator[str]:
         process.wait(timeout=10)
 
 
-def of_annotated_pods(kubeconfig: Path, *, rules: Sequence[Path] = (), alertmanager: str = "") -> str:
-    """A configuration that finds pods by the usual annotations, as for a Prometheus that has no operator of its own."""
-    where = {"source_labels": ["__address__", "__meta_kubernetes_pod_annotation_prometheus_io_port"]}
-    relabel = [
-        {"source_labels": ["__meta_kubernetes_pod_annotation_prometheus_io_scrape"], "regex": "true", "action": "keep"},
-        # A pod has a target for each of its ports, and the annotation names one.
-        {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": "http", "action": "keep"},
-        {**where, "regex": r"([^:]+)(?::\d+)?;(\d+)", "replacement": "$1:$2", "target_label": "__address__"},
-        {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "instance"},
-    ]
-    found = {"role": "pod", "kubeconfig_file": str(kubeconfig)}
-    config: dict[str, Any] = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(each) for each in rules],
-        "scrape_configs": [
-            {"job_name": "pods", "honor_labels": True, "kubernetes_sd_configs": [found], "relabel_configs": relabel}
-        ],
-    }
-    if alertmanager:
-        host = alertmanager.removeprefix("http://")
-        config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [host]}]}]}
-    return yaml.safe_dump(config)
+@contextmanager
+def of_pods(
+    folder: Path, pods: Callable[[], list[Object]], *, rules: Sequence[Path] = (), alertmanager: str = ""
+) -> Iterator[str]:
+    """Its URL, when it has scraped one of these pods: those with the usual annotations, as they come and go."""
+
+    def targets() -> str:
+        return json.dumps([each for pod in pods() if (each := _target(pod)) is not None])
+
+    with _page(targets, kind="application/json") as page:
+        config: dict[str, Any] = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(each) for each in rules],
+            "scrape_configs": [
+                {
+                    "job_name": "pods",
+                    "honor_labels": True,
+                    "http_sd_configs": [{"url": f"http://127.0.0.1:{page}/", "refresh_interval": "2s"}],
+                }
+            ],
+        }
+        if alertmanager:
+            host = alertmanager.removeprefix("http://")
+            config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [host]}]}]}
+        with serving(folder, yaml.safe_dump(config)) as url:
+            yield url
+
+
+def _target(pod: Object) -> Object | None:
+    """What the annotations of a pod ask for, as Prometheus' own discovery of pods is usually told to read them."""
+    meta, address = pod["metadata"], pod.get("status", {}).get("podIP")
+    asked = meta.get("annotations") or {}
+    if asked.get("prometheus.io/scrape") != "true" or not address:
+        return None
+    path = {"__metrics_path__": asked["prometheus.io/path"], "instance": meta["name"]}
+    return {"targets": [f"{address}:{asked['prometheus.io/port']}"], "labels": path}
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -99,13 +114,14 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 
 @contextmanager
-def _page(text: str) -> Iterator[int]:
+def _page(text: Callable[[], str], *, kind: str = "text/plain; version=0.0.4") -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            body = text().encode()
             self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Type", kind)
             self.end_headers()
-            self.wfile.write(text.encode())
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
