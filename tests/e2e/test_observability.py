@@ -76,7 +76,7 @@ def test_the_level_of_the_log_changes_without_a_restart(operator: Release, space
     before = operator.restarts()
     operator.install(log={"level": "debug"})
     try:
-        wait_until(lambda: '"level": "debug"' in operator.logs(), what="a line at debug", timeout=150)
+        wait_until(lambda: '"log_level": "DEBUG"' in operator.logs(), what="that it is taken over", timeout=150)
         assert operator.restarts() == before, "the same pods"
     finally:
         operator.install()

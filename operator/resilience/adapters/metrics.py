@@ -18,6 +18,8 @@ from resilience.core.observation import Key
 from resilience.core.picture import Picture
 
 _DELIVERED: Final = ("delivered", "failed")
+# By which flags are told.
+_CHANNELS: Final = ("configmap", "annotation", "http")
 
 
 class PrometheusMetrics:
@@ -29,6 +31,8 @@ class PrometheusMetrics:
         self._service = ServiceMetrics(self.registry)
         self._receiver = ReceiverMetrics(self.registry)
         self._operator.build.labels(version).set(1)
+        for channel in _CHANNELS:
+            self._operator.told.labels(channel)
         # Labels of the histograms of each resource.
         self._timed: dict[Key, set[tuple[Histogram, tuple[str, ...]]]] = {}
         self._timed_receivers: dict[Key, set[tuple[Histogram, tuple[str, ...]]]] = {}
@@ -157,6 +161,8 @@ class PrometheusMetrics:
         self._receiver.suppressed.set(receiver, suppressed)
         for each in _DELIVERED:
             self._receiver.deliveries.inc(receiver, each, by=0)
+        for metric in (self._receiver.delivery_seconds, self._receiver.latency):
+            self._own(metric, receiver, of=self._timed_receivers)
 
     def forget(self, key: Key) -> None:
         """Removes every series of a service; one that is unknown is no error."""
@@ -198,9 +204,15 @@ class PrometheusMetrics:
         *more: str,
         of: dict[Key, set[tuple[Histogram, tuple[str, ...]]]] | None = None,
     ) -> None:
+        self._own(metric, key, *more, of=self._timed if of is None else of).observe(seconds)
+
+    def _own(
+        self, metric: Histogram, key: Key, *more: str, of: dict[Key, set[tuple[Histogram, tuple[str, ...]]]]
+    ) -> Histogram:
+        """The histogram of one resource, which goes with it."""
         labels = (key.namespace, key.name, *more)
-        (self._timed if of is None else of).setdefault(key, set()).add((metric, labels))
-        metric.labels(*labels).observe(seconds)
+        of.setdefault(key, set()).add((metric, labels))
+        return metric.labels(*labels)
 
 
 class _WithoutCreated(Collector):

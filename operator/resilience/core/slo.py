@@ -121,7 +121,7 @@ def figures(slo: Slo, known: SloStatus, now: datetime) -> Figures:
 
     Where clients were asked, by what they saw.
     """
-    objective = amounts.share(slo.availability)
+    objective = _objective(slo)
     down, counted = downtime(known, now - slo.window, now), min(slo.window, max(now - known.since, _ZERO))
     availability, lost = 1 - down / counted if counted else 1.0, down / slo.window
     if known.measured:
@@ -138,7 +138,7 @@ def figures(slo: Slo, known: SloStatus, now: datetime) -> Figures:
 
 def burning(slo: Slo, known: SloStatus, now: datetime) -> Burning | None:
     """The worst rule that holds; None while the budget will last."""
-    objective = amounts.share(slo.availability)
+    objective = _objective(slo)
     for rule in BURNS:
         long = burn_rate(known, objective, rule.long, now)
         if long > rule.rate and burn_rate(known, objective, rule.short, now) > rule.rate:
@@ -195,6 +195,11 @@ def _outages(
         assert last is not None
         outages[-1] = last.model_copy(update={"ended": max(now, last.began)})
     return outages
+
+
+def _objective(slo: Slo) -> float:
+    """As a share; 99.9 % is 0.999 and not the float next to it."""
+    return round(amounts.share(slo.availability), 8)
 
 
 def _failing_since(check: CheckStatus, checks: Mapping[str, CheckState]) -> datetime | None:
