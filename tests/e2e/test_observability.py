@@ -113,19 +113,18 @@ def test_an_outage_burns_the_budget_and_people_are_told(
     time.sleep(15)
     assert burns(hooks, space.namespace) == [], "control: a shop that is well burns nothing"
     assert space.status()["slo"]["summary"] == "100.00%, 100% of budget left"
-    # when it is out for half a minute
+    # when it is out
     began = time.monotonic()
     space.inside(pod["metadata"]["name"], HANG)
     wait_until(lambda: value(scraped, f"resilience_service_available{mine}") == 0, what="the outage", timeout=30)
     seen = time.monotonic() - began
     wait_until(lambda: burns(hooks, space.namespace) != [], what="what Alertmanager tells", timeout=60)
     told = time.monotonic() - began
-    firing = {each["name"]: each for each in space.status()["alerts"]["firing"]}
-    assert firing["ErrorBudgetBurns"]["severity"] == "critical", "the operator says the same by itself"
+    # The operator's own windows are not shortened: of an hour, 14.4 times 0.1 % are 52 s.
     wait_until(
-        lambda: "RecoverySlow" in {each["name"] for each in space.status()["alerts"]["firing"]},
-        what="that it takes too long",
-        timeout=60,
+        lambda: {"ErrorBudgetBurns critical", "RecoverySlow critical"} <= set(_firing(space)),
+        what="that the operator says the same by itself",
+        timeout=120,
     )
     # and is back
     space.inside(pod["metadata"]["name"], MEND)
@@ -137,7 +136,7 @@ def test_an_outage_burns_the_budget_and_people_are_told(
     (outage,) = wait_until(lambda: _ended(space), what="the outage in status", timeout=30)
     assert outage["reason"].startswith(("ready: ", "live: ", "no pod"))
     lasted = value(scraped, f"resilience_service_slo_recovery_seconds{mine}")
-    assert lasted is not None and 15 < lasted < 120
+    assert lasted is not None and 50 < lasted < 200
     left = value(scraped, f"resilience_service_slo_error_budget_remaining_ratio{mine}")
     assert left is not None and 0.9 < left < 1
     wait_until(
@@ -148,6 +147,10 @@ def test_an_outage_burns_the_budget_and_people_are_told(
     figures.write(
         outage_seen_after=round(seen, 1), told_by_alertmanager_after=round(told, 1), outage_lasted=round(lasted, 1)
     )
+
+
+def _firing(space: Space) -> list[str]:
+    return [f"{each['name']} {each['severity']}" for each in space.status()["alerts"]["firing"]]
 
 
 def _ended(space: Space) -> list[Object] | None:
