@@ -3,7 +3,21 @@
 from typing import Final
 
 from monitoring.fleet_page import CLUSTER
-from monitoring.panel import BAD, EVERYWHERE, GOOD, PLAIN, Kind, Page, Panel, Query, Row, increase, quantile, rate
+from monitoring.panel import (
+    BAD,
+    EVERYWHERE,
+    GOOD,
+    PLAIN,
+    Kind,
+    Page,
+    Panel,
+    Query,
+    Row,
+    increase,
+    or_zero,
+    quantile,
+    rate,
+)
 
 _P: Final = "resilience_operator"
 _R: Final = "resilience_receiver"
@@ -149,9 +163,7 @@ def _api() -> list[Panel]:
             "What the availability guard refused, by reason, and watches that began anew, by what they watch.",
             "short",
             [
-                Query(
-                    f"{increase(f'{_P}_guard_refusals_total', EVERYWHERE, 'reason')} or vector(0)", "refused {{reason}}"
-                ),
+                Query(or_zero(increase(f"{_P}_guard_refusals_total", EVERYWHERE, "reason")), "refused {{reason}}"),
                 Query(increase(f"{_P}_watch_restarts_total", EVERYWHERE, "resource"), "watch of {{resource}}"),
             ],
         ),
@@ -175,7 +187,7 @@ def _told() -> list[Panel]:
             "Messages",
             "Messages told, or not told, a second, over all AlertReceivers. What failed is tried again.",
             "ops",
-            [Query(f"{rate(f'{_R}_deliveries_total', EVERYWHERE, 'result')} or vector(0)", "{{result}}")],
+            [Query(or_zero(rate(f"{_R}_deliveries_total", EVERYWHERE, "result")), "{{result}}")],
         ),
         Panel(
             Kind.SERIES,

@@ -110,6 +110,11 @@ def increase(counter: str, selector: str, *by: str) -> str:
     return f"sum by ({', '.join(by)}) (increase({counter}{{{selector}}}[$__rate_interval]))"
 
 
+def or_zero(expression: str) -> str:
+    """The expression, or 0 while it finds nothing: where that means that there is nothing."""
+    return f"({expression}) or (vector(0) unless on () ({expression}))"
+
+
 def each(metric: str, selector: str, *by: str) -> str:
     """A value of each service, whichever replica leads."""
     return f"max by ({', '.join(by)}) ({metric}{{{selector}}})"

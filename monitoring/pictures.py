@@ -5,6 +5,7 @@ It needs matplotlib (`pip install matplotlib`), which nothing else here does. It
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,10 @@ from monitoring.panel import Kind, Page, Panel, Query
 _COLOURS: Final = {"green": "#56a64b", "orange": "#ff9830", "red": "#e02f44", "blue": "#3274d9", "gray": "#808080"}
 _UNITS: Final = {"percentunit": (100.0, " %"), "bytes": (1 / 2**20, " MiB"), "s": (1.0, " s")}
 _STEP: Final = 5
+# A label that a series has not is nothing in its name.
+_ABSENT: Final = re.compile(r"\{\{[a-z]+\}\}")
 # Columns of Grafana's grid in inches, and lines.
-_WIDE, _HIGH = 0.62, 0.42
+_WIDE, _HIGH = 0.62, 0.46
 
 
 def ask(url: str, path: str, **query: object) -> list[dict[str, Any]]:
@@ -36,7 +39,7 @@ def legend(query: Query, labels: Mapping[str, str]) -> str:
     text = query.legend or ", ".join(value for name, value in labels.items() if name != "__name__")
     for name, value in labels.items():
         text = text.replace(f"{{{{{name}}}}}", value)
-    return text
+    return _ABSENT.sub("", text).strip()
 
 
 class Painter:
@@ -52,8 +55,8 @@ class Painter:
         placed, height = _placed(page)
         figure = self._plot.figure(figsize=(24 * _WIDE, height * _HIGH), dpi=70)
         for panel, x, y in placed:
-            left, bottom = (x + 0.9) / 24, 1 - (y + panel.height - 0.9) / height
-            axes = figure.add_axes((left, bottom, (panel.width - 1.4) / 24, (panel.height - 2.1) / height))
+            left, bottom = (x + 0.9) / 24, 1 - (y + panel.height - 1.4) / height
+            axes = figure.add_axes((left, bottom, (panel.width - 1.4) / 24, (panel.height - 2.6) / height))
             axes.set_title(panel.title, fontsize=10, loc="left")
             self._panel(axes, panel)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +103,7 @@ class Painter:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} min")
         axes.grid(alpha=0.25)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=6, loc="upper left", ncols=2, framealpha=0.6)
+            axes.legend(fontsize=5, loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.13), frameon=False)
 
     def _timeline(self, axes: Any, panel: Panel) -> None:
         names = []

@@ -17,6 +17,7 @@ from monitoring.panel import (
     Variable,
     each,
     increase,
+    or_zero,
     quantile,
     rate,
 )
@@ -170,12 +171,7 @@ def _trouble() -> list[Panel]:
             "Degradation flags",
             "What applications are told. On: a dependency is lost, and they work without it.",
             "none",
-            [
-                Query(
-                    f'{each(f"{_P}_degraded", ONE, "flag")} or label_replace(vector(0), "flag", "none", "", "")',
-                    "{{flag}}",
-                )
-            ],
+            [Query(or_zero(each(f"{_P}_degraded", ONE, "flag")), "{{flag}}")],
             width=12,
             words=_FLAGS,
         ),
@@ -186,7 +182,7 @@ def _trouble() -> list[Panel]:
             "short",
             [
                 Query(
-                    f"{increase(f'{_P}_degradation_transitions_total', ONE, 'flag', 'to')} or vector(0)",
+                    or_zero(increase(f"{_P}_degradation_transitions_total", ONE, "flag", "to")),
                     "{{flag}} {{to}}",
                 )
             ],

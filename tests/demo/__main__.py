@@ -1,7 +1,7 @@
 """`python -m tests.demo`: sets everything up, shows the acts one by one, says what came of it and cleans up.
 
 It must show what happens, never stage it: every figure comes from the cluster or from the load client.
-KEEP=1 leaves the cluster as it is at the end, to look around.
+KEEP=1 leaves the cluster as it is at the end, to look around. PICTURES=docs/pictures draws those of the docs again.
 """
 
 import os
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from monitoring import pictures
 from tests.cluster import engine, images
 from tests.cluster.progress import Progress
 from tests.cluster.shell import ClusterError
@@ -40,6 +41,8 @@ def main() -> int:
                 verdicts = [act(stage) for act in acts.ALL]
                 if prometheus:
                     verdicts.append(acts.dashboards(stage, prometheus))
+                if prometheus and (folder := os.environ.get("PICTURES")):
+                    pictures.main([f"--prometheus={prometheus}", f"--folder={folder}"])
             _verdict(console, verdicts, monotonic() - begun)
             return 0 if all(verdict.kept for verdict in verdicts) else 1
         except (ClusterError, TimeoutError) as error:

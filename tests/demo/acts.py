@@ -10,6 +10,7 @@ from rich.table import Table
 from tests.demo import look
 from tests.demo.stage import HOOK, NAMESPACE, Stage
 from tests.support.load import BackgroundLoad, Load
+from tests.support.load_report import Result
 
 _STORY: Final = {
     "RestartStarted",
@@ -78,7 +79,7 @@ def restart(stage: Stage) -> Verdict:
         f"{measured.get('failed')} of {measured.get('sent')} measured requests failed, p99 {measured.get('p99')}"
     )
     replaced = len(before - _pods(stage))
-    seen = f"{result.failed} of {result.sent} requests failed, {replaced} pods replaced"
+    seen = f"{_counted(stage, result)}, {replaced} pods replaced"
     return Verdict("restart under load", "0 requests fail", seen, result.failed == 0 and replaced == len(before))
 
 
@@ -94,7 +95,7 @@ def release(stage: Stage) -> Verdict:
     last = stage.resource()["status"]["lastRollout"]
     steps = ", ".join(f"{each['name']} {each['duration']}" for each in last.get("steps", []))
     stage.console.print(f"  status.lastRollout: {last['result']} in {last['duration']}: {steps}", soft_wrap=True)
-    seen = f"{result.failed} of {result.sent} requests failed, {last['result']}"
+    seen = f"{_counted(stage, result)}, {last['result']}"
     kept = result.failed == 0 and last["result"] == "Succeeded" and "2.0.0" in result.versions
     return Verdict("blue-green release", "0 requests fail", seen, kept)
 
@@ -112,7 +113,7 @@ def bad_release(stage: Stage) -> Verdict:
     failure = status["rollout"]["failure"]
     stage.console.print(f"  {failure['class']}: {failure['message']}\n  {failure['advice']}", soft_wrap=True)
     back = result.new.versions["3.0.0-bad"].last - result.new.versions["3.0.0-bad"].first
-    seen = f"{result.failed} of {result.sent} requests failed, back after {back:.1f} s of traffic"
+    seen = f"{_counted(stage, result)}, back after {back:.1f} s of traffic"
     kept = result.failed == 0 and status["lastRollout"]["result"] == "RolledBack"
     stage.kubectl("set", "env", "-n", NAMESPACE, "deploy/shop", "VERSION=2.0.0", "FAIL_HEALTH_AFTER-")
     return Verdict("bad release", "taken back by itself", seen, kept)
@@ -137,7 +138,7 @@ def redis_lost(stage: Stage) -> Verdict:
         result = load.stop()
     same = before == _pods(stage)
     blamed = "no pod" if same else "a pod"
-    seen = f"seen after {seconds:.0f} s; {result.failed} of {result.sent} requests failed, {blamed} restarted"
+    seen = f"seen after {seconds:.0f} s; {_counted(stage, result)}, {blamed} restarted"
     return Verdict("Redis is lost", "degraded, 0 requests fail", seen, result.failed == 0 and same)
 
 
@@ -208,6 +209,13 @@ ALL: Final[tuple[Callable[[Stage], Verdict], ...]] = (
     on_call,
     events,
 )
+
+
+def _counted(stage: Stage, result: Result) -> str:
+    """How many requests failed, and what the first of them saw."""
+    for each in result.failures[:3]:
+        stage.console.print(f"  [red]{each.at:.1f} s, {each.side}: {each.kind}[/] {each.error}", soft_wrap=True)
+    return f"{result.failed} of {result.sent} requests failed"
 
 
 def _load(stage: Stage) -> Load:

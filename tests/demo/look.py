@@ -34,7 +34,7 @@ def looking(stage: Stage) -> Iterator[str]:
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="resilience-demo-")))
-        url = stack.enter_context(prometheus.of_pods(folder, stage.operator_pods, rules=list(rules())))
+        url = stack.enter_context(prometheus.of_pods(folder, stage.operator_pods, rules=list(rules()), every=5))
         stage.console.print(f"Prometheus is at {url}; open it while the demo runs.")
         if succeeds("docker", "info"):
             stack.enter_context(_grafana(stage, folder / "grafana", url))

@@ -65,22 +65,30 @@ def serving(folder: Path, config: str) -> Iterator[str]:
 
 @contextmanager
 def of_pods(
-    folder: Path, pods: Callable[[], list[Object]], *, rules: Sequence[Path] = (), alertmanager: str = ""
+    folder: Path,
+    pods: Callable[[], list[Object]],
+    *,
+    rules: Sequence[Path] = (),
+    alertmanager: str = "",
+    every: int = 1,
 ) -> Iterator[str]:
-    """Its URL, when it has scraped one of these pods: those with the usual annotations, as they come and go."""
+    """Its URL, when it has scraped one of these pods: those with the usual annotations, as they come and go.
+
+    `every`: seconds between two scrapes; who measures something else beside it takes more.
+    """
 
     def targets() -> str:
         return json.dumps([each for pod in pods() if (each := _target(pod)) is not None])
 
     with _page(targets, kind="application/json") as page:
         config: dict[str, Any] = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": f"{every}s", "scrape_timeout": "1s", "evaluation_interval": f"{every}s"},
             "rule_files": [str(each) for each in rules],
             "scrape_configs": [
                 {
                     "job_name": "pods",
                     "honor_labels": True,
-                    "http_sd_configs": [{"url": f"http://127.0.0.1:{page}/", "refresh_interval": "2s"}],
+                    "http_sd_configs": [{"url": f"http://127.0.0.1:{page}/", "refresh_interval": f"{2 * every}s"}],
                 }
             ],
         }
