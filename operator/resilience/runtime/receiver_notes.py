@@ -1,0 +1,124 @@
+"""What a courier keeps in the status of its receiver: what was told, which is all that the next leader has to know.
+
+Written at once, on what was read; should it not be possible, nothing else is told until it is.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from resilience.api.reasons import Reason
+from resilience.api.status_receiver import ReceiverStatus
+from resilience.core import report
+from resilience.core.alerting import receiver as receivers
+from resilience.core.alerting.announcements import is_open
+from resilience.core.alerting.receiver import Receiver
+from resilience.core.decision import Event
+from resilience.core.observation import Key
+from resilience.ports import Clock, Conflict, Leadership, Metrics, PortError
+from resilience.ports.cluster import ReceiverCluster
+from resilience.runtime.alert_hub import AlertHub
+
+log = structlog.get_logger(__name__)
+
+_TRIES: Final = 5
+
+
+class Notes:
+    """The status of one AlertReceiver, as it is known here and as it is stored."""
+
+    def __init__(
+        self,
+        *,
+        key: Key,
+        cluster: ReceiverCluster,
+        hub: AlertHub,
+        leadership: Leadership,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._key = key
+        self._cluster = cluster
+        self._hub = hub
+        self._leadership = leadership
+        self._metrics = metrics
+        self._clock = clock
+        # Ahead of what is stored by what was not worth a write, or could not be written.
+        self._known: ReceiverStatus | None = None
+        self._unsaved = False
+        self._stored = ReceiverStatus()
+        self._uid = ""
+
+    async def read(self) -> Receiver | None:
+        """The receiver with everything that is known of it; None when it is gone. Raises PortError."""
+        receiver = await self._cluster.receiver(self._key)
+        if receiver is None:
+            return None
+        if receiver.uid != self._uid:
+            # Another one of the same name knows nothing of what this one was told.
+            self._uid, self._known, self._unsaved = receiver.uid, None, False
+        self._stored = receiver.status
+        status = self._known if self._known is not None else receiver.status
+        if self._unsaved:
+            receiver = await self.save(receiver, status)
+        receiver = replace(receiver, status=status)
+        self._seen(receiver)
+        return receiver
+
+    async def keep(self, receiver: Receiver, status: ReceiverStatus) -> None:
+        """Writes the status if a person or the next leader would want to know."""
+        self._known = status
+        if report.worth_writing(self._stored, receivers.report(receiver, status, self._clock.now())):
+            await self.save(receiver, status)
+
+    async def save(self, receiver: Receiver, status: ReceiverStatus) -> Receiver:
+        """Writes the status. Nobody else does, so a conflict is about something else: read again, write again."""
+        self._known, self._unsaved = status, True
+        for _ in range(_TRIES):
+            if not self._leadership.held():
+                raise Conflict("not leading any more; nothing is written")
+            try:
+                written = await self._cluster.write_receiver(
+                    receiver, receivers.report(receiver, status, self._clock.now())
+                )
+            except Conflict:
+                fresh = await self._cluster.receiver(self._key)
+                if fresh is None:
+                    break
+                receiver = fresh
+                continue
+            before, self._stored, self._unsaved = self._stored, written.status, False
+            self._seen(written)
+            await self._tell_people(before, written)
+            return written
+        raise Conflict(f"the status of AlertReceiver {self._key} could not be written; it is tried again")
+
+    async def _tell_people(self, before: ReceiverStatus, after: Receiver) -> None:
+        """An Event when the receiver goes out of reach, or comes back."""
+        status = after.status
+        was, is_ = receivers.out_of_reach(before), receivers.out_of_reach(status)
+        if is_ and not was and status.failure is not None:
+            kept = f"; {len(status.dead_letters)} alerts wait" if status.dead_letters else ""
+            await self.emit(after, Event(Reason.NOT_DELIVERED, f"{status.failure.message}{kept}", warning=True))
+        elif was and not is_:
+            reached = status.last_success != before.last_success
+            words = "it can be reached again" if reached else "nothing is left that it has to be told"
+            await self.emit(after, Event(Reason.DELIVERED, words))
+
+    async def emit(self, receiver: Receiver, event: Event) -> None:
+        """An Event that cannot be written is no reason to stop: status says the same."""
+        try:
+            await self._cluster.emit_of_receiver(receiver, event)
+        except PortError as error:
+            log.warning("event lost", receiver=str(self._key), reason=event.reason, why=str(error))
+
+    def _seen(self, receiver: Receiver) -> None:
+        status = receiver.status
+        self._metrics.receiver(
+            receiver=self._key,
+            open_=sum(is_open(each) for each in status.conversations),
+            dead=len(status.dead_letters),
+            suppressed=sum(each.suppressed for each in status.conversations),
+        )
+        self._hub.seen(receiver)
