@@ -50,6 +50,9 @@ class FakeTransport:
             raise NotFound(path)
         return found
 
+    async def views(self, path: str, view: Any, *, labels: str = "", fields: str = "") -> Any:
+        return [view(raw) for raw in await self.list(path, labels=labels, fields=fields)]
+
     async def list(self, path: str, *, labels: str = "", fields: str = "") -> Any:
         chosen = "&".join(each for each in (labels, fields) if each)
         return await self.find(f"{path}?{chosen}" if chosen else path) or []

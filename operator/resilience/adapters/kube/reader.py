@@ -9,10 +9,10 @@ import structlog
 from resilience.adapters.kube import parse, parse_workload
 from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
 from resilience.adapters.kube.pods import PodsReader
-from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.adapters.kube.transport import Json, NotFound, Transport, View
 from resilience.api.names import LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Key, PodsView, Resource
+from resilience.core.observation import FlagsMap, Key, PodsView, Resource
 from resilience.core.services import Endpoint, Service
 from resilience.core.workloads import Workload
 from resilience.ports import Invalid, Refused
@@ -38,8 +38,7 @@ class KubeReader:
 
     async def resources(self, namespace: str | None = None) -> Sequence[Resource]:
         """All ResilientServices of a namespace, or of all that we look after."""
-        raws = await self._collections([namespace] if namespace else self._namespaces, resources_path)
-        return [parse.resource(raw) for raw in raws]
+        return await self._collections([namespace] if namespace else self._namespaces, resources_path, parse.resource)
 
     async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
         """The target, or None when there is none."""
@@ -62,14 +61,14 @@ class KubeReader:
         """All that carries our label and is watched by it: to prune what a broken watch never reported as gone."""
         labels = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"
         services, slices, maps = await asyncio.gather(
-            self._collections(self._namespaces, lambda n: collection("services", n), labels=labels),
-            self._collections(self._namespaces, lambda n: collection("endpointslices", n), labels=labels),
-            self._collections(self._namespaces, lambda n: collection("configmaps", n), labels=LABEL_FLAGS_OF),
+            self._collections(self._namespaces, lambda n: collection("services", n), parse.service, labels=labels),
+            self._collections(self._namespaces, lambda n: collection("endpointslices", n), _name, labels=labels),
+            self._collections(self._namespaces, lambda n: collection("configmaps", n), _flags, labels=LABEL_FLAGS_OF),
         )
         return Marked(
-            services=tuple(parse.service(raw) for raw in services),
-            slices=frozenset((raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in slices),
-            flags={parse.flags_key(raw): parse.flags_map(raw) for raw in maps},
+            services=tuple(services),
+            slices=frozenset(slices),
+            flags=dict(maps),
         )
 
     async def readable_namespaces(self) -> Sequence[str]:
@@ -97,21 +96,31 @@ class KubeReader:
     async def _policies(self, namespace: str) -> list[Json]:
         """NetworkPolicies of every namespace we may read: peers elsewhere select our pods too."""
         names = sorted({*self._namespaces, namespace}) if self._namespaces else ()
-        return await self._collections(names, lambda n: collection("networkpolicies", n))
+        return await self._collections(names, lambda n: collection("networkpolicies", n), lambda raw: raw)
 
-    async def _collections(self, namespaces: Sequence[str], path: PathOf, *, labels: str = "") -> list[Json]:
+    async def _collections(
+        self, namespaces: Sequence[str], path: PathOf, view: Callable[[Json], View], *, labels: str = ""
+    ) -> list[View]:
         if not namespaces:
-            return await self._transport.list(path(None), labels=labels)
-        lists = await asyncio.gather(*(self._listed(path(name), labels=labels) for name in namespaces))
+            return await self._transport.views(path(None), view, labels=labels)
+        lists = await asyncio.gather(*(self._listed(path(name), view, labels=labels) for name in namespaces))
         return [item for each in lists for item in each]
 
-    async def _listed(self, path: str, *, labels: str) -> list[Json]:
+    async def _listed(self, path: str, view: Callable[[Json], View], *, labels: str) -> list[View]:
         """One namespace of several: one that is gone, or closed to us, must not hide the others."""
         try:
-            return await self._transport.list(path, labels=labels)
+            return await self._transport.views(path, view, labels=labels)
         except Refused as error:
             log.warning("namespace left out", path=path, why=str(error))
             return []
+
+
+def _name(raw: Json) -> tuple[str, str]:
+    return raw["metadata"]["namespace"], raw["metadata"]["name"]
+
+
+def _flags(raw: Json) -> tuple[Key, FlagsMap]:
+    return parse.flags_key(raw), parse.flags_map(raw)
 
 
 def require_readable(raw: Json) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -22,7 +22,8 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
-PAGE_SIZE: Final = 500
+PAGE_SIZE: Final = 200
+View = TypeVar("View")
 # Seconds; what lies between the end of one leader's right to write and the beginning of the next one's.
 LONGEST_WRITE: Final = 5.0
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -81,18 +82,22 @@ class Transport:
         except NotFound:
             return None
 
-    async def list(self, path: str, *, labels: str = "", fields: str = "") -> list[Json]:
-        """All items of a collection that the selectors choose, page by page."""
+    async def views(self, path: str, view: Callable[[Json], View], *, labels: str = "", fields: str = "") -> list[View]:
+        """What is wanted of each item; the rest of a page goes before the next one is read."""
         chosen = {"labelSelector": labels, "fieldSelector": fields}
         query = {"limit": str(PAGE_SIZE)} | {key: value for key, value in chosen.items() if value}
-        items: list[Json] = []
+        items: list[View] = []
         while True:
             page = await self._request("GET", path, query=query)
-            items.extend(page.get("items") or [])
+            items.extend(view(raw) for raw in page.get("items") or [])
             token = page.get("metadata", {}).get("continue")
             if not token:
                 return items
             query["continue"] = token
+
+    async def list(self, path: str, *, labels: str = "", fields: str = "") -> list[Json]:
+        """All items of a collection that the selectors choose, page by page."""
+        return await self.views(path, lambda raw: raw, labels=labels, fields=fields)
 
     async def text(self, path: str, **query: str) -> str:
         """GET what is not JSON, as logs are."""
