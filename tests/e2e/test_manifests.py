@@ -130,7 +130,7 @@ def test_columns(kubectl: Kubectl) -> None:
     kubectl.apply("columns", GOOD)
     narrow = ["NAME", "PHASE", "HEALTH", "ROLLOUT", "TARGET", "RESTARTS", "AGE"]
     assert kubectl("get", "rsvc", "columns").splitlines()[0].split() == narrow
-    wide = ["NAME", "PHASE", "HEALTH", "ROLLOUT", "TARGET", "RESTARTS", "DEGRADED", "TOLD", "EXPLANATION", "AGE"]
+    wide = ["NAME", "PHASE", "HEALTH", "ROLLOUT", "TARGET", "RESTARTS", "DEGRADED", "SLO", "TOLD", "EXPLANATION", "AGE"]
     assert kubectl("get", "rsvc", "columns", "-o", "wide").splitlines()[0].split() == wide
 
 
@@ -143,7 +143,8 @@ def test_status_as_the_operator_writes_it_is_taken_whole_and_shown(kubectl: Kube
     columns = definition(KINDS[0])["spec"]["versions"][0]["additionalPrinterColumns"]
     shown = "|".join(f"{{{column['jsonPath']}}}" for column in columns if column["name"] != "Age")
     row = kubectl("patch", "rsvc", "status", *patch, "-o", f"jsonpath={shown}")
-    assert row == "Running|Warning|Complete|checkout|1 of 10 this hour|False|NobodyToTell|All is well."
+    slo = "99.95%, 50% of budget left"
+    assert row == f"Running|Warning|Complete|checkout|1 of 10 this hour|False|{slo}|NobodyToTell|All is well."
 
 
 def test_status_is_not_written_with_the_spec(kubectl: Kubectl) -> None:

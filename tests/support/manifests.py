@@ -15,6 +15,7 @@ from resilience.api.status_alerts import AlertsStatus, FiringAlert
 from resilience.api.status_base import Requests
 from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.status_rollout import RolloutStatus
+from resilience.api.status_slo import DayOfOutages, Outage, SloStatus
 
 Spec = dict[str, Any]
 
@@ -286,6 +287,17 @@ def full_status() -> Status:
     now = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
     long, short = timedelta(hours=1, minutes=30), timedelta(milliseconds=12)
     requests = Requests(sent=1000, failed=0, p99=short)
+    objective = SloStatus(
+        since=now,
+        summary="99.95%, 50% of budget left",
+        availability="99.9500%",
+        measured="99.9600%",
+        budget_left="50%",
+        burn_rate="0.5",
+        last_recovery=long,
+        outages=[Outage(began=now, ended=now, reason="ready: 503", replication_lag=short), Outage(began=now)],
+        days=[DayOfOutages(day="2026-01-01", down=long)],
+    )
     running = RestartStatus(
         request="now",
         trace_id="t1",
@@ -332,6 +344,7 @@ def full_status() -> Status:
         restarts=RestartsStatus(summary="1 of 10 this hour"),
         last_restart=ended,
         alerts=AlertsStatus(firing=[alert], suppressed=3, undelivered=1, last_error="it answered 404"),
+        slo=objective,
         history=[entry, entry],
         handled=[Handled(request="restart", value="now", at=now, note="done")],
     )
