@@ -10,8 +10,10 @@ RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /ap
 FROM docker.io/library/python:3.13-slim
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
-# Two arenas: threads of their own would keep what was needed for a moment, and metrics of a thousand services are large.
-ENV PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2
+# What is needed for a moment only, as lists and the metrics of a thousand services are, goes back to the system: buffers
+# over 128 KiB are mapped each by itself (glibc would raise that limit by and by), and threads share two arenas.
+ENV PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072
 USER 10001:10001
 EXPOSE 8080
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "resilience"]

@@ -118,12 +118,17 @@ class Fleet:
         found = [each for name in self._namespaces for each in await self._list(PLURAL, name)]
         return sum((each.get("status") or {}).get("health", {}).get("state") == "Healthy" for each in found)
 
-    async def release(self, share: float, version: str) -> int:
-        """A new template for a share of the services; how many."""
-        chosen = self.services[: int(len(self.services) * share)]
+    async def release(self, share: float, version: str, *, pause: float) -> int:
+        """A new template for a share of the services, of every namespace alike; how many.
+
+        `pause`: seconds from one to the next.
+        """
+        chosen = self.services[:: round(1 / share)]
         env = [{"name": "VERSION", "value": version}]
         patch = {"spec": {"template": {"spec": {"containers": [{"name": "app", "env": env}]}}}}
-        await self._each(self._patched(named("deployments", namespace, name), patch) for namespace, name in chosen)
+        for namespace, name in chosen:
+            await self._patched(named("deployments", namespace, name), patch)
+            await asyncio.sleep(pause)
         return len(chosen)
 
     async def churn(self, count: int, report: Callable[[int], None]) -> None:

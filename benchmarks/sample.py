@@ -2,9 +2,11 @@
 
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 from resilience.adapters.kube.transport import Json
+from resilience.ports.cluster import View
 
 NAMESPACE = "bench"
 
@@ -125,6 +127,16 @@ class MemoryApi:
         if "resilientservices" in path:
             return _copy(self._resources[name]) if name in self._resources else None
         return deployment(name)
+
+    async def views(self, path: str, view: Callable[[Json], View], **_: Any) -> list[View]:
+        """What a first pass reads of Services and their slices; there is nothing else."""
+        self.reads += 1
+        made = {"services": service, "endpointslices": endpoint_slice}.get(path.rsplit("/", 1)[-1])
+        return [] if made is None else [view(made(name)) for name in self._resources]
+
+    async def list(self, path: str, **_: Any) -> list[Json]:
+        """As `views`."""
+        return await self.views(path, lambda raw: raw)
 
     async def patch(self, path: str, body: Json, **_: Any) -> Json:
         """A write; only status is kept."""

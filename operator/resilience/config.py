@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         description="ServiceAccounts that may read the flags of every namespace, by commas: "
         "system:serviceaccount:<namespace>:<name>.",
     )
-    workers: int = Field(default=8, ge=1, le=64, description="Services worked on at once.")
+    workers: int = Field(default=16, ge=1, le=64, description="Services worked on at once.")
     check_concurrency: int = Field(default=64, ge=1, le=1000, description="Health checks run at once.")
     policy_restarts: int = Field(
         default=10, ge=1, le=1000, description="Services whose pods policies restart at once, in the whole cluster."

@@ -174,7 +174,7 @@ def _parts(
     caps = Caps(cluster=settings.policy_restarts, namespace=settings.policy_restarts_per_namespace)
     storm = StormControl(caps=caps, clock=clock, on_turn=queue.add)
     restarts = RestartLog(now=clock.now)
-    replays = Replays(RedisDeadLetters(connections=redis))
+    replays = Replays(RedisDeadLetters(connections=redis), now=clock.now)
     hub, couriers = _alerting(
         settings,
         transport,

@@ -426,14 +426,17 @@ async def test_a_trusted_certificate_passes(authorities: tuple[Authority, Author
         assert (await run(replace(probe, trust=trust), credentials(holding(ours)))).outcome is Outcome.PASS
 
 
-async def test_the_name_is_the_hosts_whatever_a_header_says(authorities: tuple[Authority, Authority]) -> None:
+@pytest.mark.parametrize("host", ["web.shop", "web.shop.", "WEB.shop"])
+async def test_the_name_is_the_hosts_whatever_a_header_says(
+    authorities: tuple[Authority, Authority], host: str
+) -> None:
     async def resolve(host: str) -> list[str]:
         return ["127.0.0.1"]
 
     secrets = holding(authorities[0])
     secrets.values[HEADERS] = "Host: elsewhere"
     async with served(Application(), tls=authorities[0].server("DNS:web.shop")) as probe:
-        named = replace(probe, target=replace(probe.target, host="web.shop"), trust=TlsTrust(CA), headers=HEADERS)
+        named = replace(probe, target=replace(probe.target, host=host), trust=TlsTrust(CA), headers=HEADERS)
         assert (await run(named, credentials(secrets), resolve=resolve)).outcome is Outcome.PASS
 
 
@@ -462,6 +465,13 @@ async def test_bad_certificates_fail(
         assert application.requests == []
         # Pods and Services are not verified.
         assert (await run(probe)).outcome is Outcome.PASS
+
+
+async def test_a_name_that_no_certificate_can_carry_is_refused(authorities: tuple[Authority, Authority]) -> None:
+    async with served(Application(), tls=authorities[0].server("IP:127.0.0.1")) as probe:
+        for name in ("a..b", "x" * 64):
+            with pytest.raises(Refused, match="cannot be the name of a server"):
+                await run(replace(probe, trust=TlsTrust(CA, server_name=name)), credentials(holding(authorities[0])))
 
 
 async def test_a_rotated_authority_is_read_afresh(authorities: tuple[Authority, Authority]) -> None:

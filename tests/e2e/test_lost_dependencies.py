@@ -28,7 +28,7 @@ HUNG: Object = {"name": "stuck", "check": {"name": "live", "failures": 3}}
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    options = ("--bind", "0.0.0.0", "--protected-mode", "no", "--requirepass", "open")
+    options = (*redis.REACHABLE, "--requirepass", "open")
     with redis.running(tmp_path_factory.mktemp("redis"), *options, client={"password": "open"}) as server:
         yield server
 

@@ -91,6 +91,13 @@ def names(space: Space, name: str) -> list[str]:
     return [pod["metadata"]["name"] for pod in space.shop_pods(name)]
 
 
+def started(space: Space, count: int) -> list[str] | None:
+    """The shop's pods, once there are so many and all of them have something to say."""
+    pods = space.shop_pods()
+    states = [each.get("started") for pod in pods for each in pod["status"].get("containerStatuses", [])]
+    return [pod["metadata"]["name"] for pod in pods] if states == [True] * count else None
+
+
 def everybody(space: Space, switches: int) -> dict[str, list[tuple[datetime, bool]]]:
     """What every pod heard, once all have heard of so many changes."""
     pods = [*names(space, "shop"), *names(space, "asking")]
@@ -185,9 +192,11 @@ def test_flags_stand_while_operator_and_api_server_are_gone(operator: Release, s
         assert clients.failed == 0, clients.failures()
         assert all(heard(shop, pod)[-1][1] for pod in names(shop, "shop"))
         # and for pods that are made now, too
-        shop.kubectl("delete", "pod", names(shop, "shop")[0], "--wait=true")
-        shop.kubectl("rollout", "status", "deploy/shop", "--timeout=60s")
-        new = names(shop, "shop")
+        old = names(shop, "shop")
+        shop.kubectl("delete", "pod", old[0], "--wait=true")
+        # The Deployment's status is older than the pod that takes its place: only the pods themselves tell.
+        new = wait_until(lambda: started(shop, len(old)), what="a pod in place of the one that went")
+        assert set(new) - set(old)
         wait_until(lambda: all(heard(shop, pod)[-1:] and heard(shop, pod)[-1][1] for pod in new), what="the flag")
     # and whoever leads now neither forgets it nor says it again
     stays(lambda: published(shop)["flags.version"] == version, seconds=10, what="the version")

@@ -49,7 +49,10 @@ def scraped(release: Release, hooks: Recorder, tmp_path_factory: pytest.TempPath
     (folder / "am").mkdir()
     with alertmanager.running(folder / "am", webhook=told) as manager:
         (folder / "prometheus").mkdir()
-        with prometheus.of_pods(folder / "prometheus", release.pods, rules=[rules], alertmanager=manager) as url:
+        scraping = prometheus.of_pods(
+            folder / "prometheus", release.pods, rules=[rules], alertmanager=manager, listen="0.0.0.0"
+        )
+        with scraping as url:
             yield url
     release.install()
 
@@ -147,6 +150,27 @@ def test_an_outage_burns_the_budget_and_people_are_told(
     figures.write(
         outage_seen_after=round(seen, 1), told_by_alertmanager_after=round(told, 1), outage_lasted=round(lasted, 1)
     )
+
+
+def test_what_clients_saw_counts_where_a_query_tells_it(operator: Release, space: Space, scraped: str) -> None:
+    reached = scraped.replace("127.0.0.1", engine.current().host())
+    operator.install(scrapeAnnotations=True, prometheus={"url": reached})
+    try:
+        space.start(*shop())
+        mine = f'{{namespace="{space.namespace}", name="shop"}}'
+        wait_until(
+            lambda: value(scraped, f"resilience_service_available{mine}") == 1,
+            what="the shop in Prometheus",
+            timeout=30,
+        )
+        # The operator's own page has a series of every service, and this one may count those of its namespace only.
+        query = "count(resilience_service_available) * 0.9995"
+        space.apply(resilient(slo={"availability": "99.9%", "query": query}))
+        found = wait_until(lambda: (space.status().get("slo") or {}).get("measured"), what="an answer", timeout=90)
+        assert found == "99.9500%"
+        assert space.status()["slo"]["summary"] == "99.95%, 50% of budget left"
+    finally:
+        operator.install(scrapeAnnotations=True)
 
 
 def _firing(space: Space) -> list[str]:

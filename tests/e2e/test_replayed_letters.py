@@ -1,6 +1,7 @@
 """Dead letters go back into their stream when a person asks, once what the service depends on works, and once each."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,24 +13,26 @@ from tests.support.kube import Object, wait_until
 from tests.support.redis import Server
 from tests.support.release import Release
 from tests.support.shop_manifests import READY_CHECK, shop
-from tests.support.space import Space
+from tests.support.space import Space, stays
 
 
 @pytest.fixture
 def queue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    options = ("--bind", "0.0.0.0", "--protected-mode", "no")
-    with redis.running(tmp_path_factory.mktemp("queue"), *options) as server:
+    with redis.running(tmp_path_factory.mktemp("queue"), *redis.REACHABLE) as server:
         server.command("XGROUP", "CREATE", "jobs", "workers", "$", "MKSTREAM")
         yield server
 
 
+def address(server: Server) -> str:
+    return f"{engine.current().host()}:{server.port}"
+
+
 def checks(queue: Server, *, replay: str) -> Object:
-    address = f"{engine.current().host()}:{queue.port}"
     dead = {"stream": "dlq:jobs", "replay": replay}
     stream = {"redis": "cache", "stream": "jobs", "group": "workers", "deadLetter": dead}
     found: list[Object] = [
         READY_CHECK,
-        {"name": "cache", "scope": "Dependency", "redis": {"address": address}},
+        {"name": "cache", "scope": "Dependency", "redis": {"address": address(queue)}},
         {"name": "jobs", "scope": "Dependency", "redisStream": stream},
     ]
     return {"interval": "1s", "timeout": "500ms", "checks": found}
@@ -67,20 +70,30 @@ def test_they_go_back_once_each_though_the_operator_dies_on_the_way(
     assert jobs(queue) == list(range(letters))
     assert queue.command("XLEN", "dlq:jobs") == 0
     figures.write(letters=letters, reported=report(space)["replayed"])
+    assert "at least" in report(space)["message"]
     assert "were put back" in report(space)["message"]
     told = [each for each in space.events() if "Replay" in each]
     assert len(told) == 2, told
     operator.renew(hit)
 
 
-def test_by_themselves_and_not_while_something_is_lost(operator: Release, space: Space, queue: Server) -> None:
-    # given
-    space.start(*shop(verify=None, probes=None, health=checks(queue, replay="Automatic")))
-    assert report(space) == {}
-    # when: letters come while what they need is away
-    bury(queue, 12)
-    with queue.stopped():
-        space.wait_for("Degraded", "True", timeout=15)
-    # then
-    wait_until(lambda: len(jobs(queue)) == 12, what="all of them back", timeout=60)
-    wait_until(lambda: report(space).get("replayed") == 12, what="the report")
+def test_by_themselves_and_not_while_something_is_lost(
+    operator: Release, space: Space, queue: Server, tmp_path: Path
+) -> None:
+    with redis.running(tmp_path, *redis.REACHABLE) as other:
+        # given
+        health = checks(queue, replay="Automatic")
+        health["checks"].append({"name": "other", "scope": "Dependency", "redis": {"address": address(other)}})
+        space.start(*shop(verify=None, probes=None, health=health))
+        assert report(space) == {}
+        # when: letters come while something else that the shop needs is away
+        with other.stopped():
+            space.wait_for("Degraded", "True", timeout=15)
+            bury(queue, 12)
+            wait_until(lambda: "12 dead letters" in str(space.status()["health"]), what="a warning")
+            stays(lambda: jobs(queue) == [], seconds=3, what="that they wait")
+        # then
+        wait_until(lambda: len(jobs(queue)) == 12, what="all of them back", timeout=60)
+        wait_until(lambda: "finishedAt" in report(space), what="the report")
+        assert report(space)["replayed"] == 12
+        assert report(space)["message"] == "12 dead letters of jobs were put back"

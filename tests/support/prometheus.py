@@ -46,12 +46,12 @@ def running(folder: Path, *, metrics: str) -> Iterator[str]:
 
 
 @contextmanager
-def serving(folder: Path, config: str) -> Iterator[str]:
-    """Its URL, when it has scraped something by this configuration."""
+def serving(folder: Path, config: str, *, listen: str = "127.0.0.1") -> Iterator[str]:
+    """Its URL, when it has scraped something by this configuration. `listen`: an address that others reach it at."""
     (folder / "prometheus.yml").write_text(config)
     port = free_port()
     options = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data")
-    command = [PROGRAM, *options, f"--web.listen-address=127.0.0.1:{port}"]
+    command = [PROGRAM, *options, f"--web.listen-address={listen}:{port}"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
@@ -71,6 +71,7 @@ def of_pods(
     rules: Sequence[Path] = (),
     alertmanager: str = "",
     every: int = 1,
+    listen: str = "127.0.0.1",
 ) -> Iterator[str]:
     """Its URL, when it has scraped one of these pods: those with the usual annotations, as they come and go.
 
@@ -95,7 +96,7 @@ def of_pods(
         if alertmanager:
             host = alertmanager.removeprefix("http://")
             config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [host]}]}]}
-        with serving(folder, yaml.safe_dump(config)) as url:
+        with serving(folder, yaml.safe_dump(config), listen=listen) as url:
             yield url
 
 

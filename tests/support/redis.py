@@ -24,6 +24,8 @@ PROGRAM = "redis-server"
 HOST = "127.0.0.1"
 _PATIENCE = 20.0
 _SLOTS = 16384
+# For `options`: pods of the cluster may connect as well.
+REACHABLE = ("--bind", "0.0.0.0", "--protected-mode", "no")
 # Else a master waits for further replicas before it serves the first.
 _AT_ONCE = ("--repl-diskless-sync-delay", "0")
 

@@ -107,6 +107,15 @@ async def test_what_is_not_a_host_is_refused(host: str) -> None:
         await ask(guard_for("10.0.0.1"), host)
 
 
+async def test_a_scope_hides_no_address() -> None:
+    guard = guard_for("fd00:ec2::254%1")
+    for host in ("fd00:ec2::254%1", "[fd00:ec2::254%eth0]", "web"):
+        with pytest.raises(Refused, match="a cloud metadata service"):
+            await ask(guard, host)
+    with pytest.raises(Refused, match="the API server"):
+        await ask(guard, "fd00::1%1")
+
+
 @pytest.mark.parametrize("port", [-1, 0, 65536, 10**9])
 async def test_ports(port: int) -> None:
     with pytest.raises(Refused, match="not a port"):

@@ -1,7 +1,7 @@
 """Which addresses may be spoken to. A check is an address chosen by whoever may write the resource.
 
 A host is resolved once, here, and the caller connects to what came back, never to the name again: a name that answers
-differently the second time (DNS rebinding) gains nothing. It must not connect anywhere and caches nothing.
+differently the second time (DNS rebinding) gains nothing. It must not connect anywhere and remembers no name.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -37,6 +38,11 @@ class Address:
     ip: str
     port: int
     family: socket.AddressFamily
+
+    @property
+    def sockaddr(self) -> tuple[str, int] | tuple[str, int, int, int]:
+        """As the socket module takes it."""
+        return (self.ip, self.port, 0, 0) if self.family is socket.AF_INET6 else (self.ip, self.port)
 
     def __str__(self) -> str:
         return f"[{self.ip}]:{self.port}" if self.family is socket.AF_INET6 else f"{self.ip}:{self.port}"
@@ -128,7 +134,7 @@ class AddressGuard:
 
     def refusal(self, literal: str) -> str | None:
         """What is wrong with an IP address, in words; None when it may be spoken to."""
-        ip = _literal(literal.partition("%")[0])
+        ip = _literal(literal)
         return "not an IP address" if ip is None else self._refusal(ip)
 
     def _refusal(self, ip: IPAddress) -> str | None:
@@ -160,9 +166,11 @@ def _special(ip: IPAddress) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def _literal(text: str) -> IPAddress | None:
+    # Without its scope, which would make it unequal to the same address where that is refused.
     try:
-        return ip_address(text.removeprefix("[").removesuffix("]"))
+        return ip_address(text.removeprefix("[").removesuffix("]").partition("%")[0])
     except ValueError:
         return None
 

@@ -72,12 +72,16 @@ _CERTIFICATE: Final[Mapping[int, str]] = {
 
 
 def from_os_error(error: OSError) -> NetworkFailure:
-    """The failure that an operating system error stands for; one that nobody foresaw counts against the target."""
+    """The failure that an error of the system or of TLS stands for: Untrusted for a certificate.
+
+    One that nobody foresaw counts against the target.
+    """
+    if isinstance(error, ssl.SSLError):
+        return _from_tls_error(error)
     return _failure(error.errno) or NetworkFailure("the connection failed", reason="ConnectionFailed")
 
 
-def from_tls_error(error: Exception) -> NetworkFailure:
-    """The failure that an error of TLS stands for; Untrusted for a certificate."""
+def _from_tls_error(error: ssl.SSLError) -> NetworkFailure:
     if not isinstance(error, ssl.SSLCertVerificationError):
         return NetworkFailure("the TLS handshake failed", reason="TlsFailed")
     return Untrusted(f"the certificate {_CERTIFICATE.get(error.verify_code, 'is not trusted')}", reason="TlsFailed")

@@ -5,26 +5,29 @@ verified. Must not offer a way to send a query that is not limited, nor judge wh
 comes back.
 """
 
-import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-import aiohttp
 from pydantic import BaseModel, Field, ValidationError
 from yarl import URL
 
+from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.promql import QueryRefused, force_namespace
-from resilience.adapters.http import Answer, exchange, no_answer
+from resilience.adapters.http import HttpClient
+from resilience.adapters.http_wire import Answer
+from resilience.core.asks import HttpTarget
 from resilience.ports import Invalid, Unavailable
 
 ANSWER_LIMIT: Final = 1024 * 1024
 _SHOWN: Final = 200
 _KNOWN_QUERIES: Final = 1024
+_EVERYWHERE: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 # Words of Prometheus 2.48 to 2.53 among the warnings, later on in a list of their own: advice about the query.
 _ADVICE: Final = "PromQL info:"
 
@@ -80,7 +83,7 @@ class PrometheusClient:
 
     def __init__(self, *, url: str, version: str, token_file: str = "", ca_file: str = "") -> None:
         self._url = URL(f"{url.rstrip('/')}/api/v1/query")
-        self._user_agent = f"resilience-operator/{version}"
+        self._client = HttpClient(guard=AddressGuard(allowed=_EVERYWHERE), version=version)
         self._token_file = token_file
         self._tls = _authorities(ca_file)
         # Parsing takes a millisecond, with a wicked query some hundred; the event loop waits meanwhile.
@@ -93,20 +96,17 @@ class PrometheusClient:
             QueryRefused: the query may not be sent, the server does not take it, or it gives something without values.
             TooLong: the answer is longer than ANSWER_LIMIT.
             Unavailable: no answer that could be read within `timeout`.
+            Refused: the request cannot be written.
         """
         limited = self._limited(query, namespace)
         if isinstance(limited, QueryRefused):
             raise limited
         url = self._url.with_query(query=limited, timeout=f"{timeout.total_seconds():.3f}")
         headers = [("Authorization", f"Bearer {self._token()}")] if self._token_file else []
-        connector = aiohttp.TCPConnector(ssl=self._tls, force_close=True, limit=1)
-        try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                answer = await exchange(
-                    "GET", url, connector=connector, user_agent=self._user_agent, headers=headers, limit=ANSWER_LIMIT
-                )
-        except TimeoutError as error:
-            raise no_answer(timeout) from error
+        target = HttpTarget.at(str(url))
+        answer = await self._client.request(
+            "GET", target, timeout=timeout, headers=headers, tls=self._tls, limit=ANSWER_LIMIT
+        )
         return _read(answer)
 
     def _token(self) -> str:

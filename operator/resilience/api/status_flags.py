@@ -50,7 +50,9 @@ class ReplayStatus(ApiModel):
     )
     started_at: Time = Field(description="When it began.")
     finished_at: Time | None = Field(default=None, description="When it ended; absent while it runs.")
-    replayed: int = volatile(default=0, description="Entries put back.")
+    replayed: int = volatile(
+        default=0, description="Entries put back, as far as they are known: the answer to a batch may be lost."
+    )
     left: int = volatile(
         default=0, description="Entries still in the dead-letter stream: at the end those that are older than maxAge."
     )

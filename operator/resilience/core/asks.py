@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
+from urllib.parse import urlsplit
 
 from resilience.api.checks import Scheme
 from resilience.api.dependency_checks import RedisVerify
@@ -35,6 +37,22 @@ class HttpTarget:
     path: str
     scheme: Scheme = Scheme.HTTP
     secret: tuple[str, str] | None = None
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """What an http or https URL points at. Whether there is such a port is for whoever looks the address up.
+
+        Raises:
+            ValueError: it is no such URL, or says more: a user, a password, a fragment.
+        """
+        parts = urlsplit(url)
+        _, colon, digits = parts.netloc.rpartition(":")
+        named = bool(colon) and not parts.netloc.endswith("]")
+        if not parts.hostname or "@" in parts.netloc or parts.fragment or (named and not digits.isdecimal()):
+            raise ValueError("no http or https address, or one with user, password or fragment in it")
+        scheme = Scheme(parts.scheme.upper())
+        port = int(digits) if named else (443 if scheme is Scheme.HTTPS else 80)
+        return cls(parts.hostname, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), scheme)
 
 
 @dataclass(frozen=True, slots=True)

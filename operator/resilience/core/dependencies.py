@@ -4,7 +4,6 @@ Equal probes are one check and one connection, whoever asks.
 """
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from resilience.api.checks import Check, HttpCheck, Scheme
 from resilience.api.dependency_checks import PostgresCheck, RedisCheck, RedisStreamCheck
@@ -71,14 +70,9 @@ def _number(text: str | None) -> float | None:
 
 
 def _at_url(check: HttpCheck, url: str, namespace: str) -> HttpProbe:
-    parts = urlsplit(url)
-    scheme = Scheme.HTTPS if parts.scheme == "https" else Scheme.HTTP
-    # Bounded by the pattern of the field; a port that is none is refused where the address is looked at.
-    digits = parts.netloc.rpartition(":")[2] if not parts.netloc.endswith("]") else ""
-    port = int(digits) if digits.isdecimal() else (443 if scheme is Scheme.HTTPS else 80)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    target = HttpTarget(parts.hostname or "", port, path, scheme)
-    verified = trust(check.tls or Tls(), namespace) if scheme is Scheme.HTTPS else None
+    # The field's pattern lets only such URLs through.
+    target = HttpTarget.at(url)
+    verified = trust(check.tls or Tls(), namespace) if target.scheme is Scheme.HTTPS else None
     return http_probe(check, target, namespace=namespace, trust=verified)
 
 

@@ -61,6 +61,8 @@ def may_begin(observation: Observation) -> Refusal | None:
     workload = observation.workload
     if workload is None:
         return Refusal("TargetGone", "the target is gone")
+    if observation.pods is not None and not observation.pods.limits_read:
+        return Refusal("LimitsNotRead", "what limits the replacement of pods was not read this time")
     if not workload.observed:
         return Refusal("NotObserved", f"{workload.kind} {workload.name} has a change that its controller has not seen")
     if releasing(observation):

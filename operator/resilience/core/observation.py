@@ -6,6 +6,7 @@ Adapters build these from raw objects. Nothing here remembers; a view is as old 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
@@ -152,6 +153,8 @@ class PodsView:
 
     pods: tuple[Pod, ...] = ()
     replica_sets: tuple[ReplicaSet, ...] = ()
+    # Whether what follows was read. Without it pods can be told of, and nothing may be done to them.
+    limits_read: bool = True
     budgets: tuple[Budget, ...] = ()
     # Claims of the template that only one pod or node can mount.
     exclusive_claims: tuple[str, ...] = ()
@@ -202,6 +205,8 @@ class Replayed:
     more: bool = True
     # Why the last try did nothing; empty when it did.
     trouble: str = ""
+    # A batch may have been put back without being counted: its answer, or the operator that waited for it, was lost.
+    uncounted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +217,9 @@ class FlagsMap:
     ours: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observation:
-    """What exists around one ResilientService."""
+    """What exists around one ResilientService. Without slots, so that what is derived from all Services is kept."""
 
     workload: Workload | None
     # The name of the older ResilientService that has the target; empty when it is ours.
@@ -238,7 +243,7 @@ class Observation:
     # Replays of dead letters, by check.
     replays: Mapping[str, Replayed] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def selecting(self) -> tuple[Service, ...]:
         """The Services that lead to the target's pods when no release pins them; previews aside.
 

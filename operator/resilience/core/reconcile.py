@@ -5,6 +5,7 @@ A pass is safe to cut off after any action and to repeat; a converged resource y
 
 from dataclasses import replace as replace_fields
 from datetime import datetime, timedelta
+from enum import Enum
 
 from resilience.api.names import (
     ANNOTATION_SERVING,
@@ -55,21 +56,32 @@ _MISSING = (
 )
 
 
-def needs_pods(resource: Resource, workload: Workload) -> bool:
-    """Whether pods have to be read to decide: something is in flight, asked for or being given back."""
+class Depth(Enum):
+    """How much has to be read to decide: what the watches show; pods as well; or also what limits their replacement."""
+
+    WATCHES = 0
+    PODS = 1
+    LIMITS = 2
+
+
+def depth(resource: Resource, workload: Workload) -> Depth:
+    """How much has to be read. A rolling update that Kubernetes does, and pods in trouble, are only told of."""
+    if _may_replace(resource) or releases.is_held(resource, workload):
+        return Depth.LIMITS
+    told = workload.available < workload.replicas and not workload.rolling
+    return Depth.PODS if told or releases.in_flight(resource, workload) else Depth.WATCHES
+
+
+def _may_replace(resource: Resource) -> bool:
+    """Whether pods may be replaced or told something: asked for, in flight, by a policy, or being given back."""
     status, spec = resource.status, resource.spec
     asked = any(requests.pending(resource.annotations, status, request) for request in Request)
     if resource.deleting_since is not None or status.restart is not None or (asked and spec is not None):
         return True
     if spec is not None and (spec.restart.policies or spec.restart.on_change):
         return True
-    if any(each.on for each in status.degradation):
-        # Pods that are made meanwhile have to be told.
-        return True
-    if workload.available < workload.replicas and not workload.rolling:
-        # Something is wrong with its pods, and people want to know what.
-        return True
-    return releases.needs_pods(resource, workload)
+    # Pods that are made while a flag is on have to be told.
+    return any(each.on for each in status.degradation)
 
 
 def looks_at_releases(resource: Resource, workload: Workload) -> bool:
@@ -246,7 +258,7 @@ def _pods(
     now: datetime,
 ) -> replace.Plan | None:
     """The pods in flight. Nothing is accepted and begun in the same pass: status is written first."""
-    if seen.pods is None:
+    if seen.pods is None or not seen.pods.limits_read:
         return None
     scene = Scene(spec, effective, seen, workload, seen.pods, restart.wish(draft.status, deleting=False), now)
     plan = replace.plan(scene)

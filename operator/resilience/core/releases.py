@@ -69,23 +69,23 @@ class Look:
     obstacle: str = ""
 
 
-def needs_pods(resource: Resource, workload: Workload) -> bool:
-    """Whether a release is in flight, due or to be given back, so that a look has to read pods."""
-    spec, rollout = resource.spec, resource.status.rollout
-    if spec is None:
-        return False
+def in_flight(resource: Resource, workload: Workload) -> bool:
+    """Whether a template is on its way, so that a look has to read pods."""
+    rollout = resource.status.rollout
     good = rollout.serving.hash if rollout.serving is not None else ""
+    moves = rollout.candidate is not None or not workload.observed or workload.stale
+    return resource.spec is not None and (moves or good != workload.template.fingerprint)
+
+
+def is_held(resource: Resource, workload: Workload) -> bool:
+    """Whether we have, take or give back the target's pace, and there is something to do about that."""
+    if resource.spec is None:
+        return False
     held = workload.annotations.get(ANNOTATION_SERVING)
-    if (
-        rollout.candidate is not None
-        or not workload.observed
-        or workload.stale
-        or good != workload.template.fingerprint
-    ):
-        return True
-    if is_blue_green(spec):
-        return held != workload.template.fingerprint or not workload.paused or workload.replicas == 0
-    return held is not None or ANNOTATION_PAUSED_FOR in workload.annotations
+    if not is_blue_green(resource.spec):
+        return held is not None or ANNOTATION_PAUSED_FOR in workload.annotations
+    at_home = held == workload.template.fingerprint and workload.paused and workload.replicas > 0
+    return not at_home or in_flight(resource, workload)
 
 
 def is_blue_green(spec: ResilientServiceSpec) -> bool:

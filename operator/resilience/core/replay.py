@@ -144,7 +144,7 @@ def _go_on(
     if done is not None:
         entry = entry.model_copy(update={"replayed": done.count, "left": done.left})
         if not done.more:
-            return _end(name, entry, now)
+            return _end(name, entry, now, uncounted=done.uncounted)
     if blocked:
         return _One(entry.model_copy(update={"message": blocked}), wait=LOOK_AGAIN)
     action = Replay(name, letters, entry.started_at, entry.replayed)
@@ -152,9 +152,10 @@ def _go_on(
     return _One(entry.model_copy(update={"message": trouble}), action=action, wait=LOOK_AGAIN if trouble else None)
 
 
-def _end(name: str, entry: ReplayStatus, now: datetime) -> _One:
+def _end(name: str, entry: ReplayStatus, now: datetime, *, uncounted: bool) -> _One:
     kept = f", {entry.left} older than maxAge stay" if entry.left else ""
-    words = f"{entry.replayed} dead letters of {name} were put back{kept}"
+    least = "at least " if uncounted else ""
+    words = f"{least}{entry.replayed} dead letters of {name} were put back{kept}"
     ended = entry.model_copy(update={"finished_at": now, "message": words})
     past = HistoryEntry(at=now, kind="Replay", result="Succeeded", message=words, duration=now - entry.started_at)
     return _One(ended, (Event(Reason.REPLAY_ENDED, words),), ended=past)

@@ -42,15 +42,18 @@ class Service:
     @property
     def base(self) -> Labels:
         """The selector without our pin."""
-        return {key: value for key, value in self.selector.items() if not self.pinned or key != LABEL_TEMPLATE_HASH}
+        if not self.pinned:
+            return self.selector
+        return {key: value for key, value in self.selector.items() if key != LABEL_TEMPLATE_HASH}
 
     def concerns(self, labels: Labels) -> bool:
         """Whether it selects such pods when it is not pinned."""
-        return bool(self.base) and all(labels.get(key) == value for key, value in self.base.items())
+        base = self.base
+        return bool(base) and base.items() <= labels.items()
 
     def selects(self, labels: Labels) -> bool:
         """Whether a pod with these labels belongs to it; a Service without a selector selects nothing."""
-        return bool(self.selector) and all(labels.get(key) == value for key, value in self.selector.items())
+        return bool(self.selector) and self.selector.items() <= labels.items()
 
     def port(self, wanted: int | str) -> ServicePort | None:
         """The port of that name or number."""

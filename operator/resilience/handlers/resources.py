@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import kopf
 
-from resilience.adapters.kube import parse
+from resilience.adapters.kube import parse, parse_workload
 from resilience.api.names import (
     ANNOTATION_GREEN_OF,
     GROUP,
@@ -42,9 +42,9 @@ def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, 
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def on_resource(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:
-        if event["type"] != "DELETED":
-            store.put_resource(parse.resource(event["object"]))
-        queue.add(Key(namespace or "", name))
+        # Status is written by passes, and each looks again by itself.
+        if event["type"] == "DELETED" or store.put_resource(parse.resource(event["object"])):
+            queue.add(Key(namespace or "", name))
 
     @kopf.on.event("", "v1", "services", labels=_OURS, registry=registry)
     async def on_service(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:
@@ -62,7 +62,9 @@ def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, 
         if event["type"] == "DELETED":
             store.drop_slice(where, name)
         else:
-            store.put_slice(namespace=where, name=name, service=service, endpoints=parse.endpoints(raw))
+            endpoints = parse.endpoints(raw)
+            if not store.put_slice(namespace=where, name=name, service=service, endpoints=endpoints):
+                return
         for key in store.keys_of_service(where, service):
             queue.add(key, Priority.FAILOVER)
 
@@ -74,7 +76,11 @@ def _register_workload(
     registry: kopf.OperatorRegistry, *, plural: str, kind: TargetKind, queue: KeyQueue, store: Store
 ) -> None:
     @kopf.on.event("apps", "v1", plural, labels=_OURS, id=f"on_{plural}", registry=registry)
-    async def on_workload(namespace: str | None, name: str, annotations: Mapping[str, str], **_: Any) -> None:
+    async def on_workload(
+        event: kopf.RawEvent, namespace: str | None, name: str, annotations: Mapping[str, str], **_: Any
+    ) -> None:
+        face = None if event["type"] == "DELETED" else parse_workload.face(event["object"])
         # A second Deployment of ours concerns whoever looks after the first.
-        for key in store.keys_of_target(kind, namespace or "", annotations.get(ANNOTATION_GREEN_OF, name)):
+        target = annotations.get(ANNOTATION_GREEN_OF, name)
+        for key in store.put_workload(kind, namespace or "", name, target=target, face=face):
             queue.add(key)

@@ -1,9 +1,9 @@
 """The Kubernetes API as the runtime asks for it: reads, and writes with a precondition on what was read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from resilience.api.status import Status
 from resilience.api.status_receiver import ReceiverStatus
@@ -15,6 +15,8 @@ from resilience.core.observation import FlagsMap, Green, Key, Pod, PodsView, Res
 from resilience.core.release_actions import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
 from resilience.core.services import Endpoint, Service
 from resilience.core.workloads import Workload
+
+View = TypeVar("View")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,11 @@ class ClusterReader(Protocol):
         """The ResilientService, or None when there is none."""
         ...
 
-    async def resources(self, namespace: str | None = None) -> Sequence[Resource]:
-        """All ResilientServices, of one namespace or of all that we look after."""
+    async def resources(self, view: Callable[[Resource], View], *, namespace: str | None = None) -> Sequence[View]:
+        """What is wanted of each ResilientService, of one namespace or of all that we look after.
+
+        They are many, and read page by page: `view` is called while others are not read yet.
+        """
         ...
 
     async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
@@ -49,10 +54,11 @@ class ClusterReader(Protocol):
         """What the EndpointSlices of these Services list now."""
         ...
 
-    async def pods_view(self, workload: Workload, *, releases: bool) -> PodsView:
-        """Pods of the target, those being replaced included, and what limits their replacement.
+    async def pods_view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
+        """Pods of the target and its ReplicaSets.
 
-        With `releases` also green and what a release has to know.
+        With `limits` also those being replaced, and what limits their replacement; without them nothing may be done to
+        a pod. With `releases` also green and what a release has to know.
         """
         ...
 

@@ -28,6 +28,8 @@ _Question = tuple[Probe, timedelta, timedelta]
 # While a dependency is down it is asked less often: at most so many times its interval, and so long.
 _BACK_OFF_TIMES: Final = 4
 _BACK_OFF_MOST: Final = timedelta(seconds=30)
+# Seconds. Checks that are due within it go together: a wake-up of the loop for each costs more than most checks.
+_TICK: Final = 0.05
 _DEPENDENCIES: Final = (PostgresProbe, RedisProbe, RedisStreamProbe)
 
 
@@ -184,7 +186,8 @@ class CheckRunner:
         # Spread by ± 5 %, so that checks born together do not stay together.
         pause = _pause(run, probe, interval).total_seconds() * random.uniform(0.95, 1.05)
         # From its beginning: an answer that times out is no reason to ask less often.
-        self._schedule(question, run, max(began + pause, self.clock.monotonic()))
+        due = max(began + pause, self.clock.monotonic())
+        self._schedule(question, run, round(due / _TICK) * _TICK)
 
     def _fold(self, key: Key, entry: _Entry, result: health.CheckResult) -> None:
         target, before = entry.target, entry.fold

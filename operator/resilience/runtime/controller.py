@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 # What the API refuses may be allowed later, by people or by a budget that recovers.
 _AFTER_REFUSAL: Final = timedelta(seconds=10)
 _AFTER_CONFLICT: Final = timedelta(milliseconds=200)
+# The watch is deaf to status: a pass that wrote it is followed by one that sees what comes of that.
+_AFTER_STATUS: Final = timedelta(seconds=1)
 # A pass that takes longer, in seconds, is worth a line in the log.
 _SLOW: Final = 5.0
 
@@ -179,7 +181,7 @@ class Controller:
 
     async def _tell(self, resource: Resource, seen: Observation, decision: Decision, trace: str) -> Resource:
         """Status first, then everybody who waits for what it says."""
-        key = resource.key
+        key, before = resource.key, resource
         resource = await self._write_status(resource, seen, decision, trace)
         if decision.status is not None and resource.deleting_since is None:
             # After the write: whoever is told finds it in status.
@@ -187,6 +189,8 @@ class Controller:
         self._storm.ask(key, decision.ticket, running=moves_by_itself(resource, seen, decision))
         if decision.requeue_after is not None:
             self._queue.add_after(key, decision.requeue_after)
+        if resource is not before:
+            self._queue.add_after(key, _AFTER_STATUS)
         return resource
 
     async def _act(self, resource: Resource, seen: Observation, decision: Decision) -> None:

@@ -9,6 +9,7 @@ from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
 from resilience.core import farewell, reconcile, targets
 from resilience.core.observation import FlagsMap, Observation, PodsView, Resource
+from resilience.core.reconcile import Depth
 from resilience.core.workloads import Workload
 from resilience.ports import Calm, Drainer
 from resilience.ports.cluster import Cluster
@@ -61,7 +62,7 @@ class Observer:
         return replace(seen, alerting=self._alerts.alerting(resource))
 
     async def _around(self, resource: Resource, *, thorough: bool, refusal: str) -> Observation:
-        """What exists around the resource; pods are read when something is to be done, or when `thorough`.
+        """What exists around the resource; pods are read when something goes on, or when `thorough`.
 
         Raises:
             PortError: something could not be read.
@@ -79,10 +80,13 @@ class Observer:
         if taken_by and resource.deleting_since is None:
             return Observation(workload=workload, taken_by=taken_by)
         new = workload.annotations.get(ANNOTATION_CLAIM) != resource.claim
-        afresh = thorough or new or reconcile.needs_pods(resource, workload) or not self._watched(resource)
+        depth = reconcile.depth(resource, workload)
         seen = self._known(workload)
-        if afresh or (not seen.selecting and _checks_pods(resource)):
+        unknown = new or not self._watched(resource) or (_checks_pods(resource) and not seen.selecting)
+        if thorough or unknown or depth is Depth.LIMITS:
             seen = await self._afresh(resource, workload)
+        elif depth is Depth.PODS:
+            seen = self._known(workload, await self._pods(resource, workload, limits=False))
         return replace(
             seen,
             checks=self._checks.states(resource.key),
@@ -105,26 +109,27 @@ class Observer:
         spec = resource.spec
         return spec is None or spec.service is None or self._store.shows(resource.key.namespace, spec.service.name)
 
-    def _known(self, workload: Workload) -> Observation:
-        """From the watches alone: no request."""
-        services = self._store.services(workload.namespace)
-        names = [service.name for service in services if service.concerns(workload.template.labels)]
-        return Observation(
-            workload=workload, services=services, endpoints=self._store.endpoints(workload.namespace, names)
-        )
+    def _known(self, workload: Workload, pods: PodsView | None = None) -> Observation:
+        """Around these pods, from the watches alone: no request."""
+        seen = Observation(workload=workload, services=self._store.services(workload.namespace), pods=pods)
+        names = [service.name for service in seen.selecting]
+        return replace(seen, endpoints=self._store.endpoints(workload.namespace, names))
 
     async def _afresh(self, resource: Resource, workload: Workload) -> Observation:
         """From the API: pods first, then where traffic may go to, so that no pod seems to serve that is gone."""
         found, view = await asyncio.gather(
-            self._cluster.services(workload.namespace),
-            self._cluster.pods_view(workload, releases=reconcile.looks_at_releases(resource, workload)),
+            self._cluster.services(workload.namespace), self._pods(resource, workload, limits=True)
         )
-        view = await self._with_connections(resource, view)
-        view = replace(view, container_restarts=self._restarts.look(resource.key, view.pods))
         seen = Observation(workload=workload, services=tuple(found), pods=view)
         names = [service.name for service in seen.selecting]
         endpoints = await self._cluster.endpoints(namespace=workload.namespace, services=names)
         return replace(seen, endpoints=tuple(endpoints))
+
+    async def _pods(self, resource: Resource, workload: Workload, *, limits: bool) -> PodsView:
+        releases = reconcile.looks_at_releases(resource, workload)
+        view = await self._cluster.pods_view(workload, releases=releases, limits=limits)
+        view = await self._with_connections(resource, view)
+        return replace(view, container_restarts=self._restarts.look(resource.key, view.pods))
 
     async def _with_connections(self, resource: Resource, view: PodsView) -> PodsView:
         """Asks the pods that are about to go for their connections."""
@@ -150,15 +155,14 @@ class Observer:
             return ""
         assert resource.spec is not None
         ref = resource.spec.target_ref
-        rivals = [
-            other
-            for other in await self._cluster.resources(resource.key.namespace)
-            if other.uid != resource.uid
-            and other.spec is not None
-            and other.spec.target_ref == ref
+
+        def rival(other: Resource) -> Resource | None:
+            same = other.uid != resource.uid and other.spec is not None and other.spec.target_ref == ref
             # One that is being deleted gives the target up, unless it still has to give it back.
-            and (other.deleting_since is None or claim == other.claim)
-        ]
+            return other if same and (other.deleting_since is None or claim == other.claim) else None
+
+        found = await self._cluster.resources(rival, namespace=resource.key.namespace)
+        rivals = [other for other in found if other is not None]
         oldest = min(rivals, key=lambda other: (other.created, other.uid), default=None)
         if oldest is None or (resource.created, resource.uid) < (oldest.created, oldest.uid):
             return ""

@@ -38,7 +38,7 @@ class Releaser:
     async def run(self, *, patience: float) -> list[Key]:
         """Releases everything; returns what could not be released within `patience` seconds."""
         deadline = self._clock.monotonic() + patience
-        left = {resource.key for resource in await self._cluster.resources()}
+        left = set(await self._cluster.resources(lambda resource: resource.key))
         while left and self._clock.monotonic() < deadline:
             for key in sorted(left):
                 if await self._try(key):

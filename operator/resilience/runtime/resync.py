@@ -6,10 +6,12 @@ After `410 Gone` a watch lists again and never reports what vanished meanwhile; 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
 
+from resilience.core.observation import Key, Resource
 from resilience.ports import PortError
 from resilience.ports.cluster import ClusterReader, Marked
 from resilience.runtime.alert_hub import AlertHub
@@ -66,20 +68,23 @@ class Resync:
 
     async def once(self, *, thorough: bool) -> None:
         """One resync; a thorough one has all pods read, for an earlier process may have died at work."""
-        found = await self._marked()
-        self._store.keep(services=found.services, slices=found.slices, flags=found.flags)
-        resources = await self._cluster.resources()
-        for resource in resources:
-            self._store.put_resource(resource)
-            self._storm.seen(resource)
-            if thorough:
-                self._controller.look_thoroughly(resource.key)
-            else:
-                self._queue.add(resource.key, Priority.RESYNC)
+        with self._store.listing():
+            found = await self._marked()
+            self._store.keep(services=found.services, slices=found.slices, flags=found.flags)
+        listed = await self._cluster.resources(partial(self._look, thorough=thorough))
         self._storm.open()
         await self._couriers.resync()
-        for key in self._alerts.listed(resource.key for resource in resources):
+        for key in self._alerts.listed(listed):
             self._queue.add(key)
         self.last_success = self._monotonic()
-        for key in self._store.keys() - {resource.key for resource in resources}:
+        for key in self._store.keys() - set(listed):
             self._queue.add(key)
+
+    def _look(self, resource: Resource, *, thorough: bool) -> Key:
+        self._store.put_resource(resource)
+        self._storm.seen(resource)
+        if thorough:
+            self._controller.look_thoroughly(resource.key)
+        else:
+            self._queue.add(resource.key, Priority.RESYNC)
+        return resource.key

@@ -142,7 +142,7 @@ async def view(
     names = {"scalers": SCALERS, "quotas": QUOTAS, "nodes": NODES}
     transport = FakeTransport(usual | {names[key]: value for key, value in held.items()}, fails=fails or {})
     reader = PodsReader(transport=cast(Transport, transport), policies=no_policies)
-    return await reader.view(parse_workload.workload(TargetKind.DEPLOYMENT, target), releases=True)
+    return await reader.view(parse_workload.workload(TargetKind.DEPLOYMENT, target), releases=True, limits=True)
 
 
 async def test_green_is_read_with_its_pods_and_notes() -> None:

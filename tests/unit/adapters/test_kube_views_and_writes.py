@@ -341,3 +341,41 @@ def test_leadership_ends_at_the_renewal_deadline_and_is_handed_over() -> None:
         assert loop.time() == began and second.held()
 
     run_virtual(main())
+
+
+def test_a_workload_looks_otherwise_when_a_decision_may() -> None:
+    def face(**changes: Any) -> int:
+        owner = {"manager": "helm", "fieldsV1": {"f:spec": {}}, "time": "1"}
+        counted = {"manager": "kcm", "subresource": "status", "fieldsV1": {}, "time": "1"}
+        raw: dict[str, Any] = {
+            "metadata": {"uid": "u", "generation": 1, "labels": {"a": "b"}, "managedFields": [owner, counted]},
+            "status": {
+                "replicas": 2,
+                "conditions": [{"type": "Progressing", "status": "True", "reason": "Updated", "message": "1"}],
+            },
+        }
+        for path, value in changes.items():
+            at: Any = raw
+            *way, last = path.split("__")
+            for each in way:
+                at = at[int(each) if each.isdecimal() else each]
+            at[last] = value
+        return parse_workload.face(raw)
+
+    same = face()
+    assert face(metadata__resourceVersion="9") == same
+    assert face(metadata__managedFields__1__time="2") == face(metadata__managedFields__0__time="2") == same
+    assert face(status__conditions__0__message="2") == face(status__conditions__0__lastUpdateTime="2") == same
+    news = [
+        face(metadata__uid="other"),
+        face(metadata__generation=2),
+        face(metadata__labels={}),
+        face(metadata__annotations={"a": "b"}),
+        face(metadata__deletionTimestamp="now"),
+        face(metadata__managedFields__0__fieldsV1={"f:spec": {"f:paused": {}}}),
+        face(status__replicas=3),
+        face(status__observedGeneration=1),
+        face(status__conditions__0__reason="ProgressDeadlineExceeded"),
+        face(status__conditions__0__status="False"),
+    ]
+    assert len({same, *news}) == len(news) + 1

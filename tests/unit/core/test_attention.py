@@ -10,7 +10,7 @@ from resilience.api.status_restarts import Attention
 from resilience.core import attention
 from resilience.core.decision import Decision
 from resilience.core.observation import Pod
-from resilience.core.reconcile import decide, needs_pods
+from resilience.core.reconcile import Depth, decide, depth
 from tests.support.factories import NOW, make_pod, make_resource, make_seen, make_spec, make_workload
 
 CRASHING: Any = {"fault": "CrashLoopBackOff", "restarts": 4, "trouble": "CrashLoopBackOff: exit code 1"}
@@ -83,9 +83,9 @@ def test_what_was_known_holds_while_pods_are_missing_and_nobody_has_looked() -> 
     assert attention.pods(quiet, make_workload(replicas=2), make_spec(), known) == []
 
 
-@pytest.mark.parametrize(("available", "looks"), [(2, False), (1, True)])
-def test_pods_are_looked_at_when_some_are_missing(available: int, looks: bool) -> None:
-    assert needs_pods(make_resource(), make_workload(replicas=2, available=available)) is looks
+@pytest.mark.parametrize(("available", "looks"), [(2, Depth.WATCHES), (1, Depth.PODS)])
+def test_pods_are_looked_at_when_some_are_missing(available: int, looks: Depth) -> None:
+    assert depth(make_resource(), make_workload(replicas=2, available=available)) is looks
 
 
 @pytest.mark.parametrize(

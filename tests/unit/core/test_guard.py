@@ -1,5 +1,6 @@
 """The availability guard: what may go, what has to stay, and how a pod leaves its Services."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,6 +100,16 @@ def test_a_pod_serves_when_every_service_that_selects_it_lists_it() -> None:
     assert not guard.is_serving(ending, A)
     assert not guard.is_serving(make_seen(left), left)
     assert guard.is_serving(make_seen(A, services=()), A)
+
+
+def test_nothing_begins_when_what_limits_it_was_not_read() -> None:
+    seen = make_seen(A)
+    assert seen.pods is not None
+    assert guard.may_begin(seen) is None
+
+    refusal = guard.may_begin(replace(seen, pods=replace(seen.pods, limits_read=False)))
+
+    assert refusal is not None and refusal.reason == "LimitsNotRead"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from resilience.core import flags, publishing
 from resilience.core.decision import Decision, PublishFlags, RemoveFlags, TellPods
 from resilience.core.flags import Publication, PublishedFlag
 from resilience.core.observation import FlagsMap, Observation, Pod
-from resilience.core.reconcile import decide, needs_pods
+from resilience.core.reconcile import Depth, decide, depth
 from tests.support.factories import (
     KEY,
     LONG_AGO,
@@ -177,7 +177,9 @@ def test_suspended_the_last_word_stands() -> None:
 
 @pytest.mark.parametrize("on", [True, False])
 def test_pods_are_looked_at_while_a_flag_is_on(on: bool) -> None:
-    assert needs_pods(make_resource(flag_spec(), status=told(on=on)), make_workload()) is on
+    looked = depth(make_resource(flag_spec(), status=told(on=on)), make_workload())
+
+    assert looked is (Depth.LIMITS if on else Depth.WATCHES)
 
 
 def test_what_is_published_can_be_read_again() -> None:

@@ -171,6 +171,15 @@ def test_another_leader_goes_on_where_the_first_one_was() -> None:
     assert queue.status.replays[0].replayed >= 15
 
 
+def test_a_batch_whose_answer_was_lost_may_have_gone_back() -> None:
+    queue = Queue(young=3, annotations={ASK: "1"})
+    queue.run(1)
+    (entry,) = queue.status.replays
+    queue.progress["jobs"] = Replayed(entry.started_at, 3, more=False, uncounted=True)
+    queue.run(1)
+    assert "at least 3 dead letters of jobs were put back" in queue.status.replays[0].message
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     steps=st.lists(

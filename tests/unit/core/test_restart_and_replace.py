@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import ConditionType, HealthState, Reason, ReplaceStep, RestartOutcome
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_restarts import ReplacementStatus, RestartStatus
-from resilience.api.v1alpha1 import TargetKind
+from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core import history, restart
 from resilience.core.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, SendSignal, TakeOver
 from resilience.core.observation import Budget, Observation, Pod, Traffic
-from resilience.core.reconcile import decide, needs_pods
+from resilience.core.reconcile import Depth, decide, depth
+from resilience.core.workloads import Template, Workload
 from tests.support.factories import (
     LIVE_CHECK,
     LONG_AGO,
@@ -390,10 +392,38 @@ def test_the_history_forgets_by_number_and_by_age() -> None:
 
 
 def test_pods_are_read_only_when_something_is_to_be_done() -> None:
-    assert not needs_pods(make_resource(), make_workload())
-    assert needs_pods(make_resource(annotations=ASK), make_workload())
-    assert needs_pods(make_resource(status=running()), make_workload())
-    assert needs_pods(make_resource(deleting_since=NOW), make_workload())
+    assert depth(make_resource(), make_workload()) is Depth.WATCHES
+    assert depth(make_resource(annotations=ASK), make_workload()) is Depth.LIMITS
+    assert depth(make_resource(status=running()), make_workload()) is Depth.LIMITS
+    assert depth(make_resource(deleting_since=NOW), make_workload()) is Depth.LIMITS
+
+
+@pytest.mark.parametrize(
+    ("spec", "workload", "expected"),
+    [
+        (make_spec(), make_workload(generation=2), Depth.PODS),
+        (make_spec(), make_workload(template=Template(labels={}, containers=(), fingerprint="new")), Depth.PODS),
+        (make_spec(rollout={"strategy": "BlueGreen"}), make_workload(generation=2), Depth.LIMITS),
+        (make_spec(), make_workload(annotations={ANNOTATION_SERVING: "1"}), Depth.LIMITS),
+        (make_spec(restart={"policies": [{"name": "aged", "uptime": {}}]}), make_workload(), Depth.LIMITS),
+    ],
+)
+def test_of_a_rolling_update_that_kubernetes_does_only_pods_are_read(
+    spec: ResilientServiceSpec, workload: Workload, expected: Depth
+) -> None:
+    assert depth(make_resource(spec), workload) is expected
+
+
+def test_a_pod_in_flight_waits_for_a_look_that_reads_all() -> None:
+    pods = make_retiring("old", ReplaceStep.REPLACING, taken=NOW - 60 * SECOND), B, C, NEW
+    whole = make_seen(*pods)
+    assert whole.pods is not None
+
+    shallow = decide(make_resource(), replace(whole, pods=replace(whole.pods, limits_read=False)), NOW)
+
+    assert any(isinstance(each, Advance) for each in decide(make_resource(), whole, NOW).actions)
+    assert not any(isinstance(each, Advance) for each in shallow.actions)
+    assert shallow.pods_next
 
 
 def test_a_deletion_finishes_pods_first_then_gives_everything_back() -> None:

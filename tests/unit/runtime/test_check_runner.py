@@ -37,8 +37,10 @@ class FakeChecker:
     running: int = 0
     most: int = 0
     fingerprint: str = ""
+    began: list[float] = field(default_factory=list)
 
     async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+        self.began.append(asyncio.get_running_loop().time())
         self.ran, self.running = self.ran + 1, self.running + 1
         self.most = max(self.most, self.running)
         await asyncio.sleep(self.takes)
@@ -214,6 +216,21 @@ def test_the_same_check_asked_more_often_keeps_its_state() -> None:
             assert bench.runner.states(KEY)["ready"].state is HealthState.HEALTHY
             await asyncio.sleep(9)
             assert bench.checker.ran >= 9
+
+    run_virtual(main())
+
+
+def test_checks_go_out_together_and_are_spread_all_the_same() -> None:
+    async def main() -> None:
+        async with Bench(concurrency=200) as bench:
+            for number in range(100):
+                bench.runner.sync(Key("shop", str(number)), [replace(TARGET, probe=TcpProbe("10.0.0.1", number + 1))])
+                await asyncio.sleep(0.013)
+            await asyncio.sleep(50)
+            ticks = [began / 0.05 for began in bench.checker.began if began > 15]
+            assert all(abs(tick - round(tick)) < 0.02 for tick in ticks)
+            # A second of beginnings, 5 % of 10 s to each side, and more with each round.
+            assert len({round(tick) % 200 for tick in ticks}) > 20
 
     run_virtual(main())
 

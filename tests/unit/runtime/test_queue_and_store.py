@@ -2,15 +2,18 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Key
+from resilience.core.observation import FlagsMap, Key
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
-from tests.support.factories import KEY, make_endpoint, make_pod, make_resource, make_service
+from tests.support.factories import KEY, NOW, make_endpoint, make_pod, make_resource, make_service
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 OTHER = Key("shop", "other")
@@ -144,6 +147,51 @@ def test_the_store_tells_whom_a_change_concerns() -> None:
     assert not any(getattr(store, name) for name in store.__slots__)
 
 
+def test_the_store_tells_status_from_everything_else() -> None:
+    store, first = Store(), make_resource()
+    assert store.put_resource(first)
+    assert not store.put_resource(replace(first, status=Status(observed_generation=7), resource_version="9"))
+
+    changes: list[dict[str, Any]] = [
+        {"generation": 2},
+        {"annotations": {"resilience.dev/restart-requested-at": "now"}},
+        {"finalizers": ()},
+        {"deleting_since": NOW},
+        {"uid": "made-anew"},
+    ]
+    for change in changes:
+        assert store.put_resource(replace(first, **change)), change
+        assert store.put_resource(first), change
+
+    store.drop_resource(first.key)
+    assert store.put_resource(first)
+
+
+def test_the_store_tells_a_workload_that_looks_as_before() -> None:
+    store, kind = Store(), TargetKind.DEPLOYMENT
+
+    def put(name: str, face: int | None) -> frozenset[Key]:
+        return store.put_workload(kind, "shop", name, target="checkout", face=face)
+
+    assert not put("checkout", 1)
+    store.put_resource(make_resource())
+    # What nobody pointed at was not remembered.
+    assert put("checkout", 1) == {KEY}
+    assert not put("checkout", 1)
+    assert put("checkout-green", 1) == put("checkout", 2) == put("checkout-green", None) == {KEY}
+    assert put("checkout-green", 1) == {KEY}
+    store.drop_resource(KEY)
+    assert not any(getattr(store, name) for name in store.__slots__)
+
+
+def test_the_store_tells_a_slice_that_lists_the_same() -> None:
+    store, endpoint = Store(), make_endpoint(make_pod())
+    for endpoints, news in (((), True), ((), False), ((endpoint,), True), ((endpoint,), False)):
+        assert store.put_slice(namespace="shop", name="s", service="checkout", endpoints=endpoints) is news
+    store.drop_slice("shop", "s")
+    assert store.put_slice(namespace="shop", name="s", service="checkout", endpoints=(endpoint,))
+
+
 def test_the_store_prunes_what_a_broken_watch_never_reported() -> None:
     store, endpoint = Store(), make_endpoint(make_pod())
     store.put_service(make_service())
@@ -160,6 +208,29 @@ def test_the_store_prunes_what_a_broken_watch_never_reported() -> None:
     assert store.endpoints("shop", ["checkout"]) == ()
     store.drop_slice("shop", "s1")
     assert not store.shows("shop", "checkout")
+
+
+def test_what_the_watches_tell_while_a_list_is_read_is_newer() -> None:
+    store, endpoint, old, new = Store(), make_endpoint(make_pod()), FlagsMap({}, True), FlagsMap({"a": "true"}, True)
+    store.put_service(make_service("gone"))
+    store.put_flags_map(Key("shop", "silent"), old)
+    with store.listing():
+        store.put_service(make_service("born"))
+        store.drop_service("shop", "gone")
+        store.put_slice(namespace="shop", name="s", service="born", endpoints=(endpoint,))
+        store.put_flags_map(KEY, new)
+        listed = {KEY: old, Key("shop", "quiet"): old}
+        store.keep(services=[make_service("gone"), make_service("quiet")], slices=frozenset(), flags=listed)
+
+    assert {each.name for each in store.services("shop")} == {"born", "quiet"}
+    assert store.shows("shop", "born")
+    assert store.flags_map(KEY) == new
+    assert store.flags_map(Key("shop", "quiet")) == old
+    assert store.flags_map(Key("shop", "silent")) is None
+    # The next list is believed.
+    with store.listing():
+        store.keep(services=[], slices=frozenset(), flags={})
+    assert (store.services("shop"), store.endpoints("shop", ["born"]), store.flags_map(KEY)) == ((), (), None)
 
 
 async def test_since_when_a_look_is_asked_for_is_known() -> None:

@@ -14,7 +14,7 @@ from typing import Final
 import grpc
 
 from resilience.adapters.address import Address, AddressGuard
-from resilience.adapters.http import BODY_LIMIT
+from resilience.adapters.http_wire import BODY_LIMIT
 from resilience.adapters.network import NetworkFailure, from_os_error, from_text
 from resilience.api.scalars import format_duration
 from resilience.core.asks import GrpcProbe

@@ -14,7 +14,7 @@ import asyncpg  # type: ignore[import-untyped]
 
 from resilience.adapters.checks.postgres_connections import PostgresConnections, Session
 from resilience.adapters.checks.postgres_tls import Place
-from resilience.adapters.network import NetworkFailure, from_os_error, from_tls_error
+from resilience.adapters.network import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
 from resilience.core.asks import PostgresProbe
 from resilience.core.health import CheckResult, Outcome
@@ -264,8 +264,6 @@ def _network_failure(error: OSError, run: _Run) -> NetworkFailure:
     match error:
         case TimeoutError(errno=None):
             return _late(run)
-        case ssl.SSLError():
-            return from_tls_error(error)
         case ConnectionError(errno=None):
             return NetworkFailure("the server refuses TLS, or is no PostgreSQL server", reason="TlsRefused")
         case _:

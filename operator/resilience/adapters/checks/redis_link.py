@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from resilience.adapters.address import Address
 from resilience.adapters.checks.redis_answers import Command, LoginRefused, Reply, ServerError
-from resilience.adapters.network import NetworkFailure, from_os_error, from_tls_error
+from resilience.adapters.network import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
 
 # Bytes of all answers to what is asked at once. A line counts as more, for it takes more time than bytes do.
@@ -233,14 +233,10 @@ def _sorted() -> Iterator[None]:
 
 
 def _broken(error: OSError) -> NetworkFailure:
-    match error:
-        case ssl.SSLError():
-            return from_tls_error(error)
-        case ConnectionResetError(errno=None):
-            # So asyncio tells of a connection that ended within the handshake.
-            return _closed()
-        case _:
-            return from_os_error(error)
+    if isinstance(error, ConnectionResetError) and error.errno is None:
+        # So asyncio tells of a connection that ended within the handshake.
+        return _closed()
+    return from_os_error(error)
 
 
 def _closed() -> NetworkFailure:

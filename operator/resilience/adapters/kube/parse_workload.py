@@ -49,6 +49,20 @@ def workload(kind: TargetKind, raw: Json) -> Workload:
     )
 
 
+def face(raw: Json) -> int:
+    """A hash of what a decision may depend on. Equal ones are no news: only times or words differ."""
+    meta, status = raw["metadata"], raw.get("status") or {}
+    owners = [
+        (each.get("manager"), each.get("fieldsV1"))
+        for each in meta.get("managedFields") or []
+        if each.get("subresource") != "status"
+    ]
+    conditions = [(each["type"], each["status"], each.get("reason")) for each in status.get("conditions") or []]
+    said = {key: value for key, value in status.items() if key != "conditions"}
+    known = [meta.get(key) for key in ("uid", "generation", "labels", "annotations", "deletionTimestamp")]
+    return hash(json.dumps([known, owners, conditions, said, _failure(status)], sort_keys=True))
+
+
 def _newest_labels(kind: TargetKind, meta: Json, status: Json) -> dict[str, str]:
     """What tells pods of the newest template of a StatefulSet or DaemonSet apart."""
     if kind is TargetKind.STATEFUL_SET and status.get("updateRevision"):

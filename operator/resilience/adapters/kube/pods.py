@@ -46,20 +46,15 @@ class PodsReader:
         self._transport = transport
         self._policies = policies
 
-    async def view(self, workload: Workload, *, releases: bool) -> PodsView:
-        """Everything about pods; with `releases` also the second colour and what a release has to know."""
+    async def view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
+        """Pods; with `limits` and `releases` as ports.cluster says."""
         namespace = workload.namespace
         selector = ",".join(f"{key}={value}" for key, value in sorted(workload.selector.items()))
-        (chosen, retiring, budgets, policies), sets, exclusive, green = await asyncio.gather(
-            asyncio.gather(
-                self._transport.list(collection("pods", namespace), labels=selector),
-                self._transport.list(collection("pods", namespace), labels=LABEL_RETIRING),
-                self._transport.list(collection("poddisruptionbudgets", namespace)),
-                self._policies(namespace),
-            ),
+        chosen, sets, green, (retiring, limited) = await asyncio.gather(
+            self._transport.list(collection("pods", namespace), labels=selector),
             self._replica_sets(workload, selector),
-            self._exclusive_claims(workload),
             self._green(workload) if releases else _nothing(),
+            self._limits(workload) if limits else _unlimited(),
         )
         kept = workload.annotations.get(ANNOTATION_SERVING, "") if workload.paused else ""
         own = [
@@ -67,17 +62,22 @@ class PodsReader:
             for raw in sets
             if _controller_uid(raw) == workload.uid
         ]
-        labels = workload.template.labels
-        view = PodsView(
-            pods=await mounts.told(self._transport, _own(workload, own, [*chosen, *retiring]), namespace=namespace),
-            replica_sets=tuple(own),
-            budgets=tuple(
-                parse.budget(each) for each in budgets if selectors.matches(each["spec"].get("selector"), labels)
-            ),
-            exclusive_claims=exclusive,
-            policy_labels=selectors.policy_keys(policies, labels),
-        )
+        pods = await mounts.told(self._transport, _own(workload, own, [*chosen, *retiring]), namespace=namespace)
+        view = replace(limited, pods=pods, replica_sets=tuple(own))
         return await self._with_releases(workload, view, green, sets, chosen) if releases else view
+
+    async def _limits(self, workload: Workload) -> tuple[list[Json], PodsView]:
+        """Pods that are being replaced, and what limits the replacement of more."""
+        namespace, labels = workload.namespace, workload.template.labels
+        retiring, budgets, policies, exclusive = await asyncio.gather(
+            self._transport.list(collection("pods", namespace), labels=LABEL_RETIRING),
+            self._transport.list(collection("poddisruptionbudgets", namespace)),
+            self._policies(namespace),
+            self._exclusive_claims(workload),
+        )
+        ours = [parse.budget(each) for each in budgets if selectors.matches(each["spec"].get("selector"), labels)]
+        keys = selectors.policy_keys(policies, labels)
+        return retiring, PodsView(budgets=tuple(ours), exclusive_claims=exclusive, policy_labels=keys)
 
     async def logs(self, *, namespace: str, pod: str) -> str:
         """The last lines before the container ended; an answer that is not to be had is no answer."""
@@ -153,6 +153,10 @@ class PodsReader:
 
 async def _nothing() -> Json | None:
     return None
+
+
+async def _unlimited() -> tuple[list[Json], PodsView]:
+    return [], PodsView(limits_read=False)
 
 
 def _green_view(raw: Json, sets: Sequence[Json], raw_pods: Sequence[Json]) -> Green:

@@ -9,14 +9,14 @@ import structlog
 from resilience.adapters.kube import parse, parse_workload
 from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
 from resilience.adapters.kube.pods import PodsReader
-from resilience.adapters.kube.transport import Json, NotFound, Transport, View
+from resilience.adapters.kube.transport import Json, NotFound, Transport
 from resilience.api.names import LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.observation import FlagsMap, Key, PodsView, Resource
 from resilience.core.services import Endpoint, Service
 from resilience.core.workloads import Workload
 from resilience.ports import Invalid, Refused
-from resilience.ports.cluster import Marked
+from resilience.ports.cluster import Marked, View
 
 log = structlog.get_logger(__name__)
 
@@ -36,9 +36,10 @@ class KubeReader:
         raw = await self._transport.find(resources_path(key.namespace, key.name))
         return None if raw is None else parse.resource(raw)
 
-    async def resources(self, namespace: str | None = None) -> Sequence[Resource]:
-        """All ResilientServices of a namespace, or of all that we look after."""
-        return await self._collections([namespace] if namespace else self._namespaces, resources_path, parse.resource)
+    async def resources(self, view: Callable[[Resource], View], *, namespace: str | None = None) -> Sequence[View]:
+        """What is wanted of each ResilientService of a namespace, or of all that we look after."""
+        chosen = [namespace] if namespace else self._namespaces
+        return await self._collections(chosen, resources_path, lambda raw: view(parse.resource(raw)))
 
     async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
         """The target, or None when there is none."""
@@ -85,9 +86,9 @@ class KubeReader:
             if not isinstance(answer, BaseException)
         ]
 
-    async def pods_view(self, workload: Workload, *, releases: bool) -> PodsView:
-        """Pods of the target and of its replacements, with all that limits what may be done to them."""
-        return await self._pods.view(workload, releases=releases)
+    async def pods_view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
+        """Pods of the target and of its replacements; see `ports.cluster`."""
+        return await self._pods.view(workload, releases=releases, limits=limits)
 
     async def logs(self, *, namespace: str, pod: str) -> str:
         """The last lines that a pod's container said before it ended, secrets redacted; empty when there are none."""

@@ -8,12 +8,13 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import aiohttp
 from kubernetes.aio import client, config
 
 from resilience.ports import Conflict, Invalid, PortError, Refused, Unavailable
+from resilience.ports.cluster import View
 
 Json = dict[str, Any]
 # A JSON patch is a list.
@@ -23,7 +24,6 @@ STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 PAGE_SIZE: Final = 200
-View = TypeVar("View")
 # Seconds; what lies between the end of one leader's right to write and the beginning of the next one's.
 LONGEST_WRITE: Final = 5.0
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")

@@ -14,7 +14,7 @@ import aiosmtplib
 
 from resilience.adapters.address import Address, AddressGuard
 from resilience.adapters.credentials import Credentials
-from resilience.adapters.network import NetworkFailure, from_os_error, from_tls_error
+from resilience.adapters.network import NetworkFailure, from_os_error
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import EmailReceiver, StartTls
@@ -152,8 +152,6 @@ def _trouble(error: Exception) -> Trouble:
             return Trouble(words, permanent=all(code >= 500 for code in codes))
         case aiosmtplib.SMTPResponseException(code=code):
             return Trouble(f"the mail server answered {code}", permanent=code >= 500)
-        case _ if isinstance(cause, ssl.SSLError):
-            return Trouble(str(from_tls_error(cause)))
         case _ if isinstance(cause, OSError):
             return Trouble(str(from_os_error(cause)))
         case _:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 from resilience.adapters.credentials import tls_context
-from resilience.adapters.http import Answer, HttpClient
+from resilience.adapters.http import HttpClient
+from resilience.adapters.http_wire import Answer
 from resilience.adapters.network import NetworkFailure
 from resilience.api.checks import Scheme
 from resilience.core.alerting.delivery import Trouble
@@ -78,15 +78,10 @@ class Poster:
 def target_of(url: str) -> HttpTarget:
     """An address out of a Secret. Raises DeliveryFailed without quoting it."""
     try:
-        parts = urlsplit(url.strip())
-        port = parts.port
+        return HttpTarget.at(url.strip())
     except ValueError as error:
-        raise _no_address() from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
-        raise _no_address()
-    scheme = Scheme.HTTPS if parts.scheme == "https" else Scheme.HTTP
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return HttpTarget(parts.hostname, port or (443 if scheme is Scheme.HTTPS else 80), path, scheme)
+        words = "the Secret holds no http or https address, or one with user, password or fragment in it"
+        raise DeliveryFailed(Trouble(words, permanent=True)) from error
 
 
 def judge(answer: Answer) -> None:
@@ -105,11 +100,6 @@ def judge(answer: Answer) -> None:
         raise DeliveryFailed(Trouble(words, permanent=True))
     hint = _HINTS.get(status, "it does not take the message")
     raise DeliveryFailed(Trouble(f"it answered {status}: {hint}", permanent=True, of_message=status in _OF_MESSAGE))
-
-
-def _no_address() -> DeliveryFailed:
-    words = "the Secret holds no http or https address, or one with user, password or fragment in it"
-    return DeliveryFailed(Trouble(words, permanent=True))
 
 
 def _seconds(header: str) -> timedelta | None:

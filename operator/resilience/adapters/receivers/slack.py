@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from resilience.adapters.credentials import Credentials
-from resilience.adapters.http import Answer
+from resilience.adapters.http_wire import Answer
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.post import JSON, Poster
 from resilience.adapters.receivers.wording import Origin

@@ -1,0 +1,182 @@
+"""One request as bytes, and the reader of its answer: llhttp's events (httptools) in, one future out.
+
+It must not connect, judge a status or wait: a connection is given, and whoever waits has a deadline.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+import httptools
+from yarl import URL
+
+from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.ports import Refused
+
+BODY_LIMIT: Final = 64 * 1024
+# Bytes of a header; more are no answer that anybody means.
+HEADER_LIMIT: Final = 64 * 1024
+# A body sent in chunks of one byte is six times as long on the wire.
+_CHUNKED: Final = 8
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_UNWRITABLE: Final = re.compile(rb"[\r\n\0]")
+_WITH_BODY: Final = ("POST", "PUT", "PATCH")
+# What says where a request ends is ours to say.
+_OURS: Final = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+_SWITCHED: Final = 101
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. `body` holds no more bytes than were asked for; `cut` says that there was more.
+
+    `seconds` is the time from connecting to the last byte that was read. `retry_after` is the header of that name.
+    """
+
+    status: int
+    body: bytes
+    cut: bool
+    seconds: float
+    retry_after: str = ""
+
+
+def request_bytes(
+    method: str, url: URL, *, user_agent: str, headers: Sequence[tuple[str, str]], body: bytes | None
+) -> bytes:
+    """The request; `headers` replace those of ours with the same name.
+
+    Raises:
+        Refused: a header cannot be written, or is not the caller's to write. Its words quote no value.
+    """
+    given = [(name.encode(), value.encode()) for name, value in headers]
+    for name, value in given:
+        if _TOKEN.fullmatch(name) is None or _UNWRITABLE.search(value) is not None:
+            raise unwritable()
+        if name.lower() in _OURS:
+            raise Refused(f"the header {name.decode()} is the operator's to write: take it away")
+    usual = [
+        (b"Host", (url.host_port_subcomponent or "").encode()),
+        (b"User-Agent", user_agent.encode()),
+        (b"Accept", b"*/*"),
+        (b"Accept-Encoding", b"identity"),
+    ]
+    named = {name.lower() for name, _ in given}
+    framing = [(b"Connection", b"close")]
+    if body is not None or method in _WITH_BODY:
+        framing.append((b"Content-Length", b"%d" % len(body or b"")))
+    lines = [each for each in usual if each[0].lower() not in named] + given + framing
+    head = b"".join(b"%s: %s\r\n" % line for line in lines)
+    return b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method.encode(), url.raw_path_qs.encode(), head, body or b"")
+
+
+def unwritable() -> Refused:
+    """The refusal of a request that would say something else than was meant. It quotes nothing."""
+    return Refused("the request cannot be written: its path or a header holds characters that may not")
+
+
+class AnswerReader(asyncio.Protocol):
+    """Sends `request` as soon as it is connected, and reads one answer, of its body at most `limit` bytes.
+
+    `answer` is done with it, or with the NetworkFailure that came instead.
+    """
+
+    def __init__(self, request: bytes, *, limit: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._clock = loop.time
+        self._began = loop.time()
+        self.answer: asyncio.Future[Answer] = loop.create_future()
+        self._request = request
+        self._limit = limit
+        self._parser = httptools.HttpResponseParser(self)
+        # What real servers send, and other clients read: one request a connection leaves nothing to smuggle.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_data_after_close=True
+        )
+        self._status = 0
+        self._framed = False
+        self._retry_after = ""
+        self._received = 0
+        self._body = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The request goes out."""
+        cast(asyncio.Transport, transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Hands it to the parser, until there is an answer."""
+        if self.answer.done():
+            return
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._end()
+        except httptools.HttpParserError:
+            self._fail(_broken_off() if self._status else _not_http())
+        if not self._status and self._received > HEADER_LIMIT:
+            self._fail(_not_http())
+        elif len(self._body) > self._limit or self._received > HEADER_LIMIT + _CHUNKED * self._limit:
+            self._end(cut=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end of an answer that does not say its length, and the failure of any other."""
+        if self._status:
+            if exc is None and not self._framed:
+                self._end()
+            self._fail(_broken_off())
+        elif isinstance(exc, OSError):
+            self._fail(from_os_error(exc))
+        else:
+            self._fail(NetworkFailure("the connection was closed without an answer", reason="ConnectionClosed"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header of the answer."""
+        known = name.lower()
+        if known in (b"content-length", b"transfer-encoding"):
+            self._framed = True
+        elif known == b"retry-after":
+            self._retry_after = value.decode("latin-1").strip()
+
+    def on_headers_complete(self) -> None:
+        """The status; one that only informs is followed by another."""
+        status = self._parser.get_status_code()
+        if status >= 200 or status == _SWITCHED:
+            self._status = status
+        else:
+            self._framed, self._retry_after = False, ""
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body; one byte more than the limit tells that there is more."""
+        self._body += body[: max(self._limit + 1 - len(self._body), 0)]
+
+    def on_message_complete(self) -> None:
+        """The answer is whole, unless it only informed."""
+        if self._status:
+            self._end()
+
+    def _end(self, *, cut: bool = False) -> None:
+        if self.answer.done():
+            return
+        self.answer.set_result(
+            Answer(
+                status=self._status,
+                body=bytes(self._body[: self._limit]),
+                cut=cut or len(self._body) > self._limit,
+                seconds=self._clock() - self._began,
+                retry_after=self._retry_after,
+            )
+        )
+
+    def _fail(self, failure: NetworkFailure) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(failure)
+
+
+def _broken_off() -> NetworkFailure:
+    return NetworkFailure("the answer broke off", reason="AnswerCut")
+
+
+def _not_http() -> NetworkFailure:
+    return NetworkFailure("the answer is not HTTP", reason="NotHttp")
