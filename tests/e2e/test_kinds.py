@@ -61,7 +61,7 @@ def test_a_stateful_set_whose_new_pod_fails_goes_no_further(operator: Release, s
     knob = {"configMapKeyRef": {"name": "knobs", "key": "fail"}}
     knobs: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "knobs"}, "data": {"fail": "0"}}
     target = workload("StatefulSet", "db", spec={"replicas": 2}, env={"FAIL_READY": knob})
-    space.start(knobs, target, service("db"), resilient("db", kind="StatefulSet", rollout={"progressDeadline": "6s"}))
+    space.start(knobs, target, service("db"), resilient("db", kind="StatefulSet", rollout={"progressDeadline": "15s"}))
     space.patch("configmap", "knobs", {"data": {"fail": "1"}})
     before = {pod["metadata"]["uid"] for pod in space.list("pods")}
 
@@ -102,6 +102,8 @@ def test_what_cannot_have_a_twin_is_refused_with_a_reason(operator: Release, spa
         space.apply(service(name), resilient(name))
     for name in NO_TWIN:
         space.wait_for("Stalled", "False", name)
+    # A pod of each that has any.
+    wait_until(lambda: len(space.list("pods")) == 3, what="the pods")
     pods = sorted(pod["metadata"]["uid"] for pod in space.list("pods"))
 
     # when
@@ -123,9 +125,9 @@ def test_somebody_elses_rollout_is_waited_for(operator: Release, space: Space) -
 
     # when: a restart is asked for, then: nothing is done, and status says why
     value = space.request("restart")
-    wait_until(lambda: "is moving" in space.status()["explanation"], what="an explanation of what blocks it")
+    space.wait_for("Progressing", "False", reason="RestartBlocked")
+    assert "is moving" in space.status()["explanation"]
     stays(lambda: space.retiring() == [], seconds=2, what="no pod is touched")
-    assert space.condition("Progressing")["reason"] == "RestartBlocked"
 
     # when: the user takes the release back, then: the restart goes on by itself
     space.kubectl("rollout", "undo", "deployment/shop")

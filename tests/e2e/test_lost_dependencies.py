@@ -16,7 +16,7 @@ from tests.support.postgres import Postgres
 from tests.support.redis import Server
 from tests.support.release import Release
 from tests.support.shop_manifests import LIVE_CHECK, READY_CHECK, policies, shop
-from tests.support.space import Space
+from tests.support.space import Space, stays
 from tests.support.traffic import traffic
 from tests.support.witness import Witness
 
@@ -100,7 +100,7 @@ def test_a_lost_dependency_degrades_and_restarts_nothing(
     health = HEALTH | {"checks": found}
     space.start(login, *shop(replicas=2, health=health, restart=policies(HUNG)))
     space.wait_for("Degraded", "False", timeout=30)
-    before = {pod["metadata"]["uid"] for pod in space.shop_pods()}
+    before = uids(space)
     server = cache if which == "cache" else database
     seen, back = [], []
     with Witness(space) as witness, traffic(space.url()) as clients:
@@ -119,13 +119,22 @@ def test_a_lost_dependency_degrades_and_restarts_nothing(
             back.append(_seconds(ended, space.wait_for("Degraded", "False", timeout=45)))
     figures.write(seen_after=seen, back_after=back, **clients.figures())
     # and: one transition each way, and no pod was blamed
-    told = [each for each in space.events() if "DependencyLost" in each or "DependenciesWork" in each]
-    assert len(told) == 2 * len(seen), told
-    assert {pod["metadata"]["uid"] for pod in space.shop_pods()} == before
+    wait_until(lambda: len(transitions(space)) >= 2 * len(seen), what="the Events")
+    assert len(transitions(space)) == 2 * len(seen), transitions(space)
+    assert uids(space) == before
     assert "lastRestart" not in space.status()
     assert witness.fewest_serving() >= 2
     assert clients.failed == 0, clients.failures()
     assert max(seen) < SEEN_WITHIN, seen
+
+
+def uids(space: Space) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in space.shop_pods()}
+
+
+def transitions(space: Space) -> list[str]:
+    """Events that a dependency was lost or came back."""
+    return [each for each in space.events() if "DependencyLost" in each or "DependenciesWork" in each]
 
 
 def _seconds(since: datetime, condition: Object) -> float:
@@ -143,7 +152,7 @@ def test_pods_that_all_fail_with_their_dependency_are_not_blamed(
     health = HEALTH | {"checks": [READY_CHECK, bad, *found[2:]]}
     env = {"REDIS_URL": f"redis://:open@{host}:{cache.port}/0", "REDIS_REQUIRED": "1"}
     space.start(login, *shop(replicas=2, env=env, probes={"readiness": None}, health=health, restart=policies(HUNG)))
-    before = {pod["metadata"]["uid"] for pod in space.shop_pods()}
+    before = uids(space)
     # when
     with Stopped(cache, hangs=False):
         wait_until(
@@ -151,13 +160,13 @@ def test_pods_that_all_fail_with_their_dependency_are_not_blamed(
             what="what holds the policy back",
             timeout=30,
         )
-        time.sleep(5)
         # then
-        assert {pod["metadata"]["uid"] for pod in space.shop_pods()} == before
+        coupled = "their readiness probe seems to ask the dependency too"
+        wait_until(lambda: coupled in space.condition("Degraded")["message"], what=f"{coupled!r}")
+        stays(lambda: uids(space) == before, seconds=5, what="no pod is replaced")
         assert "the service is degraded" in space.status()["explanation"]
-        assert "their readiness probe seems to ask the dependency too" in space.condition("Degraded")["message"]
     space.wait_for("Degraded", "False", timeout=45)
-    assert {pod["metadata"]["uid"] for pod in space.shop_pods()} == before
+    assert uids(space) == before
 
 
 def test_many_services_on_one_redis_hold_one_connection(

@@ -24,8 +24,8 @@ def revisions(space: Space) -> int:
 
 
 def test_probes_are_written_with_the_users_next_change(operator: Release, space: Space) -> None:
-    # given: a service without probes, and a resource that asks for them
-    space.start(deployment(probe=None), service(), resilient(**MANAGED))
+    # given: a service without probes whose releases last some seconds, and a resource that asks for them
+    space.start(deployment(probe=None, spec={"minReadySeconds": 3}), service(), resilient(**MANAGED))
 
     # then: nothing is written, for that would roll all pods; status says when, and how to have it now
     waiting = space.wait_for("ProbesSynced", "False", reason="WaitingForRollout")
@@ -89,8 +89,7 @@ def test_abort_gives_the_pod_back(operator: Release, space: Space) -> None:
     # given: a restart that waits for a pod that will not become ready for long
     space.start(*shop(replicas=2))
     before = {pod["metadata"]["name"] for pod in space.shop_pods()}
-    quota: Object = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}}
-    space.apply({**quota, "spec": {"hard": {"pods": "2"}}})
+    space.allow_pods(2)
     with Witness(space) as witness:
         value = space.request("restart")
         witness.wait(lambda pod: pod.step == "replacing", what="a pod that was taken over")

@@ -15,14 +15,14 @@ from tests.support.space import Space, stays
 from tests.support.traffic import traffic
 from tests.support.witness import Witness
 
-# From 40 to the limit of 128 MiB in about a minute and a half.
-LEAK = {"LEAK_MB_PER_MINUTE": "60"}
+# From 40 MiB to the policy's line in about a minute, to the limit of 128 MiB in more than two: both pods have time to go.
+LEAK = {"LEAK_MB_PER_MINUTE": "40"}
 LEAKS: Object = {"name": "leak", "memory": {"above": "60%", "for": "2s"}}
 MISBEHAVE = "open('/tmp/bad', 'w')"
 # Not at once: whatever is executed in a container dies with it, and kubectl would say that it failed.
 END_SOON = (
     "import subprocess, sys; nothing = subprocess.DEVNULL; subprocess.Popen([sys.executable, '-c', 'import os, time;"
-    " time.sleep(0.5); os.kill(1, 15)'], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)"
+    " time.sleep(2); os.kill(1, 15)'], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)"
 )
 HUNG: Object = {"name": "stuck", "check": {"name": "live", "failures": 3}}
 SPINS: Object = {"name": "spin", "cpu": {"above": "200m", "for": "5s"}}
@@ -46,7 +46,7 @@ def names(space: Space) -> set[str]:
 def test_a_leaking_pod_goes_before_it_is_killed(operator: Release, space: Space, figures: Figures) -> None:
     # given
     space.start(*shop(replicas=2, env=LEAK, restart=policies(LEAKS)))
-    seconds, killed, began = count(100, proof=600), 0, time.monotonic()
+    seconds, killed, began = count(130, proof=600), 0, time.monotonic()
     # when
     with Witness(space) as witness, traffic(space.url()) as clients:
         while time.monotonic() - began < seconds:
@@ -100,7 +100,8 @@ def test_the_pod_that_misbehaves_is_replaced_and_no_other(
     # given
     space.start(*shop(replicas=2, env={switch: "/tmp/bad"}, restart=policies(policy)))
     durations, last = [], ""
-    with Witness(space) as witness, traffic(space.url()) as clients:
+    # Few clients: what they cost must be far from what a pod costs that spins, however slow the machine.
+    with Witness(space) as witness, traffic(space.url(), kept=4, new=4, vegeta=10) as clients:
         for number in range(count(1, proof=5)):
             # when: one that has served for a while; a fresh one that fails the same way is a loop, and left alone
             bad, good = oldest_first(space)
@@ -151,7 +152,8 @@ def test_a_pod_whose_containers_keep_restarting_is_replaced(operator: Release, s
     for number in range(3):
         wait_until(lambda: _ready(space, bad), what=f"{bad} to run", timeout=90)
         space.inside(bad, END_SOON)
-        wait_until(partial(restarted, number), what="its restart", timeout=30)
+        # The kubelet waits for up to 30 s before the third one.
+        wait_until(partial(restarted, number), what="its restart", timeout=90)
     # then
     result = space.recycled()
     assert "policy flappy: containers of pod" in result["reason"] and bad in result["reason"], result
@@ -179,7 +181,7 @@ def test_a_dry_run_only_says_what_it_would_do(operator: Release, space: Space) -
 
 def test_a_useless_restart_is_not_repeated(operator: Release, space: Space) -> None:
     # given: what replaces a hung pod hangs as soon as it serves
-    space.start(*shop(env={"HANG_FILE": "/tmp/bad"}, restart=policies(HUNG, coolDown="30s")))
+    space.start(*shop(env={"HANG_FILE": "/tmp/bad"}, restart=policies(HUNG, coolDown="1m")))
     (pod,) = names(space)
     space.inside(pod, MISBEHAVE)
     first = space.recycled(timeout=120)

@@ -59,7 +59,7 @@ def test_deleting_the_resource_in_the_middle_of_a_release(
         space.delete("rsvc", "shop")
         # then: whatever served kept serving; the template that was wanted is the Deployment's own affair again
         assert given_back(space)
-        assert endpoints.fewest() >= 2
+        assert endpoints.fewest() >= 2, endpoints.story()
         failed = clients.failed
         space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
     figures.write(step=step, failed_until_given_back=failed, **clients.figures())
@@ -102,7 +102,7 @@ def test_uninstalling_in_the_middle_of_a_release(operator: Release, space: Space
         space.wait_running()
     figures.write(**clients.figures())
     assert clients.failed == 0, clients.failures()
-    assert endpoints.fewest() >= 1
+    assert endpoints.fewest() >= 1, endpoints.story()
 
 
 def test_somebody_resumes_the_deployment_while_a_candidate_is_prepared(operator: Release, space: Space) -> None:
@@ -115,7 +115,7 @@ def test_somebody_resumes_the_deployment_while_a_candidate_is_prepared(operator:
         space.kubectl("rollout", "resume", "deployment/shop")
         # then: its pods get endpoints, the release ends, and the Deployment is held again
         wait_until(lambda: not in_flight(space) and serves(space) == {"v2"}, what="the end", timeout=60)
-    assert endpoints.fewest() >= 2
+    assert endpoints.fewest() >= 2, endpoints.story()
     assert space.status()["lastRollout"]["result"] in ("Succeeded", "Superseded")
     wait_until(lambda: space.get("deployments", "shop")["spec"].get("paused"), what="adoption", timeout=20)
     at_rest(space)
@@ -143,7 +143,7 @@ def test_an_autoscaler_is_followed_and_never_undone(operator: Release, space: Sp
     with Endpoints(space) as endpoints, traffic(space.url()) as clients:
         before = trace(space)
         space.apply(template("v2", replicas=2))
-        reached(space, "Warm")
+        reached(space, "Warm", "Draining", "HoppingBack")
         # when: the load grows while the second Deployment serves
         space.kubectl("scale", "deployment/shop", "--replicas=4")
         # then: it grows at once, and the Deployment's own pods are as many before they take over
@@ -153,7 +153,7 @@ def test_an_autoscaler_is_followed_and_never_undone(operator: Release, space: Sp
     assert result["result"] == "Succeeded", result
     assert space.get("deployments", "shop")["spec"]["replicas"] == 4
     assert clients.failed == 0, clients.failures()
-    assert endpoints.fewest() >= 2
+    assert endpoints.fewest() >= 2, endpoints.story()
     hpa = space.get("horizontalpodautoscalers", "shop")
     assert hpa["spec"]["scaleTargetRef"]["name"] == "shop"
 

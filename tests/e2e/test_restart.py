@@ -7,7 +7,16 @@ import pytest
 from tests.support.counts import Figures, count
 from tests.support.kube import Object
 from tests.support.release import Release
-from tests.support.shop_manifests import DRAIN, autoscaler, budget, deployment, service, shop
+from tests.support.shop_manifests import (
+    DRAIN,
+    READY_PROBE,
+    autoscaler,
+    budget,
+    deployment,
+    resilient,
+    service,
+    shop,
+)
 from tests.support.space import Space
 from tests.support.traffic import traffic
 from tests.support.witness import Witness
@@ -65,8 +74,10 @@ def test_restarts_under_load_lose_nothing(operator: Release, space: Space, figur
 def test_without_a_drain_signal_status_says_how_many_connections_were_cut(
     operator: Release, space: Space, figures: Figures
 ) -> None:
-    # given: an application that nobody can tell to let its clients go
-    space.start(*shop(drain={**DRAIN, "signal": None, "maxWait": "2s"}))
+    # given: an application that nobody can tell to let its clients go, and that counts connections of its probe, too
+    rarely = {**READY_PROBE, "periodSeconds": 10}
+    resource = resilient(drain={**DRAIN, "signal": None, "maxWait": "2s"})
+    space.start(deployment(probe=rarely), service(), resource)
     kept, cut, restarts = 10, 0, count(1, proof=20)
 
     # when

@@ -9,7 +9,7 @@ import subprocess
 from typing import Final, Self
 
 from tests.cluster.images import SHOP
-from tests.support.kube import Kube, Object
+from tests.support.kube import Kube, Object, wait_until
 from tests.support.release import Release
 
 _NAME: Final = "killer"
@@ -90,5 +90,11 @@ class Killer:
 def kill_leader(operator: Release, killer: Killer) -> str:
     """Kill the operator's process that leads; returns which pod was hit."""
     leader = operator.leader()
-    killer.kill(operator.kube.get("pods", leader)["status"]["containerStatuses"][0]["containerID"])
+
+    def running() -> str | None:
+        """It may lead before the kubelet has told which container it is."""
+        found: Object = (operator.kube.get("pods", leader)["status"].get("containerStatuses") or [{}])[0]
+        return found.get("containerID") if "running" in found.get("state", {}) else None
+
+    killer.kill(wait_until(running, what=f"the container of {leader}", every=0.05))
     return leader

@@ -5,6 +5,7 @@ Must not know how the operator does it.
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -24,6 +25,7 @@ BLUE_GREEN: Final[Object] = {
 HEALTH_CHECK: Final[Object] = {"name": "health", "http": {"path": "/api/health", "port": "http"}}
 GREEN: Final = "shop-green"
 HASH: Final = "pod-template-hash"
+_SLICES_OF: Final = "kubernetes.io/service-name"
 
 
 def rollout(**changes: Any) -> Object:
@@ -50,10 +52,23 @@ def template(version: str, *, replicas: int = 1, **fields: Any) -> Object:
 
 
 def adopted(space: Space, *objects: Object) -> None:
-    """Apply, and wait until the Deployment is held."""
+    """Apply, and wait until the Deployment is held and its Service leads to all of its pods.
+
+    The Deployment is complete before its Service is: the controller that fills the slices has its own pace.
+    """
     space.start(*objects)
     wait_until(lambda: space.get("deployments", "shop")["spec"].get("paused"), what="adoption")
     space.wait_for("Ready", "True")
+    replicas = space.get("deployments", "shop")["spec"]["replicas"]
+    wait_until(lambda: _ready_endpoints(space) == replicas, what=f"{replicas} endpoints")
+
+
+def _ready_endpoints(space: Space) -> int:
+    return sum(_ready(each) for each in space.list("endpointslices", f"{_SLICES_OF}=shop"))
+
+
+def _ready(endpoint_slice: Object) -> int:
+    return sum(each.get("conditions", {}).get("ready") is True for each in endpoint_slice.get("endpoints") or [])
 
 
 def trace(space: Space) -> str:
@@ -122,7 +137,7 @@ class Endpoints:
 
     def __init__(self, space: Space, service: str = "shop") -> None:
         self._kube = Kube(space.cluster, space.namespace)
-        self._labels = f"kubernetes.io/service-name={service}"
+        self._labels = f"{_SLICES_OF}={service}"
         self._service = service
         self._slices: dict[str, int] = {}
         self._counts: list[Count] = []
@@ -142,6 +157,10 @@ class Endpoints:
         """The smallest number of ready endpoints that was seen."""
         return min(each.ready for each in self._counts)
 
+    def story(self) -> str:
+        """How many were ready, whenever that changed, in seconds since the context was opened."""
+        return ", ".join(f"{each.at - self._counts[0].at:.1f} s: {each.ready}" for each in self._counts)
+
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
@@ -151,7 +170,8 @@ class Endpoints:
                     self._note()
             except (requests.RequestException, ValueError, KeyError):
                 time.sleep(0.1)
-                self._version = self._list()
+                with suppress(requests.RequestException, ValueError):
+                    self._version = self._list()
 
     def _list(self) -> str:
         found = self._kube.collection("endpointslices", self._labels)
@@ -163,10 +183,11 @@ class Endpoints:
 
     def _take(self, event: Object) -> None:
         raw = event["object"]
-        if (raw["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != self._service:
+        if (raw["metadata"].get("labels") or {}).get(_SLICES_OF) != self._service:
             return
-        ready = sum(each.get("conditions", {}).get("ready") is True for each in raw.get("endpoints") or [])
-        self._slices[raw["metadata"]["name"]] = 0 if event["type"] == "DELETED" else ready
+        self._slices[raw["metadata"]["name"]] = 0 if event["type"] == "DELETED" else _ready(raw)
 
     def _note(self) -> None:
-        self._counts.append(Count(time.monotonic(), sum(self._slices.values())))
+        ready = sum(self._slices.values())
+        if not self._counts or self._counts[-1].ready != ready:
+            self._counts.append(Count(time.monotonic(), ready))

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from tests.cluster.images import REDIS
-from tests.support.kube import Object, wait_until
+from tests.support.kube import KubectlError, Object, wait_until
 from tests.support.space import Space
 
 MASTER: Final = "mymaster"
@@ -92,6 +92,8 @@ class Group:
         self.space.apply(*manifests())
         for name in ("redis", "sentinel"):
             self.space.kubectl("rollout", "status", f"sts/{name}", "--timeout=90s")
+        # They have no probes: that they run does not mean that they listen.
+        wait_until(lambda: all(self._answers(name) for name in (*SERVERS, *WATCHERS)), what="everybody to answer")
         first = self._addresses()["redis-0"]
         for name in SERVERS[1:]:
             self._redis(name, "REPLICAOF", first, "6379")
@@ -120,12 +122,22 @@ class Group:
         self._shell(server, _MENDS[fault])
         self.wait_whole()
 
-    def _whole(self) -> bool:
-        said = self._redis(self.master(), "INFO", "replication")
-        if "role:master" not in said or said.count("state=online") != len(SERVERS) - 1:
+    def _answers(self, name: str) -> bool:
+        ask = self._sentinel if name in WATCHERS else self._redis
+        try:
+            return "PONG" in ask(name, "PING")
+        except KubectlError:
             return False
-        told = [self._sentinel(name, "SENTINEL", "CKQUORUM", MASTER) for name in WATCHERS]
-        return all(each.startswith("OK 3 usable Sentinels") for each in told)
+
+    def _whole(self) -> bool:
+        try:
+            said = self._redis(self.master(), "INFO", "replication")
+            told = [self._sentinel(name, "SENTINEL", "CKQUORUM", MASTER) for name in WATCHERS]
+        except KubectlError:
+            return False
+        replicas = said.count("state=online")
+        usable = all(each.startswith("OK 3 usable Sentinels") for each in told)
+        return "role:master" in said and replicas == len(SERVERS) - 1 and usable
 
     def _addresses(self) -> dict[str, str]:
         pods = self.space.list("pods", "app=redis")

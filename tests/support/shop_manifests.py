@@ -130,10 +130,13 @@ def budget(name: str, **spec: Any) -> Object:
 
 
 def autoscaler(name: str, *, least: int, most: int, silent: bool = False) -> Object:
-    """One that follows the CPU; a silent one asks for a metric that nobody serves, and so never scales."""
+    """One that follows the CPU and finds that `least` is enough; a silent one knows no metric and never scales.
+
+    A shop is one process and cannot use four cores. Had it less, a slow machine would decide how many pods a test gets.
+    """
     metric: Object = {
         "type": "Resource",
-        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+        "resource": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "4"}},
     }
     if silent:
         external = {"metric": {"name": "orders"}, "target": {"type": "AverageValue", "averageValue": "10"}}

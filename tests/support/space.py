@@ -102,6 +102,16 @@ class Space(Kube):
 
         return wait_until(look, what=f"the end of a restart of {name} by itself", timeout=timeout)
 
+    def allow_pods(self, most: int) -> None:
+        """A ResourceQuota that is in force: the API server counts by its status, which a controller fills in."""
+        hard = {"pods": str(most)}
+        self.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": hard}})
+        wait_until(lambda: self._quota().get("hard") == hard, what="the quota to be in force")
+
+    def _quota(self) -> Object:
+        found: Object = self.get("resourcequotas", "full").get("status") or {}
+        return found
+
     def inside(self, pod: str, code: str) -> str:
         """Run Python in a shop's container: the image need have no shell."""
         return self.kubectl("exec", pod, "--", "/opt/venv/bin/python", "-c", code)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final, Self
 
 import requests
@@ -83,11 +84,11 @@ class Witness:
 
     def fewest_serving(self, *, of: str = "shop") -> int:
         """The smallest number of serving pods at any moment."""
-        sightings = self.sightings()
-        now = {each.uid: each for each in sightings if each.at == sightings[0].at}
-        counts = [sum(pod.serves and pod.shop == of for pod in now.values())]
-        for each in sightings[len(now) :]:
-            now[each.uid] = each
+        now: dict[str, Sighting] = {}
+        counts = []
+        # A list shows several at one moment: states in the middle of it there never were.
+        for _, together in groupby(self.sightings(), key=lambda each: each.at):
+            now |= {each.uid: each for each in together}
             counts.append(sum(pod.serves and pod.shop == of for pod in now.values()))
         return min(counts)
 

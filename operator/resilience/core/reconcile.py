@@ -141,7 +141,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         checks=(
             *targets.check_targets(spec, effective, seen),
             *slo.watched(spec, effective, namespace=resource.key.namespace),
-            *recycle.watched(spec, effective, seen),
+            *recycle.watched(spec, effective, seen, final, now),
             *degradation.watched(spec, effective, final, namespace=resource.key.namespace),
             *(look.checks if look is not None else ()),
         ),

@@ -27,6 +27,8 @@ from resilience.core.storm import Ticket
 CONTENT_CHECK: Final = "restart/onchange"
 # Several objects are often applied one after the other: their changes are one.
 COALESCED: Final = timedelta(seconds=5)
+# While one settles, content is read so often: else the second would be seen after the restart, and cause another.
+_SETTLING_INTERVAL: Final = timedelta(seconds=1)
 # Secrets may only be read, not watched; the kubelet brings a change to the pods no sooner.
 CONTENT_INTERVAL: Final = timedelta(seconds=20)
 # The answer to a question for a turn comes with the next look, at the latest after this time.
@@ -76,7 +78,9 @@ def unknown(spec: ResilientServiceSpec, seen: Observation, now: datetime) -> tup
     return tuple(found)
 
 
-def watched(spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> tuple[CheckTarget, ...]:
+def watched(
+    spec: ResilientServiceSpec, effective: Effective, seen: Observation, status: Status, now: datetime
+) -> tuple[CheckTarget, ...]:
     """What is measured and read to know whether something is to be restarted."""
     found = policies.watched(spec, effective, seen)
     if not spec.restart.on_change or seen.workload is None:
@@ -86,7 +90,7 @@ def watched(spec: ResilientServiceSpec, effective: Effective, seen: Observation)
         check=CONTENT_CHECK,
         probe=ContentProbe(seen.workload.namespace, objects),
         pod_uid="",
-        interval=CONTENT_INTERVAL,
+        interval=CONTENT_INTERVAL if _settling(seen, status, now) is None else _SETTLING_INTERVAL,
         timeout=effective.timeout,
         failure_threshold=1,
         success_threshold=1,
@@ -215,14 +219,30 @@ def _change(
     spec: ResilientServiceSpec, seen: Observation, status: Status, now: datetime
 ) -> tuple[_Cause | None, timedelta | None]:
     """Content that the pods do not have yet, once it has settled."""
-    state, known = seen.checks.get(CONTENT_CHECK), status.restarts.config
-    if state is None or known is None or state.fingerprint in ("", known.fingerprint) or seen.pods is None:
+    since = _changed_since(seen, status, now)
+    if since is None or seen.pods is None:
         return None, None
-    since = state.read_since or now
-    if now < since + COALESCED:
-        return None, since + COALESCED - now
+    left = _settling(seen, status, now)
+    if left is not None:
+        return None, left
+    state = seen.checks[CONTENT_CHECK]
     named = ", ".join(f"{each.kind} {each.name}" for each in spec.restart.on_change)
     return _Cause(f"the content of {named} changed", fingerprint=state.fingerprint, before=since), None
+
+
+def _changed_since(seen: Observation, status: Status, now: datetime) -> datetime | None:
+    """Since when content is read that the pods do not have; None while they have it, or nobody knows."""
+    state, known = seen.checks.get(CONTENT_CHECK), status.restarts.config
+    if state is None or known is None or state.fingerprint in ("", known.fingerprint):
+        return None
+    return state.read_since or now
+
+
+def _settling(seen: Observation, status: Status, now: datetime) -> timedelta | None:
+    """How long changed content is still waited for: a last read comes after the time in which changes are one."""
+    since = _changed_since(seen, status, now)
+    over = since + COALESCED + _SETTLING_INTERVAL if since is not None else now
+    return over - now if over > now else None
 
 
 def _known_content(spec: ResilientServiceSpec, seen: Observation, status: Status) -> Status:

@@ -87,7 +87,7 @@ def compose(status: Status, facts: Facts, now: datetime) -> Status:
     return status.model_copy(
         update={
             "observed_generation": generation,
-            "phase": _phase(facts, health, status),
+            "phase": _phase(facts, health, status, now),
             "explanation": _explanation(facts, status, said, now),
             "conditions": updated,
             "health": health,
@@ -138,7 +138,7 @@ def _shape(message: str) -> str:
     return pods + colon + _FIGURES.sub("", rest) if colon else _FIGURES.sub("", message)
 
 
-def _phase(facts: Facts, health: HealthStatus, status: Status) -> Phase:
+def _phase(facts: Facts, health: HealthStatus, status: Status, now: datetime) -> Phase:
     workload = facts.workload
     if facts.spec.suspend:
         return Phase.SUSPENDED
@@ -146,17 +146,32 @@ def _phase(facts: Facts, health: HealthStatus, status: Status) -> Phase:
         return Phase.FAILED
     if not workload.available and workload.replicas and attention.crashes(status.attention):
         return Phase.CRASHED
+    if _starting(facts, health, now):
+        return Phase.INITIALIZING
     if status.rollout.candidate is not None:
         return Phase.DEPLOYING
     if not workload.settled and not workload.paused:
         if workload.rolling or not workload.observed or workload.available:
             return Phase.DEPLOYING
-        # Nothing serves: a service that has served before has failed, another one is only starting.
-        served = facts.resource.status.phase in (Phase.RUNNING, Phase.FAILED)
-        return Phase.FAILED if served else Phase.INITIALIZING
+        # Nothing serves; of one that was suspended nobody knows whether it has served before.
+        return Phase.INITIALIZING if facts.resource.status.phase is Phase.SUSPENDED else Phase.FAILED
     if health.checks and all(check.reason == NOT_RUN_YET for check in health.checks):
         return Phase.INITIALIZING
     return Phase.RUNNING
+
+
+def _starting(facts: Facts, health: HealthStatus, now: datetime) -> bool:
+    """Whether it has yet to serve for the first time: what is missing until then is no release and no outage.
+
+    Pods may be ready some seconds before the checks that failed while they started have passed again. A service that is
+    never well is no longer starting when its progress deadline is over.
+    """
+    if facts.resource.status.phase is not Phase.INITIALIZING:
+        return False
+    if not facts.workload.available:
+        return facts.workload.replicas > 0
+    late = now >= facts.resource.created + facts.spec.rollout.progress_deadline
+    return health.state is HealthState.UNHEALTHY and not late
 
 
 def _summary(status: Status, now: datetime) -> str:

@@ -21,7 +21,7 @@ from tests.support.model import stored
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 CHANGES = {"onChange": [{"kind": "Secret", "name": "token"}, {"kind": "ConfigMap", "name": "settings"}]}
 A, B = make_pod("a"), make_pod("b")
-SETTLED = NOW - 5 * SECOND
+SETTLED = NOW - 6 * SECOND
 
 
 def knows(fingerprint: str, status: Status | None = None) -> Status:
@@ -68,11 +68,22 @@ def known(found: Decision) -> str:
 def test_all_objects_are_read_as_one_whatever_their_order() -> None:
     spec = policy_spec(**CHANGES)
 
-    (found,) = recycle.watched(spec, resolve(spec), make_seen(A))
+    (found,) = recycle.watched(spec, resolve(spec), make_seen(A), Status(), NOW)
 
     assert found.probe == ContentProbe("shop", (("ConfigMap", "settings"), ("Secret", "token")))
     assert (found.interval, found.failure_threshold, found.pod_uid) == (20 * SECOND, 1, "")
-    assert recycle.watched(policy_spec(), resolve(spec), make_seen(A)) == ()
+    assert recycle.watched(policy_spec(), resolve(spec), make_seen(A), Status(), NOW) == ()
+
+
+@pytest.mark.parametrize(
+    ("reads", "ago", "interval"), [("x-two", 0, 1), ("x-two", 5, 1), ("x-two", 6, 20), ("x-one", 1, 20), ("", 0, 20)]
+)
+def test_while_a_change_settles_it_is_read_often_and_then_no_more(reads: str, ago: int, interval: int) -> None:
+    # given: whatever else keeps it from restarting
+    found = looked(reads=reads, since=NOW - ago * SECOND, status=knows("x-one"), turn=Turn(False, 1, MINUTE))
+
+    (content,) = [each for each in found.checks if each.check == recycle.CONTENT_CHECK]
+    assert content.interval == interval * SECOND
 
 
 def test_no_check_of_the_spec_can_have_the_name_of_the_content() -> None:
@@ -91,9 +102,9 @@ def test_what_is_read_first_is_what_the_pods_have() -> None:
     ("reads", "since", "begins", "again"),
     [
         ("x-one", LONG_AGO, False, None),
-        ("x-two", NOW - 5 * SECOND, True, None),
-        ("x-two", NOW - 4 * SECOND, False, SECOND),
-        ("x-two", NOW, False, 5 * SECOND),
+        ("x-two", NOW - 6 * SECOND, True, None),
+        ("x-two", NOW - 5 * SECOND, False, SECOND),
+        ("x-two", NOW, False, 6 * SECOND),
         # Not read: nobody knows.
         ("", LONG_AGO, False, None),
     ],
