@@ -15,7 +15,7 @@ from tests.support.space import Space, stays
 from tests.support.traffic import traffic
 from tests.support.witness import Witness
 
-# From 40 MiB to the policy's line in about a minute, to the limit of 128 MiB in more than two: both pods have time to go.
+# From 40 MiB to the policy's line in a minute, to the limit of 128 MiB in more than two: both pods have time to go.
 LEAK = {"LEAK_MB_PER_MINUTE": "40"}
 LEAKS: Object = {"name": "leak", "memory": {"above": "60%", "for": "2s"}}
 MISBEHAVE = "open('/tmp/bad', 'w')"
