@@ -163,7 +163,10 @@ def _api() -> list[Panel]:
             "What the availability guard refused, by reason, and watches that began anew, by what they watch.",
             "short",
             [
-                Query(or_zero(increase(f"{_P}_guard_refusals_total", EVERYWHERE, "reason")), "refused {{reason}}"),
+                Query(
+                    or_zero(increase(f"{_P}_guard_refusals_total", EVERYWHERE, "reason"), "reason"),
+                    "refused {{reason}}",
+                ),
                 Query(increase(f"{_P}_watch_restarts_total", EVERYWHERE, "resource"), "watch of {{resource}}"),
             ],
         ),
@@ -187,7 +190,7 @@ def _told() -> list[Panel]:
             "Messages",
             "Messages told, or not told, a second, over all AlertReceivers. What failed is tried again.",
             "ops",
-            [Query(or_zero(rate(f"{_R}_deliveries_total", EVERYWHERE, "result")), "{{result}}")],
+            [Query(or_zero(rate(f"{_R}_deliveries_total", EVERYWHERE, "result"), "result"), "{{result}}")],
         ),
         Panel(
             Kind.SERIES,

@@ -110,9 +110,10 @@ def increase(counter: str, selector: str, *by: str) -> str:
     return f"sum by ({', '.join(by)}) (increase({counter}{{{selector}}}[$__rate_interval]))"
 
 
-def or_zero(expression: str) -> str:
-    """The expression, or 0 while it finds nothing: where that means that there is nothing."""
-    return f"({expression}) or (vector(0) unless on () ({expression}))"
+def or_zero(expression: str, label: str) -> str:
+    """The expression, or 0 while it finds nothing: where that means that there is nothing. The label then says none."""
+    none = f'label_replace(vector(0), "{label}", "none", "", "")'
+    return f"({expression}) or ({none} unless on () ({expression}))"
 
 
 def each(metric: str, selector: str, *by: str) -> str:

@@ -114,11 +114,14 @@ class Painter:
                     text, colour = panel.words.get(f"{float(value):g}", ("", "gray"))
                     bar = ((float(at) - self._end) / 60, _STEP / 60)
                     axes.broken_barh([bar], (len(names) - 1.4, 0.8), facecolors=_COLOURS[colour], label=text)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set_yticks([])
+        axes.set_ylim(-0.5, max(len(names), 1))
+        for number, name in enumerate(names):
+            axes.text(0.01, number + 0.45, name, fontsize=8, transform=axes.get_yaxis_transform())
         axes.tick_params(axis="x", labelsize=7)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} min")
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        axes.legend(handles.values(), handles.keys(), fontsize=7, loc="upper left", ncols=4)
+        axes.legend(handles.values(), handles.keys(), fontsize=7, loc="upper right", ncols=4)
 
     def _table(self, axes: Any, panel: Panel) -> None:
         rows: dict[tuple[str, str], dict[str, str]] = {}

@@ -101,7 +101,7 @@ def _checks() -> list[Panel]:
             "Results",
             "Runs of each check by how they ended. Inconclusive says nothing of the service: it could not be asked.",
             "ops",
-            [Query(rate(f"{_P}_check_results_total", ONE, "check", "outcome"), "{{check}} {{outcome}}")],
+            [Query(f"{rate(f'{_P}_check_results_total', ONE, 'check', 'outcome')} > 0", "{{check}} {{outcome}}")],
             stacked=True,
         ),
         Panel(
@@ -134,8 +134,8 @@ def _work() -> list[Panel]:
             "By how they ended. RolledBack and Failed: status.rollout.failure has class and advice.",
             "short",
             [
-                Query(increase(f"{_P}_restarts_total", ONE, "result"), "restart {{result}}"),
-                Query(increase(f"{_P}_rollouts_total", ONE, "result"), "release {{result}}"),
+                Query(_ended("restarts"), "restart {{result}}"),
+                Query(_ended("rollouts"), "release {{result}}"),
             ],
             stacked=True,
         ),
@@ -159,6 +159,11 @@ def _work() -> list[Panel]:
     ]
 
 
+def _ended(what: str) -> str:
+    """Only the results that there were: there are more kinds than a legend has room for."""
+    return or_zero(f"{increase(f'{_P}_{what}_total', ONE, 'result')} > 0", "result")
+
+
 def _average(histogram: str) -> str:
     """0 while nothing has ended yet."""
     return f"(sum({histogram}_sum{{{ONE}}}) / (sum({histogram}_count{{{ONE}}}) > 0)) or vector(0)"
@@ -171,7 +176,7 @@ def _trouble() -> list[Panel]:
             "Degradation flags",
             "What applications are told. On: a dependency is lost, and they work without it.",
             "none",
-            [Query(or_zero(each(f"{_P}_degraded", ONE, "flag")), "{{flag}}")],
+            [Query(or_zero(each(f"{_P}_degraded", ONE, "flag"), "flag"), "{{flag}}")],
             width=12,
             words=_FLAGS,
         ),
@@ -182,7 +187,7 @@ def _trouble() -> list[Panel]:
             "short",
             [
                 Query(
-                    or_zero(increase(f"{_P}_degradation_transitions_total", ONE, "flag", "to")),
+                    or_zero(increase(f"{_P}_degradation_transitions_total", ONE, "flag", "to"), "flag"),
                     "{{flag}} {{to}}",
                 )
             ],
