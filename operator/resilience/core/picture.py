@@ -34,7 +34,10 @@ class Picture:
 
 def of(spec: ResilientServiceSpec | None, status: Status, workload: Workload | None, now: datetime) -> Picture:
     """The picture of a service as its status has it."""
-    out = slo.outage(status, workload)
+    wanted = spec.slo if spec is not None else None
+    # Rules in Prometheus must not see an outage in a start that costs no budget.
+    starts = wanted is not None and status.slo is None
+    out = None if starts else slo.outage(status, workload)
     picture = Picture(
         health=status.health.state,
         phase=status.phase,
@@ -44,7 +47,6 @@ def of(spec: ResilientServiceSpec | None, status: Status, workload: Workload | N
         firing=Counter(each.severity for each in status.alerts.firing),
         flags={each.name: each.on for each in status.degradation},
     )
-    wanted = spec.slo if spec is not None else None
     return picture if wanted is None or status.slo is None else _with_objective(picture, wanted, status, now)
 
 

@@ -129,7 +129,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     flags = _degrade(draft, resource, spec, seen, now)
     letters = _replay(draft, resource, spec, seen, now)
     facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan, look.move if look else None)
-    composed = _count(draft, spec, report.compose(draft.status, facts, now), seen, now)
+    composed = _count(draft, resource, spec, report.compose(draft.status, facts, now), seen, now)
     final, said, wait = _alert(resource, composed, seen, now)
     if wait is not None:
         draft.waits.append(max(wait, SOON))
@@ -201,9 +201,11 @@ def _replay(
     return found.actions
 
 
-def _count(draft: Draft, spec: ResilientServiceSpec, status: Status, seen: Observation, now: datetime) -> Status:
+def _count(
+    draft: Draft, resource: Resource, spec: ResilientServiceSpec, status: Status, seen: Observation, now: datetime
+) -> Status:
     """What became of the objectives, after everything else is said."""
-    known = slo.follow(spec, status.slo, status, seen.workload, seen.checks, now)
+    known = slo.follow(spec, status.slo, status, seen.workload, seen.checks, now, made=resource.created)
     burns = known is not None and spec.slo is not None and slo.burning(spec.slo, known, now) is not None
     wait = slo.appointment(known, burns=burns)
     if wait is not None:

@@ -85,13 +85,20 @@ def follow(
     workload: Workload | None,
     checks: Mapping[str, CheckState],
     now: datetime,
+    *,
+    made: datetime,
 ) -> SloStatus | None:
-    """The book-keeping after a pass; None without an objective."""
-    slo = spec.slo
-    if slo is None:
+    """The book-keeping after a pass; None without an objective.
+
+    It begins when the service is well for the first time, however its manifests were ordered, or when the progress
+    deadline of a resource that was made at `made` is over.
+    """
+    slo, down = spec.slo, outage(status, workload)
+    starts = before is None and down is not False and now < made + spec.rollout.progress_deadline
+    if slo is None or starts:
         return None
     known = before or SloStatus(since=now)
-    outages = _outages(known, status, outage(status, workload), checks, now)
+    outages = _outages(known, status, down, checks, now)
     kept, days = _bounded(outages, known.days, now - slo.window)
     asked = checks.get(QUERY) if slo.query is not None else None
     measured = asked.figure if asked is not None else None
