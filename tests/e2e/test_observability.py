@@ -218,6 +218,10 @@ def test_every_panel_has_data(operator: Release, space: Space, figures: Figures,
             if not found or all(isnan(float(sample["value"][1])) for sample in found):
                 empty.append(f"{name}: {each.panel}: {each.expression}")
     assert empty == []
+    # What stands for nothing is data, too: these must not.
+    for what in ("restarts", "rollouts"):
+        ended = f'resilience_service_{what}_total{{namespace="{space.namespace}", result="Succeeded"}}'
+        assert (value(scraped, f"sum({ended})") or 0) > 0, ended
     figures.write(expressions=count, without_data=len(empty))
 
 

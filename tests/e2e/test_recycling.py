@@ -46,7 +46,7 @@ def names(space: Space) -> set[str]:
 def test_a_leaking_pod_goes_before_it_is_killed(operator: Release, space: Space, figures: Figures) -> None:
     # given
     space.start(*shop(replicas=2, env=LEAK, restart=policies(LEAKS)))
-    seconds, killed, began = count(130, proof=600), 0, time.monotonic()
+    seconds, killed, began = count(150, proof=600), 0, time.monotonic()
     # when
     with Witness(space) as witness, traffic(space.url()) as clients:
         while time.monotonic() - began < seconds:

@@ -329,6 +329,7 @@ def full_status() -> Status:
     return Status(
         observed_generation=1,
         phase=Phase.RUNNING,
+        first_healthy_at=now,
         explanation="All is well.",
         effective=Effective(interval=long, timeout=short, pre_stop=long, grace_period=long, propagation_delay=short),
         conditions=[

@@ -134,6 +134,9 @@ class Status(ApiModel):
         default=None, description="Generation of the resource that this status is about."
     )
     phase: Phase = Phase.INITIALIZING
+    first_healthy_at: Time | None = Field(
+        default=None, description="When it served and its checks passed for the first time; absent before that."
+    )
     explanation: Annotated[str, Field(max_length=4096)] = Field(
         default="", description="What is going on, why, what blocks it and when it is looked at again."
     )

@@ -17,6 +17,7 @@ from resilience.core import (
     degradation,
     giving_back,
     marks,
+    phase,
     publishing,
     recycle,
     releases,
@@ -121,6 +122,8 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     else:
         told = recycle.look(resource, spec, effective, seen, draft.status, now)
         draft.take(restart.Outcome(told.status, told.events))
+        if told.wait is not None:
+            draft.waits.append(max(told.wait, SOON))
     if verdict.reason in _MISSING:
         draft.waits.append(MISSING_POLL)
     if not draft.actions:
@@ -129,7 +132,11 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     flags = _degrade(draft, resource, spec, seen, now)
     letters = _replay(draft, resource, spec, seen, now)
     facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan, look.move if look else None)
-    composed = _count(draft, resource, spec, report.compose(draft.status, facts, now), seen, now)
+    composed = report.compose(draft.status, facts, now)
+    by_time = phase.appointment(resource, composed, workload, now)
+    if by_time is not None:
+        draft.waits.append(max(by_time, SOON))
+    composed = _count(draft, resource, spec, composed, seen, now)
     final, said, wait = _alert(resource, composed, seen, now)
     if wait is not None:
         draft.waits.append(max(wait, SOON))
@@ -205,7 +212,8 @@ def _count(
     draft: Draft, resource: Resource, spec: ResilientServiceSpec, status: Status, seen: Observation, now: datetime
 ) -> Status:
     """What became of the objectives, after everything else is said."""
-    known = slo.follow(spec, status.slo, status, seen.workload, seen.checks, now, made=resource.created)
+    starting = phase.starting(resource, status, now)
+    known = slo.follow(spec, status.slo, status, seen.workload, seen.checks, now, starting=starting)
     burns = known is not None and spec.slo is not None and slo.burning(spec.slo, known, now) is not None
     wait = slo.appointment(known, burns=burns)
     if wait is not None:

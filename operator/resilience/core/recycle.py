@@ -27,8 +27,9 @@ from resilience.core.storm import Ticket
 CONTENT_CHECK: Final = "restart/onchange"
 # Several objects are often applied one after the other: their changes are one.
 COALESCED: Final = timedelta(seconds=5)
-# While one settles, content is read so often: else the second would be seen after the restart, and cause another.
-_SETTLING_INTERVAL: Final = timedelta(seconds=1)
+# Then it is read once more, and this is waited for: a second change seen after the restart would cause another one.
+CONFIRMED: Final = COALESCED + timedelta(seconds=1)
+_CONFIRMING_INTERVAL: Final = timedelta(seconds=1)
 # Secrets may only be read, not watched; the kubelet brings a change to the pods no sooner.
 CONTENT_INTERVAL: Final = timedelta(seconds=20)
 # The answer to a question for a turn comes with the next look, at the latest after this time.
@@ -90,7 +91,7 @@ def watched(
         check=CONTENT_CHECK,
         probe=ContentProbe(seen.workload.namespace, objects),
         pod_uid="",
-        interval=CONTENT_INTERVAL if _settling(seen, status, now) is None else _SETTLING_INTERVAL,
+        interval=_CONFIRMING_INTERVAL if _confirming(seen, status, now) else CONTENT_INTERVAL,
         timeout=effective.timeout,
         failure_threshold=1,
         success_threshold=1,
@@ -222,9 +223,9 @@ def _change(
     since = _changed_since(seen, status, now)
     if since is None or seen.pods is None:
         return None, None
-    left = _settling(seen, status, now)
-    if left is not None:
-        return None, left
+    for due in (since + COALESCED, since + CONFIRMED):
+        if now < due:
+            return None, due - now
     state = seen.checks[CONTENT_CHECK]
     named = ", ".join(f"{each.kind} {each.name}" for each in spec.restart.on_change)
     return _Cause(f"the content of {named} changed", fingerprint=state.fingerprint, before=since), None
@@ -238,11 +239,10 @@ def _changed_since(seen: Observation, status: Status, now: datetime) -> datetime
     return state.read_since or now
 
 
-def _settling(seen: Observation, status: Status, now: datetime) -> timedelta | None:
-    """How long changed content is still waited for: a last read comes after the time in which changes are one."""
+def _confirming(seen: Observation, status: Status, now: datetime) -> bool:
+    """Whether changed content is to be read for the last time: a check with another interval is asked at once."""
     since = _changed_since(seen, status, now)
-    over = since + COALESCED + _SETTLING_INTERVAL if since is not None else now
-    return over - now if over > now else None
+    return since is not None and since + COALESCED <= now < since + CONFIRMED
 
 
 def _known_content(spec: ResilientServiceSpec, seen: Observation, status: Status) -> Status:

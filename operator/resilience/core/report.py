@@ -14,7 +14,7 @@ from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, St
 from resilience.api.status_alerts import AlertsStatus
 from resilience.api.status_base import format_time
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import attention, conditions, history, recycle, restart, rollout_report, verdicts
+from resilience.core import attention, conditions, history, phase, recycle, restart, rollout_report, verdicts
 from resilience.core.check_state import CheckState
 from resilience.core.conditions import Verdict
 from resilience.core.decision import Event
@@ -72,7 +72,8 @@ def compose(status: Status, facts: Facts, now: datetime) -> Status:
     """The whole status after a pass."""
     health = _health(facts.spec, facts.seen, status.health)
     troubled = attention.pods(facts.seen, facts.workload, facts.spec, status.attention)
-    status = status.model_copy(update={"attention": troubled})
+    first = status.first_healthy_at or (now if phase.is_well(facts.workload, health) else None)
+    status = status.model_copy(update={"attention": troubled, "first_healthy_at": first})
     said = [
         verdicts.ready(facts, status),
         verdicts.reconciling(facts, status),
@@ -87,7 +88,7 @@ def compose(status: Status, facts: Facts, now: datetime) -> Status:
     return status.model_copy(
         update={
             "observed_generation": generation,
-            "phase": _phase(facts, health, status, now),
+            "phase": phase.of(facts, health, status, now),
             "explanation": _explanation(facts, status, said, now),
             "conditions": updated,
             "health": health,
@@ -136,42 +137,6 @@ def _shape(message: str) -> str:
     """The words without figures, but for how many pods they are about."""
     pods, colon, rest = message.partition(" pods: ")
     return pods + colon + _FIGURES.sub("", rest) if colon else _FIGURES.sub("", message)
-
-
-def _phase(facts: Facts, health: HealthStatus, status: Status, now: datetime) -> Phase:
-    workload = facts.workload
-    if facts.spec.suspend:
-        return Phase.SUSPENDED
-    if facts.stalled.status:
-        return Phase.FAILED
-    if not workload.available and workload.replicas and attention.crashes(status.attention):
-        return Phase.CRASHED
-    if _starting(facts, health, now):
-        return Phase.INITIALIZING
-    if status.rollout.candidate is not None:
-        return Phase.DEPLOYING
-    if not workload.settled and not workload.paused:
-        if workload.rolling or not workload.observed or workload.available:
-            return Phase.DEPLOYING
-        # Nothing serves; of one that was suspended nobody knows whether it has served before.
-        return Phase.INITIALIZING if facts.resource.status.phase is Phase.SUSPENDED else Phase.FAILED
-    if health.checks and all(check.reason == NOT_RUN_YET for check in health.checks):
-        return Phase.INITIALIZING
-    return Phase.RUNNING
-
-
-def _starting(facts: Facts, health: HealthStatus, now: datetime) -> bool:
-    """Whether it has yet to serve for the first time: what is missing until then is no release and no outage.
-
-    Pods may be ready some seconds before the checks that failed while they started have passed again. A service that is
-    never well is no longer starting when its progress deadline is over.
-    """
-    if facts.resource.status.phase is not Phase.INITIALIZING:
-        return False
-    if not facts.workload.available:
-        return facts.workload.replicas > 0
-    late = now >= facts.resource.created + facts.spec.rollout.progress_deadline
-    return health.state is HealthState.UNHEALTHY and not late
 
 
 def _summary(status: Status, now: datetime) -> str:

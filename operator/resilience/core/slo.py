@@ -16,7 +16,7 @@ from resilience.api.slo import Slo
 from resilience.api.status import CheckStatus, Effective, Status
 from resilience.api.status_slo import DayOfOutages, Outage, SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import amounts
+from resilience.core import amounts, phase
 from resilience.core.asks import CheckTarget, PrometheusProbe
 from resilience.core.check_state import CheckState
 from resilience.core.workloads import Workload
@@ -71,10 +71,11 @@ def outage(status: Status, workload: Workload | None) -> bool | None:
     """Whether the service is out now; None when nobody can say, or it has not served yet."""
     if workload is None or status.phase in (Phase.INITIALIZING, Phase.SUSPENDED):
         return None
-    if workload.replicas and not workload.available and status.phase in (Phase.FAILED, Phase.CRASHED):
+    down = phase.is_down(workload)
+    if down and status.phase in (Phase.FAILED, Phase.CRASHED):
         return True
     if not status.health.checks:
-        return None if status.phase is Phase.FAILED else False
+        return None if down or status.phase is Phase.FAILED else False
     return None if status.health.state is HealthState.UNKNOWN else status.health.state is HealthState.UNHEALTHY
 
 
@@ -86,19 +87,14 @@ def follow(
     checks: Mapping[str, CheckState],
     now: datetime,
     *,
-    made: datetime,
+    starting: bool = False,
 ) -> SloStatus | None:
-    """The book-keeping after a pass; None without an objective.
-
-    It begins when the service is well for the first time, however its manifests were ordered, or when the progress
-    deadline of a resource that was made at `made` is over.
-    """
-    slo, down = spec.slo, outage(status, workload)
-    starts = before is None and down is not False and now < made + spec.rollout.progress_deadline
-    if slo is None or starts:
+    """The book-keeping after a pass; None without an objective, and while the service starts for the first time."""
+    slo = spec.slo
+    if slo is None or (before is None and starting):
         return None
     known = before or SloStatus(since=now)
-    outages = _outages(known, status, down, checks, now)
+    outages = _outages(known, status, outage(status, workload), checks, now)
     kept, days = _bounded(outages, known.days, now - slo.window)
     asked = checks.get(QUERY) if slo.query is not None else None
     measured = asked.figure if asked is not None else None

@@ -80,7 +80,7 @@ def restarting() -> Status:
         ({"updated": 1}, None, "False", "True", Phase.DEPLOYING),
         ({"generation": 2}, None, "False", "True", Phase.DEPLOYING),
         ({"available": 2}, None, "False", "False", Phase.DEPLOYING),
-        ({"available": 0}, None, "False", "False", Phase.INITIALIZING),
+        ({"available": 0}, None, "False", "False", Phase.DEPLOYING),
         ({"available": 0}, Status(observed_generation=1, phase=Phase.RUNNING), "False", "False", Phase.FAILED),
         ({}, restarting(), "False", "True", Phase.RUNNING),
     ],
@@ -94,41 +94,6 @@ def test_conditions_mean_what_kstatus_means(
     assert (conditions[ConditionType.READY], conditions[ConditionType.RECONCILING]) == (ready, reconciling)
     assert conditions[ConditionType.STALLED] == "False"
     assert found.phase is phase
-
-
-SOON, LATER = timedelta(minutes=1), timedelta(hours=1)
-
-
-@pytest.mark.parametrize(
-    ("before", "available", "state", "age", "phase"),
-    [
-        # Its checks failed while it started, and have not passed since.
-        (Phase.INITIALIZING, 3, HealthState.UNHEALTHY, SOON, Phase.INITIALIZING),
-        (Phase.INITIALIZING, 3, HealthState.HEALTHY, SOON, Phase.RUNNING),
-        # It is never well.
-        (Phase.INITIALIZING, 3, HealthState.UNHEALTHY, LATER, Phase.RUNNING),
-        # It has served before.
-        (Phase.RUNNING, 3, HealthState.UNHEALTHY, SOON, Phase.RUNNING),
-        (Phase.DEPLOYING, 0, HealthState.UNHEALTHY, SOON, Phase.FAILED),
-        (Phase.SUSPENDED, 0, HealthState.UNHEALTHY, SOON, Phase.INITIALIZING),
-    ],
-)
-def test_a_first_start_is_neither_a_release_nor_an_outage(
-    before: Phase, available: int, state: HealthState, age: timedelta, phase: Phase
-) -> None:
-    seen = make_seen(make_pod(), workload=make_workload(available=available), checks={"ready": make_check(state=state)})
-    spec = make_spec(health={"checks": [READY_CHECK]})
-    status = Status(observed_generation=1, phase=before)
-
-    found = decide(make_resource(spec, status=status, created=NOW - age), seen, NOW).status
-
-    assert found is not None and found.phase is phase
-
-
-def test_a_first_rollout_is_a_start() -> None:
-    seen = make_seen(make_pod(), workload=make_workload(available=0, generation=2))
-
-    assert told(seen).phase is Phase.INITIALIZING
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from resilience.core import picture, slo
 from resilience.core.alerting import firing
 from resilience.core.check_state import CheckState
 from resilience.core.profiles import resolve
-from tests.support.factories import LONG_AGO, NOW, make_resource, make_spec, make_workload
+from tests.support.factories import NOW, make_resource, make_spec, make_workload
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 SPEC = make_spec(slo={"availability": "99.9%"}, health={"checks": [{"name": "ready", "http": {"path": "/readyz"}}]})
@@ -27,7 +27,7 @@ def status(state: HealthState = HealthState.HEALTHY, phase: Phase = Phase.RUNNIN
 
 
 def follow(known: SloStatus | None, state: HealthState, now: datetime, **checks: CheckState) -> SloStatus:
-    found = slo.follow(SPEC, known, status(state), make_workload(), checks, now, made=LONG_AGO)
+    found = slo.follow(SPEC, known, status(state), make_workload(), checks, now)
     assert found is not None
     return found
 
@@ -55,6 +55,9 @@ def through(*changes: tuple[HealthState, timedelta]) -> tuple[SloStatus, datetim
         (status(phase=Phase.FAILED), {"available": 0}, True),
         (status(phase=Phase.CRASHED), {"available": 0}, True),
         (Status(phase=Phase.RUNNING), {}, False),
+        (Status(phase=Phase.DEPLOYING), {"available": 0}, None),
+        (Status(phase=Phase.DEPLOYING), {"available": 1}, False),
+        (Status(phase=Phase.RUNNING), {"replicas": 0, "available": 0}, False),
     ],
 )
 def test_what_is_an_outage(said: Status, workload: dict[str, Any], out: bool | None) -> None:
@@ -62,31 +65,21 @@ def test_what_is_an_outage(said: Status, workload: dict[str, Any], out: bool | N
 
 
 def test_without_an_objective_nothing_is_kept() -> None:
-    assert slo.follow(make_spec(), SloStatus(since=NOW), status(), make_workload(), {}, NOW, made=LONG_AGO) is None
+    assert slo.follow(make_spec(), SloStatus(since=NOW), status(), make_workload(), {}, NOW) is None
 
 
-@pytest.mark.parametrize(
-    ("said", "age", "counts"),
-    [
-        (status(HealthState.UNHEALTHY), MINUTE, False),
-        (status(HealthState.UNKNOWN), MINUTE, False),
-        (status(phase=Phase.FAILED), MINUTE, False),
-        (status(), MINUTE, True),
-        # Ten minutes are the progress deadline.
-        (status(HealthState.UNHEALTHY), 10 * MINUTE, True),
-        (status(phase=Phase.FAILED), 10 * MINUTE, True),
-    ],
-)
-def test_it_counts_from_the_first_time_that_the_service_is_well(said: Status, age: timedelta, counts: bool) -> None:
-    available = 0 if said.phase is Phase.FAILED else 3
-    workload = make_workload(available=available)
+def test_it_counts_from_the_first_time_that_the_service_is_well() -> None:
+    out = status(HealthState.UNHEALTHY)
 
-    found = slo.follow(SPEC, None, said, workload, {}, NOW, made=NOW - age)
+    starting = slo.follow(SPEC, None, out, make_workload(), {}, NOW, starting=True)
+    late = slo.follow(SPEC, None, out, make_workload(), {}, NOW)
+    known = slo.follow(SPEC, SloStatus(since=NOW), out, make_workload(), {}, NOW, starting=True)
 
-    assert (found is not None) is counts
-    assert picture.of(SPEC, said.model_copy(update={"slo": found}), workload, NOW).available in (
-        (None,) if not counts else (True, False)
-    )
+    assert starting is None
+    assert late is not None and len(late.outages) == 1
+    assert known is not None and len(known.outages) == 1
+    assert picture.of(SPEC, out, make_workload(), NOW).available is None
+    assert picture.of(SPEC, out.model_copy(update={"slo": late}), make_workload(), NOW).available is False
 
 
 def test_an_outage_is_an_interval_and_costs_budget() -> None:
@@ -208,11 +201,11 @@ def test_a_clock_that_was_set_back_makes_no_negative_outage() -> None:
 def test_what_clients_saw_counts_where_it_is_known() -> None:
     spec = make_spec(slo={"availability": "99.9%", "query": "x"}, health=SPEC.health.to_api())
     seen = CheckState(slo.QUERY, HealthState.HEALTHY, "WithinBounds", "", NOW, None, figure=0.9992)
-    known = slo.follow(spec, None, status(), make_workload(), {slo.QUERY: seen}, NOW, made=LONG_AGO)
+    known = slo.follow(spec, None, status(), make_workload(), {slo.QUERY: seen}, NOW)
     assert known is not None
     assert (known.measured, known.availability, known.budget_left) == ("99.9200%", "99.9200%", "20%")
     # A new leader has not asked yet, and a server that is away says nothing.
-    known = slo.follow(spec, known, status(), make_workload(), {}, NOW, made=LONG_AGO)
+    known = slo.follow(spec, known, status(), make_workload(), {}, NOW)
     assert known is not None
     assert known.measured == "99.9200%"
     assert spec.slo is not None

@@ -16,7 +16,7 @@ from resilience.api.status import CheckStatus, Condition, Status
 from resilience.api.status_alerts import FiringAlert
 from resilience.api.status_slo import SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import slo, traces
+from resilience.core import phase, slo, traces
 from resilience.core.alerting import causes
 from resilience.core.alerting.alert import worse
 from resilience.core.alerting.catalogue import CATALOGUE
@@ -119,8 +119,7 @@ def _of_service(status: Status, workload: Workload | None) -> Iterator[_Wrong]:
 
 def _is_down(status: Status, workload: Workload) -> bool:
     """A service that has served, or whose pods end by themselves; one that is only starting is not down."""
-    down = workload.replicas > 0 and workload.available == 0
-    return down and status.phase in (Phase.FAILED, Phase.CRASHED)
+    return phase.is_down(workload) and status.phase in (Phase.FAILED, Phase.CRASHED)
 
 
 def _of_work(status: Status, workload: Workload | None, now: datetime) -> Iterator[_Wrong]:

@@ -1,0 +1,89 @@
+"""The phase of a service: one word for people, made of everything else, and when time alone changes it."""
+
+from datetime import datetime, timedelta
+
+from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
+from resilience.api.status import Condition, HealthStatus, Status
+from resilience.core import attention
+from resilience.core.health import NOT_RUN_YET, WELL
+from resilience.core.observation import Resource
+from resilience.core.verdicts import Facts
+from resilience.core.workloads import Workload
+
+# After these a service without pods may be on its way up; after all others it has lost them.
+_RISING = (Phase.INITIALIZING, Phase.DEPLOYING, Phase.SUSPENDED)
+
+
+def of(facts: Facts, health: HealthStatus, status: Status, now: datetime) -> Phase:
+    """The phase after a pass; `status` is composed so far."""
+    workload, down = facts.workload, is_down(facts.workload)
+    if facts.spec.suspend:
+        return Phase.SUSPENDED
+    if facts.stalled.status:
+        return Phase.FAILED
+    if down and attention.crashes(status.attention):
+        return Phase.CRASHED
+    if starting(facts.resource, status, now) and (down or health.state is HealthState.UNHEALTHY):
+        return Phase.INITIALIZING
+    moves = workload.rolling or not (workload.observed or workload.paused)
+    if status.rollout.candidate is not None or moves:
+        return Phase.DEPLOYING
+    if down:
+        return Phase.DEPLOYING if _patience(facts.resource, now) else Phase.FAILED
+    if not workload.settled and not workload.paused:
+        return Phase.DEPLOYING
+    if health.checks and all(check.reason == NOT_RUN_YET for check in health.checks):
+        return Phase.INITIALIZING
+    return Phase.RUNNING
+
+
+def is_down(workload: Workload) -> bool:
+    """Whether pods are wanted and none is available."""
+    return workload.replicas > 0 and not workload.available
+
+
+def is_well(workload: Workload, health: HealthStatus) -> bool:
+    """Whether it serves as it should, as far as anybody knows."""
+    return workload.available > 0 and (not health.checks or health.state in WELL)
+
+
+def starting(resource: Resource, status: Status, now: datetime) -> bool:
+    """Whether it has yet to be well for the first time: until then what is missing is no release and no outage.
+
+    Pods may be ready some seconds before the checks that failed while they started have passed again, and manifests are
+    applied in any order. What is never well has failed when its progress deadline is over.
+    """
+    return status.first_healthy_at is None and _left_to_start(resource, now) > timedelta()
+
+
+def appointment(resource: Resource, status: Status, workload: Workload, now: datetime) -> timedelta | None:
+    """When time alone changes the phase."""
+    if resource.spec is None or resource.spec.suspend:
+        return None
+    if starting(resource, status, now):
+        return _left_to_start(resource, now)
+    return _patience(resource, now) if is_down(workload) and status.phase is Phase.DEPLOYING else None
+
+
+def _left_to_start(resource: Resource, now: datetime) -> timedelta:
+    assert resource.spec is not None
+    return resource.created + resource.spec.rollout.progress_deadline - now
+
+
+def _patience(resource: Resource, now: datetime) -> timedelta | None:
+    """How long pods that are on their way may still be missing; None when they should be there.
+
+    They are after a release and from zero, and nobody knows what became of a service while it was suspended.
+    """
+    assert resource.spec is not None
+    ready = _ready(resource.status)
+    from_zero = ready is not None and ready.reason == Reason.SCALED_TO_ZERO
+    if resource.status.phase not in _RISING and not from_zero:
+        return None
+    since = ready.last_transition_time if ready is not None and ready.status != "True" else now
+    left = since + resource.spec.rollout.progress_deadline - now
+    return left if left > timedelta() else None
+
+
+def _ready(status: Status) -> Condition | None:
+    return next((each for each in status.conditions if each.type == ConditionType.READY), None)
