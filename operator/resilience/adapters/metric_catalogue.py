@@ -97,7 +97,10 @@ class ServiceMetrics(_Declaring):
             "health_state", "1 for the state that the service's health is in, 0 for the others.", "state"
         )
         self.phase = made.gauge("phase", "1 for the phase that the service is in, 0 for the others.", "phase")
-        self.available = made.gauge("available", "1 while the service serves and its checks pass, 0 during an outage.")
+        self.available = made.gauge(
+            "available",
+            "1 while it serves and its checks pass, 0 in an outage; absent at a first start, or when nobody can say.",
+        )
         self.wanted = made.gauge("pods_wanted", "Pods that the workload asks for.")
         self.pods = made.gauge("pods_available", "Pods of the workload that are available.")
         self.degraded = made.gauge("degraded", "1 while a degradation flag is on, else 0.", "flag")
