@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
+from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason
 from resilience.api.status import Condition, HealthStatus, Status
 from resilience.core import attention
 from resilience.core.health import NOT_RUN_YET, WELL
@@ -10,26 +10,30 @@ from resilience.core.observation import Resource
 from resilience.core.verdicts import Facts
 from resilience.core.workloads import Workload
 
-# After these a service without pods may be on its way up; after all others it has lost them.
-_RISING = (Phase.INITIALIZING, Phase.DEPLOYING, Phase.SUSPENDED)
+# Until then a candidate has no clients: whether the service is down is a matter of the target's own pods.
+_WITHOUT_CLIENTS = ("Preparing", "Scaling")
 
 
 def of(facts: Facts, health: HealthStatus, status: Status, now: datetime) -> Phase:
     """The phase after a pass; `status` is composed so far."""
-    workload, down = facts.workload, is_down(facts.workload)
+    workload, green = facts.workload, facts.seen.pods is not None and facts.seen.pods.green is not None
+    down = is_down(workload) and (not green or status.rollout.step in _WITHOUT_CLIENTS)
     if facts.spec.suspend:
         return Phase.SUSPENDED
     if facts.stalled.status:
         return Phase.FAILED
     if down and attention.crashes(status.attention):
         return Phase.CRASHED
+    if down and _told_down(facts.resource.status):
+        # Until something serves, whatever is tried meanwhile.
+        return Phase.FAILED
     if starting(facts.resource, status, now) and (down or health.state is HealthState.UNHEALTHY):
         return Phase.INITIALIZING
     moves = workload.rolling or not (workload.observed or workload.paused)
-    if status.rollout.candidate is not None or moves:
+    if (status.rollout.candidate is not None or moves) and not (down and green):
         return Phase.DEPLOYING
     if down:
-        return Phase.DEPLOYING if _patience(facts.resource, now) else Phase.FAILED
+        return Phase.INITIALIZING if _patience(facts.resource, now) else Phase.FAILED
     if not workload.settled and not workload.paused:
         return Phase.DEPLOYING
     if health.checks and all(check.reason == NOT_RUN_YET for check in health.checks):
@@ -62,7 +66,7 @@ def appointment(resource: Resource, status: Status, workload: Workload, now: dat
         return None
     if starting(resource, status, now):
         return _left_to_start(resource, now)
-    return _patience(resource, now) if is_down(workload) and status.phase is Phase.DEPLOYING else None
+    return _patience(resource, now) if is_down(workload) and status.phase is Phase.INITIALIZING else None
 
 
 def _left_to_start(resource: Resource, now: datetime) -> timedelta:
@@ -71,18 +75,22 @@ def _left_to_start(resource: Resource, now: datetime) -> timedelta:
 
 
 def _patience(resource: Resource, now: datetime) -> timedelta | None:
-    """How long pods that are on their way may still be missing; None when they should be there.
+    """How long all pods may still be missing because they are on their way; None when they should be there.
 
-    They are after a release and from zero, and nobody knows what became of a service while it was suspended.
+    So it is in a rollout that keeps none, and from zero; and nobody knows what became of a service that was suspended.
     """
     assert resource.spec is not None
     ready = _ready(resource.status)
-    from_zero = ready is not None and ready.reason == Reason.SCALED_TO_ZERO
-    if resource.status.phase not in _RISING and not from_zero:
+    moved = ready is not None and ready.reason in (Reason.ROLLING, Reason.SCALED_TO_ZERO)
+    if resource.status.phase not in (Phase.INITIALIZING, Phase.SUSPENDED) and not moved:
         return None
     since = ready.last_transition_time if ready is not None and ready.status != "True" else now
     left = since + resource.spec.rollout.progress_deadline - now
     return left if left > timedelta() else None
+
+
+def _told_down(before: Status) -> bool:
+    return any(each.name == AlertName.SERVICE_DOWN for each in before.alerts.firing)
 
 
 def _ready(status: Status) -> Condition | None:

@@ -232,9 +232,9 @@ def _change(
 
 
 def _changed_since(seen: Observation, status: Status, now: datetime) -> datetime | None:
-    """Since when content is read that the pods do not have; None while they have it, or nobody knows."""
+    """Since when content is read that the pods do not have; None while they have it, or it cannot be read."""
     state, known = seen.checks.get(CONTENT_CHECK), status.restarts.config
-    if state is None or known is None or state.fingerprint in ("", known.fingerprint):
+    if state is None or state.silent or known is None or state.fingerprint in ("", known.fingerprint):
         return None
     return state.read_since or now
 

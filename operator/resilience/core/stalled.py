@@ -1,5 +1,7 @@
 """What a person has to mend before the operator can look after a service, in the order in which it is found."""
 
+from typing import Final
+
 from resilience.api.checks import Scope
 from resilience.api.reasons import ConditionType, Reason
 from resilience.api.status import Status
@@ -7,6 +9,17 @@ from resilience.core.conditions import Verdict
 from resilience.core.observation import Observation, Resource
 from resilience.core.probes import check_port, find_container
 from resilience.core.targets import client_service
+
+# With these nothing is looked after.
+BLIND: Final = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.NAMESPACE_REFUSED,
+        Reason.TARGET_NOT_FOUND,
+        Reason.TARGET_TAKEN,
+        Reason.CONTAINER_NOT_FOUND,
+    }
+)
 
 
 def find(resource: Resource, seen: Observation) -> Verdict:
@@ -35,13 +48,7 @@ def of_release(verdict: Verdict, status: Status, obstacle: str) -> Verdict:
 
 def blocks_everything(verdict: Verdict) -> bool:
     """Whether nothing at all can be done, not even restarts and checks."""
-    return verdict.status is True and verdict.reason in (
-        Reason.INVALID_SPEC,
-        Reason.NAMESPACE_REFUSED,
-        Reason.TARGET_NOT_FOUND,
-        Reason.TARGET_TAKEN,
-        Reason.CONTAINER_NOT_FOUND,
-    )
+    return verdict.status is True and verdict.reason in BLIND
 
 
 def _stalled(reason: Reason, message: str) -> Verdict:

@@ -95,7 +95,7 @@ def test_pods_are_looked_at_when_some_are_missing(available: int, looks: Depth) 
         ((bad(fault="OOMKilled"), bad("two")), 0, Phase.CRASHED),
         # Something serves, or nothing crashes.
         ((bad(**CRASHING), make_pod()), 1, Phase.DEPLOYING),
-        ((bad(**SHORT), bad("two", **SHORT)), 0, Phase.DEPLOYING),
+        ((bad(**SHORT), bad("two", **SHORT)), 0, Phase.INITIALIZING),
         ((make_pod(), make_pod("b")), 2, Phase.RUNNING),
     ],
 )

@@ -198,9 +198,15 @@ def test_a_change_during_a_restart_comes_after_it() -> None:
     assert status_of(during).restart.trace_id == "t" != status_of(after).restart.trace_id  # type: ignore[union-attr]
 
 
-def test_content_that_cannot_be_read_is_named_and_changes_nothing() -> None:
+@pytest.mark.parametrize("last", ["x-one", "x-two"])
+def test_content_that_cannot_be_read_is_named_and_changes_nothing(last: str) -> None:
     content = make_check(
-        recycle.CONTENT_CHECK, HealthState.UNKNOWN, silent=True, message="label it", fingerprint="x-one"
+        recycle.CONTENT_CHECK,
+        HealthState.UNKNOWN,
+        silent=True,
+        message="label it",
+        fingerprint=last,
+        read_since=LONG_AGO,
     )
     seen = make_seen(A, checks={recycle.CONTENT_CHECK: content}, turn=Turn(granted=True))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason
+from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason, ReleaseStep
 from resilience.api.status import Condition, Status
 from resilience.core.decision import Decision
 from resilience.core.observation import Observation
@@ -21,6 +21,7 @@ from tests.support.factories import (
     make_workload,
 )
 from tests.support.model import stored
+from tests.support.stages import Scenario, look, running
 
 MINUTE = timedelta(minutes=1)
 # The progress deadline is ten minutes.
@@ -105,13 +106,16 @@ def test_once_it_was_well_it_never_starts_again() -> None:
         (before(Phase.RUNNING), Phase.FAILED),
         (before(Phase.FAILED), Phase.FAILED),
         (before(Phase.CRASHED), Phase.FAILED),
-        # They are on their way: after a release, from zero, or nobody knows.
-        (before(Phase.DEPLOYING), Phase.DEPLOYING),
-        (before(Phase.DEPLOYING, ready="False", since=YOUNG), Phase.DEPLOYING),
-        (before(Phase.RUNNING, reason=Reason.SCALED_TO_ZERO), Phase.DEPLOYING),
-        (before(Phase.SUSPENDED), Phase.DEPLOYING),
+        # One after the other.
+        (before(Phase.DEPLOYING, ready="False", since=NOW, reason=Reason.NOT_AVAILABLE), Phase.FAILED),
+        # They are on their way: in a rollout, from zero, or nobody knows.
+        (before(Phase.DEPLOYING, ready="False", since=YOUNG, reason=Reason.ROLLING), Phase.INITIALIZING),
+        (before(Phase.INITIALIZING, ready="False", since=YOUNG, reason=Reason.NOT_AVAILABLE), Phase.INITIALIZING),
+        (before(Phase.RUNNING, reason=Reason.SCALED_TO_ZERO), Phase.INITIALIZING),
+        (before(Phase.SUSPENDED), Phase.INITIALIZING),
         # They should be there by now.
-        (before(Phase.DEPLOYING, ready="False", since=OLD), Phase.FAILED),
+        (before(Phase.DEPLOYING, ready="False", since=OLD, reason=Reason.ROLLING), Phase.FAILED),
+        (before(Phase.INITIALIZING, ready="False", since=OLD, reason=Reason.NOT_AVAILABLE), Phase.FAILED),
         (before(Phase.SUSPENDED, ready="False", since=OLD), Phase.FAILED),
     ],
 )
@@ -124,6 +128,33 @@ def test_without_pods_it_has_failed_unless_they_are_on_their_way(status: Status,
     assert said.phase is phase
     assert bool(down) is (phase is Phase.FAILED)
     assert phase is Phase.FAILED or found.requeue_after is not None
+
+
+def test_an_outage_goes_on_until_something_serves() -> None:
+    # given
+    lost = after(looked(status=before(Phase.RUNNING), available=0))
+    # when: somebody changes the workload, and a mending template rolls
+    changed = after(looked(status=lost, available=0, generation=2))
+    rolling = after(looked(status=changed, available=0, updated=1))
+    mended = after(looked(status=rolling, available=1, updated=1))
+
+    assert [each.phase for each in (lost, changed, rolling, mended)] == [Phase.FAILED] * 3 + [Phase.DEPLOYING]
+    assert [any(a.name == AlertName.SERVICE_DOWN for a in each.alerts.firing) for each in (rolling, mended)] == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "phase"), [(ReleaseStep.PREPARING, Phase.FAILED), (ReleaseStep.WARM, Phase.DEPLOYING)]
+)
+def test_a_second_colour_counts_from_when_it_has_clients(step: ReleaseStep, phase: Phase) -> None:
+    # given: the target has lost its pods while the second Deployment waits, or serves
+    status = running().model_copy(update={"phase": Phase.DEPLOYING})
+    by_hand = {"blueGreen": {"promotion": "Manual"}}
+    resource, seen = look(Scenario(step, workload={"available": 0}, rollout=by_hand, status=status))
+
+    assert after(decide(resource, seen, NOW)).phase is phase
 
 
 def test_a_service_at_rest_needs_no_look_because_of_its_phase() -> None:

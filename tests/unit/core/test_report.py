@@ -80,7 +80,7 @@ def restarting() -> Status:
         ({"updated": 1}, None, "False", "True", Phase.DEPLOYING),
         ({"generation": 2}, None, "False", "True", Phase.DEPLOYING),
         ({"available": 2}, None, "False", "False", Phase.DEPLOYING),
-        ({"available": 0}, None, "False", "False", Phase.DEPLOYING),
+        ({"available": 0}, None, "False", "False", Phase.INITIALIZING),
         ({"available": 0}, Status(observed_generation=1, phase=Phase.RUNNING), "False", "False", Phase.FAILED),
         ({}, restarting(), "False", "True", Phase.RUNNING),
     ],

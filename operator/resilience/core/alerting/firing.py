@@ -22,6 +22,7 @@ from resilience.core.alerting.alert import worse
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.health import NOT_RUN_YET
 from resilience.core.observation import Resource
+from resilience.core.stalled import BLIND
 from resilience.core.workloads import Workload
 
 MOST: Final = 64
@@ -84,7 +85,7 @@ def look(resource: Resource, status: Status, workload: Workload | None, now: dat
     """What fires now. `status` is what this pass is about to say of everything else."""
     spec = resource.spec
     found = [*_of_service(status, workload), *_of_work(status, workload, now)]
-    if spec is not None and not _is(status, ConditionType.STALLED, blocking=True):
+    if spec is not None and not _blind(status):
         found.extend(_of_checks(spec, status, resource.key.namespace))
     if spec is not None and spec.slo is not None and status.slo is not None:
         found.extend(_of_slo(spec.slo, status.slo, now))
@@ -104,6 +105,7 @@ def _of_service(status: Status, workload: Workload | None) -> Iterator[_Wrong]:
     stalled, healthy = _condition(status, ConditionType.STALLED), _condition(status, ConditionType.HEALTHY)
     if stalled is not None and stalled.status == "True" and stalled.reason != Reason.ROLLOUT_FAILED:
         yield _Wrong(AlertName.STALLED, stalled.message, since=stalled.last_transition_time)
+    if _blind(status):
         return
     if workload is not None and _is_down(status, workload):
         words = "; ".join(f"{each.pod}: {each.reason}" for each in status.attention[:3])
@@ -115,6 +117,14 @@ def _of_service(status: Status, workload: Workload | None) -> Iterator[_Wrong]:
     tried = any(each.state is HealthState.UNKNOWN and each.reason != NOT_RUN_YET for each in status.health.checks)
     if healthy is not None and healthy.status == "Unknown" and tried:
         yield _Wrong(AlertName.HEALTH_UNKNOWN, healthy.message, since=healthy.last_transition_time)
+
+
+def _blind(status: Status) -> bool:
+    """Whether nothing is known of the service, or it is not complete yet and so has never served."""
+    stalled = _condition(status, ConditionType.STALLED)
+    if stalled is None or stalled.status != "True" or stalled.reason == Reason.ROLLOUT_FAILED:
+        return False
+    return stalled.reason in BLIND or status.first_healthy_at is None
 
 
 def _is_down(status: Status, workload: Workload) -> bool:
@@ -294,8 +304,6 @@ def _condition(status: Status, kind: ConditionType) -> Condition | None:
     return next((each for each in status.conditions if each.type == kind), None)
 
 
-def _is(status: Status, kind: ConditionType, *, is_: str = "True", blocking: bool = False) -> bool:
+def _is(status: Status, kind: ConditionType, *, is_: str = "True") -> bool:
     found = _condition(status, kind)
-    if found is None or found.status != is_:
-        return False
-    return not blocking or found.reason != Reason.ROLLOUT_FAILED
+    return found is not None and found.status == is_
