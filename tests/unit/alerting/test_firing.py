@@ -177,6 +177,29 @@ def test_what_a_service_that_starts_cannot_help_has_an_appointment() -> None:
     assert look.wait == SPEC.rollout.progress_deadline
 
 
+@pytest.mark.parametrize(
+    ("reason", "served", "expected"),
+    [
+        # All of it goes on but releases; without the Service pods are looked after still.
+        (Reason.BLUE_GREEN_IMPOSSIBLE, True, ["ServiceDown critical", "ServiceStalled warning"]),
+        (Reason.SERVICE_NOT_FOUND, True, ["ServiceDown critical", "ServiceStalled warning"]),
+        # Its manifests have yet to come.
+        (Reason.SERVICE_NOT_FOUND, False, ["ServiceStalled warning"]),
+        # Nothing is known of it.
+        (Reason.TARGET_TAKEN, True, ["ServiceStalled warning"]),
+    ],
+)
+def test_what_is_looked_after_is_told_though_something_is_to_be_mended(
+    reason: Reason, served: bool, expected: list[str]
+) -> None:
+    stalled = [condition(ConditionType.STALLED, "True", reason)]
+    first = NOW - MINUTE if served else None
+
+    found = fires(make_workload(available=0), phase=Phase.FAILED, conditions=stalled, first_healthy_at=first)
+
+    assert sorted(names(found)) == expected
+
+
 def test_since_when_is_remembered_and_what_is_young_waits() -> None:
     stalled = {"conditions": [condition(ConditionType.STALLED, "True", Reason.TARGET_NOT_FOUND, 2 * MINUTE)]}
     look = firing.look(make_resource(SPEC), Status(**stalled), None, NOW)
