@@ -86,7 +86,7 @@ def test_a_bad_release_ends_on_the_old_version(
 ) -> None:
     # given
     adopted(space, pull_secret(), *shop("v1", replicas=2, rollout=rollout(**case.rollout)))
-    before = {pod["metadata"]["uid"] for pod in space.shop_pods()}
+    before = space.uids()
     if case.name == "over quota":
         space.allow_pods(2)
     # when
@@ -97,7 +97,7 @@ def test_a_bad_release_ends_on_the_old_version(
     assert clients.failed == 0, clients.failures()
     assert endpoints.fewest() >= 2, endpoints.story()
     assert serves(space) == {"v1"}
-    assert {pod["metadata"]["uid"] for pod in space.shop_pods()} == before
+    assert space.uids() == before
     at_rest(space)
     # and: people are told what it was and what to do
     failure = space.status()["rollout"]["failure"]

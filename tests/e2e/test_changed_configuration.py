@@ -33,10 +33,6 @@ def token(value: str) -> Object:
     }
 
 
-def uids(space: Space) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in space.shop_pods()}
-
-
 def known(space: Space) -> Object | None:
     found: Object | None = space.status()["restarts"].get("config")
     return found
@@ -50,7 +46,7 @@ def test_changed_configuration_restarts_all_pods_once(operator: Release, space: 
     with Witness(space) as witness, traffic(space.url()) as clients:
         for number in range(count(1, proof=10)):
             # when: both change, one after the other
-            before, began = uids(space), time.monotonic()
+            before, began = space.uids(), time.monotonic()
             space.apply(settings(f"changed {number}"))
             space.apply(token(f"changed {number}"))
             result = space.recycled(after=last, timeout=PATIENCE)
@@ -58,13 +54,13 @@ def test_changed_configuration_restarts_all_pods_once(operator: Release, space: 
             seconds.append(round(time.monotonic() - began, 1))
             assert result["result"] == "Succeeded" and result["pods"] == 2, result
             assert "the content of ConfigMap settings, Secret token changed" in result["reason"]
-            assert not before & uids(space)
+            assert not before & space.uids()
             last = result["traceId"]
         # when: nothing that pods read has changed
-        after = uids(space)
+        after = space.uids()
         space.apply(settings(f"changed {number}", labels={"some": "label"}))
         # then
-        stays(lambda: uids(space) == after, seconds=count(30, proof=60), what="no restart")
+        stays(lambda: space.uids() == after, seconds=count(30, proof=60), what="no restart")
     figures.write(seconds=seconds, **clients.figures())
     assert space.status()["lastRestart"]["traceId"] == last
     assert clients.failed == 0, clients.failures()
@@ -75,14 +71,14 @@ def test_a_change_while_the_operator_was_away_is_seen(operator: Release, space: 
     # given
     space.start(settings("one"), token("one"), *shop(restart=policies(**CHANGES)))
     wait_until(lambda: known(space), what="the content to be known", timeout=PATIENCE)
-    before = uids(space)
+    before = space.uids()
     operator.scale(0)
     # when
     space.apply(settings("two"))
     operator.scale(2)
     # then
     assert space.recycled(timeout=PATIENCE)["result"] == "Succeeded"
-    assert not before & uids(space)
+    assert not before & space.uids()
 
 
 def test_a_secret_that_may_not_be_read_is_named(operator: Release, space: Space) -> None:

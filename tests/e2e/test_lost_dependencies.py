@@ -100,7 +100,7 @@ def test_a_lost_dependency_degrades_and_restarts_nothing(
     health = HEALTH | {"checks": found}
     space.start(login, *shop(replicas=2, health=health, restart=policies(HUNG)))
     space.wait_for("Degraded", "False", timeout=30)
-    before = uids(space)
+    before = space.uids()
     server = cache if which == "cache" else database
     seen, back = [], []
     with Witness(space) as witness, traffic(space.url()) as clients:
@@ -121,15 +121,11 @@ def test_a_lost_dependency_degrades_and_restarts_nothing(
     # and: one transition each way, and no pod was blamed
     wait_until(lambda: len(transitions(space)) >= 2 * len(seen), what="the Events")
     assert len(transitions(space)) == 2 * len(seen), transitions(space)
-    assert uids(space) == before
+    assert space.uids() == before
     assert "lastRestart" not in space.status()
     assert witness.fewest_serving() >= 2
     assert clients.failed == 0, clients.failures()
     assert max(seen) < SEEN_WITHIN, seen
-
-
-def uids(space: Space) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in space.shop_pods()}
 
 
 def transitions(space: Space) -> list[str]:
@@ -152,7 +148,7 @@ def test_pods_that_all_fail_with_their_dependency_are_not_blamed(
     health = HEALTH | {"checks": [READY_CHECK, bad, *found[2:]]}
     env = {"REDIS_URL": f"redis://:open@{host}:{cache.port}/0", "REDIS_REQUIRED": "1"}
     space.start(login, *shop(replicas=2, env=env, probes={"readiness": None}, health=health, restart=policies(HUNG)))
-    before = uids(space)
+    before = space.uids()
     # when
     with Stopped(cache, hangs=False):
         wait_until(
@@ -163,10 +159,10 @@ def test_pods_that_all_fail_with_their_dependency_are_not_blamed(
         # then
         coupled = "their readiness probe seems to ask the dependency too"
         wait_until(lambda: coupled in space.condition("Degraded")["message"], what=f"{coupled!r}")
-        stays(lambda: uids(space) == before, seconds=5, what="no pod is replaced")
+        stays(lambda: space.uids() == before, seconds=5, what="no pod is replaced")
         assert "the service is degraded" in space.status()["explanation"]
     space.wait_for("Degraded", "False", timeout=45)
-    assert uids(space) == before
+    assert space.uids() == before
 
 
 def test_many_services_on_one_redis_hold_one_connection(

@@ -114,7 +114,7 @@ def test_everybody_knows_within_seconds_and_nobody_loses_a_request(
     operator: Release, shop: Space, redis: Group, figures: Figures, fault: Fault
 ) -> None:
     rounds = count(3, proof=20)
-    before = {pod["metadata"]["uid"] for pod in shop.shop_pods()}
+    before = shop.uids()
     file: list[float] = []
     http: list[float] = []
     status: list[float] = []
@@ -139,7 +139,7 @@ def test_everybody_knows_within_seconds_and_nobody_loses_a_request(
             redis.mend(server, fault)
             assert redis.master() != server
     figures.write(fault=fault.value, file=file, http=http, status=status, reasons=reasons, **clients.figures())
-    assert {pod["metadata"]["uid"] for pod in shop.shop_pods()} == before
+    assert shop.uids() == before
     assert "lastRestart" not in shop.status()
     assert witness.fewest_serving() >= 2
     assert clients.failed == 0, clients.failures()

@@ -88,6 +88,10 @@ class Space(Kube):
         """The pods that the shop's Service selects and that are not ending."""
         return [pod for pod in self.list("pods", f"{LABEL}={name}") if "deletionTimestamp" not in pod["metadata"]]
 
+    def uids(self) -> set[str]:
+        """Of the shop's pods: the same names may be other pods."""
+        return {pod["metadata"]["uid"] for pod in self.shop_pods()}
+
     def retiring(self) -> list[str]:
         """Pods in the middle of a replacement."""
         return [pod["metadata"]["name"] for pod in self.list("pods", RETIRING)]

@@ -29,6 +29,11 @@ def update(
     return [_updated(known.get(verdict.type), verdict, generation=generation, now=now) for verdict in verdicts]
 
 
+def find(conditions: Sequence[Condition], kind: ConditionType) -> Condition | None:
+    """The condition of this type; None when there is none."""
+    return next((each for each in conditions if each.type == kind), None)
+
+
 def _updated(before: Condition | None, verdict: Verdict, *, generation: int, now: datetime) -> Condition:
     status = {True: "True", False: "False", None: "Unknown"}[verdict.status]
     unchanged = before is not None and before.status == status

@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 
 from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason
-from resilience.api.status import Condition, HealthStatus, Status
-from resilience.core import attention
+from resilience.api.status import HealthStatus, Status
+from resilience.core import attention, conditions
 from resilience.core.health import NOT_RUN_YET, WELL
 from resilience.core.observation import Resource
 from resilience.core.verdicts import Facts
@@ -80,7 +80,7 @@ def _patience(resource: Resource, now: datetime) -> timedelta | None:
     So it is in a rollout that keeps none, and from zero; and nobody knows what became of a service that was suspended.
     """
     assert resource.spec is not None
-    ready = _ready(resource.status)
+    ready = conditions.find(resource.status.conditions, ConditionType.READY)
     moved = ready is not None and ready.reason in (Reason.ROLLING, Reason.SCALED_TO_ZERO)
     if resource.status.phase not in (Phase.INITIALIZING, Phase.SUSPENDED) and not moved:
         return None
@@ -91,7 +91,3 @@ def _patience(resource: Resource, now: datetime) -> timedelta | None:
 
 def _told_down(before: Status) -> bool:
     return any(each.name == AlertName.SERVICE_DOWN for each in before.alerts.firing)
-
-
-def _ready(status: Status) -> Condition | None:
-    return next((each for each in status.conditions if each.type == ConditionType.READY), None)

@@ -16,7 +16,7 @@ from resilience.api.status import CheckStatus, Condition, Status
 from resilience.api.status_alerts import FiringAlert
 from resilience.api.status_slo import SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import phase, slo, traces
+from resilience.core import conditions, phase, slo, traces
 from resilience.core.alerting import causes
 from resilience.core.alerting.alert import worse
 from resilience.core.alerting.catalogue import CATALOGUE
@@ -102,8 +102,8 @@ def look(resource: Resource, status: Status, workload: Workload | None, now: dat
 
 
 def _of_service(status: Status, workload: Workload | None) -> Iterator[_Wrong]:
-    stalled, healthy = _condition(status, ConditionType.STALLED), _condition(status, ConditionType.HEALTHY)
-    if stalled is not None and stalled.status == "True" and stalled.reason != Reason.ROLLOUT_FAILED:
+    stalled, healthy = _to_mend(status), conditions.find(status.conditions, ConditionType.HEALTHY)
+    if stalled is not None:
         yield _Wrong(AlertName.STALLED, stalled.message, since=stalled.last_transition_time)
     if _blind(status):
         return
@@ -121,10 +121,16 @@ def _of_service(status: Status, workload: Workload | None) -> Iterator[_Wrong]:
 
 def _blind(status: Status) -> bool:
     """Whether nothing is known of the service, or it is not complete yet and so has never served."""
-    stalled = _condition(status, ConditionType.STALLED)
+    stalled = _to_mend(status)
+    return stalled is not None and (stalled.reason in BLIND or status.first_healthy_at is None)
+
+
+def _to_mend(status: Status) -> Condition | None:
+    """The condition Stalled while it is True; a failed release has an alert of its own."""
+    stalled = conditions.find(status.conditions, ConditionType.STALLED)
     if stalled is None or stalled.status != "True" or stalled.reason == Reason.ROLLOUT_FAILED:
-        return False
-    return stalled.reason in BLIND or status.first_healthy_at is None
+        return None
+    return stalled
 
 
 def _is_down(status: Status, workload: Workload) -> bool:
@@ -139,7 +145,7 @@ def _of_work(status: Status, workload: Workload | None, now: datetime) -> Iterat
         words = f"{failure.version.image} failed ({failure.class_}): {failure.message}. {failure.advice}"
         severity = Severity.WARNING if whole else Severity.CRITICAL
         yield _Wrong(AlertName.RELEASE_FAILED, words, severity=severity, since=failure.at)
-    progressing = _condition(status, ConditionType.READY)
+    progressing = conditions.find(status.conditions, ConditionType.READY)
     if progressing is not None and progressing.reason == Reason.AWAITING_PROMOTION:
         yield _Wrong(AlertName.PROMOTION_AWAITED, progressing.message)
     if last is not None and last.result is RestartOutcome.FAILED and now < _over(status):
@@ -300,10 +306,6 @@ def _ends(status: Status, now: datetime) -> Sequence[timedelta]:
     return (_over(status) - now,)
 
 
-def _condition(status: Status, kind: ConditionType) -> Condition | None:
-    return next((each for each in status.conditions if each.type == kind), None)
-
-
 def _is(status: Status, kind: ConditionType, *, is_: str = "True") -> bool:
-    found = _condition(status, kind)
+    found = conditions.find(status.conditions, kind)
     return found is not None and found.status == is_
