@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Two cores carry this many workers, for most of them wait; see tests/plugins/lanes.py.
+WORKERS ?= 7
+FAST := tests/unit tests/contract tests/hostile tests/variety
 
 .DEFAULT_GOAL := help
-.PHONY: help check fast lint test proof demo generate clean
+.PHONY: help check fast lint test proof soak demo generate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,18 +31,21 @@ lint: $(VENV)/.ready
 	@$(BIN)/python -m monitoring --check
 
 fast: $(VENV)/.ready
-	@$(PYTEST) -q tests/unit tests/contract
+	@$(PYTEST) -q -n auto $(FAST)
 
-check: lint fast ## The fast part: style, types, architecture, unit and contract tests (some minutes)
+check: lint fast ## The fast part: style, types, architecture, and the tests that need no cluster
 
 test: lint ## All tests, on a real cluster, at small counts
 	@rm -f build/figures.jsonl
-	@$(PYTEST) tests
+	@$(PYTEST) -n $(WORKERS) tests
 
 proof: lint ## The same tests at full counts; figures go to docs/proof.md (takes hours)
 	@rm -f build/figures.jsonl
 	@PROOF=1 $(PYTEST) tests
 	@$(BIN)/python -m tests.support.proof build/figures.jsonl docs/proof.md
+
+soak: $(VENV)/.ready ## Repeat a test and keep what it saw: N=20 TEST=tests/e2e/test_x.py BUSY=1
+	@$(BIN)/python -m tests.soak $(or $(N),20) $(TEST) --busy $(or $(BUSY),0)
 
 demo: $(VENV)/.ready ## See it work: a cluster, the operator, a shop under load, a restart
 	@$(BIN)/python -m tests.demo

@@ -4,8 +4,8 @@ Use it with `pytest_plugins = ["tests.cluster.fixture"]` in the top-level confte
 pytest-kind has them (--keep-cluster, --cluster-name, --kind-bin, --kind-kubectl-bin).
 """
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import pykube
 import pytest
@@ -13,8 +13,9 @@ from pytest_kind import KindCluster
 
 from tests.cluster import binaries, engine
 from tests.cluster.local import Local
-from tests.cluster.paths import KUBECONFIG
+from tests.cluster.paths import KUBECONFIG, cache
 from tests.cluster.progress import Progress
+from tests.cluster.shell import exclusive
 
 
 class LocalCluster(KindCluster):  # type: ignore[misc]  # pytest-kind has no types
@@ -26,7 +27,7 @@ class LocalCluster(KindCluster):  # type: ignore[misc]  # pytest-kind has no typ
         super().__init__("local", kubeconfig=KUBECONFIG, kind_path=here, kubectl_path=binaries.program("kubectl"))
 
     def create(self, config_file: str | Path | None = None) -> None:
-        """Have it running. There is one node and one way to set it up, so `config_file` is refused."""
+        """Have it running. There is one way to set it up, so `config_file` is refused."""
         if config_file is not None:
             raise ValueError("the local cluster takes no kind configuration")
         Local(Progress()).up()
@@ -41,26 +42,58 @@ class LocalCluster(KindCluster):  # type: ignore[misc]  # pytest-kind has no typ
         Local(Progress()).down()
 
 
+_USED: Final = "used the cluster"
+_IS_USED: Final = pytest.StashKey[bool]()
+_KEEP: Final = pytest.StashKey[bool]()
+
+
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Iterator[KindCluster]:
-    """A running cluster: one that is up is used as it is. It is removed at the end unless --keep-cluster is given."""
+def cluster(request: pytest.FixtureRequest) -> KindCluster:
+    """A running cluster, one for all workers: one that is up is used as it is.
+
+    It is removed at the end of the session unless --keep-cluster is given.
+    """
+    _note_use(request.config)
     if engine.uses_kind():
         _provide_kind(request.config)
-        made = request.getfixturevalue("kind_cluster")
-        _add_metrics(made)
-        yield made
-        return
+        with exclusive(cache() / "cluster-fixture.lock"):
+            made: KindCluster = request.getfixturevalue("kind_cluster")
+            _add_metrics(made)
+        return made
     local = LocalCluster()
     local.create()
-    yield local
-    if not request.config.getoption("keep_cluster"):
-        local.delete()
+    return local
+
+
+def _note_use(config: pytest.Config) -> None:
+    config.stash[_IS_USED] = True
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[_USED] = True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker has ended: remember whether it used the cluster. One that crashed cannot say, and may have."""
+    if error or getattr(node, "workeroutput", {}).get(_USED):
+        node.config.stash[_IS_USED] = True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the cluster, in the one process that outlives all users of it."""
+    is_worker = hasattr(config, "workerinput")
+    keep = config.stash.get(_KEEP, config.getoption("keep_cluster"))
+    if config.stash.get(_IS_USED, False) and not is_worker and not keep:
+        engine.current().down()
 
 
 def _provide_kind(config: pytest.Config) -> None:
     """Tell pytest-kind where kind and kubectl are, so that it does not download its old ones."""
     from tests.cluster import kind
 
+    # Its fixture would remove the cluster at the end of each worker.
+    config.stash[_KEEP] = bool(config.option.keep_cluster)
+    config.option.keep_cluster = True
     kind.tools(progress=Progress())
     config.option.kind_bin = config.option.kind_bin or str(kind.kind_path())
     config.option.kind_kubectl_bin = config.option.kind_kubectl_bin or str(binaries.program("kubectl"))

@@ -1,41 +1,39 @@
 """The operator, installed once by Helm from the built image, and a namespace for each test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from pytest_kind import KindCluster
 
 from tests.cluster import engine, images
+from tests.cluster.paths import cache
+from tests.cluster.shell import exclusive
 from tests.support.counts import Figures
 from tests.support.killer import Killer
-from tests.support.kube import Kube
-from tests.support.release import NAMESPACE, Release
+from tests.support.release import Release
 from tests.support.space import Space, opened
 
-CRD = "resilientservices.resilience.dev"
 RELEASE = pytest.StashKey[Release]()
 
 
 @pytest.fixture(scope="session")
 def loaded(cluster: KindCluster) -> None:
-    """The images, built from this tree, on the cluster's node."""
-    for image in images.ALL:
-        engine.current().provide(image)
+    """The images, built from this tree, on the cluster's nodes."""
+    with exclusive(cache() / "images.lock"):
+        for image in images.ALL:
+            engine.current().provide(image)
 
 
 @pytest.fixture(scope="session")
-def release(cluster: KindCluster, loaded: None, pytestconfig: pytest.Config) -> Iterator[Release]:
-    """The operator for the whole session; tests that change the installation put it back."""
-    everywhere = Kube(cluster)
-    had_definition = everywhere.find("customresourcedefinitions", CRD) is not None
+def release(cluster: KindCluster, loaded: None, pytestconfig: pytest.Config) -> Release:
+    """The operator, shared by all workers; tests that change the installation are `exclusive` and put it back.
+
+    It goes with the cluster.
+    """
     release = pytestconfig.stash[RELEASE] = Release(cluster)
-    release.install()
-    yield release
-    release.uninstall()
-    everywhere.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-    if not had_definition:
-        # Helm keeps it, for deleting it would delete every resource.
-        everywhere.kubectl("delete", "crd", CRD, "--timeout=60s")
+    release.ensure()
+    return release
 
 
 @pytest.fixture
@@ -78,8 +76,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report: pytest.TestReport = yield  # type: ignore[assignment]
     release = item.config.stash.get(RELEASE, None)
     if report.failed and release is not None and isinstance(item, pytest.Function):
-        for space in (each for each in item.funcargs.values() if isinstance(each, Space)):
-            report.sections.append((f"namespace {space.namespace}", space.situation()))
+        for space in (value for value in item.funcargs.values() if isinstance(value, Space)):
             since = space.began.strftime("%Y-%m-%dT%H:%M:%SZ")
-            report.sections.append(("operator", release.logs(since)))
+            _add(report, f"namespace {space.namespace}", space.situation)
+            _add(report, "operator", partial(release.logs, since))
     return report  # type: ignore[return-value]
+
+
+def _add(report: pytest.TestReport, title: str, gather: Callable[[], str]) -> None:
+    """Add a section, even if the cluster is lost: the failure is the test's, and must not become pytest's own."""
+    try:
+        text = gather()
+    except Exception as error:  # whatever a lost cluster makes a client raise
+        text = f"could not be gathered: {type(error).__name__}: {error}"
+    report.sections.append((title, text))

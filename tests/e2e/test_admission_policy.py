@@ -14,6 +14,9 @@ import pytest
 from pytest_kind import KindCluster
 
 from tests.support.chart import Chart
+from tests.support.spending import pause
+
+pytestmark = pytest.mark.xdist_group("admission policy")
 
 Patch = dict[str, Any]
 
@@ -160,7 +163,7 @@ def wait_for_the_policy(actor: Actor) -> None:
     deadline = time.monotonic() + 30
     while "of a container" not in (said := actor.patch("deployment", container(image="evil:1"), "--dry-run=server")):
         assert time.monotonic() < deadline, said
-        time.sleep(0.2)
+        pause(0.2)
 
 
 @pytest.mark.parametrize(("kind", "patch"), ALLOWED, ids=lambda value: json.dumps(value)[:60])

@@ -10,6 +10,8 @@ from tests.support.release import Release
 from tests.support.shop_manifests import LISTENS_PROBE, deployment, resilient, selects, service, shop
 from tests.support.space import Space, opened
 
+pytestmark = pytest.mark.xdist_group("bad input")
+
 OWN_PROBE: Object = {"httpGet": {"path": "/livez", "port": "http"}, "periodSeconds": 7}
 PROBES: Object = {"readiness": {"check": "ready"}, "startup": {"check": "live"}}
 BROKEN: list[Object] = [

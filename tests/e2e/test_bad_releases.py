@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.counts import PROOF, Figures
+from tests.support.counts import PROOF, Figures, count
 from tests.support.kube import Object
 from tests.support.registry import Registry
 from tests.support.release import Release
@@ -60,9 +60,9 @@ def registry(release: Release) -> Iterator[Registry]:
         yield registry
 
 
-def pull_secret() -> Object:
+def pull_secret(registry: Registry) -> Object:
     auth = base64.b64encode(b"somebody:wrong").decode()
-    content = {"auths": {"localhost:5055": {"username": "somebody", "password": "wrong", "auth": auth}}}
+    content = {"auths": {f"localhost:{registry.port}": {"username": "somebody", "password": "wrong", "auth": auth}}}
     data = base64.b64encode(json.dumps(content).encode()).decode()
     return {
         "apiVersion": "v1",
@@ -80,17 +80,18 @@ def broken(case: Case, registry: Registry, version: str) -> Object:
     return template(version, replicas=2, **fields)
 
 
+@pytest.mark.load
 @pytest.mark.parametrize("case", CASES if PROOF else CASES[:3], ids=lambda case: case.name)
 def test_a_bad_release_ends_on_the_old_version(
     operator: Release, registry: Registry, space: Space, figures: Figures, case: Case
 ) -> None:
     # given
-    adopted(space, pull_secret(), *shop("v1", replicas=2, rollout=rollout(**case.rollout)))
+    adopted(space, pull_secret(registry), *shop("v1", replicas=2, rollout=rollout(**case.rollout)))
     before = space.uids()
     if case.name == "over quota":
         space.allow_pods(2)
     # when
-    with Endpoints(space) as endpoints, traffic(space.url(), rate=20) as clients:
+    with Endpoints(space) as endpoints, traffic(space.url(), rate=count(10, proof=20)) as clients:
         result = release(space, broken(case, registry, "v2"))
     # then: the same pods serve, and no client noticed
     assert result["result"] == "RolledBack", result
@@ -135,13 +136,14 @@ def _seconds_back(failure: Object, began: datetime, versions: dict[str, Any]) ->
     return round(max(last - (decided - began).total_seconds(), 0.0), 2)
 
 
+@pytest.mark.load
 def test_a_rollback_is_quick(operator: Release, space: Space, figures: Figures) -> None:
     """From the decision to all new connections on the old colour, again and again."""
     # given
     settings = rollout(after={"checks": ["health"]}, blueGreen={"warmPeriod": "30s"})
     adopted(space, *shop("v0", replicas=2, rollout=settings))
     taken = []
-    with traffic(space.url(), rate=20) as clients:
+    with traffic(space.url(), rate=count(10, proof=20)) as clients:
         for number in range(1, (20 if PROOF else 2) + 1):
             # when: a version that is healthy only until it has served a little
             result = release(space, template(f"bad{number}", replicas=2, env={"FAIL_HEALTH_AFTER": "5"}))
@@ -155,4 +157,4 @@ def test_a_rollback_is_quick(operator: Release, space: Space, figures: Figures) 
     ranked = sorted(taken)
     figures.write(rollbacks=len(taken), back_after=taken, **clients.figures())
     assert clients.failed == 0, clients.failures()
-    assert ranked[int(len(ranked) * 0.95)] < 5, taken
+    assert not PROOF or ranked[int(len(ranked) * 0.95)] < 5, taken

@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.support.counts import Figures, count
 from tests.support.kube import Object, wait_until
 from tests.support.release import Release
@@ -38,6 +40,8 @@ def known(space: Space) -> Object | None:
     return found
 
 
+@pytest.mark.load
+@pytest.mark.long
 def test_changed_configuration_restarts_all_pods_once(operator: Release, space: Space, figures: Figures) -> None:
     # given
     space.start(settings("one"), token("one"), *shop(replicas=2, restart=policies(**CHANGES)))
@@ -67,6 +71,7 @@ def test_changed_configuration_restarts_all_pods_once(operator: Release, space: 
     assert witness.fewest_serving() >= 2
 
 
+@pytest.mark.exclusive
 def test_a_change_while_the_operator_was_away_is_seen(operator: Release, space: Space) -> None:
     # given
     space.start(settings("one"), token("one"), *shop(restart=policies(**CHANGES)))

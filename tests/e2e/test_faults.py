@@ -7,14 +7,17 @@ from functools import partial
 import pytest
 
 from tests.cluster import engine
-from tests.support.counts import Figures, count
+from tests.support.counts import PROOF, Figures, count
 from tests.support.killer import Killer, kill_leader
 from tests.support.kube import Object, wait_until
 from tests.support.release import Release
 from tests.support.shop_manifests import deployment, resilient, service, shop
 from tests.support.space import Space
+from tests.support.spending import pause
 from tests.support.traffic import traffic
 from tests.support.witness import Sighting, Witness
+
+STEPS = ["accepted", "replacing", "leaving", "left", "draining", "deleting"]
 
 
 def accepted(space: Space, value: str) -> None:
@@ -26,7 +29,8 @@ def reached(step: str, pod: Sighting) -> bool:
     return pod.deleting if step == "deleting" else pod.step == step
 
 
-@pytest.mark.parametrize("step", ["accepted", "replacing", "leaving", "left", "draining", "deleting"])
+@pytest.mark.exclusive
+@pytest.mark.parametrize("step", STEPS if PROOF else ["accepted", "leaving", "deleting"])
 def test_the_operator_is_killed_at_each_step(
     operator: Release, killer: Killer, space: Space, figures: Figures, step: str
 ) -> None:
@@ -56,6 +60,7 @@ def test_the_operator_is_killed_at_each_step(
     assert space.retiring() == []
 
 
+@pytest.mark.exclusive
 def test_another_replica_takes_over_when_the_leader_is_gone_for_good(
     operator: Release, killer: Killer, space: Space, figures: Figures
 ) -> None:
@@ -86,6 +91,7 @@ def knobs(*, fail: str) -> Object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "knobs"}, "data": {"fail": fail}}
 
 
+@pytest.mark.load
 @pytest.mark.parametrize(
     ("broken", "why"), [("unready", "readiness probe fails"), ("refused", "exceeded quota")], ids=["unready", "quota"]
 )
@@ -128,7 +134,7 @@ def stopped_api(operator: Release) -> Iterator[Callable[[float], None]]:
     def stop(seconds: float) -> None:
         cluster.stop_api_server()
         try:
-            time.sleep(seconds)
+            pause(seconds)
         finally:
             cluster.start_api_server()
 
@@ -138,6 +144,7 @@ def stopped_api(operator: Release) -> Iterator[Callable[[float], None]]:
             operator.renew(pod)
 
 
+@pytest.mark.exclusive
 def test_the_api_server_is_away_during_a_restart(
     operator: Release, stopped_api: Callable[[float], None], space: Space, figures: Figures
 ) -> None:

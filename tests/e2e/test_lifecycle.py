@@ -2,11 +2,14 @@
 
 import time
 
+import pytest
+
 from tests.support.counts import Figures, count
 from tests.support.kube import Kube, KubectlError, Object, wait_until
 from tests.support.release import NAME, NAMESPACE, Release
 from tests.support.shop_manifests import DRAIN, deployment, resilient, service, shop
 from tests.support.space import CLAIM, MANAGED, Space, stays
+from tests.support.spending import pause
 from tests.support.traffic import traffic
 from tests.support.witness import Witness
 
@@ -49,6 +52,7 @@ def test_deleting_the_resource_gives_the_workload_back(operator: Release, space:
     space.kubectl("rollout", "status", "deployment/shop", "--timeout=30s")
 
 
+@pytest.mark.load
 def test_deleting_it_in_the_middle_of_a_restart_finishes_what_was_begun(operator: Release, space: Space) -> None:
     # given
     space.start(*shop(replicas=2))
@@ -58,7 +62,7 @@ def test_deleting_it_in_the_middle_of_a_restart_finishes_what_was_begun(operator
         witness.wait(lambda pod: pod.step == "leaving", what="a pod that is leaving")
         # when
         space.delete("rsvc", "shop")
-        time.sleep(1)
+        pause(1)
     # then: the pod that had left is gone, the other one was never touched
     after = {pod["metadata"]["name"] for pod in space.shop_pods()}
     assert len(after) == 2
@@ -67,6 +71,7 @@ def test_deleting_it_in_the_middle_of_a_restart_finishes_what_was_begun(operator
     assert clients.failed == 0, clients.failures()
 
 
+@pytest.mark.exclusive
 def test_uninstalling_gives_back_and_installing_adopts_again(operator: Release, space: Space) -> None:
     # given
     before = adopted(space)
@@ -93,6 +98,7 @@ def may(kube: Kube, *what: str) -> bool:
         return False
 
 
+@pytest.mark.exclusive
 def test_upgrading_to_some_namespaces_and_back(operator: Release, space: Space, other_space: Space) -> None:
     # given: it looks after everything
     assert may(other_space, "list", "pods")
@@ -123,7 +129,7 @@ def test_of_two_resources_on_one_target_the_older_wins(operator: Release, space:
     # given
     space.start(*shop())
     # when
-    time.sleep(1.1)  # a creation time has whole seconds
+    pause(1.1)  # a creation time has whole seconds
     space.apply(resilient("second", target="shop"))
     # then
     found = space.wait_for("Stalled", "True", "second", reason="TargetTaken")
@@ -158,6 +164,7 @@ def suspend(space: Space, *, on: bool) -> None:
     space.patch("rsvc", "shop", {"spec": {"suspend": on}})
 
 
+@pytest.mark.load
 def test_suspended_in_the_middle(operator: Release, space: Space) -> None:
     # given: a suspended resource whose pods take their time to leave
     space.start(*shop(drain=DRAIN | {"propagationDelay": "8s"}))
@@ -198,6 +205,7 @@ def versions(space: Space) -> dict[tuple[str, str], str]:
     }
 
 
+@pytest.mark.exclusive
 def test_quiet_services_cost_no_write(operator: Release, space: Space, figures: Figures) -> None:
     # given: many services at rest, and a leader that has just listed everything: the next time is in five minutes
     operator.renew(operator.leader())
@@ -209,7 +217,7 @@ def test_quiet_services_cost_no_write(operator: Release, space: Space, figures: 
 
     # when: nothing happens for a while
     before, began = operator.requests(), time.monotonic()
-    time.sleep(seconds)
+    pause(seconds)
     spent = {verb: total - before.get(verb, 0) for verb, total in operator.requests().items()}
     passed = time.monotonic() - began
 
@@ -224,5 +232,5 @@ def test_quiet_services_cost_no_write(operator: Release, space: Space, figures: 
 def settles(space: Space) -> dict[tuple[str, str], str] | None:
     """What there is, if it does not change for three seconds."""
     before = versions(space)
-    time.sleep(3)
+    pause(3)
     return before if versions(space) == before else None

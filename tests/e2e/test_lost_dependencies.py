@@ -2,7 +2,6 @@
 
 import base64
 import signal
-import time
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -10,17 +9,18 @@ import pytest
 
 from tests.cluster import engine
 from tests.support import postgres, redis
-from tests.support.counts import Figures, count
+from tests.support.counts import PROOF, Figures, count
 from tests.support.kube import Object, wait_until
 from tests.support.postgres import Postgres
 from tests.support.redis import Server
 from tests.support.release import Release
 from tests.support.shop_manifests import LIVE_CHECK, READY_CHECK, policies, shop
 from tests.support.space import Space, stays
+from tests.support.spending import pause
 from tests.support.traffic import traffic
 from tests.support.witness import Witness
 
-# At an interval of 1 s and a time-out of 0.5 s.
+# At an interval of 1 s and a time-out of 0.5 s. Held at full counts, which run alone.
 SEEN_WITHIN = 4.0
 HEALTH: Object = {"interval": "1s", "timeout": "500ms"}
 HUNG: Object = {"name": "stuck", "check": {"name": "live", "failures": 3}}
@@ -90,6 +90,7 @@ class Stopped:
             self._server.start()
 
 
+@pytest.mark.load
 @pytest.mark.parametrize("which", ["cache", "db"])
 @pytest.mark.parametrize("how", ["hangs", "gone"])
 def test_a_lost_dependency_degrades_and_restarts_nothing(
@@ -113,7 +114,7 @@ def test_a_lost_dependency_degrades_and_restarts_nothing(
                 seen.append(_seconds(began, lost))
                 assert lost["message"].startswith(f"{which}: "), lost
                 assert space.condition("Ready")["status"] == "True"
-                time.sleep(count(10, proof=60) if not seen[1:] else 5)
+                pause(count(5, proof=60) if not seen[1:] else 5)
             ended = datetime.now().astimezone()
             # and its recovery too
             back.append(_seconds(ended, space.wait_for("Degraded", "False", timeout=45)))
@@ -125,7 +126,7 @@ def test_a_lost_dependency_degrades_and_restarts_nothing(
     assert "lastRestart" not in space.status()
     assert witness.fewest_serving() >= 2
     assert clients.failed == 0, clients.failures()
-    assert max(seen) < SEEN_WITHIN, seen
+    assert not PROOF or max(seen) < SEEN_WITHIN, seen
 
 
 def transitions(space: Space) -> list[str]:

@@ -15,6 +15,7 @@ from pytest_kind import KindCluster
 
 from resilience.api.crd import KINDS, definition
 from tests.support.manifests import ACCEPTED, BROKEN, GOOD, Spec, changed, full_status
+from tests.support.release import Release
 
 PROJECT = Path(__file__).resolve().parents[2]
 CRD = PROJECT / "crds/resilience.dev_resilientservices.yaml"
@@ -51,17 +52,13 @@ class Kubectl:
 
 
 @pytest.fixture(scope="module")
-def kubectl(cluster: KindCluster) -> Iterator[Kubectl]:
+def kubectl(cluster: KindCluster, release: Release) -> Iterator[Kubectl]:
     namespace = f"manifests-{uuid.uuid4().hex[:8]}"
-    present = cluster.kubectl("get", "crd", CRD_NAME, "--ignore-not-found", "-o", "name")
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
     cluster.kubectl("wait", "--for=condition=Established", f"crd/{CRD_NAME}", "--timeout=30s")
     cluster.kubectl("create", "namespace", namespace)
     yield Kubectl(cluster, namespace)
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
-    # A CRD that was there belongs to the chart; one that this made would be in its way.
-    if not present:
-        cluster.kubectl("delete", "crd", CRD_NAME, "--timeout=60s")
 
 
 def manifest(name: str, spec: Spec) -> str:

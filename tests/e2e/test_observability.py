@@ -22,6 +22,7 @@ from tests.support.release import Release
 from tests.support.rollouts import release, template
 from tests.support.shop_manifests import LIVE_CHECK, READY_CHECK, deployment, resilient, service, shop
 from tests.support.space import Space, stays
+from tests.support.spending import pause
 
 pytestmark = pytest.mark.skipif(which(prometheus.PROGRAM) is None, reason="needs prometheus")
 HANG = "open('/tmp/bad', 'w')"
@@ -40,8 +41,6 @@ def hooks() -> Iterator[Recorder]:
 @pytest.fixture(scope="module")
 def scraped(release: Release, hooks: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus with the rules of the chart, in front of an Alertmanager that tells a webhook."""
-    release.install(scrapeAnnotations=True)
-    release.settle()
     folder = tmp_path_factory.mktemp("monitoring")
     rules = folder / "objectives.yaml"
     groups = [each.to_prometheus() for each in slo_rules.groups(shortened=SHORTENED)]
@@ -55,7 +54,6 @@ def scraped(release: Release, hooks: Recorder, tmp_path_factory: pytest.TempPath
         )
         with scraping as url:
             yield url
-    release.install()
 
 
 def reasons(space: Space, trace: str) -> set[str]:
@@ -79,6 +77,7 @@ def test_a_trace_leads_from_status_to_events_and_the_log(operator: Release, spac
     assert {line.get("mark") for line in mine} == {"business"}
 
 
+@pytest.mark.exclusive
 def test_the_level_of_the_log_changes_without_a_restart(operator: Release, space: Space) -> None:
     before = operator.restarts()
     operator.install(log={"level": "debug"})
@@ -104,6 +103,7 @@ def burns(hooks: Recorder, namespace: str) -> list[Object]:
     ]
 
 
+@pytest.mark.long
 def test_an_outage_burns_the_budget_and_people_are_told(
     operator: Release, space: Space, figures: Figures, scraped: str, hooks: Recorder
 ) -> None:
@@ -155,9 +155,10 @@ def test_an_outage_burns_the_budget_and_people_are_told(
     )
 
 
+@pytest.mark.exclusive
 def test_what_clients_saw_counts_where_a_query_tells_it(operator: Release, space: Space, scraped: str) -> None:
     reached = scraped.replace("127.0.0.1", engine.current().host())
-    operator.install(scrapeAnnotations=True, prometheus={"url": reached})
+    operator.install(prometheus={"url": reached})
     try:
         space.start(*shop())
         mine = f'{{namespace="{space.namespace}", name="shop"}}'
@@ -173,7 +174,7 @@ def test_what_clients_saw_counts_where_a_query_tells_it(operator: Release, space
         assert found == "99.9500%"
         assert space.status()["slo"]["summary"] == "99.95%, 50% of budget left"
     finally:
-        operator.install(scrapeAnnotations=True)
+        operator.install()
 
 
 def _firing(space: Space) -> list[str]:
@@ -209,7 +210,7 @@ def test_every_panel_has_data(operator: Release, space: Space, figures: Figures,
     wait_until(lambda: "DependencyLost" in told(hooks), what="somebody who is told", timeout=60)
     hooks.statuses.clear()
     wait_until(lambda: hooks.kinds("/hook")[-1:] == ["ended"], what="the end", timeout=60)
-    time.sleep(5)
+    pause(5)
     empty, count = [], 0
     for name, page in PAGES.items():
         for each in asked(filled(page(), namespace=space.namespace, service="shop", rate="10m", span="10m")):

@@ -4,11 +4,14 @@ import time
 from contextlib import ExitStack
 from datetime import datetime
 
+import pytest
+
 from tests.support.counts import Figures, count
 from tests.support.kube import Object, wait_until
 from tests.support.release import Release
 from tests.support.shop_manifests import policies, shop
 from tests.support.space import Space
+from tests.support.spending import pause
 from tests.support.traffic import traffic
 
 AGED: Object = {"name": "aged", "uptime": {"above": "1s"}}
@@ -37,10 +40,11 @@ def watched(space: Space, everybody: list[str]) -> tuple[int, set[str]]:
                 queued.add(each["metadata"]["name"])
                 assert "go before it" in restarts["message"] and restarts["nextAllowedAt"]
         assert time.monotonic() - began < 60 + 20 * len(everybody), "somebody starves"
-        time.sleep(0.2)
+        pause(0.2)
     return most, queued
 
 
+@pytest.mark.load
 def test_a_storm_becomes_a_queue(operator: Release, space: Space, figures: Figures) -> None:
     # given: services of which the last ones are the most important
     services = count(8, proof=50)

@@ -38,6 +38,7 @@ def _later(now: str, step: str) -> bool:
     return any(step in order and now in order and order.index(now) > order.index(step) for order in (STEPS, BAD_STEPS))
 
 
+@pytest.mark.exclusive
 @pytest.mark.parametrize("step", STEPS if PROOF else ["green Overlapping", "blue Preparing"])
 def test_the_operator_is_killed_in_a_good_release(
     operator: Release, killer: Killer, space: Space, figures: Figures, step: str
@@ -63,7 +64,8 @@ def test_the_operator_is_killed_in_a_good_release(
     at_rest(space)
 
 
-@pytest.mark.parametrize("step", BAD_STEPS if PROOF else BAD_STEPS[1:3])
+@pytest.mark.exclusive
+@pytest.mark.parametrize("step", BAD_STEPS if PROOF else BAD_STEPS[2:3])
 def test_the_operator_is_killed_in_a_bad_release(
     operator: Release, killer: Killer, space: Space, figures: Figures, step: str
 ) -> None:
@@ -99,6 +101,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.load
 @pytest.mark.parametrize(
     ("step", "disturbance"), GRID if PROOF else SMALL, ids=lambda each: each if isinstance(each, str) else each.name
 )

@@ -27,6 +27,7 @@ from tests.support.rollouts import (
 )
 from tests.support.shop_manifests import autoscaler, deployment, resilient, service
 from tests.support.space import Space, stays
+from tests.support.spending import pause
 from tests.support.traffic import Traffic, traffic
 
 NOTES = ("resilience.dev/serving-template", "resilience.dev/progress-deadline-seconds", "resilience.dev/claimed-by")
@@ -45,6 +46,7 @@ def given_back(space: Space) -> bool:
     return mine and not pins and space.find("deployments", GREEN) is None
 
 
+@pytest.mark.load
 @pytest.mark.parametrize("step", DELETED)
 def test_deleting_the_resource_in_the_middle_of_a_release(
     operator: Release, space: Space, figures: Figures, step: str
@@ -87,6 +89,7 @@ def test_deleting_it_after_a_failed_release_leaves_it_paused_and_says_why(operat
     assert serves(space) == {"v3"}
 
 
+@pytest.mark.exclusive
 def test_uninstalling_in_the_middle_of_a_release(operator: Release, space: Space, figures: Figures) -> None:
     # given
     adopted(space, *shop("v1", rollout=rollout(blueGreen={"warmPeriod": "60s"})))
@@ -136,6 +139,7 @@ def test_scaled_to_zero_and_up_again(operator: Release, space: Space) -> None:
     at_rest(space)
 
 
+@pytest.mark.load
 def test_an_autoscaler_is_followed_and_never_undone(operator: Release, space: Space, figures: Figures) -> None:
     # given: an autoscaler that does not speak, so that only the test scales
     adopted(space, *shop("v1", replicas=2, rollout=rollout(blueGreen={"warmPeriod": "5s"})))
@@ -186,6 +190,7 @@ def answered(clients: Traffic, version: str) -> float | None:
     return seen.first if seen is not None else None
 
 
+@pytest.mark.load
 def test_how_long_a_release_takes_beside_a_native_rolling_update(
     operator: Release, space: Space, other_space: Space, figures: Figures
 ) -> None:
@@ -197,10 +202,10 @@ def test_how_long_a_release_takes_beside_a_native_rolling_update(
     other_space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
     ours: list[float] = []
     native: list[float] = []
-    for number in range(1, count(2, proof=20) + 1):
+    for number in range(1, count(1, proof=20) + 1):
         for where, taken in ((space, ours), (other_space, native)):
             with traffic(where.url(), kept=1, new=4, rate=20, vegeta=1) as clients:
-                time.sleep(0.5)
+                pause(0.5)
                 began = time.monotonic()
                 where.apply(template(f"v{number}"))
                 start = time.monotonic() - clients.load.result().seconds
@@ -216,4 +221,4 @@ def test_how_long_a_release_takes_beside_a_native_rolling_update(
         rolling_update=native,
         ratio_of_medians=round(sorted(ours)[middle] / sorted(native)[middle], 2),
     )
-    assert sorted(ours)[middle] < sorted(native)[middle] + 5
+    assert not PROOF or sorted(ours)[middle] < sorted(native)[middle] + 5

@@ -1,12 +1,11 @@
 """A blue-green release loses no request, though the application dies at once on SIGTERM, whatever it is doing."""
 
-import time
 from itertools import pairwise
 
 import pytest
 
 from resilience.api.scalars import parse_duration
-from tests.support.counts import Figures, count
+from tests.support.counts import PROOF, Figures, count
 from tests.support.kube import Object, wait_until
 from tests.support.load_report import Result
 from tests.support.release import Release
@@ -26,6 +25,7 @@ from tests.support.rollouts import (
 )
 from tests.support.shop_manifests import budget, deployment, service
 from tests.support.space import Space
+from tests.support.spending import pause
 from tests.support.traffic import Traffic, traffic
 
 
@@ -40,15 +40,17 @@ def own(clients: Traffic) -> Result:
     return clients.own
 
 
+@pytest.mark.load
+@pytest.mark.long
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_releases_under_load_lose_nothing(operator: Release, space: Space, figures: Figures, replicas: int) -> None:
     # given: a shop under blue-green with gates and a strict budget, under load
     adopted(space, *shop("v0", replicas=replicas), budget("shop", maxUnavailable=0))
-    releases, durations, steps = count(3, proof=20), [], []
+    releases, durations, steps = count(2, proof=20), [], []
 
     # when: it is released again and again
-    with Endpoints(space) as endpoints, traffic(space.url(), rate=20) as clients:
-        time.sleep(1)
+    with Endpoints(space) as endpoints, traffic(space.url(), rate=count(10, proof=20)) as clients:
+        pause(1)
         for number in range(1, releases + 1):
             result = release(space, template(f"v{number}", replicas=replicas))
             # then: it succeeded, and nothing of it is left
@@ -59,7 +61,7 @@ def test_releases_under_load_lose_nothing(operator: Release, space: Space, figur
             at_rest(space)
             durations.append(parse_duration(result["duration"]).total_seconds())
             steps = [f"{each['name']} {each['duration']}" for each in result["steps"]]
-        time.sleep(1)
+        pause(1)
 
     # then: no client noticed, there never were fewer endpoints, and both versions met for a moment only
     both = overlaps(own(clients))
@@ -69,7 +71,7 @@ def test_releases_under_load_lose_nothing(operator: Release, space: Space, figur
     assert clients.failed == 0, clients.failures()
     assert endpoints.fewest() >= replicas, endpoints.story()
     assert len(both) == releases
-    assert max(both) < 3, both
+    assert not PROOF or max(both) < 3, both
 
 
 def test_control_a_switch_without_the_operator_loses_requests(space: Space, figures: Figures) -> None:
@@ -92,7 +94,7 @@ def test_control_a_switch_without_the_operator_loses_requests(space: Space, figu
             space.kubectl("rollout", "status", f"deployment/shop-{number}", "--timeout=60s")
             space.patch("service", "shop", {"spec": {"selector": {"app.kubernetes.io/name": f"shop-{number}"}}})
             space.delete("deployment", "shop" if number == 1 else f"shop-{number - 1}", "--wait=false")
-            time.sleep(2)
+            pause(2)
 
     # then: the clients notice, or these tests prove nothing
     figures.write(**clients.figures())
@@ -128,6 +130,7 @@ def test_promotion_by_hand_and_a_preview(operator: Release, space: Space) -> Non
     assert "no candidate waits" in space.handled("promote")["note"]
 
 
+@pytest.mark.load
 def test_a_newer_template_supersedes_a_candidate(operator: Release, space: Space, figures: Figures) -> None:
     # given: a candidate that is being prepared
     gate = {"checks": ["ready"], "for": "20s"}
@@ -149,6 +152,7 @@ def test_a_newer_template_supersedes_a_candidate(operator: Release, space: Space
     at_rest(space)
 
 
+@pytest.mark.load
 def test_an_abort_goes_back_and_retry_tries_again(operator: Release, space: Space, figures: Figures) -> None:
     # given: a release whose candidate serves
     adopted(space, *shop("v1", rollout=rollout(blueGreen={"warmPeriod": "60s"})))

@@ -18,6 +18,7 @@ from tests.support.shop_manifests import (
     shop,
 )
 from tests.support.space import Space
+from tests.support.spending import pause
 from tests.support.traffic import traffic
 from tests.support.witness import Witness
 
@@ -38,13 +39,15 @@ def pod_names(space: Space) -> set[str]:
     return {pod["metadata"]["name"] for pod in space.shop_pods()}
 
 
+@pytest.mark.load
+@pytest.mark.long
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_restarts_under_load_lose_nothing(operator: Release, space: Space, figures: Figures, replicas: int) -> None:
     # given: a shop with a budget that allows no disruption and an autoscaler, under load
     extras = [budget("shop", maxUnavailable=0), autoscaler("shop", least=replicas, most=replicas + 2)]
     space.start(*shop(replicas=replicas), *extras)
     before, durations, reported = untouched(space), [], []
-    restarts = count(3, proof=20)
+    restarts = count(2, proof=20)
 
     # when: it is restarted again and again
     with Witness(space) as witness, traffic(space.url()) as clients:
@@ -59,7 +62,7 @@ def test_restarts_under_load_lose_nothing(operator: Release, space: Space, figur
             assert result["requests"]["failed"] == 0, result
             assert result.get("keptConnectionsCut", 0) == 0, result
             reported.append(result["requests"]["sent"])
-        time.sleep(1)
+        pause(1)
 
     # then: no client noticed, there never were fewer pods, and nothing else has changed
     figures.write(
@@ -71,6 +74,7 @@ def test_restarts_under_load_lose_nothing(operator: Release, space: Space, figur
     assert space.retiring() == []
 
 
+@pytest.mark.load
 def test_without_a_drain_signal_status_says_how_many_connections_were_cut(
     operator: Release, space: Space, figures: Figures
 ) -> None:
@@ -82,13 +86,13 @@ def test_without_a_drain_signal_status_says_how_many_connections_were_cut(
 
     # when
     with traffic(space.url(), kept=kept) as clients:
-        time.sleep(1)
+        pause(1)
         for _ in range(restarts):
             result = space.restart()
             assert result["result"] == "Succeeded", result
             assert result["requests"]["failed"] == 0, result
             cut += result["keptConnectionsCut"]
-            time.sleep(1)
+            pause(1)
 
     # then: new connections lost nothing; of the kept ones each was cut once, and status counted them
     figures.write(restarts=restarts, reported_cut=cut, **clients.figures())
@@ -107,7 +111,7 @@ def test_control_without_the_operator_requests_are_lost(space: Space, figures: F
         for _ in range(count(2, proof=20)):
             space.kubectl("rollout", "restart", "deployment/shop")
             space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
-            time.sleep(1)
+            pause(1)
 
     # then: the clients notice, or these tests prove nothing
     figures.write(**clients.figures())
@@ -115,6 +119,7 @@ def test_control_without_the_operator_requests_are_lost(space: Space, figures: F
     assert clients.failed_new > 0
 
 
+@pytest.mark.load
 def test_surge_replaces_several_at_once(operator: Release, space: Space, figures: Figures) -> None:
     # given
     space.start(*shop(replicas=3, restart={"surge": 3}))

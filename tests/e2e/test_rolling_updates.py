@@ -1,5 +1,7 @@
 """RollingUpdate: the Deployment controller rolls, the operator tells how it goes and answers a failure once."""
 
+import pytest
+
 from tests.support.counts import Figures
 from tests.support.kube import wait_until
 from tests.support.release import Release
@@ -26,6 +28,7 @@ def test_a_good_template_is_followed_through_its_gate(operator: Release, space: 
     space.wait_for("Ready", "True")
 
 
+@pytest.mark.load
 def test_a_bad_template_is_paused_once(operator: Release, space: Space, figures: Figures) -> None:
     # given
     start(space)
@@ -59,6 +62,7 @@ def test_a_paused_rollout_goes_on_with_another_template(operator: Release, space
     assert not space.get("deployments", "shop")["spec"].get("paused")
 
 
+@pytest.mark.load
 def test_a_bad_template_is_taken_back_once(operator: Release, space: Space, figures: Figures) -> None:
     # given
     start(space, onFailure="Rollback", after=AFTER)

@@ -13,6 +13,8 @@ import pykube
 import requests
 from pytest_kind import KindCluster
 
+from tests.support.spending import Spending, spending
+
 Object = dict[str, Any]
 Found = TypeVar("Found")
 
@@ -42,15 +44,16 @@ def wait_until(probe: Callable[[], Found | None], *, what: str, timeout: float =
         AssertionError: it took longer than `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
-    while True:
-        try:
-            found = probe()
-        except requests.RequestException:
-            found = None
-        if found is not None and found is not False:
-            return found
-        assert time.monotonic() < deadline, f"waited {timeout:g} s in vain for {what}"
-        time.sleep(every)
+    with spending(Spending.CONDITION):
+        while True:
+            try:
+                found = probe()
+            except requests.RequestException:
+                found = None
+            if found is not None and found is not False:
+                return found
+            assert time.monotonic() < deadline, f"waited {timeout:g} s in vain for {what}"
+            time.sleep(every)
 
 
 class Kube:
@@ -66,7 +69,8 @@ class Kube:
         """Its output. Raises KubectlError with what it said."""
         scope = ("--namespace", self.namespace) if self.namespace else ()
         try:
-            return str(self.cluster.kubectl(*scope, *args, input=stdin, stderr=subprocess.STDOUT))
+            with spending(Spending.COMMANDS):
+                return str(self.cluster.kubectl(*scope, *args, input=stdin, stderr=subprocess.STDOUT))
         except subprocess.CalledProcessError as error:
             raise KubectlError(f"kubectl {' '.join(args)}: {error.output}") from error
 

@@ -7,15 +7,14 @@ from typing import Final, Self
 
 from tests.cluster.images import SHOP
 from tests.support.kube import Kube, Object
+from tests.support.ports import server_port
 
-_NAME: Final = "registry"
-_PORT: Final = 5055
 # The kubelet pulls one image after the other: one that hung forever would keep every other from being pulled.
 _SLOW_SECONDS: Final = 20
 # An image is `<kind>/...`; what is none of these is not found, either.
 _KINDS: Final = ("missing", "private", "forbidden", "slow")
 _PROGRAM: Final = f"""
-import http.server, json, time
+import http.server, json, sys, time
 
 REFUSALS = {{
     "private": (401, "UNAUTHORIZED", "authentication required"),
@@ -54,41 +53,42 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-http.server.ThreadingHTTPServer(("127.0.0.1", {_PORT}), Handler).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def _manifest() -> Object:
-    # The port is named so that the scheduler waits for a registry that is still going away.
+def _manifest(name: str, port: int) -> Object:
     container = {
-        "name": _NAME,
+        "name": "registry",
         "image": SHOP.tag,
         "imagePullPolicy": "Never",
-        "command": ["/opt/venv/bin/python", "-c", _PROGRAM],
-        "ports": [{"containerPort": _PORT}],
-        "readinessProbe": {"httpGet": {"host": "127.0.0.1", "path": "/v2/", "port": _PORT}, "periodSeconds": 1},
+        "command": ["/opt/venv/bin/python", "-c", _PROGRAM, str(port)],
+        "ports": [{"containerPort": port}],
+        "readinessProbe": {"httpGet": {"host": "127.0.0.1", "path": "/v2/", "port": port}, "periodSeconds": 1},
     }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": _NAME},
+        "metadata": {"name": name},
         "spec": {"hostNetwork": True, "terminationGracePeriodSeconds": 0, "containers": [container]},
     }
 
 
 class Registry:
-    """Refuses while the context is open; there is room for one on a node."""
+    """Refuses while the context is open, at a port of the node that no other registry has."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
+        self.port = server_port()
+        self._name = f"registry-{self.port}"
 
     def __enter__(self) -> Self:
-        self._kube.apply(_manifest())
-        self._kube.kubectl("wait", "--for=condition=Ready", f"pod/{_NAME}", "--timeout=60s")
+        self._kube.apply(_manifest(self._name, self.port))
+        self._kube.kubectl("wait", "--for=condition=Ready", f"pod/{self._name}", "--timeout=60s")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._kube.delete("pod", _NAME, "--wait=false")
+        self._kube.delete("pod", self._name, "--wait=false")
 
     def image(self, kind: str) -> str:
         """An image that cannot be pulled.
@@ -97,4 +97,4 @@ class Registry:
         waiting, and with it all later pulls of the node, before it hangs up.
         """
         assert kind in _KINDS, kind
-        return f"localhost:{_PORT}/{kind}/shop:1"
+        return f"localhost:{self.port}/{kind}/shop:1"

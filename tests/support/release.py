@@ -1,9 +1,9 @@
 """The operator as Helm installs it: the chart of this tree with the image built from it."""
 
+import hashlib
 import json
 import os
 import subprocess
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,6 +11,10 @@ from typing import Any, Final
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_kind import KindCluster
 
+from tests.cluster import content
+from tests.cluster.images import OPERATOR
+from tests.cluster.paths import cache
+from tests.cluster.shell import exclusive
 from tests.support.chart import CHART, helm
 from tests.support.kube import Kube, Object, wait_until
 
@@ -19,7 +23,15 @@ NAME: Final = "resilience-operator"
 _IMAGE: Final = {"repository": "docker.io/library/resilience-operator", "tag": "dev", "pullPolicy": "Never"}
 # Tests wait for figures, so they are asked for more often than by default.
 _POLICIES: Final = {"usageIntervalSeconds": 5}
+_TREE: Final = "resilience.dev/tree"
 _SELECTOR: Final = "app.kubernetes.io/component=operator"
+
+
+def _digest() -> str:
+    """Changes with anything that makes the operator's pods: its image and its chart."""
+    image = content.digest(context=OPERATOR.context, dockerfile=OPERATOR.dockerfile, salt="")
+    files = sorted(file for file in CHART.rglob("*") if file.is_file())
+    return hashlib.sha256(b"".join([image.encode(), *(file.read_bytes() for file in files)])).hexdigest()[:12]
 
 
 class Release:
@@ -27,15 +39,24 @@ class Release:
 
     def __init__(self, cluster: KindCluster) -> None:
         self.kube = Kube(cluster, NAMESPACE)
-        # The tag says nothing about the image behind it: pods of an earlier session must not stay.
-        self._session = uuid.uuid4().hex[:8]
+        # The tag says nothing about the image behind it: pods of another tree must not stay.
+        self._tree = _digest()
+
+    def ensure(self) -> None:
+        """Install this tree's operator unless it is there: it outlives a session that keeps its cluster."""
+        with exclusive(cache() / "release.lock"):
+            target = self.kube.find("deployments", NAME)
+            template = target["spec"]["template"]["metadata"] if target else {}
+            if (template.get("annotations") or {}).get(_TREE) != self._tree:
+                self.install()
 
     def install(self, **values: Any) -> None:
         """Install or upgrade to exactly these values, and wait until a replica leads."""
         chosen = {
             "image": _IMAGE,
             "policies": _POLICIES,
-            "podAnnotations": {"resilience.dev/session": self._session},
+            "scrapeAnnotations": True,
+            "podAnnotations": {_TREE: self._tree},
             **values,
         }
         # A definition that was applied by hand before is taken over, as a user would do it.

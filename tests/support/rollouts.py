@@ -14,6 +14,7 @@ import requests
 from tests.support.kube import Kube, Object, wait_until
 from tests.support.shop_manifests import deployment, resilient, service
 from tests.support.space import Space
+from tests.support.spending import Spending, spending
 
 BLUE_GREEN: Final[Object] = {
     "strategy": "BlueGreen",
@@ -56,11 +57,12 @@ def adopted(space: Space, *objects: Object) -> None:
 
     The Deployment is complete before its Service is: the controller that fills the slices has its own pace.
     """
-    space.start(*objects)
-    wait_until(lambda: space.get("deployments", "shop")["spec"].get("paused"), what="adoption")
-    space.wait_for("Ready", "True")
-    replicas = space.get("deployments", "shop")["spec"]["replicas"]
-    wait_until(lambda: _ready_endpoints(space) == replicas, what=f"{replicas} endpoints")
+    with spending(Spending.STARTING):
+        space.start(*objects)
+        wait_until(lambda: space.get("deployments", "shop")["spec"].get("paused"), what="adoption")
+        space.wait_for("Ready", "True")
+        replicas = space.get("deployments", "shop")["spec"]["replicas"]
+        wait_until(lambda: _ready_endpoints(space) == replicas, what=f"{replicas} endpoints")
 
 
 def _ready_endpoints(space: Space) -> int:

@@ -13,6 +13,7 @@ from pytest_kind import KindCluster
 from tests.cluster import engine
 from tests.support.kube import Kube, Object, wait_until
 from tests.support.shop_manifests import LABEL
+from tests.support.spending import Spending, spending
 
 RETIRING: Final = "resilience.dev/retiring"
 MANAGED: Final = "resilience.dev/managed"
@@ -80,9 +81,10 @@ class Space(Kube):
 
     def start(self, *objects: Object, timeout: float = 60) -> None:
         """Apply, and wait until every ResilientService among them runs."""
-        self.apply(*objects)
-        names = [each["metadata"]["name"] for each in objects if each["kind"] == "ResilientService"]
-        self.wait_running(*names, timeout=timeout)
+        with spending(Spending.STARTING):
+            self.apply(*objects)
+            names = [each["metadata"]["name"] for each in objects if each["kind"] == "ResilientService"]
+            self.wait_running(*names, timeout=timeout)
 
     def shop_pods(self, name: str = "shop") -> list[Object]:
         """The pods that the shop's Service selects and that are not ending."""
@@ -164,6 +166,7 @@ def opened(cluster: KindCluster) -> Iterator[Space]:
 def stays(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
     """Asserts that something holds all the time."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        assert condition(), f"did not hold: {what}"
-        time.sleep(0.2)
+    with spending(Spending.CLOCK):
+        while time.monotonic() < until:
+            assert condition(), f"did not hold: {what}"
+            time.sleep(0.2)

@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from tests.cluster import binaries
+from tests.support.counts import count
 from tests.support.load import BackgroundLoad, Load
 from tests.support.load_report import Result
 from tests.support.vegeta import Report, Vegeta
+
+# Requests a second of each worker.
+RATE: Final = count(8, proof=15)
 
 
 @dataclass(slots=True)
@@ -59,7 +64,7 @@ class Traffic:
 
 
 @contextmanager
-def traffic(url: str, *, kept: int = 10, new: int = 10, rate: float = 15.0, vegeta: int = 50) -> Iterator[Traffic]:
+def traffic(url: str, *, kept: int = 10, new: int = 10, rate: float = RATE, vegeta: int = 50) -> Iterator[Traffic]:
     """POSTs while the context is open: workers at `rate` each, and vegeta at so many a second on new connections."""
     load = BackgroundLoad(load=Load(url=url, kept=kept, new=new, rate_per_worker=rate))
     measured = Traffic(load)

@@ -1,0 +1,262 @@
+"""Decides which pytest-xdist worker runs a test: tests that share a cluster must not decide each other's verdict.
+
+Tests are of four kinds: `fast` (no cluster), `load` (measures what clients see; needs CPU), `waiting` (mostly waits
+for the cluster) and `exclusive` (kills, upgrades or reconfigures the operator, or stops the API server). At most two
+workers run `load` tests. One worker runs the `exclusive` ones, when all other tests are over. The remaining workers
+run `waiting` tests. So `fast` tests keep two workers busy while the cluster starts for the others.
+
+Without `-n` this plugin does nothing. It must not change which tests run.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import pytest
+from xdist.report import report_collection_diff
+from xdist.scheduler import Scheduling
+from xdist.workermanage import WorkerController, parse_tx_spec_config
+
+# Two cores: a third test under load would lose requests for want of CPU.
+_MOST_UNDER_LOAD: Final = 2
+# A worker starts a test only when it knows the one after it.
+_AHEAD: Final = 2
+_FILE: Final = "labels of tests"
+_FOLDER: Final = pytest.StashKey[Path]()
+
+
+class Kind(StrEnum):
+    """The kind of a test, see the module."""
+
+    FAST = "fast"
+    LOAD = "load"
+    WAITING = "waiting"
+    EXCLUSIVE = "exclusive"
+
+
+_EVERYTHING: Final = (Kind.FAST, Kind.LOAD, Kind.WAITING)
+_BUSY: Final = _EVERYTHING
+_CALM: Final = (Kind.WAITING, Kind.FAST)
+_ALONE: Final = (Kind.EXCLUSIVE,)
+
+
+def kind_of(item: pytest.Item) -> Kind:
+    """The kind that a test's folder and markers say."""
+    if "e2e" not in Path(item.path).relative_to(item.config.rootpath).parts:
+        return Kind.FAST
+    if item.get_closest_marker("exclusive"):
+        return Kind.EXCLUSIVE
+    return Kind.LOAD if item.get_closest_marker("load") else Kind.WAITING
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """All that the scheduler has to know about a test. It sees node ids only, so workers write labels to a file."""
+
+    kind: Kind
+    is_long: bool = False
+    # Tests of one group run on one worker, in their order.
+    group: str = ""
+
+    @classmethod
+    def of(cls, item: pytest.Item) -> "Label":
+        kind = kind_of(item)
+        mark = item.get_closest_marker("xdist_group")
+        # Modules without a cluster share servers among their tests.
+        group = item.path.stem if kind is Kind.FAST else (str(mark.args[0]) if mark else "")
+        return cls(kind, item.get_closest_marker("long") is not None, group)
+
+
+class Lanes:
+    """xdist's `Scheduling`: gives each worker the tests of its lane."""
+
+    def __init__(self, config: pytest.Config, labels: Path) -> None:
+        self._config = config
+        self._file = labels
+        self._expected = len(parse_tx_spec_config(config))
+        self._collections: dict[WorkerController, list[str]] = {}
+        # Indices that a worker runs or has ahead of it, in their order.
+        self._assigned: dict[WorkerController, list[int]] = {}
+        self._lanes: dict[WorkerController, tuple[Kind, ...]] = {}
+        self._free_lanes: list[tuple[Kind, ...]] = []
+        # Indices that run together on one worker.
+        self._units: dict[Kind, deque[list[int]]] = {kind: deque() for kind in Kind}
+        self._tests: list[str] = []
+        self._labels: list[Label] = []
+
+    @property
+    def nodes(self) -> list[WorkerController]:
+        return list(self._assigned)
+
+    @property
+    def collection_is_completed(self) -> bool:
+        return bool(self._tests) or len(self._collections) >= self._expected
+
+    @property
+    def has_pending(self) -> bool:
+        return any(self._units.values()) or any(self._assigned.values())
+
+    @property
+    def tests_finished(self) -> bool:
+        return (
+            self.collection_is_completed
+            and not any(self._units.values())
+            and all(len(indices) < _AHEAD for indices in self._assigned.values())
+        )
+
+    def add_node(self, node: WorkerController) -> None:
+        self._assigned[node] = []
+
+    def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
+        self._collections[node] = list(collection)
+
+    def schedule(self) -> None:
+        """Called when all workers have collected, and again when one takes the place of a worker that crashed."""
+        if not self._tests:
+            self._begin()
+        for node in self.nodes:
+            if node not in self._lanes and self._free_lanes:
+                self._lanes[node] = self._free_lanes.pop(0)
+            self._fill(node)
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        self._assigned[node].remove(item_index)
+        self._fill(node)
+        self._begin_alone()
+
+    def mark_test_pending(self, item: str) -> None:
+        self._units[self._labels[self._tests.index(item)].kind].appendleft([self._tests.index(item)])
+        for node in self.nodes:
+            self._fill(node)
+
+    def remove_pending_tests_from_node(self, node: WorkerController, indices: Sequence[int]) -> None:
+        raise NotImplementedError("no test is taken from a worker again")
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """The test that a worker was running when it crashed, or None when it ended in order."""
+        indices = self._assigned.pop(node)
+        lane = self._lanes.pop(node, None)
+        if lane is not None:
+            self._free_lanes.append(lane)
+        if not indices:
+            return None
+        for index in reversed(indices[1:]):
+            self._units[self._labels[index].kind].appendleft([index])
+        return self._tests[indices[0]]
+
+    def _begin(self) -> None:
+        if not self._is_alike():
+            return
+        self._tests = next(iter(self._collections.values()))
+        self._labels = _read(self._file)
+        labels = self._labels
+        for kind in Kind:
+            units = list(_units(kind, labels))
+            # Long ones first: what begins last should end soon.
+            units.sort(key=lambda unit: not any(labels[index].is_long for index in unit))
+            self._units[kind].extend(units)
+        self._free_lanes = list(lanes(len(self.nodes), has_exclusive=bool(self._units[Kind.EXCLUSIVE])))
+
+    def _is_alike(self) -> bool:
+        (first, tests), *others = self._collections.items()
+        differences = [
+            message
+            for node, collection in others
+            if (message := report_collection_diff(tests, collection, first.gateway.id, node.gateway.id))
+        ]
+        for message in differences:
+            report = pytest.CollectReport(nodeid="lanes", outcome="failed", longrepr=message, result=[])
+            self._config.hook.pytest_collectreport(report=report)
+        return not differences
+
+    def _fill(self, node: WorkerController) -> None:
+        """Give a worker enough to go on with; end it when nothing of its lane is left."""
+        lane = self._lanes.get(node, ())
+        if node.shutting_down or (lane == _ALONE and not self._others_are_over(node)):
+            return
+        while len(self._assigned[node]) < _AHEAD or lane == _ALONE:
+            unit = next((self._units[kind].popleft() for kind in lane if self._units[kind]), None)
+            if unit is None:
+                node.shutdown()
+                return
+            self._assigned[node].extend(unit)
+            node.send_runtest_some(unit)
+
+    def _begin_alone(self) -> None:
+        for node, lane in self._lanes.items():
+            if lane == _ALONE and not self._assigned[node]:
+                self._fill(node)
+
+    def _others_are_over(self, node: WorkerController) -> bool:
+        left = any(units for kind, units in self._units.items() if kind is not Kind.EXCLUSIVE)
+        return not left and not any(indices for other, indices in self._assigned.items() if other is not node)
+
+
+def lanes(workers: int, *, has_exclusive: bool) -> Iterator[tuple[Kind, ...]]:
+    """The lanes of so many workers; each lane is the kinds that it takes, in order of preference."""
+    if workers == 1:
+        yield (*_EVERYTHING, Kind.EXCLUSIVE)
+        return
+    if has_exclusive:
+        yield _ALONE
+    rest = workers - has_exclusive
+    busy = min(_MOST_UNDER_LOAD, (rest + 1) // 2)
+    yield from [_BUSY] * busy
+    yield from [_CALM] * (rest - busy)
+
+
+def _units(kind: Kind, labels: Sequence[Label]) -> Iterator[list[int]]:
+    groups: dict[str, list[int]] = {}
+    for index, label in enumerate(labels):
+        if label.kind is kind:
+            groups.setdefault(label.group or f"@{index}", []).append(index)
+    yield from groups.values()
+
+
+def _write(file: Path, labels: Sequence[Label]) -> None:
+    """Each worker writes the same; a reader sees a whole file or none."""
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    part.write_text(json.dumps([asdict(label) for label in labels]))
+    part.rename(file)
+
+
+def _read(file: Path) -> list[Label]:
+    rows = json.loads(file.read_text())
+    return [Label(Kind(row["kind"]), row["is_long"], row["group"]) for row in rows]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Tell a worker where to write the labels of its tests."""
+    node.workerinput[_FILE] = str(_file(node.config))
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> Scheduling | None:
+    return Lanes(config, _file(config)) if config.getvalue("dist") == "load" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A worker writes the labels before it says which tests it has."""
+    if hasattr(config, "workerinput"):
+        _write(Path(config.workerinput[_FILE]), [Label.of(item) for item in items])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _FOLDER in config.stash:
+        shutil.rmtree(config.stash[_FOLDER])
+
+
+def _file(config: pytest.Config) -> Path:
+    """One file for all runs of one process."""
+    if _FOLDER not in config.stash:
+        config.stash[_FOLDER] = Path(tempfile.mkdtemp(prefix="lanes-"))
+    return config.stash[_FOLDER] / "labels.json"
