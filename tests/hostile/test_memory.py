@@ -1,0 +1,166 @@
+"""A peer must not decide how much memory the operator takes: it is one process, with one limit, for all tenants.
+
+Each peer here offers no more than 64 MiB, so a test that shows the fault endangers no machine.
+"""
+
+import asyncio
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import pytest
+from aiohttp import web
+
+from resilience.adapters.checks.postgres_check import check_postgres
+from resilience.adapters.checks.postgres_connections import PostgresConnections
+from resilience.adapters.credentials import Credentials
+from resilience.adapters.kube.cluster import KubeCluster
+from resilience.api.names import LABEL_FLAGS_OF, flags_config_map
+from resilience.core.asks import PostgresProbe, SecretRef
+from resilience.core.observation import Key
+from resilience.ports import DeliveryFailed
+from resilience.runtime.store import Store
+from tests.hostile.support import MIB, OneSecret, api_server, in_words, loopback_guard, memory, require, tcp_server
+from tests.hostile.support import http_server as receiver
+from tests.support.messages import Post, from_secret, make_alert, make_message
+
+OFFERED: Final = 64 * MIB
+# For what one peer sent.
+ENOUGH: Final = 16 * MIB
+MAP_SIZE: Final = 1_000_000
+# What is kept of a ConfigMap that somebody else filled.
+KEPT: Final = 128 * 1024
+
+
+def bomb() -> bytes:
+    """Zeros, compressed: some ten kilobytes on the wire."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join([*(packer.compress(bytes(MIB)) for _ in range(OFFERED // MIB)), packer.flush()])
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="Apprise unpacks a receiver's answer whole, however large it turns out"
+)
+async def test_a_compressed_answer_to_apprise_stays_small() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        await request.read()
+        requests.append(request.path)
+        if len(requests) == 1:
+            return web.Response()
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+
+    async def send() -> None:
+        await post.send(make_message(make_alert()), apprise={"urlFrom": from_secret("url")}, timeout="30s")
+
+    packed, requests, post = bomb(), list[str](), Post()
+    async with receiver(answer) as port:
+        post.put(url=f"json://127.0.0.1:{port}/")
+        # The library is large itself, and is read in now.
+        await send()
+        with memory() as peak:
+            with suppress(DeliveryFailed):
+                await send()
+            require(len(requests) == 2, "the receiver was not asked once for each message")
+            assert peak() < ENOUGH, f"{peak() // MIB} MiB for an answer of {len(packed) // 1024} KiB"
+
+
+@dataclass(slots=True)
+class LongWinded:
+    """A PostgreSQL server whose first message is 700 MiB long, as it says; it hangs up after the first 64."""
+
+    sent: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = struct.unpack("!I", await reader.readexactly(4))[0]
+        await reader.readexactly(length - 4)
+        notice = b"N"
+        writer.write(notice + struct.pack("!I", 700 * MIB))
+        chunk = bytes(MIB // 4)
+        while self.sent < OFFERED:
+            writer.write(chunk)
+            await writer.drain()
+            self.sent += len(chunk)
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="asyncpg collects a message of any length that a server announces"
+)
+async def test_a_message_of_a_postgresql_server_has_a_size_limit() -> None:
+    server, ref = LongWinded(), SecretRef("evil", "login", "dsn")
+    async with tcp_server(server.serve) as port:
+        secrets = OneSecret(f"postgres://app:secret@127.0.0.1:{port}/shop?sslmode=disable")
+        connections = PostgresConnections(credentials=Credentials(secrets, lambda: 0.0), guard=loopback_guard())
+        with memory() as peak:
+            asked = check_postgres(
+                PostgresProbe(ref, "SELECT 1", 0.8, 5), connections=connections, timeout=timedelta(seconds=30)
+            )
+            words = await in_words(asked)
+            await connections.close()
+            require(server.sent > 0, f"the server was never asked: {words}")
+            assert peak() < ENOUGH, f"{peak() // MIB} MiB for one message"
+
+
+@dataclass(slots=True)
+class Flooded:
+    """An API server with ConfigMaps of a megabyte that a tenant labelled as if they held flags."""
+
+    count: int
+    pages: int = 0
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if "configmaps" not in request.path:
+            return web.json_response({"items": [], "metadata": {}})
+        self.pages += 1
+        begin = int(request.query.get("continue", "0"))
+        end = min(self.count, begin + int(request.query.get("limit", "500")))
+        size = 0 if "PartialObjectMetadata" in request.headers.get("Accept", "") else MAP_SIZE
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            for piece in self._page(begin, end, size):
+                await response.write(piece.encode())
+            await response.write_eof()
+        return response
+
+    def _page(self, begin: int, end: int, size: int) -> Iterator[str]:
+        going_on = f', "continue": "{end}"' if end < self.count else ""
+        yield f'{{"metadata": {{"resourceVersion": "1"{going_on}}}, "items": ['
+        for number in range(begin, end):
+            meta = f'"name": "{flags_config_map(f"a{number}")}", "namespace": "evil", "uid": "u{number}"'
+            labels = f'"resourceVersion": "1", "labels": {{"{LABEL_FLAGS_OF}": "a{number}"}}'
+            yield f'{"," * (number > begin)}{{"metadata": {{{meta}, {labels}}}, "data": {{"k": "{"x" * size}"}}}}'
+        yield "]}"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="pages of ConfigMaps are read 200 at a time, and any tenant may make each of them a megabyte",
+)
+async def test_large_config_maps_are_listed_in_small_pages() -> None:
+    server = Flooded(count=OFFERED // MAP_SIZE)
+    async with api_server(server.answer) as transport:
+        cluster = KubeCluster(transport=transport, namespaces=(), instance="x")
+        with memory() as peak:
+            await in_words(cluster.marked())
+            require(server.pages > 0, "no ConfigMap was listed")
+            assert peak() < OFFERED, f"{peak() // MIB} MiB for {server.count} ConfigMaps of a megabyte"
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="all of a ConfigMap is kept once a tenant labels it as one with flags"
+)
+async def test_large_config_maps_are_not_kept() -> None:
+    server, store = Flooded(count=3), Store()
+    async with api_server(server.answer) as transport:
+        marked = await KubeCluster(transport=transport, namespaces=(), instance="x").marked()
+    with store.listing():
+        store.keep(services=marked.services, slices=marked.slices, flags=marked.flags)
+    require(server.pages > 0, "no ConfigMap was listed")
+    kept = [store.flags_map(Key("evil", f"a{number}")) for number in range(server.count)]
+    sizes = [sum(len(value) for value in flags.data.values()) for flags in kept if flags is not None]
+    assert max(sizes, default=0) <= KEPT, f"of ConfigMaps with {MAP_SIZE} characters, {sizes} are kept"

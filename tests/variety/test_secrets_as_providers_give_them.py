@@ -1,0 +1,49 @@
+"""Secrets as people and providers write them: `echo`, editors on Windows and `--from-file` leave a line break behind.
+
+A line break at the end, or a byte order mark before, is no part of a password. What is inside stays as it is.
+"""
+
+import base64
+from typing import Final, cast
+
+import pytest
+
+from resilience.adapters.credentials import Credentials
+from resilience.adapters.kube.reader import KubeSecrets
+from resilience.adapters.kube.transport import Transport
+from resilience.api.names import LABEL_READABLE
+from resilience.core.asks import SecretRef
+from tests.support.transport import FakeTransport
+
+AS_IT_IS = pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="a Secret's value is used byte by byte, with what an editor added"
+)
+REF: Final = SecretRef("shop", "redis", "password")
+
+
+async def given(stored: bytes) -> str:
+    """The password that a check presents, when the Secret holds these bytes."""
+    raw = {
+        "metadata": {"name": REF.name, "labels": {LABEL_READABLE: "true"}},
+        "data": {REF.key: base64.b64encode(stored).decode()},
+    }
+    transport = FakeTransport(held={"/api/v1/namespaces/shop/secrets/redis": raw})
+    secrets = KubeSecrets(transport=cast(Transport, transport))
+    return await Credentials(secrets=secrets, monotonic=lambda: 0.0).value(REF)
+
+
+@AS_IT_IS
+@pytest.mark.parametrize(
+    "stored",
+    [b"s3cret\n", b"s3cret\r\n", b"\xef\xbb\xbfs3cret", b"\xef\xbb\xbfs3cret\r\n"],
+    ids=["line break", "CRLF", "mark", "both"],
+)
+async def test_what_an_editor_adds_is_no_part_of_a_password(stored: bytes) -> None:
+    assert await given(stored) == "s3cret"
+
+
+@pytest.mark.parametrize(
+    "text", ["s3cret", " s3cret ", "two\nlines", "A: 1\nB: 2"], ids=["plain", "blanks", "two lines", "headers"]
+)
+async def test_what_is_inside_stays(text: str) -> None:
+    assert await given(text.encode()) == text

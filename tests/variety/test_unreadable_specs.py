@@ -1,0 +1,141 @@
+"""A spec that cannot be read: a later operator wrote it and was rolled back, or the API server takes what we do not.
+
+Giving a workload back needs no spec that can be read: not the pause, not the pin, not the colour that serves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final, cast
+
+import pytest
+
+from resilience.adapters.kube.reader import KubeReader
+from resilience.adapters.kube.transport import Transport
+from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER
+from resilience.api.reasons import ReleaseStep
+from resilience.core.decision import Action, Decision, SetFinalizer
+from resilience.core.observation import Resource
+from resilience.core.release_actions import Resume
+from resilience.core.storm import Caps
+from resilience.ports import Calm, Checker, DeadLetterOffice, Drainer, Metrics, Prober
+from resilience.ports.cluster import Cluster
+from resilience.runtime.checks import CheckRunner
+from resilience.runtime.observer import Observer
+from resilience.runtime.replays import Replays
+from resilience.runtime.restart_log import RestartLog
+from resilience.runtime.store import Store
+from resilience.runtime.storm import StormControl
+from resilience.runtime.traffic import TrafficMeter
+from tests.support.factories import KEY, NOW
+from tests.support.stages import OLD, Scenario, look
+from tests.support.telling import make_hub
+from tests.support.transport import TARGET, FakeTransport
+from tests.support.virtual_time import VirtualClock
+from tests.variety import manifests
+from tests.variety.claims import decided, require
+from tests.variety.manifests import Object
+
+FORGOTTEN = pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="without a spec the finalizer goes and nothing is given back"
+)
+RESOURCES: Final = f"/apis/resilience.dev/v1alpha1/namespaces/{KEY.namespace}/resilientservices"
+TEMPLATE: Final = "containers: [{name: app, image: 'shop:1', ports: [{name: http, containerPort: 8080}]}]"
+# What this version reads; words of a later one; a word that the API server takes.
+READABLE: Final = {"rollout": {"strategy": "BlueGreen"}}
+LATER: Final = {"rollout": {"strategy": "Canary"}}
+MATCHER: Final = READABLE | {"alerts": {"routes": [{"matchers": ['service=~"pay("'], "receiver": "team"}]}}
+
+
+def deleted(spec: dict[str, Any]) -> Object:
+    """A resource that is being deleted, as the API server gives it back."""
+    usual = {
+        "targetRef": {"kind": "Deployment", "name": "checkout"},
+        "service": {"name": "checkout", "port": "http"},
+        "probes": {"management": "Observe"},
+    }
+    meta = {
+        "namespace": KEY.namespace,
+        "name": KEY.name,
+        "uid": "resource-uid",
+        "resourceVersion": "3",
+        "generation": 3,
+        "finalizers": [FINALIZER],
+        "deletionTimestamp": "2026-03-01T12:00:00Z",
+    }
+    return {"metadata": meta, "spec": usual | spec, "status": {"observedGeneration": 2, "handled": []}}
+
+
+class _Calm:
+    def left(self) -> timedelta:
+        return timedelta()
+
+
+def observer(reader: KubeReader) -> Observer:
+    """The real one over the real reader; nothing was watched, checked or measured yet."""
+    clock = VirtualClock()
+    return Observer(
+        cluster=cast(Cluster, reader),
+        drainer=cast(Drainer, None),
+        store=Store(),
+        checks=CheckRunner(cast(Checker, None), cast(Metrics, None), clock, lambda *_: None, 1),
+        traffic=TrafficMeter(prober=cast(Prober, None), cap=1),
+        calm=cast(Calm, _Calm()),
+        storm=StormControl(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=lambda *_: None),
+        restarts=RestartLog(now=clock.now),
+        replays=Replays(cast(DeadLetterOffice, None), now=lambda: NOW),
+        alerts=make_hub(wake_service=lambda *_: None),
+        refused=lambda name: False,
+    )
+
+
+async def looked(spec: dict[str, Any]) -> Decision:
+    """One pass over the deleted resource; its Deployment is at rest, held paused by us."""
+    made = manifests.template(TEMPLATE)
+    sets = manifests.replica_set(made)
+    notes = {ANNOTATION_SERVING: manifests.read_workload(manifests.deployment(made)).template.fingerprint}
+    held = {
+        f"{RESOURCES}/{KEY.name}": deleted(spec),
+        TARGET: manifests.deployment(made, annotations=notes, paused=True),
+        "/apis/apps/v1/namespaces/shop/replicasets?app=checkout": [sets],
+        "/api/v1/namespaces/shop/pods?app=checkout": [manifests.pod(made, name) for name in "ab"],
+        "/api/v1/namespaces/shop/services": [manifests.service("http")],
+    }
+    reader = KubeReader(transport=cast(Transport, FakeTransport(held=held)), namespaces=())
+    resource = await reader.resource(KEY)
+    if resource is None:
+        raise RuntimeError("the resource is not there")
+    return decided(resource, await observer(reader).observe(resource))
+
+
+def given_back(actions: Sequence[Action]) -> bool:
+    return any(isinstance(action, Resume) and action.give_back for action in actions)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [READABLE, pytest.param(LATER, marks=FORGOTTEN), pytest.param(MATCHER, marks=FORGOTTEN)],
+    ids=["readable", "of a later version", "a wrong matcher"],
+)
+async def test_a_deployment_at_rest_is_given_back_before_the_resource_goes(spec: dict[str, Any]) -> None:
+    assert given_back((await looked(spec)).actions)
+
+
+def in_release(step: ReleaseStep, *, readable: bool) -> tuple[Resource, Decision]:
+    """A pass over a resource that is deleted in the middle of a release."""
+    notes = {ANNOTATION_SERVING: OLD, ANNOTATION_CLAIM: "checkout/resource-uid"}
+    resource, seen = look(Scenario(step, workload={"annotations": notes}))
+    require(seen.pods is not None and seen.pods.green is not None, "there is no second Deployment")
+    resource = replace(resource, deleting_since=NOW)
+    if not readable:
+        resource = replace(resource, spec=None, problem="rollout.strategy: Input should be 'RollingUpdate'")
+    return resource, decided(resource, seen)
+
+
+@pytest.mark.parametrize("step", [ReleaseStep.PREPARING, ReleaseStep.WARM], ids=str)
+@pytest.mark.parametrize("readable", [True, pytest.param(False, marks=FORGOTTEN)], ids=["readable", "not"])
+def test_in_a_release_the_resource_stays_until_the_second_colour_has_gone(step: ReleaseStep, readable: bool) -> None:
+    resource, decision = in_release(step, readable=readable)
+    require(FINALIZER in resource.finalizers, "nothing keeps the resource")
+
+    assert SetFinalizer(present=False) not in decision.actions
