@@ -31,7 +31,7 @@ lint: $(VENV)/.ready
 	@$(BIN)/python -m monitoring --check
 
 fast: $(VENV)/.ready
-	@$(PYTEST) -q -n auto $(FAST)
+	@$(PYTEST) -q -n 3 $(FAST)
 
 check: lint fast ## The fast part: style, types, architecture, and the tests that need no cluster
 

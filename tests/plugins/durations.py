@@ -56,6 +56,8 @@ class _Recorder:
             row["outcome"] = report.outcome
 
     def pytest_sessionfinish(self) -> None:
+        if not self._rows:
+            return
         _FILE.parent.mkdir(exist_ok=True)
         _FILE.write_text("".join(json.dumps(row) + "\n" for row in self._rows.values()))
 

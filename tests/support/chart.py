@@ -37,6 +37,8 @@ class Chart:
         self._helm = helm()
         self._namespace = namespace
         self._kube_version = kube_version
+        # By values: helm takes its time.
+        self._rendered: dict[str, str] = {}
 
     def run(self, *args: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
         text = json.dumps(values or {})
@@ -44,14 +46,22 @@ class Chart:
         return subprocess.run([self._helm, *args, *options], input=text, capture_output=True, text=True, check=False)
 
     def render(self, **values: Any) -> list[Object]:
-        result = self.run("template", "resilience-operator", str(CHART), values=values)
-        assert result.returncode == 0, result.stderr
-        return [item for item in yaml.safe_load_all(result.stdout) if item]
+        key = json.dumps(values, sort_keys=True)
+        if key not in self._rendered:
+            result = self.run("template", "resilience-operator", str(CHART), values=values)
+            assert result.returncode == 0, result.stderr
+            self._rendered[key] = result.stdout
+        return _parsed(self._rendered[key])
 
     def refusal(self, **values: Any) -> str:
         result = self.run("template", "resilience-operator", str(CHART), values=values)
         assert result.returncode != 0, "rendered, but should have been refused"
         return result.stderr
+
+
+def _parsed(text: str) -> list[Object]:
+    """Objects of YAML, by libyaml: definitions and dashboards are long."""
+    return [item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item]
 
 
 def of(objects: list[Object], kind: str, name: str | None = None) -> list[Object]:

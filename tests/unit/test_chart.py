@@ -189,7 +189,7 @@ def test_uninstalling_gives_the_workloads_back_first(chart: Chart) -> None:
 
 @pytest.mark.parametrize("plural", ["resilientservices", "alertreceivers"])
 def test_the_definitions_are_the_generated_ones_and_are_kept(chart: Chart, plural: str) -> None:
-    generated = yaml.safe_load((PROJECT / f"crds/resilience.dev_{plural}.yaml").read_text())
+    generated = yaml.load((PROJECT / f"crds/resilience.dev_{plural}.yaml").read_text(), Loader=yaml.CSafeLoader)
     name = f"{plural}.resilience.dev"
     (installed,) = of(chart.render(), "CustomResourceDefinition", name)
     assert installed["spec"] == generated["spec"]

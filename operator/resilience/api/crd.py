@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,6 +147,7 @@ def schema(kind: Kind) -> Schema:
     }
 
 
+@cache
 def render(kind: Kind) -> str:
     """The CRD as YAML, byte for byte as it lies in the repository."""
     return _HEADER + yaml.dump(definition(kind), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)

@@ -15,7 +15,7 @@ from tests.support.firing import fires, policy_spec
 from tests.support.model import Model, Operator
 
 THOROUGH = settings(
-    max_examples=2000 if os.environ.get("PROOF") else 60,
+    max_examples=2000 if os.environ.get("PROOF") else 25,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -190,7 +190,7 @@ def test_every_pod_that_goes_on_firing_is_replaced_and_no_other(
     assert model.status.last_restart.result is RestartOutcome.SUCCEEDED
 
 
-@settings(THOROUGH, max_examples=300 if os.environ.get("PROOF") else 15)
+@settings(THOROUGH, max_examples=300 if os.environ.get("PROOF") else 8)
 @given(events=st.lists(EVENTS, max_size=40), replicas=st.integers(1, 3))
 # Pods that were made one after the other must not take turns.
 @example(events=[("fire", ("leak", 0)), ("pass", None)], replicas=2)

@@ -31,7 +31,7 @@ from tests.support.factories import (
 from tests.support.model import Model, Operator, stored
 
 THOROUGH = settings(
-    max_examples=2000 if os.environ.get("PROOF") else 60,
+    max_examples=2000 if os.environ.get("PROOF") else 25,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

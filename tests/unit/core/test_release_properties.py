@@ -24,7 +24,7 @@ from tests.support.model import Harm, Killed, Leading, Uncounted, drive, stored
 from tests.support.release_model import Kind, ReleaseCluster, ReleaseModel
 
 THOROUGH = settings(
-    max_examples=1500 if os.environ.get("PROOF") else 100,
+    max_examples=1500 if os.environ.get("PROOF") else 30,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
