@@ -7,9 +7,10 @@ import http.client
 import json
 import ssl
 
-from tests.cluster import metrics, pki
+from tests.cluster import metrics
 from tests.cluster.config import DNS_READY_PORT, PROXY_HEALTH_PORT
 from tests.cluster.network import NODE_IP
+from tests.cluster.nodes import Node
 from tests.cluster.paths import PKI
 
 _TIMEOUT = 3.0
@@ -20,11 +21,17 @@ def ready() -> bool:
     return _get("/readyz") is not None
 
 
-def node_ready() -> bool:
-    """Whether the one node takes pods."""
-    body = _get(f"/api/v1/nodes/{pki.NODE}")
+def node_ready(node: Node) -> bool:
+    """Whether the node takes pods."""
+    body = _get(_path(node))
     conditions = json.loads(body)["status"].get("conditions", []) if body else []
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def pod_range(node: Node) -> str:
+    """Given to the node by the node controller; empty before that. A node that comes again gets another."""
+    body = _get(_path(node))
+    return str(json.loads(body)["spec"].get("podCIDR", "")) if body else ""
 
 
 def default_account() -> bool:
@@ -38,14 +45,20 @@ def dns_ready() -> bool:
     return _answer(http.client.HTTPConnection(NODE_IP, DNS_READY_PORT, timeout=_TIMEOUT), "/ready") is not None
 
 
-def proxy_ready() -> bool:
-    """Whether kube-proxy has written rules for all Services."""
-    return _answer(http.client.HTTPConnection(NODE_IP, PROXY_HEALTH_PORT, timeout=_TIMEOUT), "/healthz") is not None
+def proxy_ready(node: Node) -> bool:
+    """Whether the node's kube-proxy has written rules for all Services."""
+    return (
+        _answer(http.client.HTTPConnection(node.address, PROXY_HEALTH_PORT, timeout=_TIMEOUT), "/healthz") is not None
+    )
 
 
 def metrics_ready() -> bool:
     """Whether metrics-server answers through the API server; whether it has figures yet is another question."""
     return _get(metrics.GROUP) is not None
+
+
+def _path(node: Node) -> str:
+    return f"/api/v1/nodes/{node.name}"
 
 
 def _get(path: str) -> bytes | None:

@@ -1,6 +1,6 @@
-"""The cgroup that all pods of the local cluster live under, on version 1 (many trees) and version 2 (one tree).
+"""The cgroup that all pods of a node live under, on version 1 (many trees) and version 2 (one tree).
 
-Must not touch a process or a folder outside that cgroup. Whatever is in it, the kubelet of this cluster started.
+Must not touch a process or a folder outside of it. Whatever is in it, the kubelet of that node started.
 """
 
 import os
@@ -8,41 +8,47 @@ import signal
 from functools import partial
 from pathlib import Path
 
+from tests.cluster.nodes import Node
 from tests.cluster.shell import ClusterError, wait_for
 
-NAME = "kt"
 _ROOT = Path("/sys/fs/cgroup")
 
 
-def up() -> None:
+def up(node: Node) -> None:
     """Make the cgroup; the kubelet insists that its cgroupRoot is there with every controller."""
     if _is_v2():
         for controller in (_ROOT / "cgroup.controllers").read_text().split():
             _write(_ROOT / "cgroup.subtree_control", f"+{controller}")
     for tree in _trees():
-        (tree / NAME).mkdir(exist_ok=True)
+        (tree / node.namespace).mkdir(exist_ok=True)
         # A version 1 cpuset starts with neither CPUs nor memory nodes, and then takes no process.
         for file in ("cpuset.cpus", "cpuset.mems"):
             if not _is_v2() and (tree / file).exists():
-                (tree / NAME / file).write_text((tree / file).read_text())
+                (tree / node.namespace / file).write_text((tree / file).read_text())
 
 
-def down() -> None:
+def down(node: Node) -> None:
     """Kill every pod's processes and remove the cgroup."""
-    wait_for("end of the pods' processes", _kill_all, seconds=20)
-    for tree in _trees():
-        wait_for(f"removal of {tree / NAME}", partial(_remove, tree / NAME), seconds=5)
+    wait_for(f"end of the processes of {node.name}'s pods", partial(_kill_all, node), seconds=20)
+    for cgroup in _cgroups(node):
+        wait_for(f"removal of {cgroup}", partial(_remove, cgroup), seconds=5)
 
 
-def _kill_all() -> bool:
+def pids(node: Node) -> set[int]:
+    """Of all that runs in the node's pods."""
+    folders = (Path(folder) for cgroup in _cgroups(node) for folder, _, _ in os.walk(cgroup))
+    return {int(pid) for folder in folders for pid in _processes(folder)}
+
+
+def _kill_all(node: Node) -> bool:
     """True when nothing was left to kill."""
-    pids = {int(pid) for tree in _trees() for folder, _, _ in os.walk(tree / NAME) for pid in _processes(Path(folder))}
-    for pid in pids:
+    left = pids(node)
+    for pid in left:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    return not pids
+    return not left
 
 
 def _processes(cgroup: Path) -> list[str]:
@@ -55,6 +61,10 @@ def _processes(cgroup: Path) -> list[str]:
 
 def _is_v2() -> bool:
     return (_ROOT / "cgroup.controllers").exists()
+
+
+def _cgroups(node: Node) -> list[Path]:
+    return [tree / node.namespace for tree in _trees()]
 
 
 def _trees() -> list[Path]:

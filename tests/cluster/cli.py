@@ -7,22 +7,28 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Annotated
 
 import typer
 
 from tests.cluster import engine, images
+from tests.cluster.nodes import MOST
 from tests.cluster.progress import Progress
 from tests.cluster.shell import ClusterError
 
 app = typer.Typer(no_args_is_help=True, help="A real Kubernetes cluster for the tests.", add_completion=False)
 api_server = typer.Typer(no_args_is_help=True, help="Stop and start the API server alone.")
 app.add_typer(api_server, name="apiserver")
+node = typer.Typer(no_args_is_help=True, help="Add and remove nodes beside the first.")
+app.add_typer(node, name="node")
 
 
 @app.command()
-def up() -> None:
+def up(
+    count: Annotated[int, typer.Option("--nodes", min=1, max=MOST, help="At least so many; none is removed.")] = 1,
+) -> None:
     """Start the cluster, or finish starting it."""
-    engine.current().up()
+    engine.current().up(count=count)
 
 
 @app.command()
@@ -74,6 +80,18 @@ def stop() -> None:
 def start() -> None:
     """Wait until it is ready."""
     engine.current().start_api_server()
+
+
+@node.command("add")
+def add() -> None:
+    """Add one to the running cluster, and print its name."""
+    typer.echo(engine.current().add_node())
+
+
+@node.command("remove")
+def remove(name: str) -> None:
+    """Remove one with all that runs on it."""
+    engine.current().remove_node(name)
 
 
 def main() -> None:

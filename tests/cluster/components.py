@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.cluster import binaries, config, metrics
 from tests.cluster.network import NODE_IP, POD_RANGE, SERVICE_RANGE
+from tests.cluster.nodes import FIRST, Node
 from tests.cluster.paths import PKI, STATE
-from tests.cluster.pki import NODE
 
 _ETCD_CLIENT = "http://127.0.0.1:2379"
 _ETCD_PEER = "http://127.0.0.1:2380"
@@ -19,10 +19,11 @@ _FAST = ("--kube-api-qps=100", "--kube-api-burst=200")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """A program to run inside the cluster's network namespace."""
+    """A program to run inside a node's network namespace."""
 
     name: str
     argv: tuple[str | Path, ...]
+    node: Node = FIRST
 
 
 def etcd() -> Component:
@@ -96,26 +97,30 @@ def scheduler() -> Component:
     )
 
 
-def containerd() -> Component:
-    return Component(name="containerd", argv=("containerd", "--config", config.CONTAINERD))
-
-
-def kubelet() -> Component:
+def containerd(node: Node) -> Component:
     return Component(
-        name="kubelet",
-        argv=(
-            binaries.program("kubelet"),
-            f"--config={config.KUBELET}",
-            f"--kubeconfig={PKI}/kubelet.kubeconfig",
-            f"--root-dir={STATE}/kubelet",
-            f"--hostname-override={NODE}",
-            f"--node-ip={NODE_IP}",
-        ),
+        name=node.process("containerd"), argv=("containerd", "--config", config.containerd(node)), node=node
     )
 
 
-def kube_proxy() -> Component:
-    return Component(name="proxy", argv=(binaries.program("kube-proxy"), f"--config={config.PROXY}"))
+def kubelet(node: Node) -> Component:
+    return Component(
+        name=node.process("kubelet"),
+        argv=(
+            binaries.program("kubelet"),
+            f"--config={config.kubelet(node)}",
+            f"--kubeconfig={node.pki}/kubelet.kubeconfig",
+            f"--root-dir={node.folder}/kubelet",
+            f"--hostname-override={node.name}",
+            f"--node-ip={node.address}",
+        ),
+        node=node,
+    )
+
+
+def kube_proxy(node: Node) -> Component:
+    argv = (binaries.program("kube-proxy"), f"--config={config.proxy(node)}")
+    return Component(name=node.process("proxy"), argv=argv, node=node)
 
 
 def coredns() -> Component:
@@ -145,5 +150,10 @@ def _kubeconfigs(name: str) -> tuple[str, ...]:
     return tuple(f"--{option}={PKI}/{name}.kubeconfig" for option in options)
 
 
-# Ended in this order: the kubelet first, or it would start again what is being ended.
+# The first node's programs. Ended in this order: the kubelet first, or it would start again what is being ended.
 NAMES = ("kubelet", "metrics-server", "proxy", "coredns", "scheduler", "kcm", "apiserver", "etcd", "containerd")
+
+
+def names(node: Node) -> tuple[str, ...]:
+    """Of all programs of a node, in the order of NAMES."""
+    return NAMES if node == FIRST else tuple(node.process(program) for program in ("kubelet", "proxy", "containerd"))

@@ -6,31 +6,53 @@ Must not hold anything that a program can be told on its command line; those are
 import json
 from pathlib import Path
 
-from tests.cluster import cgroups, packages
-from tests.cluster.network import CNI_NETWORK, NODE_IP, NODE_POD_RANGE, POD_RANGE
-from tests.cluster.paths import CONTAINERD_SOCKET, PKI, STATE
-from tests.cluster.pki import NODE
+from tests.cluster import packages
+from tests.cluster.network import FIRST_POD_RANGE, NODE_IP, POD_RANGE
+from tests.cluster.nodes import FIRST, Node
+from tests.cluster.paths import PKI, STATE
 
 PAUSE_IMAGE = "localhost/pause:1"
-CONTAINERD = STATE / "containerd.toml"
-KUBELET = STATE / "kubelet.yaml"
-PROXY = STATE / "proxy.yaml"
 COREDNS = STATE / "Corefile"
 DNS_READY_PORT = 8181
 PROXY_HEALTH_PORT = 10256
-_CNI = STATE / "cni"
 _RESOLV_CONF = STATE / "resolv.conf"
+
+
+def containerd(node: Node) -> Path:
+    return node.folder / "containerd.toml"
+
+
+def kubelet(node: Node) -> Path:
+    return node.folder / "kubelet.yaml"
+
+
+def proxy(node: Node) -> Path:
+    return node.folder / "proxy.yaml"
 
 
 def write_all() -> None:
     """Write every file that is not as it should be; the programs read them when they start."""
-    _CNI.mkdir(exist_ok=True)
     _write(_RESOLV_CONF, f"nameserver {NODE_IP}\n")
-    _write(CONTAINERD, _containerd())
     _write(COREDNS, _coredns())
-    _write(_CNI / "10-bridge.conflist", _json(_cni()))
-    _write(KUBELET, _json(_kubelet()))
-    _write(PROXY, _json(_proxy()))
+    write_node(FIRST)
+    write_pod_range(FIRST, FIRST_POD_RANGE)
+
+
+def write_node(node: Node) -> None:
+    """Files for the programs of one node; without a range for its pods it does not become ready."""
+    _cni_folder(node).mkdir(parents=True, exist_ok=True)
+    _write(containerd(node), _containerd(node))
+    _write(kubelet(node), _json(_kubelet(node)))
+    _write(proxy(node), _json(_proxy(node)))
+
+
+def write_pod_range(node: Node, pod_range: str) -> None:
+    """The addresses of the node's pods. containerd watches this file."""
+    _write(_cni_folder(node) / "10-bridge.conflist", _json(_cni(node, pod_range)))
+
+
+def _cni_folder(node: Node) -> Path:
+    return node.folder / "cni"
 
 
 def _write(file: Path, text: str) -> None:
@@ -44,27 +66,27 @@ def _json(content: dict[str, object]) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-def _containerd() -> str:
+def _containerd(node: Node) -> str:
     # restrict_oom_score_adj: root may lack CAP_SYS_RESOURCE, and then no sandbox starts without it.
     return f"""\
 version = 2
-root = "{STATE}/cd/root"
-state = "{STATE}/cd/state"
+root = "{node.folder}/cd/root"
+state = "{node.folder}/cd/state"
 [grpc]
-  address = "{CONTAINERD_SOCKET}"
+  address = "{node.socket}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE_IMAGE}"
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{packages.cni_folder()}"
-    conf_dir = "{_CNI}"
+    conf_dir = "{_cni_folder(node)}"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       SystemdCgroup = false
-      Root = "{STATE}/runc"
+      Root = "{node.folder}/runc"
 [plugins."io.containerd.internal.v1.opt"]
-  path = "{STATE}/cd/opt"
+  path = "{node.folder}/cd/opt"
 """
 
 
@@ -83,36 +105,36 @@ def _coredns() -> str:
 """
 
 
-def _cni() -> dict[str, object]:
+def _cni(node: Node, pod_range: str) -> dict[str, object]:
     ipam = {
         "type": "host-local",
-        "dataDir": str(STATE / "ipam"),
-        "ranges": [[{"subnet": NODE_POD_RANGE}]],
+        "dataDir": str(node.folder / "ipam"),
+        "ranges": [[{"subnet": pod_range}]],
         "routes": [{"dst": "0.0.0.0/0"}],
     }
     # hairpinMode lets a pod reach itself by its Service.
     bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "hairpinMode": True, "ipam": ipam}
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
-    return {"cniVersion": "1.0.0", "name": CNI_NETWORK, "plugins": [bridge, portmap]}
+    return {"cniVersion": "1.0.0", "name": node.cni_network, "plugins": [bridge, portmap]}
 
 
-def _kubelet() -> dict[str, object]:
+def _kubelet(node: Node) -> dict[str, object]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "failCgroupV1": False,
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{cgroups.NAME}",
+        "cgroupRoot": f"/{node.namespace}",
         "failSwapOn": False,
-        "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+        "containerRuntimeEndpoint": f"unix://{node.socket}",
         "resolvConf": str(_RESOLV_CONF),
         "clusterDNS": [NODE_IP],
         "clusterDomain": "cluster.local",
-        "volumePluginDir": str(STATE / "kubelet" / "volumeplugins"),
-        "podLogsDir": str(STATE / "podlogs"),
+        "volumePluginDir": str(node.folder / "kubelet" / "volumeplugins"),
+        "podLogsDir": str(node.folder / "podlogs"),
         "maxOpenFiles": 20000,
-        "tlsCertFile": str(PKI / "kubelet-server.crt"),
-        "tlsPrivateKeyFile": str(PKI / "kubelet-server.key"),
+        "tlsCertFile": str(node.pki / "kubelet-server.crt"),
+        "tlsPrivateKeyFile": str(node.pki / "kubelet-server.key"),
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
@@ -130,13 +152,13 @@ def _kubelet() -> dict[str, object]:
     }
 
 
-def _proxy() -> dict[str, object]:
+def _proxy(node: Node) -> dict[str, object]:
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": {"kubeconfig": str(PKI / "proxy.kubeconfig")},
-        "hostnameOverride": NODE,
-        "healthzBindAddress": f"{NODE_IP}:{PROXY_HEALTH_PORT}",
+        "hostnameOverride": node.name,
+        "healthzBindAddress": f"{node.address}:{PROXY_HEALTH_PORT}",
         "mode": "iptables",
         "clusterCIDR": POD_RANGE,
         # These sysctls are not writable in a network namespace; zero leaves them alone.

@@ -5,7 +5,10 @@ Must not be loaded where no Docker engine answers.
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, cast
 
 from pytest_kind import KindCluster
 
@@ -14,7 +17,7 @@ from tests.cluster.golang import go
 from tests.cluster.images import Image
 from tests.cluster.paths import GO_MODULE, cache
 from tests.cluster.progress import Progress
-from tests.cluster.shell import find, run, succeeds, wait_for
+from tests.cluster.shell import ClusterError, find, run, succeeds, wait_for
 
 # pytest-kind's defaults (2022) are too old for the Kubernetes that the operator needs.
 VERSION = "v0.33.0"
@@ -25,6 +28,8 @@ SUBNETS = ("10.244.0.0/16", "10.96.0.0/16")
 _NODE = f"{NAME}-control-plane"
 _MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 _STOPPED = "/etc/kubernetes/kube-apiserver.yaml"
+_QUEUE = ("tc", "qdisc", "replace", "dev", "eth0", "root")
+_TAINT = "node-role.kubernetes.io/control-plane"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +38,39 @@ class Kind:
 
     progress: Progress
 
-    def up(self) -> None:
-        """Create it unless it is there."""
+    def up(self, *, count: int = 1) -> None:
+        """Create it unless it is there. Raises ClusterError when it is there with fewer nodes: kind cannot add any."""
         tools(progress=self.progress)
+        there = _names()
+        if 0 < len(there) < count:
+            remedy = f"run `python -m tests.cluster down`, then `up --nodes {count}`"
+            raise ClusterError(f"the kind cluster has {len(there)} of {count} nodes, and kind cannot add any: {remedy}")
         with self.progress.step(f"kind cluster {NAME}"):
-            self._cluster().create()
-            self._route("replace")
+            with NamedTemporaryFile("w", suffix=".yaml") as file:
+                file.write(json.dumps(configuration(count)))
+                file.flush()
+                self._cluster().create(file.name)
+            for name in _names():
+                wait_for(f"node {name}", partial(self._node_ready, name), seconds=180, every=1)
+            # With workers, kind keeps pods off the first node; here every node takes them.
+            succeeds(*self._kubectl(), "taint", "node", _NODE, f"{_TAINT}:NoSchedule-")
+            self._route()
         add_metrics(kubeconfig=self.kubeconfig(), progress=self.progress)
 
     def down(self) -> None:
         """Delete it; Docker's image cache stays."""
-        if self.status()["cluster"]:
-            self._route("del")
+        if _names():
+            self._on_machine(*(f"ip route flush root {subnet}" for subnet in SUBNETS))
         run(kind_path(), "delete", "cluster", "--name", NAME)
 
     def status(self) -> dict[str, bool]:
         """What of it works, by name."""
-        listed = run(kind_path(), "get", "clusters").split()
-        there = NAME in listed
+        names = _names()
+        there = bool(names)
         return {
             "cluster": there,
             "API": there and self._api_ready(),
+            **{name: self._node_ready(name) for name in names},
             "metrics": there and _answers(metrics.GROUP, kubeconfig=self.kubeconfig()),
         }
 
@@ -77,6 +94,32 @@ class Kind:
         run("docker", "exec", _NODE, "sh", "-c", f"test ! -e {_STOPPED} || mv {_STOPPED} {_MANIFEST}")
         wait_for("API server", self._api_ready)
 
+    def add_node(self) -> str:
+        """Raises ClusterError: kind cannot."""
+        count = len(_names()) + 1
+        remedy = f"run `python -m tests.cluster down`, then `up --nodes {count}`"
+        raise ClusterError(f"kind cannot add a node to a cluster: {remedy}")
+
+    def remove_node(self, name: str) -> None:
+        """Raises ClusterError: what kind cannot add, it had better keep."""
+        raise ClusterError(f"kind cannot add {name} again later, so it is not removed: `down` removes all nodes")
+
+    def freeze(self, name: str) -> None:
+        """Stop everything on it, its kubelet and its pods included. Raises ClusterError for the control plane's."""
+        run("docker", "pause", _worker(name))
+
+    def thaw(self, name: str) -> None:
+        """Undo `freeze`."""
+        run("docker", "unpause", _worker(name))
+
+    def cut(self, name: str) -> None:
+        """Lose every packet that it sends, which includes every answer. Raises ClusterError for the control plane's."""
+        run("docker", "exec", _worker(name), *_QUEUE, "pfifo", "limit", "0")
+
+    def mend(self, name: str) -> None:
+        """Undo `cut`."""
+        run("docker", "exec", _worker(name), *_QUEUE, "noqueue")
+
     def build_image(self, image: Image) -> str:
         """Build with Docker, whose own cache sees what has not changed. Returns the tag."""
         command = ("docker", "build", "--tag", image.tag, "--file", image.dockerfile, image.context)
@@ -84,7 +127,7 @@ class Kind:
         return image.tag
 
     def load(self, image: Path | str) -> None:
-        """Hand an archive, or an image that Docker has, to the node; kind skips what the node has."""
+        """Hand an archive, or an image that Docker has, to all nodes; kind skips those that have it."""
         kind = "image-archive" if isinstance(image, Path) else "docker-image"
         run(kind_path(), "load", kind, "--name", NAME, str(image))
 
@@ -95,23 +138,61 @@ class Kind:
     def _api_ready(self) -> bool:
         return _answers("/readyz", kubeconfig=self.kubeconfig())
 
-    def _route(self, verb: str) -> None:
+    def _node_ready(self, name: str) -> bool:
+        condition = '{.status.conditions[?(@.type=="Ready")].status}'
+        try:
+            return run(*self._kubectl(), "get", "node", name, "--output", f"jsonpath={condition}") == "True"
+        except ClusterError:
+            return False
+
+    def _route(self) -> None:
         """Let this machine reach pods and Services by their addresses, as the tests do.
 
-        The node's own image does it in the machine's network, for whoever may use Docker is not always root.
+        Each node's pods through that node: the first one would drop the rest of a connection whose answers go past it.
         """
-        node = run("docker", "inspect", _NODE).strip()
-        found = json.loads(node)[0]
-        address = found["NetworkSettings"]["Networks"]["kind"]["IPAddress"]
-        for subnet in SUBNETS:
-            command = f"ip route {verb} {subnet} via {address} || test {verb} = del"
-            run(
-                *("docker", "run", "--rm", "--network", "host", "--cap-add", "NET_ADMIN"),
-                *("--entrypoint", "sh", found["Config"]["Image"], "-c", command),
-            )
+        listed = json.loads(run(*self._kubectl(), "get", "nodes", "--output", "json"))["items"]
+        ranges = {node["metadata"]["name"]: node["spec"]["podCIDR"] for node in listed}
+        addresses = {name: _inspect(name)["NetworkSettings"]["Networks"]["kind"]["IPAddress"] for name in ranges}
+        ways = [(subnet, addresses[_NODE]) for subnet in SUBNETS]
+        ways += [(pod_range, addresses[name]) for name, pod_range in ranges.items()]
+        self._on_machine(*(f"ip route replace {subnet} via {address}" for subnet, address in ways))
+
+    def _on_machine(self, *commands: str) -> None:
+        """In the machine's own network, by the node's image: whoever may use Docker is not always root."""
+        run(
+            *("docker", "run", "--rm", "--network", "host", "--cap-add", "NET_ADMIN"),
+            *("--entrypoint", "sh", _inspect(_NODE)["Config"]["Image"], "-ec", "\n".join(commands)),
+        )
+
+    def _kubectl(self) -> tuple[str | Path, ...]:
+        return binaries.program("kubectl"), "--kubeconfig", self.kubeconfig(), "--request-timeout=3s"
 
     def _cluster(self) -> KindCluster:
         return KindCluster(NAME, kind_path=kind_path(), kubectl_path=binaries.program("kubectl"))
+
+
+def configuration(count: int) -> dict[str, object]:
+    """For kind: one node with the control plane, the others workers. JSON is YAML."""
+    roles = ["control-plane", *(["worker"] * (count - 1))]
+    return {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [{"role": role} for role in roles]}
+
+
+def _names() -> list[str]:
+    """Of the nodes, which are their containers' names, too. None where there is no cluster."""
+    if NAME not in run(kind_path(), "get", "clusters").split():
+        return []
+    return sorted(run(kind_path(), "get", "nodes", "--name", NAME).split())
+
+
+def _inspect(container: str) -> dict[str, Any]:
+    (details,) = json.loads(run("docker", "inspect", container))
+    return cast(dict[str, Any], details)
+
+
+def _worker(name: str) -> str:
+    if name == _NODE:
+        raise ClusterError(f"{name} carries the control plane: without it there is no cluster; choose a worker")
+    return name
 
 
 def add_metrics(*, kubeconfig: Path, progress: Progress) -> None:

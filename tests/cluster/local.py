@@ -1,11 +1,10 @@
-"""Brings the single-node cluster up and takes it down again: the order of things, and nothing else.
+"""Brings the cluster of plain processes up and takes it down again: the order of things, and nothing else.
 
 Every step may find its work done, half done or undone, since both `up` and `down` can be cut anywhere.
 Must not leave anything behind on `down` but the cache.
 """
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +18,25 @@ from tests.cluster import (
     cgroups,
     components,
     config,
-    leftovers,
+    ending,
+    imports,
+    joining,
     metrics,
     network,
+    nodes,
+    outage,
     packages,
     pki,
     processes,
 )
 from tests.cluster.components import Component
 from tests.cluster.images import Image
-from tests.cluster.paths import CONTAINERD_SOCKET, KUBECONFIG, STATE, cache
+from tests.cluster.nodes import FIRST
+from tests.cluster.paths import KUBECONFIG, STATE, cache
 from tests.cluster.progress import Progress
-from tests.cluster.shell import ClusterError, exclusive, run, succeeds
+from tests.cluster.shell import ClusterError, exclusive
 
 _BOOT = STATE / "boot"
-_GOING_DOWN = STATE / "going-down"
-_CTR = ("ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,11 @@ class Local:
 
     progress: Progress
 
-    def up(self) -> None:
-        """Have it running, whatever was there before. Returns at once when it is healthy."""
+    def up(self, *, count: int = 1) -> None:
+        """Have it running with at least so many nodes, whatever was there before. Returns at once when it is."""
         _require_root()
         begun = monotonic()
-        if _healthy():
+        if _healthy(count):
             self.progress.say(f"the cluster is up (checked in {monotonic() - begun:.1f} s)")
             return
         packages.ensure(progress=self.progress)
@@ -56,8 +58,9 @@ class Local:
             if _stale():
                 self._take_down()
             # Another `up` may have done it all while this one waited.
-            if not _healthy():
+            if not _first_healthy():
                 self._bring_up()
+            self._complete(count)
         self.progress.say(f"the cluster is up after {monotonic() - begun:.1f} s; KUBECONFIG={KUBECONFIG}")
 
     def down(self) -> None:
@@ -68,13 +71,14 @@ class Local:
 
     def status(self) -> dict[str, bool]:
         """What of it works, by name."""
-        processes_up = {name: processes.running(name) is not None for name in components.NAMES}
+        there = nodes.known()
+        names = [name for node in there for name in components.names(node)]
         return {
-            **processes_up,
+            **{name: processes.running(name) is not None for name in names},
             "API": api.ready(),
-            "node": api.node_ready(),
+            **{node.name: api.node_ready(node) for node in there},
             "DNS": api.dns_ready(),
-            "Services": api.proxy_ready(),
+            **{node.process("Services"): api.proxy_ready(node) for node in there},
             "metrics": api.metrics_ready(),
         }
 
@@ -94,16 +98,51 @@ class Local:
         """Start the API server and wait until it is ready."""
         _start(components.api_server(), "API server", api.ready)
 
+    def add_node(self) -> str:
+        """Add one node and return its name. Raises ClusterError when the cluster is not up."""
+        with exclusive(_lock()):
+            if not _first_healthy():
+                raise ClusterError("the cluster is not up: run `python -m tests.cluster up` first")
+            node = nodes.unused(nodes.known())
+            joining.join(node, progress=self.progress)
+        return node.name
+
+    def remove_node(self, name: str) -> None:
+        """Remove a further node with all that runs on it; to move its pods elsewhere, drain it before."""
+        with exclusive(_lock()):
+            node = nodes.named(name)
+            if node == FIRST:
+                raise ClusterError(f"{name} carries the control plane: `down` removes it, with all others")
+            joining.leave(node, progress=self.progress)
+
+    def freeze(self, name: str) -> None:
+        """Stop its kubelet and its pods' processes, as on a machine that hangs."""
+        outage.freeze(nodes.named(name))
+
+    def thaw(self, name: str) -> None:
+        """Undo `freeze`."""
+        outage.thaw(nodes.named(name))
+
+    def cut(self, name: str) -> None:
+        """Lose every packet from and to a further node."""
+        network.cut(nodes.named(name))
+
+    def mend(self, name: str) -> None:
+        """Undo `cut`."""
+        network.mend(nodes.named(name))
+
     def has_image(self, name: str) -> bool:
-        """Whether pods can use the image; `name` in full, as in `docker.io/library/shop:dev`."""
-        return name in run(*_CTR, "images", "list", "--quiet").split()
+        """True when pods can use the image on every node; `name` in full, as in `docker.io/library/shop:dev`."""
+        return imports.everywhere(name)
 
     def load(self, image: Path | str) -> None:
-        """Import a `docker save` or OCI archive, or an image that was built here, by its full tag."""
+        """Import a `docker save` or OCI archive, or an image that was built here, by its full tag, on every node."""
         archive_file = image if isinstance(image, Path) else buildah.archive_of(image)
         if not archive_file.is_file():
             raise ClusterError(f"{image} is neither a file nor an image that was built here")
-        run(*_CTR, "images", "import", archive_file)
+        # A node that joins meanwhile would miss it.
+        with exclusive(_lock()):
+            imports.load(archive_file)
 
     def build_image(self, image: Image) -> Path:
         """Build it if it changed, and return its archive."""
@@ -129,62 +168,71 @@ class Local:
             STATE.mkdir(parents=True, exist_ok=True)
             _BOOT.write_text(processes.boot_id())
             network.up()
-            cgroups.up()
+            cgroups.up(FIRST)
         with step("certificates and configuration"):
             pki.up()
             config.write_all()
             (STATE / "etcd").mkdir(mode=0o700, exist_ok=True)
         with step("etcd and API server"):
-            for component in (components.etcd(), components.containerd()):
-                processes.start(name=component.name, argv=component.argv)
+            for component in (components.etcd(), components.containerd(FIRST)):
+                processes.start(component)
             self.start_api_server()
         with step("controllers"):
             for component in (components.controller_manager(), components.scheduler()):
-                processes.start(name=component.name, argv=component.argv)
+                processes.start(component)
         with step("containerd and pause image"):
-            processes.expect("containerd", "containerd", lambda: succeeds(*_CTR, "version"))
-            self.load(archive.pause_image())
+            processes.expect("containerd", "containerd", lambda: imports.answers(FIRST))
+            imports.load(archive.pause_image())
         with step("kubelet, proxy and DNS"):
-            for component in (components.kubelet(), components.kube_proxy()):
-                processes.start(name=component.name, argv=component.argv)
+            for component in (components.kubelet(FIRST), components.kube_proxy(FIRST)):
+                processes.start(component)
             _start(components.coredns(), "DNS", api.dns_ready)
-            processes.expect("kubelet", "node", api.node_ready)
-            processes.expect("proxy", "Service rules", api.proxy_ready)
+            processes.expect("kubelet", "node", lambda: api.node_ready(FIRST))
+            processes.expect("proxy", "Service rules", lambda: api.proxy_ready(FIRST))
         with step("default ServiceAccount"):
             processes.expect("kcm", "default ServiceAccount", api.default_account)
         with step("metrics-server"):
             metrics.apply(metrics.for_process(), kubeconfig=KUBECONFIG)
             _start(components.metrics_server(), "metrics.k8s.io", api.metrics_ready)
 
+    def _complete(self, count: int) -> None:
+        """Have every further node that is there or asked for; one that is half removed goes first."""
+        for node in nodes.known()[1:]:
+            if node.going.exists():
+                joining.leave(node, progress=self.progress)
+        wanted = nodes.known()
+        while len(wanted) < count:
+            wanted.append(nodes.unused(wanted))
+        for node in wanted[1:]:
+            if not joining.healthy(node):
+                joining.join(node, progress=self.progress)
+
     def _take_down(self) -> None:
-        if not (STATE.exists() or network.exists()):
+        there = nodes.known()
+        if not (STATE.exists() or any(network.exists(node) for node in there)):
             self.progress.say("the cluster is down")
             return
         with self.progress.step("processes and pods"):
-            STATE.mkdir(parents=True, exist_ok=True)
-            # What is half removed must not be resumed by the next `up`.
-            _GOING_DOWN.touch()
-            for name in components.NAMES:
-                processes.kill(name)
-            processes.kill_strays()
-            cgroups.down()
+            for node in reversed(there):
+                ending.stop(node)
         with self.progress.step("mounts, network and state"):
-            for mount in _mounts():
-                run("umount", "--lazy", mount)
-            network.down()
-            leftovers.remove()
-            shutil.rmtree(STATE)
+            for node in reversed(there):
+                ending.clear(node)
 
 
 def _start(component: Component, what: str, ready: Callable[[], bool]) -> None:
-    processes.start(name=component.name, argv=component.argv)
+    processes.start(component)
     processes.expect(component.name, what, ready)
 
 
-def _healthy() -> bool:
-    programs = all(processes.running(name) for name in components.NAMES)
-    answers = (api.node_ready, api.default_account, api.dns_ready, api.proxy_ready, api.metrics_ready)
-    return programs and not _stale() and all(ready() for ready in answers)
+def _healthy(count: int) -> bool:
+    there = nodes.known()
+    return len(there) >= count and _first_healthy() and all(joining.healthy(node) for node in there[1:])
+
+
+def _first_healthy() -> bool:
+    answers = (api.default_account, api.dns_ready, api.metrics_ready)
+    return joining.healthy(FIRST) and not _stale() and all(ready() for ready in answers)
 
 
 def _stale() -> bool:
@@ -192,7 +240,7 @@ def _stale() -> bool:
     if not STATE.exists():
         return False
     known = _BOOT.read_text() if _BOOT.exists() else ""
-    return _GOING_DOWN.exists() or known not in ("", processes.boot_id())
+    return FIRST.going.exists() or known not in ("", processes.boot_id())
 
 
 def _require_root() -> None:
@@ -204,9 +252,3 @@ def _require_root() -> None:
 
 def _lock() -> Path:
     return cache() / "cluster.lock"
-
-
-def _mounts() -> list[str]:
-    """Everything mounted below the state folder, the innermost first."""
-    points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    return [point for point in reversed(points) if point.startswith(f"{STATE}/")]

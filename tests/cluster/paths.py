@@ -13,6 +13,8 @@ RECORDS = STATE / "run"
 LOGS = STATE / "logs"
 KUBECONFIG = STATE / "kubeconfig"
 CONTAINERD_SOCKET = STATE / "cd.sock"
+# Where `ip netns` keeps its names.
+NAMESPACES = Path("/run/netns")
 
 HERE = Path(__file__).resolve().parent
 GO_MODULE = HERE / "gomod"

@@ -1,4 +1,4 @@
-"""Keys and certificates of the local cluster, and kubeconfigs that carry them.
+"""Keys and certificates of the local cluster and its nodes, and kubeconfigs that carry them.
 
 One CA, one front-proxy CA, one key for ServiceAccount tokens, as in kubernetes/kubernetes hack/local-up-cluster.sh.
 Must not be used for anything that lives longer than a test cluster.
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.network import API_SERVICE_IP, NODE_IP
+from tests.cluster.nodes import FIRST, Node
 from tests.cluster.paths import KUBECONFIG, PKI
 from tests.cluster.shell import run
 
-NODE = "node1"
 API_URL = f"https://{NODE_IP}:6443"
 _EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 _DAYS = "3650"
@@ -39,19 +39,16 @@ _API_NAMES = ",".join(
         f"IP:127.0.0.1,IP:{API_SERVICE_IP},IP:{NODE_IP}",
     )
 )
-_NODE_SUBJECT = f"/O=system:nodes/CN=system:node:{NODE}"
 CERTIFICATES = (
     Certificate(file="apiserver", subject="/CN=kube-apiserver", usage="serverAuth", names=_API_NAMES),
     Certificate(file="apiserver-kubelet", subject="/O=system:masters/CN=kube-apiserver-kubelet-client"),
     Certificate(file="front-proxy", subject="/CN=front-proxy-client", issuer="front-proxy-ca"),
-    Certificate(file="kubelet-server", subject=_NODE_SUBJECT, usage="serverAuth", names=f"DNS:{NODE},IP:{NODE_IP}"),
     Certificate(file="admin", subject="/O=system:masters/CN=admin"),
     Certificate(file="kcm", subject="/CN=system:kube-controller-manager"),
     Certificate(file="scheduler", subject="/CN=system:kube-scheduler"),
     Certificate(file="proxy", subject="/CN=system:kube-proxy"),
-    Certificate(file="kubelet", subject=_NODE_SUBJECT),
 )
-_WITH_KUBECONFIG = ("admin", "kcm", "scheduler", "proxy", "kubelet")
+_WITH_KUBECONFIG = ("admin", "kcm", "scheduler", "proxy")
 
 
 def up() -> None:
@@ -64,13 +61,34 @@ def up() -> None:
     for authority in ("ca", "front-proxy-ca"):
         _authority(part, authority)
     for certificate in CERTIFICATES:
-        _sign(part, certificate)
+        _sign(part, certificate, authorities=part)
+    _node(part, FIRST, authorities=part)
     run("openssl", "genrsa", "-out", part / "sa.key", "2048")
     run("openssl", "rsa", "-in", part / "sa.key", "-pubout", "-out", part / "sa.pub")
     for name in _WITH_KUBECONFIG:
-        _kubeconfig(part, name)
+        _kubeconfig(part, name, authorities=part)
     shutil.copy(part / "admin.kubeconfig", KUBECONFIG)
     part.rename(PKI)
+
+
+def join(node: Node) -> None:
+    """Make once what a further node needs."""
+    if node.pki.exists():
+        return
+    part = node.pki.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(mode=0o700, parents=True)
+    _node(part, node, authorities=PKI)
+    part.rename(node.pki)
+
+
+def _node(folder: Path, node: Node, *, authorities: Path) -> None:
+    """The kubelet as a server and as a client, signed here: that saves the approval of requests."""
+    subject, names = f"/O=system:nodes/CN=system:node:{node.name}", f"DNS:{node.name},IP:{node.address}"
+    server = Certificate(file="kubelet-server", subject=subject, usage="serverAuth", names=names)
+    for certificate in (server, Certificate(file="kubelet", subject=subject)):
+        _sign(folder, certificate, authorities=authorities)
+    _kubeconfig(folder, "kubelet", authorities=authorities)
 
 
 def _authority(folder: Path, name: str) -> None:
@@ -82,8 +100,8 @@ def _authority(folder: Path, name: str) -> None:
     )
 
 
-def _sign(folder: Path, certificate: Certificate) -> None:
-    name, issuer = certificate.file, certificate.issuer
+def _sign(folder: Path, certificate: Certificate, *, authorities: Path) -> None:
+    name, issuer = certificate.file, authorities / certificate.issuer
     extensions = ["keyUsage=critical,digitalSignature", f"extendedKeyUsage={certificate.usage}"]
     if certificate.names:
         extensions.append(f"subjectAltName={certificate.names}")
@@ -94,26 +112,19 @@ def _sign(folder: Path, certificate: Certificate) -> None:
     )
     run(
         *("openssl", "x509", "-req", "-days", _DAYS, "-in", folder / f"{name}.csr", "-out", folder / f"{name}.crt"),
-        *(
-            "-CA",
-            folder / f"{issuer}.crt",
-            "-CAkey",
-            folder / f"{issuer}.key",
-            "-set_serial",
-            f"0x{os.urandom(8).hex()}",
-        ),
+        *("-CA", f"{issuer}.crt", "-CAkey", f"{issuer}.key", "-set_serial", f"0x{os.urandom(8).hex()}"),
         *("-extfile", folder / f"{name}.ext"),
     )
 
 
-def _kubeconfig(folder: Path, name: str) -> None:
+def _kubeconfig(folder: Path, name: str, *, authorities: Path) -> None:
     """Everything inside (`*-data`), so that a copy works anywhere. JSON is YAML."""
 
-    def data(file: str) -> str:
-        return base64.b64encode((folder / file).read_bytes()).decode()
+    def data(file: Path) -> str:
+        return base64.b64encode(file.read_bytes()).decode()
 
-    cluster = {"server": API_URL, "certificate-authority-data": data("ca.crt")}
-    user = {"client-certificate-data": data(f"{name}.crt"), "client-key-data": data(f"{name}.key")}
+    cluster = {"server": API_URL, "certificate-authority-data": data(authorities / "ca.crt")}
+    user = {"client-certificate-data": data(folder / f"{name}.crt"), "client-key-data": data(folder / f"{name}.key")}
     content = {
         "apiVersion": "v1",
         "kind": "Config",

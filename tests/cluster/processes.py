@@ -8,14 +8,18 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.cluster.network import ENTER, NAMESPACE_FILE
+from tests.cluster.components import Component
+from tests.cluster.nodes import Node
 from tests.cluster.paths import LOGS, RECORDS, STATE
 from tests.cluster.shell import ClusterError, environment, find, wait_for
 
 _PROC = Path("/proc")
+# Programs in Go may use more memory and collect garbage less often: tests are short of CPU, not of memory.
+_LEISURE = {"GOGC": "400"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +46,16 @@ def running(name: str) -> int | None:
     return record.pid if alive else None
 
 
-def start(*, name: str, argv: Sequence[str | Path]) -> None:
-    """Start a program in the cluster's network namespace, unless it runs."""
-    if running(name):
+def start(component: Component) -> None:
+    """Start a program in its node's network namespace, unless it runs."""
+    if running(component.name):
         return
-    words = [str(word) for word in argv]
+    words = [str(word) for word in component.argv]
     # A cut `up` may have started it and died before it could write that down.
-    pid = next((pid for pid in strays() if _command_line(pid) == words), None)
+    pid = next((pid for pid in strays(component.node) if _command_line(pid) == words), None)
     if pid is None:
-        pid = _spawn(words, LOGS / f"{name}.log")
-    _write_record(name, pid)
+        pid = _spawn([*component.node.enter, *words], LOGS / f"{component.name}.log")
+    _write_record(component.name, pid)
 
 
 def expect(name: str, what: str, ready: Callable[[], bool], *, seconds: float = 60.0) -> None:
@@ -79,22 +83,22 @@ def kill(name: str) -> None:
     (RECORDS / name).unlink(missing_ok=True)
 
 
-def kill_strays() -> None:
-    """Kill what is left in the cluster's namespace and names its state folder: containerd's shims, and lost ones."""
+def kill_strays(node: Node) -> None:
+    """Kill what is left in the node's namespace and names the state folder: containerd's shims, and lost ones."""
 
     def gone() -> bool:
-        pids = list(strays())
+        pids = list(strays(node))
         for pid in pids:
             _kill(pid)
         return not pids
 
-    wait_for("end of what is left in the network namespace", gone, seconds=20)
+    wait_for(f"end of what is left in the network of {node.name}", gone, seconds=20)
 
 
-def strays() -> Iterator[int]:
-    """Pids in the cluster's network namespace whose command line names its state folder."""
+def strays(node: Node) -> Iterator[int]:
+    """Pids in the node's network namespace whose command line names the state folder."""
     try:
-        ours = NAMESPACE_FILE.stat().st_ino
+        ours = node.namespace_file.stat().st_ino
     except FileNotFoundError:
         return
     for entry in _PROC.iterdir():
@@ -111,15 +115,26 @@ def strays() -> Iterator[int]:
 def _spawn(words: Sequence[str], log: Path) -> int:
     """Not subprocess.Popen: that complains when its owner ends first, which is the point here."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    program = find(ENTER[0])
+    program = find(words[0])
     if program is None:
-        raise ClusterError(f"{ENTER[0]} is not there")
+        raise ClusterError(f"{words[0]} is not there")
     files = (
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
+        *((os.POSIX_SPAWN_CLOSE, number) for number in _inheritable()),
     )
-    return os.posix_spawn(program, [*ENTER, *words], environment(), file_actions=files, setsid=True)
+    return os.posix_spawn(program, list(words), environment(_LEISURE), file_actions=files, setsid=True)
+
+
+def _inheritable() -> list[int]:
+    """Open files of whoever called `up`: a lock among them would be held for as long as the cluster runs."""
+    numbers = []
+    for entry in (_PROC / "self/fd").iterdir():
+        with suppress(OSError):
+            if int(entry.name) > 2 and os.get_inheritable(int(entry.name)):
+                numbers.append(int(entry.name))
+    return numbers
 
 
 def _write_record(name: str, pid: int) -> None:
