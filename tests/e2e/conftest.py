@@ -1,6 +1,6 @@
 """The operator, installed once by Helm from the built image, and a namespace for each test."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -12,6 +12,7 @@ from tests.cluster.shell import exclusive
 from tests.support.counts import Figures
 from tests.support.killer import Killer
 from tests.support.release import Release
+from tests.support.situation import gathered
 from tests.support.space import Space, opened
 
 RELEASE = pytest.StashKey[Release]()
@@ -78,15 +79,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed and release is not None and isinstance(item, pytest.Function):
         for space in (value for value in item.funcargs.values() if isinstance(value, Space)):
             since = space.began.strftime("%Y-%m-%dT%H:%M:%SZ")
-            _add(report, f"namespace {space.namespace}", space.situation)
-            _add(report, "operator", partial(release.logs, since))
+            report.sections.append((f"namespace {space.namespace}", gathered(space.situation)))
+            report.sections.append(("operator", gathered(partial(release.logs, since))))
     return report  # type: ignore[return-value]
-
-
-def _add(report: pytest.TestReport, title: str, gather: Callable[[], str]) -> None:
-    """Add a section, even if the cluster is lost: the failure is the test's, and must not become pytest's own."""
-    try:
-        text = gather()
-    except Exception as error:  # whatever a lost cluster makes a client raise
-        text = f"could not be gathered: {type(error).__name__}: {error}"
-    report.sections.append((title, text))

@@ -115,7 +115,7 @@ def everybody(space: Space, switches: int) -> dict[str, list[tuple[datetime, boo
 def test_everybody_knows_within_seconds_and_nobody_loses_a_request(
     operator: Release, shop: Space, redis: Group, figures: Figures, fault: Fault
 ) -> None:
-    rounds = count(2, proof=20)
+    rounds = count(1, proof=20)
     before = shop.uids()
     file: list[float] = []
     http: list[float] = []

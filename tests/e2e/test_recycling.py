@@ -25,7 +25,7 @@ MISBEHAVE = "open('/tmp/bad', 'w')"
 # Not at once: whatever is executed in a container dies with it, and kubectl would say that it failed.
 END_SOON = (
     "import subprocess, sys; nothing = subprocess.DEVNULL; subprocess.Popen([sys.executable, '-c', 'import os, time;"
-    " pause(2); os.kill(1, 15)'], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)"
+    " time.sleep(2); os.kill(1, 15)'], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)"
 )
 HUNG: Object = {"name": "stuck", "check": {"name": "live", "failures": 3}}
 SPINS: Object = {"name": "spin", "cpu": {"above": "200m", "for": "5s"}}

@@ -13,6 +13,8 @@ from tests.support.vegeta import Report, Vegeta
 
 # Requests a second of each worker.
 RATE: Final = count(8, proof=15)
+# Requests a second of the second client, each on a connection of its own.
+VEGETA: Final = count(20, proof=50)
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class Traffic:
 
 
 @contextmanager
-def traffic(url: str, *, kept: int = 10, new: int = 10, rate: float = RATE, vegeta: int = 50) -> Iterator[Traffic]:
+def traffic(url: str, *, kept: int = 10, new: int = 10, rate: float = RATE, vegeta: int = VEGETA) -> Iterator[Traffic]:
     """POSTs while the context is open: workers at `rate` each, and vegeta at so many a second on new connections."""
     load = BackgroundLoad(load=Load(url=url, kept=kept, new=new, rate_per_worker=rate))
     measured = Traffic(load)
