@@ -14,7 +14,7 @@ from tests.support.release import Release
 from tests.support.shop_manifests import deployment, resilient, service, shop
 from tests.support.space import Space
 from tests.support.spending import pause
-from tests.support.traffic import traffic
+from tests.support.traffic import LIGHT, traffic
 from tests.support.witness import Sighting, Witness
 
 STEPS = ["accepted", "replacing", "leaving", "left", "draining", "deleting"]
@@ -91,7 +91,6 @@ def knobs(*, fail: str) -> Object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "knobs"}, "data": {"fail": fail}}
 
 
-@pytest.mark.load
 @pytest.mark.parametrize(
     ("broken", "why"), [("unready", "readiness probe fails"), ("refused", "exceeded quota")], ids=["unready", "quota"]
 )
@@ -108,7 +107,7 @@ def test_a_replacement_that_never_comes_up_changes_nothing(
     before = {pod["metadata"]["name"] for pod in space.shop_pods()}
 
     # when: a restart is asked for
-    with Witness(space) as witness, traffic(space.url(), kept=4, new=4) as clients:
+    with Witness(space) as witness, traffic(space.url(), **LIGHT) as clients:
         value = space.request("restart")
         # then: status says what it waits for, and why
         wait_until(lambda: why in space.status()["explanation"], what=f"an explanation with {why!r}")

@@ -10,7 +10,7 @@ from tests.support.release import NAME, NAMESPACE, Release
 from tests.support.shop_manifests import DRAIN, deployment, resilient, service, shop
 from tests.support.space import CLAIM, MANAGED, Space, stays
 from tests.support.spending import pause
-from tests.support.traffic import traffic
+from tests.support.traffic import LIGHT, traffic
 from tests.support.witness import Witness
 
 PROBES: Object = {"readiness": {"check": "ready"}, "startup": {"check": "live"}}
@@ -52,12 +52,11 @@ def test_deleting_the_resource_gives_the_workload_back(operator: Release, space:
     space.kubectl("rollout", "status", "deployment/shop", "--timeout=30s")
 
 
-@pytest.mark.load
 def test_deleting_it_in_the_middle_of_a_restart_finishes_what_was_begun(operator: Release, space: Space) -> None:
     # given
     space.start(*shop(replicas=2))
     before = {pod["metadata"]["name"] for pod in space.shop_pods()}
-    with Witness(space) as witness, traffic(space.url(), kept=4, new=4) as clients:
+    with Witness(space) as witness, traffic(space.url(), **LIGHT) as clients:
         space.request("restart")
         witness.wait(lambda pod: pod.step == "leaving", what="a pod that is leaving")
         # when
@@ -164,13 +163,12 @@ def suspend(space: Space, *, on: bool) -> None:
     space.patch("rsvc", "shop", {"spec": {"suspend": on}})
 
 
-@pytest.mark.load
 def test_suspended_in_the_middle(operator: Release, space: Space) -> None:
     # given: a suspended resource whose pods take their time to leave
     space.start(*shop(drain=DRAIN | {"propagationDelay": "8s"}))
     suspend(space, on=True)
     wait_until(lambda: space.status()["phase"] == "Suspended", what="the suspension")
-    with Witness(space) as witness, traffic(space.url(), kept=4, new=4) as clients:
+    with Witness(space) as witness, traffic(space.url(), **LIGHT) as clients:
         # when: a restart is asked for, then: it waits
         value = space.request("restart")
         stays(lambda: space.retiring() == [], seconds=2, what="nothing is begun")

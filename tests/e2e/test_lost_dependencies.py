@@ -17,12 +17,14 @@ from tests.support.release import Release
 from tests.support.shop_manifests import LIVE_CHECK, READY_CHECK, policies, shop
 from tests.support.space import Space, stays
 from tests.support.spending import pause
-from tests.support.traffic import traffic
+from tests.support.traffic import LIGHT, traffic
 from tests.support.witness import Witness
 
 # At an interval of 1 s and a time-out of 0.5 s. Held at full counts, which run alone.
 SEEN_WITHIN = 4.0
-HEALTH: Object = {"interval": "1s", "timeout": "500ms"}
+# Elsewhere a core that others keep busy must not make a check fail.
+TIMEOUT = "500ms" if PROOF else "900ms"
+HEALTH: Object = {"interval": "1s", "timeout": TIMEOUT}
 HUNG: Object = {"name": "stuck", "check": {"name": "live", "failures": 3}}
 
 
@@ -90,7 +92,6 @@ class Stopped:
             self._server.start()
 
 
-@pytest.mark.load
 @pytest.mark.parametrize("which", ["cache", "db"])
 @pytest.mark.parametrize("how", ["hangs", "gone"])
 def test_a_lost_dependency_degrades_and_restarts_nothing(
@@ -104,7 +105,7 @@ def test_a_lost_dependency_degrades_and_restarts_nothing(
     before = space.uids()
     server = cache if which == "cache" else database
     seen, back = [], []
-    with Witness(space) as witness, traffic(space.url()) as clients:
+    with Witness(space) as witness, traffic(space.url(), **LIGHT) as clients:
         for _ in range(count(1, proof=20)):
             # when
             began = datetime.now().astimezone()

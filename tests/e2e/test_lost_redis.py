@@ -22,6 +22,8 @@ from tests.support.witness import Witness
 FLAG = "redis-degraded"
 # Checks once a second, with a time-out of half a second. Held at full counts, which run alone.
 TOLD_WITHIN = 5.0
+# Elsewhere a core that others keep busy must not make a check fail.
+TIMEOUT = "500ms" if PROOF else "900ms"
 HOLD = 5.0
 
 
@@ -59,7 +61,7 @@ def manifests(redis: Group, operator: Release) -> list[Object]:
     cache = {"sentinel": {"addresses": redis.sentinels, "masterName": MASTER}, "verify": ["Role", "Write"]}
     checks = [READY_CHECK, LIVE_CHECK, {"name": "cache", "scope": "Dependency", "redis": cache}]
     flag = {"name": FLAG, "check": "cache", "mode": "memory", "successThreshold": 3, "minDegraded": f"{HOLD:g}s"}
-    health = {"interval": "1s", "timeout": "500ms", "checks": checks}
+    health = {"interval": "1s", "timeout": TIMEOUT, "checks": checks}
     return [reading, service(), asking, resilient(health=health, degradation={"flags": [flag]})]
 
 
@@ -238,7 +240,7 @@ def test_what_is_somebody_elses_is_left_alone_and_all_of_ours_goes(
         target="asking",
         service=None,
         verify=None,
-        health={"interval": "1s", "timeout": "500ms", "checks": [check]},
+        health={"interval": "1s", "timeout": TIMEOUT, "checks": [check]},
         degradation={"flags": [{"name": FLAG, "check": "cache"}]},
     )
     shop.apply(mine, taken)

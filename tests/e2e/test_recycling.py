@@ -13,7 +13,7 @@ from tests.support.release import Release
 from tests.support.shop_manifests import deployment, policies, service, shop
 from tests.support.space import Space, stays
 from tests.support.spending import pause
-from tests.support.traffic import traffic
+from tests.support.traffic import LIGHT, traffic
 from tests.support.witness import Witness
 
 # From 40 MiB to the policy's line in a minute, to the limit of 128 MiB in more than two: both pods have time to go.
@@ -105,7 +105,6 @@ def is_grown(space: Space, pod: str) -> bool:
     return datetime.now(UTC) - born > timedelta(minutes=1)
 
 
-@pytest.mark.load
 @pytest.mark.parametrize(
     ("policy", "switch", "says"),
     [
@@ -142,14 +141,13 @@ def test_the_pod_that_misbehaves_is_replaced_and_no_other(
     assert space.status()["restarts"].get("firing", []) == []
 
 
-@pytest.mark.load
 def test_old_pods_go_one_after_the_other(operator: Release, space: Space, figures: Figures) -> None:
     # given
     aged: Object = {"name": "aged", "uptime": {"above": "30s"}}
     space.start(*shop(replicas=2))
     before = names(space)
     # when
-    with Witness(space) as witness, traffic(space.url()) as clients:
+    with Witness(space) as witness, traffic(space.url(), **LIGHT) as clients:
         space.apply(shop(replicas=2, restart=policies(aged))[-1])
         wait_until(lambda: not before & names(space), what="every old pod to be gone", timeout=120)
         space.apply(shop(replicas=2)[-1])

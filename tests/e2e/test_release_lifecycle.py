@@ -28,7 +28,7 @@ from tests.support.rollouts import (
 from tests.support.shop_manifests import autoscaler, deployment, resilient, service
 from tests.support.space import Space, stays
 from tests.support.spending import pause
-from tests.support.traffic import Traffic, traffic
+from tests.support.traffic import LIGHT, Traffic, traffic
 
 NOTES = ("resilience.dev/serving-template", "resilience.dev/progress-deadline-seconds", "resilience.dev/claimed-by")
 DELETED = STEPS if PROOF else ["green Preparing", "green Warm"]
@@ -46,7 +46,6 @@ def given_back(space: Space) -> bool:
     return mine and not pins and space.find("deployments", GREEN) is None
 
 
-@pytest.mark.load
 @pytest.mark.parametrize("step", DELETED)
 def test_deleting_the_resource_in_the_middle_of_a_release(
     operator: Release, space: Space, figures: Figures, step: str
@@ -54,7 +53,7 @@ def test_deleting_the_resource_in_the_middle_of_a_release(
     # given
     adopted(space, *shop("v1", replicas=2))
     before = space.get("deployments", "shop")["spec"]
-    with Endpoints(space) as endpoints, traffic(space.url(), kept=4, new=4, vegeta=20) as clients:
+    with Endpoints(space) as endpoints, traffic(space.url(), **LIGHT) as clients:
         space.apply(template("v2", replicas=2))
         at(space, step)
         # when
@@ -139,12 +138,11 @@ def test_scaled_to_zero_and_up_again(operator: Release, space: Space) -> None:
     at_rest(space)
 
 
-@pytest.mark.load
 def test_an_autoscaler_is_followed_and_never_undone(operator: Release, space: Space, figures: Figures) -> None:
     # given: an autoscaler that does not speak, so that only the test scales
     adopted(space, *shop("v1", replicas=2, rollout=rollout(blueGreen={"warmPeriod": "5s"})))
     space.apply(autoscaler("shop", least=1, most=5, silent=True))
-    with Endpoints(space) as endpoints, traffic(space.url()) as clients:
+    with Endpoints(space) as endpoints, traffic(space.url(), **LIGHT) as clients:
         before = trace(space)
         space.apply(template("v2", replicas=2))
         reached(space, "Warm", "Draining", "HoppingBack")

@@ -26,7 +26,7 @@ from tests.support.rollouts import (
 from tests.support.shop_manifests import budget, deployment, service
 from tests.support.space import Space
 from tests.support.spending import pause
-from tests.support.traffic import Traffic, traffic
+from tests.support.traffic import LIGHT, Traffic, traffic
 
 
 def overlaps(result: Result) -> list[float]:
@@ -130,12 +130,11 @@ def test_promotion_by_hand_and_a_preview(operator: Release, space: Space) -> Non
     assert "no candidate waits" in space.handled("promote")["note"]
 
 
-@pytest.mark.load
 def test_a_newer_template_supersedes_a_candidate(operator: Release, space: Space, figures: Figures) -> None:
     # given: a candidate that is being prepared
     gate = {"checks": ["ready"], "for": "20s"}
     adopted(space, *shop("v1", rollout=rollout(before=gate)))
-    with traffic(space.url(), kept=4, new=4) as clients:
+    with traffic(space.url(), **LIGHT) as clients:
         space.apply(template("v2"))
         reached(space, "Preparing")
         # when: the next one comes, and its gate is short
@@ -152,11 +151,10 @@ def test_a_newer_template_supersedes_a_candidate(operator: Release, space: Space
     at_rest(space)
 
 
-@pytest.mark.load
 def test_an_abort_goes_back_and_retry_tries_again(operator: Release, space: Space, figures: Figures) -> None:
     # given: a release whose candidate serves
     adopted(space, *shop("v1", rollout=rollout(blueGreen={"warmPeriod": "60s"})))
-    with traffic(space.url()) as clients:
+    with traffic(space.url(), **LIGHT) as clients:
         before = trace(space)
         space.apply(template("v2"))
         reached(space, "Warm")

@@ -1,14 +1,12 @@
 """RollingUpdate: the Deployment controller rolls, the operator tells how it goes and answers a failure once."""
 
-import pytest
-
 from tests.support.counts import Figures
 from tests.support.kube import wait_until
 from tests.support.release import Release
 from tests.support.rollouts import checks, ended, release, serves, template, trace
 from tests.support.shop_manifests import resilient, service
 from tests.support.space import Space, stays
-from tests.support.traffic import traffic
+from tests.support.traffic import LIGHT, traffic
 
 AFTER = {"checks": ["health"], "for": "1s"}
 
@@ -28,11 +26,10 @@ def test_a_good_template_is_followed_through_its_gate(operator: Release, space: 
     space.wait_for("Ready", "True")
 
 
-@pytest.mark.load
 def test_a_bad_template_is_paused_once(operator: Release, space: Space, figures: Figures) -> None:
     # given
     start(space)
-    with traffic(space.url()) as clients:
+    with traffic(space.url(), **LIGHT) as clients:
         # when
         result = release(space, template("v2", replicas=2, env={"CRASH": "1"}))
     # then: it stops where it is, the old pods serve
@@ -62,11 +59,10 @@ def test_a_paused_rollout_goes_on_with_another_template(operator: Release, space
     assert not space.get("deployments", "shop")["spec"].get("paused")
 
 
-@pytest.mark.load
 def test_a_bad_template_is_taken_back_once(operator: Release, space: Space, figures: Figures) -> None:
     # given
     start(space, onFailure="Rollback", after=AFTER)
-    with traffic(space.url()) as clients:
+    with traffic(space.url(), **LIGHT) as clients:
         # when: it comes up, and fails its gate
         result = release(space, template("v2", replicas=2, env={"FAIL_HEALTH_AFTER": "0"}))
         # then: the last good template is the Deployment's again

@@ -5,6 +5,8 @@ Must not judge: no test fails for being slow.
 """
 
 import json
+import re
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -17,6 +19,7 @@ from tests.plugins.lanes import Kind, kind_of
 from tests.support import spending
 
 _FILE: Final = Path(__file__).resolve().parents[2] / "build/durations.jsonl"
+_FAILURES: Final = _FILE.parent / "failures"
 _PROPERTY: Final = "spent"
 _NOTEWORTHY: Final = 2.0
 Row = dict[str, Any]
@@ -40,6 +43,7 @@ class _Recorder:
     """Collects reports where they all arrive: in the one process, or in the controller of several."""
 
     def __init__(self) -> None:
+        shutil.rmtree(_FAILURES, ignore_errors=True)
         self._rows: dict[str, Row] = {}
 
     @pytest.hookimpl(tryfirst=True)
@@ -54,12 +58,22 @@ class _Recorder:
             row["spent"][what] = round(row["spent"].get(what, 0.0) + seconds, 2)
         if report.outcome != "passed":
             row["outcome"] = report.outcome
+        if report.failed:
+            _keep(report)
 
     def pytest_sessionfinish(self) -> None:
         if not self._rows:
             return
         _FILE.parent.mkdir(exist_ok=True)
         _FILE.write_text("".join(json.dumps(row) + "\n" for row in self._rows.values()))
+
+
+def _keep(report: pytest.TestReport) -> None:
+    """Write a failure down at once: a run that is ended by hand has told what it knew."""
+    _FAILURES.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^\w.-]+", "_", report.nodeid.rpartition("/")[2])[:150]
+    texts = [report.longreprtext, *(f"--- {title}\n{text}" for title, text in report.sections)]
+    (_FAILURES / f"{name}.{report.when}.txt").write_text("\n".join(texts))
 
 
 def main() -> None:

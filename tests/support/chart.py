@@ -5,6 +5,7 @@ Must not start or change anything: `helm lint` and `helm template` only.
 
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 import yaml
 
 from tests.cluster import binaries
+from tests.cluster.progress import Progress
+from tests.cluster.shell import ClusterError
 
 PROJECT = Path(__file__).resolve().parents[2]
 CHART = PROJECT / "charts/resilience-operator"
@@ -21,13 +24,17 @@ Object = dict[str, Any]
 Values = dict[str, Any]
 
 
+@cache
 def helm() -> str:
-    """The helm that the cluster's programs include, else the machine's own; without either the test is skipped."""
-    built = binaries.program("helm")
-    found = str(built) if built.exists() else which("helm")
-    if found is None:
-        pytest.skip("no helm: `python -m tests.cluster up` builds one, or put it on the PATH")
-    return found
+    """The machine's own helm, or the one that the cluster's programs include; built if need be, where Go is there."""
+    found = which("helm")
+    if found is not None and not binaries.program("helm").exists():
+        return found
+    try:
+        binaries.ensure("helm", progress=Progress())
+    except ClusterError as error:
+        pytest.skip(f"no helm: {error}")
+    return str(binaries.program("helm"))
 
 
 class Chart:

@@ -15,6 +15,8 @@ from tests.support.vegeta import Report, Vegeta
 RATE: Final = count(8, proof=15)
 # Requests a second of the second client, each on a connection of its own.
 VEGETA: Final = count(20, proof=50)
+# Clients for tests about something else, which must not lose a request either. They cost little: several run at once.
+LIGHT: Final[dict[str, int]] = {"kept": count(3, proof=10), "new": count(3, proof=10), "vegeta": count(10, proof=50)}
 
 
 @dataclass(slots=True)
