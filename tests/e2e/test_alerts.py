@@ -175,6 +175,8 @@ def test_an_incident_is_one_conversation_with_everybody(
             wait_until(lambda: all(critical(url) for url in managers), what="both Alertmanagers", timeout=90)
             # and is over
             space.inside(name, MEND)
+            # Else the pod's own trouble, which nothing covers any more, may be told for the second that it lasts.
+            wait_until(lambda: firing(space) == ["DependencyLost"], what="the pod to be well", timeout=60)
             hooks.statuses.clear()
             step()
             wait_until(lambda: hooks.kinds("/hook")[-1:] == ["ended"], what="the end", timeout=120)

@@ -64,7 +64,7 @@ def test_changed_configuration_restarts_all_pods_once(operator: Release, space: 
         after = space.uids()
         space.apply(settings(f"changed {number}", labels={"some": "label"}))
         # then
-        stays(lambda: space.uids() == after, seconds=count(30, proof=60), what="no restart")
+        stays(lambda: space.uids() == after, seconds=count(24, proof=60), what="no restart")
     figures.write(seconds=seconds, **clients.figures())
     assert space.status()["lastRestart"]["traceId"] == last
     assert clients.failed == 0, clients.failures()

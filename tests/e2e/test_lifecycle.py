@@ -208,7 +208,7 @@ def test_quiet_services_cost_no_write(operator: Release, space: Space, figures: 
     # given: many services at rest, and a leader that has just listed everything: the next time is in five minutes
     operator.renew(operator.leader())
     operator.settle()
-    services, seconds = count(8, proof=20), count(20, proof=60)
+    services, seconds = count(8, proof=20), count(12, proof=60)
     names = [f"shop-{number}" for number in range(services)]
     space.start(*(each for name in names for each in shop(name)), timeout=180)
     settled = wait_until(lambda: settles(space), what="everything to be at rest", timeout=60)

@@ -193,7 +193,7 @@ def test_flags_stand_while_operator_and_api_server_are_gone(operator: Release, s
         # then: what was told last holds
         with traffic(shop.url()) as clients:
             with api_server_stopped():
-                pause(8)
+                pause(5)
             stays(lambda: published(shop)["flags.version"] == version, seconds=3, what="the version")
         assert clients.failed == 0, clients.failures()
         assert all(heard(shop, pod)[-1][1] for pod in names(shop, "shop"))
@@ -205,7 +205,7 @@ def test_flags_stand_while_operator_and_api_server_are_gone(operator: Release, s
         assert set(new) - set(old)
         wait_until(lambda: all(heard(shop, pod)[-1:] and heard(shop, pod)[-1][1] for pod in new), what="the flag")
     # and whoever leads now neither forgets it nor says it again
-    stays(lambda: published(shop)["flags.version"] == version, seconds=10, what="the version")
+    stays(lambda: published(shop)["flags.version"] == version, seconds=5, what="the version")
     assert flag(shop)["on"] is True
     assert sum(": FlagOn: " in each for each in shop.events()) == 1
 
