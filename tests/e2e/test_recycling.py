@@ -16,7 +16,7 @@ from tests.support.spending import pause
 from tests.support.traffic import LIGHT, traffic
 from tests.support.witness import Witness
 
-# From 30 MiB to the policy's line in half a minute, to the limit of 128 MiB in more than one: both pods have time to go.
+# From 30 MiB to the line of the policy in half a minute, to the limit of 128 MiB in more than one: time for both pods.
 LEAK = {"LEAK_MB_PER_MINUTE": "40" if PROOF else "60"}
 # The kernel ends it all the same, only sooner.
 FAST_LEAK = {"LEAK_MB_PER_MINUTE": "160"}
