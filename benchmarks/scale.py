@@ -237,6 +237,7 @@ def main() -> int:
     arguments = parser.parse_args()
     console = Console(highlight=False)
     progress = Progress(console)
+    binaries.ensure("kwok", progress=progress)
     local, cluster = Local(progress), LocalCluster()
     cluster.create()
     for image in images.ALL:

@@ -27,6 +27,8 @@ class Program:
     name: str
     package: str
     stamped: bool = False
+    # Built when somebody names it: no test needs it.
+    for_benchmarks: bool = False
 
 
 PROGRAMS = (
@@ -45,7 +47,7 @@ PROGRAMS = (
     Program(name="coredns", package="./coredns"),
     Program(name="helm", package="helm.sh/helm/v3/cmd/helm"),
     Program(name="metrics-server", package="sigs.k8s.io/metrics-server/cmd/metrics-server"),
-    Program(name="kwok", package="sigs.k8s.io/kwok/cmd/kwok"),
+    Program(name="kwok", package="sigs.k8s.io/kwok/cmd/kwok", for_benchmarks=True),
     Program(name="vegeta", package="github.com/tsenart/vegeta/v12"),
 )
 
@@ -68,8 +70,8 @@ def program(name: str) -> Path:
 
 
 def ensure(*names: str, progress: Progress) -> None:
-    """Build those of the named programs (default: all) that are not there yet."""
-    wanted = [item for item in PROGRAMS if not names or item.name in names]
+    """Build those of the named programs (default: all that tests need) that are not there yet."""
+    wanted = [item for item in PROGRAMS if (item.name in names if names else not item.for_benchmarks)]
     if not _missing(wanted):
         return
     if os.environ.get("RESILIENCE_CLUSTER_BIN"):
