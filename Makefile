@@ -45,7 +45,7 @@ proof: lint ## The same tests at full counts; figures go to docs/proof.md (takes
 	@$(BIN)/python -m tests.support.proof build/figures.jsonl docs/proof.md
 
 soak: $(VENV)/.ready ## Repeat a test and keep what it saw: N=20 TEST=tests/e2e/test_x.py BUSY=1
-	@$(BIN)/python -m tests.soak $(or $(N),20) $(TEST) --busy $(or $(BUSY),0)
+	@$(BIN)/python -m tests.soak --busy $(or $(BUSY),0) $(or $(N),20) -- $(TEST)
 
 demo: $(VENV)/.ready ## See it work: a cluster, the operator, a shop under load, a restart
 	@$(BIN)/python -m tests.demo

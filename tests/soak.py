@@ -1,4 +1,4 @@
-"""Repeats tests and keeps what each run saw: `make soak N=20 TEST=...`, or `python -m tests.soak 20 TEST... --busy 1`.
+"""Repeats tests and keeps what each run saw: `make soak N=20 TEST=... BUSY=1`; TEST is whatever pytest takes, as `-n 5 FILE`.
 
 A test that fails once in twenty is a defect of the product or of the test. Must not hide a failure: every run counts.
 """
