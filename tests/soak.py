@@ -1,4 +1,4 @@
-"""Repeats tests and keeps what each run saw: `make soak N=20 TEST=... BUSY=1`; TEST is whatever pytest takes, as `-n 5 FILE`.
+"""Repeats tests and keeps what each run saw: `make soak N=20 TEST=... BUSY=1`; TEST is whatever pytest takes.
 
 A test that fails once in twenty is a defect of the product or of the test. Must not hide a failure: every run counts.
 """
