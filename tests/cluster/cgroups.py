@@ -13,7 +13,8 @@ from tests.cluster.shell import ClusterError, wait_for
 
 _ROOT = Path("/sys/fs/cgroup")
 # Pods have a node to themselves elsewhere. Here, tests and builds get what they leave of the CPU: four times the usual
-# share, on version 1 and 2, as the cluster's programs have it. With the usual one, all pods together would get as much as one program of the tests.
+# share, on version 1 and 2, as the cluster's programs have it. With the usual one, all pods together would get as much
+# as one program of the tests.
 _PREFERRED = {"cpu.shares": "4096", "cpu.weight": "400"}
 
 

@@ -130,7 +130,7 @@ def _spawn(words: Sequence[str], log: Path) -> int:
 
 
 def _prefer(pid: int) -> None:
-    """Four times the usual share of the CPU, like the pods: a proxy that waits for it sends clients to pods that are gone.
+    """Four times the usual share of the CPU, like the pods: a proxy that starves sends clients to pods that are gone.
 
     By the session, where the kernel groups by session (autogroup); else nobody needs it, or nobody can be helped.
     """
