@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 from rich.console import Console
@@ -32,13 +32,17 @@ def soak(
     with _busy(busy):
         results = [_run(number, tests) for number in range(1, runs + 1)]
     _CONSOLE.print(_table(results))
-    failed = [result for result in results if not result[1]]
-    _CONSOLE.print(f"{runs - len(failed)} of {runs} runs passed; their output: {_FOLDER}")
-    raise typer.Exit(1 if failed else 0)
+    passed = sum(result.passed for result in results)
+    _CONSOLE.print(f"{passed} of {runs} runs passed; their output: {_FOLDER}")
+    raise typer.Exit(0 if passed == runs else 1)
 
 
-def _run(number: int, tests: list[str]) -> tuple[int, bool, float]:
-    """Number of the run, whether it passed, and seconds."""
+class _Result(NamedTuple):
+    passed: bool
+    seconds: float
+
+
+def _run(number: int, tests: list[str]) -> _Result:
     log = _FOLDER / f"{number:03}.log"
     began = time.monotonic()
     with log.open("wb") as output:
@@ -46,13 +50,13 @@ def _run(number: int, tests: list[str]) -> tuple[int, bool, float]:
         code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
     seconds = time.monotonic() - began
     _CONSOLE.print(f"{number:3}  {'passed' if code == 0 else f'[red]failed[/], see {log}'}  {seconds:.0f} s")
-    return number, code == 0, seconds
+    return _Result(code == 0, seconds)
 
 
-def _table(results: list[tuple[int, bool, float]]) -> Table:
+def _table(results: list[_Result]) -> Table:
     table = Table("runs", "passed", "failed", "shortest", "median", "longest")
-    seconds = sorted(result[2] for result in results)
-    passed = sum(result[1] for result in results)
+    seconds = sorted(result.seconds for result in results)
+    passed = sum(result.passed for result in results)
     times = (seconds[0], seconds[len(seconds) // 2], seconds[-1])
     table.add_row(str(len(results)), str(passed), str(len(results) - passed), *(f"{time:.0f} s" for time in times))
     return table

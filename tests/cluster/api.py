@@ -22,7 +22,7 @@ def ready() -> bool:
 
 
 def node_ready(node: Node) -> bool:
-    """Whether the node takes pods."""
+    """The node takes pods."""
     body = _get(_path(node))
     conditions = json.loads(body)["status"].get("conditions", []) if body else []
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
@@ -46,7 +46,7 @@ def dns_ready() -> bool:
 
 
 def proxy_ready(node: Node) -> bool:
-    """Whether the node's kube-proxy has written rules for all Services."""
+    """The node's kube-proxy has written rules for all Services."""
     return (
         _answer(http.client.HTTPConnection(node.address, PROXY_HEALTH_PORT, timeout=_TIMEOUT), "/healthz") is not None
     )

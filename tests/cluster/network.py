@@ -36,7 +36,7 @@ _BETWEEN_PODS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """What the CNI library noted about a pod's network: tells what to remove with containerd long gone.
+    """The CNI library's note about a pod's network: tells what to remove with containerd long gone.
 
     A pod has two, one for its loopback link; only the other one's network has a name that tells the node.
     """

@@ -132,7 +132,7 @@ def _spawn(words: Sequence[str], log: Path) -> int:
 def _prefer(pid: int) -> None:
     """Four times the usual share of the CPU, like the pods: a proxy that starves sends clients to pods that are gone.
 
-    By the session, where the kernel groups by session (autogroup); else nobody needs it, or nobody can be helped.
+    The kernel counts a session's processes as one (autogroup, see sched(7)). Without autogroup this does nothing.
     """
     with suppress(OSError):
         (_PROC / str(pid) / "autogroup").write_text("-6")

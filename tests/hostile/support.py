@@ -18,16 +18,11 @@ from kubernetes.aio import client
 from resilience.adapters.address import AddressGuard
 from resilience.adapters.kube.transport import Transport
 from resilience.ports import PortError
+from tests.support.preconditions import require
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Connection = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 MIB: Final = 1 << 20
-
-
-def require(condition: bool, otherwise: str) -> None:
-    """A precondition of a test. Raises RuntimeError."""
-    if not condition:
-        raise RuntimeError(otherwise)
 
 
 def loopback_guard() -> AddressGuard:

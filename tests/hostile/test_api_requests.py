@@ -19,8 +19,9 @@ from resilience.core import guard
 from resilience.core.asks import HttpProbe, HttpTarget, SecretRef
 from resilience.core.workloads import Workload
 from resilience.ports import PortError
-from tests.hostile.support import MIB, OneSecret, api_server, http_server, in_words, loopback_guard, memory, require
+from tests.hostile.support import MIB, OneSecret, api_server, http_server, in_words, loopback_guard, memory
 from tests.support.factories import make_workload
+from tests.support.preconditions import require
 
 # A claim of the target's own namespace, and nothing behind it.
 ONE_CLAIM: Final = re.compile(r"/api/v1/namespaces/shop/persistentvolumeclaims/[^/?]+")

@@ -22,7 +22,8 @@ from resilience.adapters.checks.promql import LONGEST
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.prometheus import PrometheusClient
 from resilience.core.asks import PostgresProbe, SecretRef
-from tests.hostile.support import OneSecret, http_server, in_words, loopback_guard, require, tcp_server
+from tests.hostile.support import OneSecret, http_server, in_words, loopback_guard, tcp_server
+from tests.support.preconditions import require
 
 # Four times PostgreSQL's default: some milliseconds.
 MOST_ROUNDS: Final = 4 * 4096

@@ -24,9 +24,10 @@ from resilience.core.asks import PostgresProbe, SecretRef
 from resilience.core.observation import Key
 from resilience.ports import DeliveryFailed
 from resilience.runtime.store import Store
-from tests.hostile.support import MIB, OneSecret, api_server, in_words, loopback_guard, memory, require, tcp_server
+from tests.hostile.support import MIB, OneSecret, api_server, in_words, loopback_guard, memory, tcp_server
 from tests.hostile.support import http_server as receiver
 from tests.support.messages import Post, from_secret, make_alert, make_message
+from tests.support.preconditions import require
 
 OFFERED: Final = 64 * MIB
 # For what one peer sent.

@@ -13,7 +13,8 @@ from typing import Final
 import pytest
 
 from resilience.adapters.address import AddressGuard
-from tests.hostile.support import in_words, loopback_guard, require, until
+from tests.hostile.support import in_words, loopback_guard, until
+from tests.support.preconditions import require
 
 # Threads of the resolver of a pod with two processors.
 THREADS: Final = 6

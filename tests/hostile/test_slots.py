@@ -21,7 +21,7 @@ from resilience.core.observation import Key
 from resilience.ports import MasterLost, Metrics
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.sentinels import SentinelWatch
-from tests.hostile.support import require
+from tests.support.preconditions import require
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 VICTIM: Final = Key("shop", "checkout")

@@ -20,8 +20,8 @@ from resilience.core.observation import Pod
 from resilience.core.reconcile import decide
 from resilience.core.release_actions import MarkLeft, Resume, Route
 from resilience.core.stage import Stage
-from tests.hostile.support import require
 from tests.support.factories import LONG_AGO, NOW, make_pod, make_resource, make_seen, make_workload
+from tests.support.preconditions import require
 from tests.support.stages import GREEN_HASH, GREEN_LABELS, HASHES, LATER, NEW, Scenario, look, make_stage, own_pods
 
 DAY: Final = timedelta(days=1)

@@ -1,1 +1,1 @@
-"""What this project adds to pytest: lanes for parallel runs, and a record of durations."""
+"""Plugins of pytest: lanes for parallel runs, and a record of durations."""

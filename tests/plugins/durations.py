@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def tables(rows: Sequence[Row]) -> Iterator[str]:
-    """Where the time goes, by kind and by file, then the longest tests."""
+    """Sums by kind and by file of what the time was spent on, then the longest tests."""
     yield from _by("kind", rows, {row["test"]: row["kind"] for row in rows})
     yield ""
     noteworthy = [row for row in rows if _total(row) >= _NOTEWORTHY]

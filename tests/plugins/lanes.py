@@ -41,8 +41,7 @@ class Kind(StrEnum):
     EXCLUSIVE = "exclusive"
 
 
-_EVERYTHING: Final = (Kind.FAST, Kind.LOAD, Kind.WAITING)
-_BUSY: Final = _EVERYTHING
+_BUSY: Final = (Kind.FAST, Kind.LOAD, Kind.WAITING)
 _CALM: Final = (Kind.WAITING, Kind.FAST)
 _ALONE: Final = (Kind.EXCLUSIVE,)
 
@@ -132,7 +131,7 @@ class Lanes:
         self._begin_alone()
 
     def mark_test_pending(self, item: str) -> None:
-        self._units[self._labels[self._tests.index(item)].kind].appendleft([self._tests.index(item)])
+        self._return([self._tests.index(item)])
         for node in self.nodes:
             self._fill(node)
 
@@ -147,16 +146,19 @@ class Lanes:
             self._free_lanes.append(lane)
         if not indices:
             return None
-        for index in reversed(indices[1:]):
-            self._units[self._labels[index].kind].appendleft([index])
+        self._return(indices[1:])
         return self._tests[indices[0]]
+
+    def _return(self, indices: Sequence[int]) -> None:
+        """Put tests back before all others of their kind, in their order."""
+        for index in reversed(indices):
+            self._units[self._labels[index].kind].appendleft([index])
 
     def _begin(self) -> None:
         if not self._is_alike():
             return
         self._tests = next(iter(self._collections.values()))
-        self._labels = _read(self._file)
-        labels = self._labels
+        self._labels = labels = _read(self._file)
         for kind in Kind:
             units = list(_units(kind, labels))
             # Long ones first: what begins last should end soon.
@@ -202,7 +204,7 @@ class Lanes:
 def lanes(workers: int, *, has_exclusive: bool) -> Iterator[tuple[Kind, ...]]:
     """The lanes of so many workers; each lane is the kinds that it takes, in order of preference."""
     if workers == 1:
-        yield (*_EVERYTHING, Kind.EXCLUSIVE)
+        yield (*_BUSY, *_ALONE)
         return
     if has_exclusive:
         yield _ALONE

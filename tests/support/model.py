@@ -8,7 +8,7 @@ The real `decide` and the real `Executor` work on it; `Harm` is raised when one 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR, request_annotation
 from resilience.api.reasons import ReplaceStep
@@ -318,11 +318,17 @@ class ModelCluster:
         return pod
 
 
+class Observable(Protocol):
+    """A model of a cluster, of restarts or of releases."""
+
+    def observe(self) -> Observation: ...
+
+
 @dataclass(slots=True)
 class Seen:
     """Stands for the Observer: every look is fresh."""
 
-    model: Model
+    model: Observable
 
     async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
         return self.model.observe()
@@ -340,6 +346,20 @@ class Uncounted:
         return
 
 
+def executor_over(cluster: object, model: Observable) -> Executor:
+    """The real executor on a model's cluster; nobody drains, measures or replays."""
+    return Executor(
+        cluster=cast(Cluster, cluster),
+        observer=cast(Observer, Seen(model)),
+        drainer=cast(Drainer, None),
+        secrets=cast(Secrets, None),
+        leadership=Leading(),
+        metrics=cast(Metrics, Uncounted()),
+        clock=cast(Clock, None),
+        replays=cast(Replays, None),
+    )
+
+
 @dataclass(slots=True)
 class Operator:
     """Passes of the real core and executor over a model, with deaths at any write."""
@@ -351,16 +371,7 @@ class Operator:
 
     def __post_init__(self) -> None:
         self.cluster = ModelCluster(self.model, self._count)
-        self.executor = Executor(
-            cluster=cast(Cluster, self.cluster),
-            observer=cast(Observer, Seen(self.model)),
-            drainer=cast(Drainer, None),
-            secrets=cast(Secrets, None),
-            leadership=Leading(),
-            metrics=cast(Metrics, Uncounted()),
-            clock=cast(Clock, None),
-            replays=cast(Replays, None),
-        )
+        self.executor = executor_over(self.cluster, self.model)
 
     def _count(self) -> None:
         if self._writes_left is not None:

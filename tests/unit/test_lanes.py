@@ -56,7 +56,7 @@ class Session:
         return [worker.queue[0] for worker in self.workers if worker.may_run()]
 
     def steps(self) -> Iterator[list[int]]:
-        """What runs, until all is over; each time one test ends, of another worker in turn."""
+        """The tests that run, until all is over; each time one test ends, of another worker in turn."""
         turn = 0
         while running := self.running():
             yield running

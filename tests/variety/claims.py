@@ -1,35 +1,11 @@
-"""Keeps what a test needs apart from what it claims: only a claim may fail by AssertionError.
-
-An expected failure says `raises=AssertionError`. So a stage that cannot be set up is an error, never an expected one.
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""One pass of the core, and the status that it writes: what goes wrong on the way there is no claim of a test."""
 
 from resilience.api.status import Status
 from resilience.core.decision import Decision
 from resilience.core.observation import Observation, Resource
 from resilience.core.reconcile import decide
 from tests.support.factories import NOW
-
-
-def require(condition: object, what: str) -> None:
-    """A precondition of the test.
-
-    Raises:
-        RuntimeError: it does not hold.
-    """
-    if not condition:
-        raise RuntimeError(f"the test's own stage is wrong: {what}")
-
-
-@contextmanager
-def preparing() -> Iterator[None]:
-    """Around the work that comes before the claims: what fails there is no claim."""
-    try:
-        yield
-    except AssertionError as error:
-        raise RuntimeError(f"the test's own stage is wrong: {error}") from error
+from tests.support.preconditions import preparing
 
 
 def decided(resource: Resource, seen: Observation) -> Decision:

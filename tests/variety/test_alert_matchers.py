@@ -16,7 +16,8 @@ from resilience.api.matchers import Matcher, MatcherText
 from resilience.core.decision import Decision
 from resilience.core.observation import Resource
 from tests.support.factories import KEY, make_pod, make_seen
-from tests.variety.claims import decided, require, status_of
+from tests.support.preconditions import require
+from tests.variety.claims import decided, status_of
 
 ESCAPES = pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="a backslash before anything but a backslash, a quote or n is refused"

@@ -6,9 +6,9 @@ It is not tried again until it changes or a person asks for it, and zero is no e
 import pytest
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING
+from tests.support.preconditions import require
 from tests.support.release_model import Kind
 from tests.variety.acting import Acting, adopted
-from tests.variety.claims import require
 
 UNGATED = pytest.mark.xfail(
     strict=True,

@@ -31,9 +31,10 @@ from resilience.core.services import ServicePort
 from resilience.core.workloads import ContainerPort
 from resilience.ports import Unavailable
 from tests.support.factories import READY_CHECK, make_container, make_pod, make_seen, make_service, make_spec
+from tests.support.preconditions import require
 from tests.support.secrets import no_secrets
 from tests.support.stages import OLD, Scenario, look, running
-from tests.variety.claims import decided, require
+from tests.variety.claims import decided
 
 ADDRESS = pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="Host is the address that is connected to; nothing else can be sent"

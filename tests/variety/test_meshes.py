@@ -23,8 +23,9 @@ from resilience.core.observation import Pod, Turn
 from tests.support.factories import LONG_AGO, NOW, READY_CHECK, make_pod, make_resource, make_seen, make_workload
 from tests.support.faulty import faulty_server
 from tests.support.firing import HUNG, fires, past, policy_spec
+from tests.support.preconditions import require
 from tests.support.secrets import no_secrets
-from tests.variety.claims import decided, require, status_of
+from tests.variety.claims import decided, status_of
 
 UNREACHABLE = pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="what never passed at any pod counts as Unhealthy, as what broke does"

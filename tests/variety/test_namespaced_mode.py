@@ -10,7 +10,7 @@ import pytest
 
 from resilience.api.names import FINALIZER
 from tests.support.chart import Chart, Object, of
-from tests.variety.claims import preparing, require
+from tests.support.preconditions import preparing, require
 
 GONE_TOO = pytest.mark.xfail(
     strict=True,

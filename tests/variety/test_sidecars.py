@@ -19,9 +19,10 @@ from resilience.core.observation import Pod
 from resilience.core.release_actions import CreateGreen
 from resilience.core.services import ServicePort
 from tests.support.factories import LABELS, NOW, READY_CHECK, make_resource, make_seen, make_service, make_spec
+from tests.support.preconditions import require
 from tests.support.stages import GREEN_HASH, GREEN_LABELS, HASHES, OLD, Scenario, look
 from tests.variety import manifests
-from tests.variety.claims import decided, require, status_of
+from tests.variety.claims import decided, status_of
 from tests.variety.manifests import Object
 
 PORTS = pytest.mark.xfail(

@@ -14,10 +14,11 @@ from resilience.core.decision import Decision
 from resilience.core.observation import Observation, Resource
 from resilience.core.release_actions import Hold, SignalPod
 from tests.support.model import stored
+from tests.support.preconditions import require
 from tests.support.release_model import Kind
 from tests.support.stages import OLD, Scenario, look
 from tests.variety.acting import Acting, adopted
-from tests.variety.claims import decided, require, status_of
+from tests.variety.claims import decided, status_of
 
 UNDONE = pytest.mark.xfail(
     strict=True,

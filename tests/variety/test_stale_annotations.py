@@ -14,8 +14,9 @@ from resilience.core.observation import Observation, PodsView
 from resilience.core.release_actions import CreateGreen
 from tests.support.factories import make_endpoint, make_resource
 from tests.support.release_model import Kind
+from tests.support.release_operator import blue_green
 from tests.variety import manifests
-from tests.variety.acting import Acting, adopted, blue_green
+from tests.variety.acting import Acting, adopted
 from tests.variety.claims import decided, status_of
 from tests.variety.manifests import Object
 
@@ -80,7 +81,7 @@ def looked(now: Object, *, noted: str) -> Decision:
     listed = tuple(make_endpoint(pod) for pod in pods)
     service = parse.service(manifests.service("http"))
     seen = Observation(workload=workload, services=(service,), endpoints=listed, pods=PodsView(tuple(pods), sets))
-    return decided(make_resource(blue_green()), seen)
+    return decided(make_resource(blue_green(progressDeadline="20s")), seen)
 
 
 @pytest.mark.parametrize("changed", [False, pytest.param(True, marks=DRIFT)], ids=["as before", "one more default"])

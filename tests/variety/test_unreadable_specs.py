@@ -28,12 +28,13 @@ from resilience.runtime.store import Store
 from resilience.runtime.storm import StormControl
 from resilience.runtime.traffic import TrafficMeter
 from tests.support.factories import KEY, NOW
+from tests.support.preconditions import require
 from tests.support.stages import OLD, Scenario, look
 from tests.support.telling import make_hub
 from tests.support.transport import TARGET, FakeTransport
 from tests.support.virtual_time import VirtualClock
 from tests.variety import manifests
-from tests.variety.claims import decided, require
+from tests.variety.claims import decided
 from tests.variety.manifests import Object
 
 FORGOTTEN = pytest.mark.xfail(

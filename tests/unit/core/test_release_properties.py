@@ -1,9 +1,8 @@
 """Properties of a blue-green release over random orders of events, on a model (tests/support/release_model.py)."""
 
 import os
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -11,17 +10,9 @@ from hypothesis import strategies as st
 from resilience.api.names import ANNOTATION_FAILED
 from resilience.api.reasons import RolloutOutcome
 from resilience.core import report
-from resilience.core.decision import Decision
-from resilience.core.observation import Observation, Resource
-from resilience.core.reconcile import decide
-from resilience.ports import Clock, Drainer, Metrics, PortError, Secrets
-from resilience.ports.cluster import Cluster
-from resilience.runtime.executor import Executor
-from resilience.runtime.observer import Observer
-from resilience.runtime.replays import Replays
-from tests.support.factories import make_spec
-from tests.support.model import Harm, Killed, Leading, Uncounted, drive, stored
-from tests.support.release_model import Kind, ReleaseCluster, ReleaseModel
+from tests.support.model import Harm
+from tests.support.release_model import Kind, ReleaseModel
+from tests.support.release_operator import Operator, blue_green
 
 THOROUGH = settings(
     max_examples=1500 if os.environ.get("PROOF") else 30,
@@ -29,74 +20,6 @@ THOROUGH = settings(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-READY = {"name": "ready", "http": {"path": "/readyz"}}
-
-
-def spec(**rollout: Any) -> Any:
-    usual: dict[str, Any] = {
-        "strategy": "BlueGreen",
-        "progressDeadline": "40s",
-        "before": {"checks": ["ready"], "for": "1s"},
-        "after": {"checks": ["ready"], "for": "2s"},
-        "blueGreen": {"warmPeriod": "3s"},
-    }
-    wanted = {key: value for key, value in (usual | rollout).items() if value is not None}
-    return make_spec(health={"checks": [READY]}, rollout=wanted)
-
-
-@dataclass(slots=True)
-class Seen:
-    model: ReleaseModel
-
-    async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
-        return self.model.observe()
-
-
-@dataclass(slots=True)
-class Operator:
-    """Passes of the real core and executor over the model, with deaths at any write."""
-
-    model: ReleaseModel
-    executor: Executor = field(init=False)
-    left: int | None = None
-
-    def __post_init__(self) -> None:
-        self.executor = Executor(
-            cluster=cast(Cluster, ReleaseCluster(self.model, self._count)),
-            observer=cast(Observer, Seen(self.model)),
-            drainer=cast(Drainer, None),
-            secrets=cast(Secrets, None),
-            leadership=Leading(),
-            metrics=cast(Metrics, Uncounted()),
-            clock=cast(Clock, None),
-            replays=cast(Replays, None),
-        )
-
-    def _count(self) -> None:
-        if self.left is not None:
-            if self.left <= 0:
-                raise Killed
-            self.left -= 1
-
-    def reconcile(self, *, seen: Observation | None = None, dies_after: int | None = None) -> Decision:
-        """One pass, on what is seen now or was `seen` before; `dies_after` so many writes, status included."""
-        self.left = dies_after
-        model, resource, looked = self.model, self.model.resource(), seen or self.model.observe()
-        decision = decide(resource, looked, model.now)
-        try:
-            if decision.status is not None and report.worth_writing(resource.status, decision.status):
-                self._count()
-                model.status = stored(decision.status)
-                model.resource_version += 1
-            for action in decision.actions:
-                before = model.serving()
-                drive(self.executor.run(resource, looked, action))
-                after = model.serving()
-                if after < min(model.replicas, before):
-                    raise Harm(f"{action}: {before} served, {after} do, of {model.replicas}")
-        except (PortError, Killed):
-            pass
-        return decision
 
 
 def rest(model: ReleaseModel) -> None:
@@ -190,7 +113,7 @@ def play(operator: Operator, events: list[tuple[str, Any]], *, floor: bool) -> N
 def test_whatever_is_released_there_are_never_fewer_pods_in_service(
     events: list[Any], replicas: int, first: str
 ) -> None:
-    operator = adopted(ReleaseModel(spec(), replicas=replicas))
+    operator = adopted(ReleaseModel(blue_green(), replicas=replicas))
     operator.model.change(first, KINDS[first])
     play(operator, events, floor=True)
     settle(operator, floor=True)
@@ -200,7 +123,7 @@ def test_whatever_is_released_there_are_never_fewer_pods_in_service(
 @THOROUGH
 @given(events=st.lists(PASSES, max_size=60), replicas=st.integers(1, 3), delay=st.integers(0, 4))
 def test_a_good_template_ends_up_serving_alone(events: list[Any], replicas: int, delay: int) -> None:
-    model = ReleaseModel(spec(), replicas=replicas)
+    model = ReleaseModel(blue_green(), replicas=replicas)
     operator = adopted(model)
     model.change("t9", Kind(delay=delay))
     play(operator, events, floor=True)
@@ -222,7 +145,7 @@ def test_a_good_template_ends_up_serving_alone(events: list[Any], replicas: int,
 )
 def test_a_bad_template_leaves_all_as_before(events: list[Any], replicas: int, kind: Kind, late: bool) -> None:
     # `late`: the gate is asked only when the candidate serves already.
-    model = ReleaseModel(spec(before=None) if late else spec(), replicas=replicas)
+    model = ReleaseModel(blue_green(before=None) if late else blue_green(), replicas=replicas)
     operator = adopted(model)
     before = set(model.pods)
     model.change("t9", kind)
@@ -244,7 +167,7 @@ def test_a_bad_template_leaves_all_as_before(events: list[Any], replicas: int, k
     events=st.lists(st.one_of(PASSES, PASSES, PEOPLE, FAULTS), max_size=60), replicas=st.integers(1, 3), first=TEMPLATES
 )
 def test_whatever_happens_nothing_stays_half_done(events: list[Any], replicas: int, first: str) -> None:
-    model = ReleaseModel(spec(), replicas=replicas)
+    model = ReleaseModel(blue_green(), replicas=replicas)
     operator = adopted(model)
     model.change(first, KINDS[first])
     play(operator, events, floor=False)
@@ -262,7 +185,7 @@ def test_whatever_happens_nothing_stays_half_done(events: list[Any], replicas: i
 @THOROUGH
 @given(events=st.lists(st.one_of(PASSES, PEOPLE), max_size=40), replicas=st.integers(1, 3))
 def test_a_pass_repeated_says_nothing_new(events: list[Any], replicas: int) -> None:
-    model = ReleaseModel(spec(), replicas=replicas)
+    model = ReleaseModel(blue_green(), replicas=replicas)
     operator = adopted(model)
     play(operator, events, floor=True)
     settle(operator)

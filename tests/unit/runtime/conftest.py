@@ -1,14 +1,5 @@
-"""What the loops log about each pass would only cost time."""
+"""Without the log of each pass."""
 
-import logging
-from collections.abc import Iterator
+from tests.support.silence import silent
 
-import pytest
-import structlog
-
-
-@pytest.fixture(autouse=True, scope="module")
-def silent() -> Iterator[None]:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
+__all__ = ["silent"]
