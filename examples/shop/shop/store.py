@@ -8,11 +8,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
+TIMEOUT: Final = timedelta(milliseconds=500)
 ASK_AGAIN: Final = timedelta(seconds=1)
 TIME_TO_LIVE: Final = timedelta(minutes=5)
 MAX_IN_MEMORY: Final = 1000
@@ -30,14 +34,7 @@ class Store:
         self.served = {"redis": 0, "memory": 0}
         self.refilled = 0
         self._memory: OrderedDict[str, str] = OrderedDict()
-        self._redis: Redis | None = None
-        self._errors: tuple[type[Exception], ...] = ()
-        if url or sentinels:
-            # A shop without Redis starts in half the time without its client.
-            from . import redis_client
-
-            self._redis = redis_client.connect(url, sentinels, master)
-            self._errors = redis_client.ERRORS
+        self._redis = _connect(url, sentinels, master)
         self._ask_again_at: float | None = None
 
     async def put(self, *, order: str, value: str) -> str:
@@ -60,7 +57,7 @@ class Store:
     async def count(self, *, key: str, seconds: int) -> int | None:
         """How often this was asked for the key, in all pods together; None when nobody can tell."""
 
-        async def increment(redis: "Redis") -> object:
+        async def increment(redis: Redis) -> object:
             async with redis.pipeline() as pipe:
                 pipe.incr(key)
                 pipe.expire(key, seconds)
@@ -76,7 +73,7 @@ class Store:
         for start in range(0, len(orders), BATCH):
             batch = orders[start : start + BATCH]
 
-            async def write(redis: "Redis", batch: list[tuple[str, str]] = batch) -> object:
+            async def write(redis: Redis, batch: list[tuple[str, str]] = batch) -> object:
                 async with redis.pipeline(transaction=False) as pipe:
                     for order, value in batch:
                         pipe.set(f"order:{order}", value, ex=TIME_TO_LIVE)
@@ -92,7 +89,7 @@ class Store:
             return ""
         try:
             await self._redis.ping()
-        except self._errors as error:
+        except (RedisError, OSError) as error:
             return str(error) or type(error).__name__
         return ""
 
@@ -105,7 +102,7 @@ class Store:
         self.served[source] += 1
         return source
 
-    async def _ask(self, command: "Callable[[Redis], Awaitable[object]]") -> object:
+    async def _ask(self, command: Callable[[Redis], Awaitable[object]]) -> object:
         now = time.monotonic()
         if self._redis is None or self.degraded or (self._ask_again_at is not None and now < self._ask_again_at):
             return None
@@ -113,8 +110,24 @@ class Store:
             self._ask_again_at = now + ASK_AGAIN.total_seconds()
         try:
             answer = await command(self._redis)
-        except self._errors:
+        except (RedisError, OSError):
             self._ask_again_at = time.monotonic() + ASK_AGAIN.total_seconds()
             return None
         self._ask_again_at = None
         return answer
+
+
+def _connect(url: str, sentinels: Sequence[tuple[str, int]], master: str) -> Redis | None:
+    """A client that asks once and does not wait for long."""
+    seconds = TIMEOUT.total_seconds()
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if sentinels:
+        known = Sentinel(list(sentinels), sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        found: Redis = known.master_for(master, **options)
+        return found
+    return Redis.from_url(url, **options) if url else None
