@@ -6,8 +6,9 @@ Must not change the host unless it can (root, apt-get) and must (something is mi
 import os
 from pathlib import Path
 
+from tests.cluster.paths import cache
 from tests.cluster.progress import Progress
-from tests.cluster.shell import ClusterError, find
+from tests.cluster.shell import ClusterError, exclusive, find
 
 # Debian keeps versions of PostgreSQL beside each other.
 POSTGRES_FOLDER = Path("/usr/lib/postgresql")
@@ -54,7 +55,13 @@ def missing() -> tuple[str, ...]:
 
 def ensure(*, progress: Progress) -> None:
     """Install what is missing. Raises ClusterError with the command to run where this process may not."""
-    names = missing()
+    if missing():
+        # Several tests may come at once, and apt-get waits for nobody who reads its lists.
+        with exclusive(cache() / "packages.lock"):
+            _install(missing(), progress=progress)
+
+
+def _install(names: tuple[str, ...], *, progress: Progress) -> None:
     if not names:
         return
     if os.geteuid() != 0 or find("apt-get") is None:
@@ -64,7 +71,8 @@ def ensure(*, progress: Progress) -> None:
         )
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     progress.run("apt-get update", "apt-get", "update", env=quiet)
-    install = ("apt-get", "install", "--yes", "--no-install-recommends", *names)
+    # Somebody else's apt-get is waited for.
+    install = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "--yes", "--no-install-recommends", *names)
     progress.run(f"apt-get install {' '.join(names)}", *install, env=quiet)
     left = missing()
     if left:

@@ -53,7 +53,7 @@ def watched(of_template: str, of_pod: str) -> list[CheckTarget]:
     raw["status"]["containerStatuses"] = [reported | {"ready": True, "restartCount": 0}]
     workload = manifests.read_workload(manifests.deployment(template(of_template), replicas=1))
     seen, effective = make_seen(manifests.read_pod(raw), workload=workload), resolve(SPEC)
-    return [*policies.watched(SPEC, effective, seen), *targets.check_targets(SPEC, effective, seen)]
+    return [*policies.watched(SPEC, effective, seen, NOW), *targets.check_targets(SPEC, effective, seen)]
 
 
 async def outcomes(of_template: str, of_pod: str, *, used: int) -> dict[str, Outcome]:

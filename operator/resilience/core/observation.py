@@ -97,6 +97,8 @@ class Pod:
     signalled_at: datetime | None = None
     # When it last became ready or unready.
     ready_changed: datetime | None = None
+    # When the container that started last did so; None when none runs.
+    started: datetime | None = None
     grace_period: timedelta = timedelta(seconds=30)
     # The flags that it was told; empty when it never was.
     flags: str = ""

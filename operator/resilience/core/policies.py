@@ -25,6 +25,8 @@ from resilience.core.workloads import Container
 PREFIX: Final = "policy/"
 # Pods that were born together do not age together: each lives up to so much longer than it has to.
 AGE_SPREAD: Final = 0.1
+# As long as a start may take when spec.probes.startup says nothing.
+_START: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +47,46 @@ def firing(spec: ResilientServiceSpec, effective: Effective, seen: Observation, 
         Firing(policy, pod, message)
         for policy in spec.restart.policies
         for pod in pods
+        if not (_waits_for_start(policy) and _is_starting(spec, pod, now))
         if (message := _fires(policy, effective, seen, pod, now))
     )
 
 
 def next_due(spec: ResilientServiceSpec, effective: Effective, seen: Observation, now: datetime) -> timedelta | None:
-    """When a pod becomes too old, if nothing changes before; None when none does."""
+    """When a pod becomes too old or has no time left to start, if nothing changes before; None when none does."""
     if seen.pods is None:
         return None
+    pods = guard.staying(seen.pods)
     ends = [
         pod.created + _age(policy, effective, pod)
         for policy in spec.restart.policies
         if policy.uptime is not None
-        for pod in guard.staying(seen.pods)
+        for pod in pods
     ]
+    if any(_waits_for_start(policy) for policy in spec.restart.policies):
+        ends += [_start_end(spec, pod) for pod in pods if _is_starting(spec, pod, now)]
     return min((end - now for end in ends if end > now), default=None)
+
+
+def _waits_for_start(policy: Policy) -> bool:
+    """A pod that starts refuses its checks and is busy; both say nothing about it."""
+    return policy.check is not None or policy.cpu is not None
+
+
+def _is_starting(spec: ResilientServiceSpec, pod: Pod, now: datetime) -> bool:
+    """The pod has not been ready since its container started, and still has time for that.
+
+    A pod is unready from before its container starts, so a later change means that it was ready in between.
+    """
+    if pod.ready or now >= _start_end(spec, pod):
+        return False
+    return pod.started is None or pod.ready_changed is None or pod.ready_changed <= pod.started
+
+
+def _start_end(spec: ResilientServiceSpec, pod: Pod) -> datetime:
+    startup = spec.probes.startup
+    longest = startup.max_duration if startup is not None else None
+    return (pod.started or pod.created) + (longest or _START)
 
 
 def _fires(policy: Policy, effective: Effective, seen: Observation, pod: Pod, now: datetime) -> str:
@@ -98,29 +125,37 @@ def _age(policy: Policy, effective: Effective, pod: Pod) -> timedelta:
     return most * (1 + AGE_SPREAD * share)
 
 
-def watched(spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> tuple[CheckTarget, ...]:
+def watched(
+    spec: ResilientServiceSpec, effective: Effective, seen: Observation, now: datetime
+) -> tuple[CheckTarget, ...]:
     """What is measured for the policies, one target a pod; a policy without a line to compare with has none."""
     container = find_container(spec, seen.workload) if seen.workload is not None else None
     if container is None:
         return ()
-    return tuple(_targets(spec, effective, seen, container))
+    return tuple(_targets(spec, effective, seen, container, now))
 
 
 def _targets(
-    spec: ResilientServiceSpec, effective: Effective, seen: Observation, container: Container
+    spec: ResilientServiceSpec, effective: Effective, seen: Observation, container: Container, now: datetime
 ) -> Iterator[CheckTarget]:
     assert seen.workload is not None
     pods = guard.staying(seen.pods) if seen.pods is not None else ()
+    # Not measured either: what was counted in a start must not be there when it is over.
+    starting = {pod.uid for pod in pods if _is_starting(spec, pod, now)}
     checks = {check.name: check for check in spec.health.checks}
     for policy in spec.restart.policies:
         check = checks.get(policy.check.name) if policy.check is not None else None
         if policy.check is not None and check is not None:
             for each in targets.at_pods(check, spec, effective, seen):
+                if each.pod_uid in starting:
+                    continue
                 name, runs = PREFIX + policy.name, policy.check.failures
                 yield replace(each, check=name, failure_threshold=runs, success_threshold=1)
             continue
         usage = policy.memory or policy.cpu
         for pod in pods:
+            if pod.uid in starting and _waits_for_start(policy):
+                continue
             probe = _probe(policy, container, seen.workload.namespace, pod)
             if probe is not None:
                 yield CheckTarget(

@@ -83,7 +83,7 @@ def watched(
     spec: ResilientServiceSpec, effective: Effective, seen: Observation, status: Status, now: datetime
 ) -> tuple[CheckTarget, ...]:
     """What is measured and read to know whether something is to be restarted."""
-    found = policies.watched(spec, effective, seen)
+    found = policies.watched(spec, effective, seen, now)
     if not spec.restart.on_change or seen.workload is None:
         return found
     objects = tuple(sorted((each.kind.value, each.name) for each in spec.restart.on_change))

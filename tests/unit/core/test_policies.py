@@ -38,7 +38,7 @@ def fired(seen: Observation, *found: dict[str, Any], after: timedelta = timedelt
 def watched(*found: dict[str, Any], seen: Observation | None = None, **spec: Any) -> list[CheckTarget]:
     made = policy_spec(*found, **spec)
     limited = make_workload(containers=[make_container(limits=LIMITS, requests={"cpu": 1.0})])
-    return list(policies.watched(made, resolve(made), seen or make_seen(A, workload=limited)))
+    return list(policies.watched(made, resolve(made), seen or make_seen(A, workload=limited), NOW))
 
 
 @pytest.mark.parametrize("policy", [LEAKS, GROWS, HUNG], ids=lambda each: each["name"])
@@ -70,6 +70,57 @@ def test_pods_that_go_anyway_fire_for_nothing() -> None:
     going = make_retiring("r", ReplaceStep.DRAINING), make_pod("d", deleting=True)
 
     assert fired(make_seen(*going, A, checks=fires(HUNG, *going, A)), HUNG) == [("stuck", "a")]
+
+
+STARTED = NOW - 30 * timedelta(seconds=1)
+CPU: dict[str, Any] = {"name": "busy", "cpu": {"above": "750m"}}
+
+
+@pytest.mark.parametrize("policy", [HUNG, CPU], ids=lambda each: each["name"])
+@pytest.mark.parametrize(
+    ("pod", "counts"),
+    [
+        # Unready since before its container started.
+        ({"ready": False, "started": STARTED, "ready_changed": STARTED}, False),
+        ({"ready": False, "started": STARTED, "ready_changed": STARTED - timedelta(seconds=9)}, False),
+        ({"ready": False, "started": STARTED}, False),
+        # Nothing runs in it yet.
+        ({"ready": False, "created": STARTED}, False),
+        ({"started": STARTED, "ready_changed": STARTED + timedelta(seconds=1)}, True),
+        # It was ready, and is no more.
+        ({"ready": False, "started": STARTED, "ready_changed": STARTED + timedelta(seconds=1)}, True),
+        # It had its time.
+        ({"ready": False, "started": NOW - 2 * MINUTE, "ready_changed": NOW - 2 * MINUTE}, True),
+        ({"ready": False, "created": NOW - 2 * MINUTE}, True),
+        ({"ready": False}, True),
+    ],
+)
+def test_a_pod_that_starts_is_left_alone(policy: dict[str, Any], pod: dict[str, Any], counts: bool) -> None:
+    made = make_pod("a", **pod)
+    limited = make_workload(containers=[make_container(limits=LIMITS)])
+    seen = make_seen(made, workload=limited, checks=fires(policy, made))
+
+    assert bool(fired(seen, policy)) is counts
+    assert bool(watched(policy, seen=seen)) is counts
+
+
+def test_a_start_takes_as_long_as_the_startup_probe_allows_and_is_looked_at_again_when_that_is_over() -> None:
+    pod = make_pod(ready=False, started=STARTED, ready_changed=STARTED)
+    probes = {"startup": {"check": "live", "maxDuration": "45s"}}
+    spec = policy_spec(HUNG, probes=probes)
+
+    def hung(after: timedelta) -> bool:
+        return bool(policies.firing(spec, resolve(spec), make_seen(pod, checks=fires(HUNG, pod)), NOW + after))
+
+    assert policies.next_due(spec, resolve(spec), make_seen(pod), NOW) == timedelta(seconds=15)
+    assert not hung(timedelta(seconds=14)) and hung(timedelta(seconds=15))
+    assert policies.next_due(spec, resolve(spec), make_seen(A), NOW) is None
+
+
+def test_a_leak_is_one_from_the_first_moment() -> None:
+    pod = make_pod(ready=False, started=STARTED, ready_changed=STARTED)
+
+    assert fired(make_seen(pod, checks=fires(LEAKS, pod)), LEAKS) == [("leak", "a")]
 
 
 def test_pods_that_were_born_together_do_not_age_together() -> None:

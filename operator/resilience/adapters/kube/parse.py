@@ -134,6 +134,7 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         ready=ready,
         available=ready and long_enough,
         ready_changed=since,
+        started=_started(status),
         deleting="deletionTimestamp" in meta,
         owner_kind=owner.get("kind", ""),
         owner_uid=owner.get("uid", ""),
@@ -151,6 +152,11 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         step_since=time(annotations.get(ANNOTATION_STEP_SINCE)),
         taken_at=time(annotations.get(ANNOTATION_TAKEN_AT)),
     )
+
+
+def _started(status: Json) -> datetime | None:
+    running = [(each.get("state") or {}).get("running") or {} for each in status.get("containerStatuses") or []]
+    return max(filter(None, (time(each.get("startedAt")) for each in running)), default=None)
 
 
 def service(raw: Json) -> Service:
