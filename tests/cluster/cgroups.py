@@ -12,10 +12,9 @@ from tests.cluster.nodes import Node
 from tests.cluster.shell import ClusterError, wait_for
 
 _ROOT = Path("/sys/fs/cgroup")
-# Pods have a node to themselves elsewhere. Here, tests and builds get what they leave of the CPU: four times the usual
-# share, on version 1 and 2, as the cluster's programs have it. With the usual one, all pods together would get as much
-# as one program of the tests.
-_PREFERRED = {"cpu.shares": "4096", "cpu.weight": "400"}
+# Pods have a node to themselves elsewhere. Here they share the CPU with tests, builds and the cluster's programs, each
+# of which would get as much as all pods together: so pods get eight times the usual share, on version 1 and 2.
+_PREFERRED = {"cpu.shares": "8192", "cpu.weight": "800"}
 
 
 def up(node: Node) -> None:

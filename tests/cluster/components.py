@@ -24,6 +24,8 @@ class Component:
     name: str
     argv: tuple[str | Path, ...]
     node: Node = FIRST
+    # It has little to do, and clients lose requests while that waits for the CPU.
+    is_urgent: bool = False
 
 
 def etcd() -> Component:
@@ -120,7 +122,7 @@ def kubelet(node: Node) -> Component:
 
 def kube_proxy(node: Node) -> Component:
     argv = (binaries.program("kube-proxy"), f"--config={config.proxy(node)}")
-    return Component(name=node.process("proxy"), argv=argv, node=node)
+    return Component(name=node.process("proxy"), argv=argv, node=node, is_urgent=True)
 
 
 def coredns() -> Component:

@@ -252,6 +252,24 @@ def test_when_a_pod_was_told_to_let_its_clients_go(text: str | None, time: datet
     assert (found.signalled_at, found.node) == (time, "n1")
 
 
+@pytest.mark.parametrize(
+    ("states", "time"),
+    [
+        ([{"running": {"startedAt": "2026-03-01T11:59:55Z"}}], datetime(2026, 3, 1, 11, 59, 55, tzinfo=UTC)),
+        ([{"waiting": {"reason": "CrashLoopBackOff"}}], None),
+        ([], None),
+        (
+            [{"running": {"startedAt": "2026-03-01T11:00:00Z"}}, {"running": {"startedAt": "2026-03-01T11:00:07Z"}}],
+            datetime(2026, 3, 1, 11, 0, 7, tzinfo=UTC),
+        ),
+    ],
+)
+def test_when_the_last_of_its_containers_started(states: list[dict[str, Any]], time: datetime | None) -> None:
+    statuses = [container(**state) for state in states]
+
+    assert read(raw_pod(*statuses)).started == time
+
+
 def raw_service(*managed: dict[str, Any], **annotations: str) -> Service:
     keys = {key.replace("_", "-"): value for key, value in annotations.items()}
     meta = {

@@ -12,6 +12,7 @@ from resilience.core.asks import CheckTarget, HttpProbe, Measure, SlopeProbe, Us
 from resilience.core.observation import Observation
 from resilience.core.profiles import resolve
 from tests.support.factories import (
+    LIVE_CHECK,
     NOW,
     make_check,
     make_container,
@@ -107,7 +108,7 @@ def test_a_pod_that_starts_is_left_alone(policy: dict[str, Any], pod: dict[str, 
 def test_a_start_takes_as_long_as_the_startup_probe_allows_and_is_looked_at_again_when_that_is_over() -> None:
     pod = make_pod(ready=False, started=STARTED, ready_changed=STARTED)
     probes = {"startup": {"check": "live", "maxDuration": "45s"}}
-    spec = policy_spec(HUNG, probes=probes)
+    spec = make_spec(probes=probes, restart={"policies": [HUNG]}, health={"checks": [LIVE_CHECK]})
 
     def hung(after: timedelta) -> bool:
         return bool(policies.firing(spec, resolve(spec), make_seen(pod, checks=fires(HUNG, pod)), NOW + after))
