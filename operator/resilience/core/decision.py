@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from resilience.api.reasons import Reason, ReplaceStep
 from resilience.api.status import Status
 from resilience.core.asks import CheckTarget, DeadLetters, HttpTarget, VerifyTarget
 from resilience.core.flags import Publication
-from resilience.core.observation import Pod
+from resilience.core.observation import Pod, Ticket
 from resilience.core.release_actions import ReleaseAction
-from resilience.core.storm import Ticket
-from resilience.core.workloads import ContainerPort, ReplicaSet
+from resilience.core.workloads import ReplicaSet
+
+# While actions were taken, the next pass comes at once: the answer of a watch may be late or lost.
+SOON: Final = timedelta(milliseconds=200)
 
 # Actions. Each is safe to repeat and re-checked against a fresh read by the executor.
 
@@ -168,6 +171,19 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class StepResult:
+    """Outcome of one part of a pass: the status after it, and what is to be done.
+
+    `requeue_after`: time until the next pass; None when only a change of something that is watched matters.
+    """
+
+    status: Status
+    actions: tuple[Action, ...] = ()
+    events: tuple[Event, ...] = ()
+    requeue_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The outcome of one pass. `status` None means: do not touch it."""
 
@@ -183,10 +199,3 @@ class Decision:
     refused: str = ""
     # Asks for a turn among the services whose policies fire.
     ticket: Ticket | None = None
-
-
-def container_port(ports: tuple[ContainerPort, ...], wanted: int | str) -> int | None:
-    """The number of a container port given by name or number; a number need not be declared."""
-    if isinstance(wanted, int):
-        return wanted
-    return next((port.number for port in ports if port.name == wanted), None)

@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from resilience.api.status import Status
-from resilience.core import restart
-from resilience.core.decision import Action, Event
-from resilience.core.scene import SOON
+from resilience.core.decision import Action, Event, StepResult
 
 
 @dataclass(slots=True)
@@ -18,8 +16,14 @@ class Draft:
     events: list[Event] = field(default_factory=list)
     waits: list[timedelta] = field(default_factory=list)
 
-    def take(self, outcome: restart.Outcome) -> None:
-        self.status = outcome.status
-        self.events.extend(outcome.events)
-        if outcome.changed:
-            self.waits.append(SOON)
+    def take(self, result: StepResult) -> None:
+        """Add what one part of the pass decided."""
+        self.status = result.status
+        self.actions.extend(result.actions)
+        self.events.extend(result.events)
+        self.wait(result.requeue_after)
+
+    def wait(self, time: timedelta | None) -> None:
+        """Have the next pass after this time at the latest; None asks for nothing."""
+        if time is not None:
+            self.waits.append(time)

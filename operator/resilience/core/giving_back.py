@@ -14,11 +14,11 @@ from resilience.api.names import (
 from resilience.api.reasons import Reason
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import bluegreen, preview, probes, publishing, releases, replace, restart
-from resilience.core.decision import Action, ApplyTemplate, Decision, Event, SetFinalizer, Unclaim
+from resilience.core.decision import SOON, Action, ApplyTemplate, Decision, Event, SetFinalizer, Unclaim
 from resilience.core.observation import Observation, Resource
 from resilience.core.profiles import resolve
 from resilience.core.release_actions import MarkLeft
-from resilience.core.scene import GONE_POLL, SOON, Scene
+from resilience.core.scene import GONE_POLL, Scene
 
 # A deletion waits so long for pods in flight; then the resource goes and the pods are left to their owners.
 RELEASE_PATIENCE = timedelta(minutes=10)

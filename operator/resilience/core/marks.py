@@ -6,7 +6,7 @@ from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import guard, probes, releases, requests, targets
+from resilience.core import guard, ports, probes, releases, requests, targets
 from resilience.core.decision import ApplyTemplate, Claim, Event, MarkService, SetFinalizer
 from resilience.core.draft import Draft
 from resilience.core.observation import Observation, Resource
@@ -25,16 +25,16 @@ def adopt(draft: Draft, resource: Resource, seen: Observation, workload: Workloa
 
 def template(
     spec: ResilientServiceSpec, effective: Effective, seen: Observation
-) -> probes.TemplatePlan | probes.PortMissing:
+) -> probes.TemplatePlan | ports.PortMissing:
     """What the managed container should have from us, or the port that is missing for it."""
     assert seen.workload is not None
-    container = probes.find_container(spec, seen.workload)
+    container = ports.find_container(spec, seen.workload)
     assert container is not None
     try:
         service = targets.client_service(spec, seen)
         grace_period = seen.workload.template.grace_period
         return probes.plan(spec, effective, container, service, grace_period=grace_period)
-    except probes.PortMissing as missing:
+    except ports.PortMissing as missing:
         return missing
 
 
@@ -43,7 +43,7 @@ def sync(
     resource: Resource,
     spec: ResilientServiceSpec,
     seen: Observation,
-    wanted: probes.TemplatePlan | probes.PortMissing,
+    wanted: probes.TemplatePlan | ports.PortMissing,
     now: datetime,
 ) -> bool:
     """Writes managed fields when that rolls no pod that would not be rolled anyway, or when it is asked for.
@@ -56,7 +56,7 @@ def sync(
     write = isinstance(wanted, probes.TemplatePlan) and not wanted.in_sync
     if asked is not None and not write:
         # Handled only when done: a write that fails, or an operator that dies before it, must not lose the request.
-        missing = isinstance(wanted, probes.PortMissing)
+        missing = isinstance(wanted, ports.PortMissing)
         note = str(wanted) if missing else "the managed fields are in place"
         draft.status = requests.handle(draft.status, Request.ADOPT, asked, now=now, note=note)
         if missing or _was_synced(resource):

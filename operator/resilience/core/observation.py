@@ -188,6 +188,15 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Ticket:
+    """A service that waits for its turn to restart pods. `priority`: lower goes first; `since`: when it last asked."""
+
+    key: Key
+    priority: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """A place in the queue of restarts by policies, which are capped for the cluster and for each namespace."""
 

@@ -18,7 +18,7 @@ from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import amounts, guard, targets
 from resilience.core.asks import CheckTarget, Measure, Probe, SlopeProbe, UsageLine, UsageProbe
 from resilience.core.observation import Observation, Pod
-from resilience.core.probes import find_container
+from resilience.core.ports import find_container
 from resilience.core.workloads import Container
 
 # Checks of policies are kept apart from the health checks of the same name.

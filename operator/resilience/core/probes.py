@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from resilience.api.checks import Check, Scheme, Scope
+from resilience.api.checks import Check, Scheme
 from resilience.api.names import FIELD_MANAGER
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
-from resilience.core.decision import container_port
+from resilience.core.ports import PortMissing, container_port, probe_port
 from resilience.core.services import Service
-from resilience.core.workloads import Container, Workload
+from resilience.core.workloads import Container
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +33,6 @@ class TemplatePlan:
     fields: Mapping[str, object]
     conflicts: tuple[FieldConflict, ...]
     in_sync: bool
-
-
-class PortMissing(Exception):
-    """A check names a port that neither the Service nor the container has; the text says which."""
-
-
-def find_container(spec: ResilientServiceSpec, workload: Workload) -> Container | None:
-    """The container that counts: the named one, else the first."""
-    containers = workload.template.containers
-    if spec.container is None:
-        return containers[0] if containers else None
-    return next((each for each in containers if each.name == spec.container), None)
 
 
 def plan(
@@ -133,34 +121,6 @@ def _handler(
         raise PortMissing(f"check {check.name}: the kubelet's gRPC probe needs a numbered port, and {port} has none")
     # Written even when empty, as the API server defaults it: else a name that is taken away would stay.
     return {"grpc": {"port": number, "service": check.grpc.service if check.grpc is not None else ""}}
-
-
-def probe_port(check: Check, container: Container, service: Service | None, spec: ResilientServiceSpec) -> int | str:
-    """The container port that a check means: at Service scope, what the Service's port leads to.
-
-    Raises:
-        PortMissing: there is none, or the check is a query and speaks to no port at all.
-    """
-    if check.prometheus is not None:
-        raise PortMissing(f"check {check.name}: a prometheus check asks no pod, so the kubelet cannot run it")
-    wanted = check_port(check, spec)
-    if check.scope is Scope.SERVICE:
-        found = service.port(wanted) if service is not None else None
-        if service is None or found is None:
-            raise PortMissing(f"check {check.name}: Service has no port {wanted}")
-        wanted = found.target
-    if container_port(container.ports, wanted) is None:
-        raise PortMissing(f"check {check.name}: container {container.name} has no port {wanted}")
-    return wanted
-
-
-def check_port(check: Check, spec: ResilientServiceSpec) -> int | str:
-    """The port a check names, or the Service's by default. A prometheus check has none: do not ask for it."""
-    detail = check.http or check.tcp or check.grpc
-    named = detail.port if detail is not None else None
-    if named is not None:
-        return named
-    return spec.service.port if spec.service is not None else ""
 
 
 def _whole_seconds(value: timedelta) -> int:

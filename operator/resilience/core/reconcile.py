@@ -32,16 +32,18 @@ from resilience.core import (
 )
 from resilience.core.alerting import service as alerts
 from resilience.core.decision import (
+    SOON,
     Action,
     Claim,
     Decision,
     Event,
     SetFinalizer,
+    StepResult,
 )
 from resilience.core.draft import Draft
 from resilience.core.observation import Observation, Resource
 from resilience.core.profiles import resolve
-from resilience.core.scene import SOON, Scene
+from resilience.core.scene import Scene
 from resilience.core.verdicts import Facts
 from resilience.core.workloads import Workload
 
@@ -121,7 +123,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         verdict = stalled.of_release(verdict, draft.status, look.obstacle)
     else:
         told = recycle.look(resource, spec, effective, seen, draft.status, now)
-        draft.take(restart.Outcome(told.status, told.events))
+        draft.take(StepResult(told.status, events=told.events))
         if told.wait is not None:
             draft.waits.append(max(told.wait, SOON))
     if verdict.reason in _MISSING:
@@ -174,7 +176,7 @@ def _recycle(
         draft.take(restart.abort(resource, draft.status, now))
         draft.take(restart.accept(resource, draft.status, workload, seen.pods, now))
     found = recycle.look(resource, spec, effective, seen, draft.status, now)
-    draft.take(restart.Outcome(found.status, found.events, changed=found.begun))
+    draft.take(StepResult(found.status, events=found.events, requeue_after=SOON if found.begun else None))
     if found.wait is not None:
         draft.waits.append(max(found.wait, SOON))
     return found
@@ -186,7 +188,7 @@ def _degrade(
     """Flags first in status, then in every channel. Suspended, what was told last stands."""
     look = degradation.look(resource, spec, seen, draft.status, now)
     numbered = publishing.number(resource, seen, draft.status, look.status, now)
-    draft.take(restart.Outcome(numbered.status, (*look.events, *numbered.events)))
+    draft.take(StepResult(numbered.status, events=(*look.events, *numbered.events)))
     if look.wait is not None:
         draft.waits.append(look.wait)
     if spec.suspend:
@@ -202,7 +204,7 @@ def _replay(
 ) -> tuple[Action, ...]:
     """Dead letters, after the flags: while one is on nothing is put back."""
     found = replay.look(resource, spec, seen, draft.status, now)
-    draft.take(restart.Outcome(found.status, found.events))
+    draft.take(StepResult(found.status, events=found.events))
     if found.wait is not None or found.actions:
         draft.waits.append(max(found.wait or SOON, SOON))
     return found.actions

@@ -18,10 +18,9 @@ from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core import guard, permission, policies, traces
 from resilience.core.asks import CheckTarget, ContentProbe
 from resilience.core.decision import Event
-from resilience.core.observation import Observation, Pod, Resource
+from resilience.core.observation import Observation, Pod, Resource, Ticket
 from resilience.core.permission import Blocker
 from resilience.core.policies import Firing
-from resilience.core.storm import Ticket
 
 # No name of a check of the spec has a slash.
 CONTENT_CHECK: Final = "restart/onchange"

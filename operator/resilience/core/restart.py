@@ -4,8 +4,7 @@ Which pods are replaced is fixed when the request is accepted: those that existe
 How each of them is replaced is `replace`'s affair.
 """
 
-from dataclasses import dataclass
-from dataclasses import replace as changed
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from resilience.api.reasons import Reason, ReplaceStep, Request, RestartOutcome
@@ -14,7 +13,7 @@ from resilience.api.status_base import Requests
 from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core import guard, requests, traces
-from resilience.core.decision import Event
+from resilience.core.decision import SOON, Event, StepResult
 from resilience.core.history import remember
 from resilience.core.observation import PodsView, Resource, Traffic
 from resilience.core.replace import Plan
@@ -35,21 +34,11 @@ _REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The status after a step in a restart's life, and what to tell people."""
-
-    status: Status
-    events: tuple[Event, ...] = ()
-    # Whether something was accepted or ended: look again at once.
-    changed: bool = False
-
-
-def accept(resource: Resource, status: Status, workload: Workload, view: PodsView, now: datetime) -> Outcome:
+def accept(resource: Resource, status: Status, workload: Workload, view: PodsView, now: datetime) -> StepResult:
     """Takes up a waiting request, unless a restart is in flight or the target cannot be restarted."""
     value = requests.pending(resource.annotations, status, Request.RESTART)
     if value is None or status.restart is not None:
-        return Outcome(status)
+        return StepResult(status)
     pods = guard.staying(view)
     begun = RestartStatus(
         request=value[:1024],
@@ -66,7 +55,7 @@ def accept(resource: Resource, status: Status, workload: Workload, view: PodsVie
     note = f"restart of {len(pods)} pod{'s' if len(pods) > 1 else ''} began"
     status = requests.handle(status, Request.RESTART, value, now=now, note=note)
     event = Event(Reason.RESTART_STARTED, f"{note}{_cost(workload)} (trace {begun.trace_id})")
-    return Outcome(status.model_copy(update={"restart": begun}), (event,), changed=True)
+    return StepResult(status.model_copy(update={"restart": begun}), events=(event,), requeue_after=SOON)
 
 
 def _cost(workload: Workload) -> str:
@@ -87,19 +76,18 @@ def wish(status: Status, *, deleting: bool) -> Wish:
     return Wish(running.born_before, running.started_at + SETTLE, undo, only)
 
 
-def follow(status: Status, view: PodsView, plan: Plan, traffic: Traffic | None, now: datetime) -> Outcome:
+def follow(status: Status, view: PodsView, plan: Plan, traffic: Traffic | None, now: datetime) -> StepResult:
     """Progress of the restart in flight, and its end."""
     running = status.restart
     if running is None:
-        return Outcome(status)
+        return StepResult(status)
     running, finished = _fold_pods(running, view, plan, now)
     running = running.model_copy(update={"requests": _requests(running, traffic)})
     if plan.given_up and not running.failure:
         # Noted first: the restart ends when nothing of it is in flight any more.
         failure = f"the replacement did not come up: {plan.waiting}"[:1024]
-        return Outcome(
-            status.model_copy(update={"restart": running.model_copy(update={"failure": failure})}), changed=True
-        )
+        running = running.model_copy(update={"failure": failure})
+        return StepResult(status.model_copy(update={"restart": running}), requeue_after=SOON)
     replaced = tuple(Event(Reason.POD_REPLACED, f"pod {name} was replaced and is gone") for name in finished)
     replaced += tuple(
         Event(Reason.POD_GIVEN_BACK, f"pod {name} stays: it was given back to its ReplicaSet", warning=True)
@@ -109,8 +97,8 @@ def follow(status: Status, view: PodsView, plan: Plan, traffic: Traffic | None, 
     in_flight = [pod for pod in view.pods if pod.step is not None]
     if plan.remaining == 0 or (not in_flight and (running.aborted or running.failure)):
         ended = _end(status, running, _outcome(running, plan), running.failure, now)
-        return changed(ended, events=replaced + ended.events)
-    return Outcome(status.model_copy(update={"restart": running}), replaced)
+        return replace(ended, events=replaced + ended.events)
+    return StepResult(status.model_copy(update={"restart": running}), events=replaced)
 
 
 def _outcome(running: RestartStatus, plan: Plan) -> RestartOutcome:
@@ -119,23 +107,24 @@ def _outcome(running: RestartStatus, plan: Plan) -> RestartOutcome:
     return RestartOutcome.ABORTED if running.aborted and plan.remaining else RestartOutcome.SUCCEEDED
 
 
-def abort(resource: Resource, status: Status, now: datetime) -> Outcome:
+def abort(resource: Resource, status: Status, now: datetime) -> StepResult:
     """Takes up a waiting abort: no further pod is begun, what has not begun to serve is undone."""
     value = requests.pending(resource.annotations, status, Request.ABORT)
     if value is None:
-        return Outcome(status)
+        return StepResult(status)
     accepted = _accepted(status)
     if status.restart is None and status.rollout.candidate is not None and not accepted:
         rollout = status.rollout.model_copy(update={"aborted": True})
         status = requests.handle(status, Request.ABORT, value, now=now, note="the release is being aborted")
-        return Outcome(status.model_copy(update={"rollout": rollout}), changed=True)
+        return StepResult(status.model_copy(update={"rollout": rollout}), requeue_after=SOON)
     if status.restart is None:
         note = "the new version is accepted already; to go back, change the template" if accepted else _NOTHING
         event = Event(Reason.REQUEST_IGNORED, f"abort: {note}")
-        return Outcome(requests.handle(status, Request.ABORT, value, now=now, note=note), (event,), changed=True)
+        status = requests.handle(status, Request.ABORT, value, now=now, note=note)
+        return StepResult(status, events=(event,), requeue_after=SOON)
     aborted = status.restart.model_copy(update={"aborted": True})
     status = requests.handle(status, Request.ABORT, value, now=now, note="the restart is being aborted")
-    return Outcome(status.model_copy(update={"restart": aborted}), changed=True)
+    return StepResult(status.model_copy(update={"restart": aborted}), requeue_after=SOON)
 
 
 def _accepted(status: Status) -> bool:
@@ -194,7 +183,7 @@ def _requests(running: RestartStatus, traffic: Traffic | None) -> Requests | Non
     return Requests(sent=traffic.sent, failed=traffic.failed, p99=p99)
 
 
-def _end(status: Status, running: RestartStatus, outcome: RestartOutcome, message: str, now: datetime) -> Outcome:
+def _end(status: Status, running: RestartStatus, outcome: RestartOutcome, message: str, now: datetime) -> StepResult:
     result = RestartResult(
         request=running.request,
         reason=running.reason,
@@ -227,7 +216,8 @@ def _end(status: Status, running: RestartStatus, outcome: RestartOutcome, messag
         }
     )
     bad = outcome in (RestartOutcome.FAILED, RestartOutcome.REFUSED)
-    return Outcome(status, (Event(_REASONS[outcome], f"{words} (trace {running.trace_id})", bad),), changed=True)
+    event = Event(_REASONS[outcome], f"{words} (trace {running.trace_id})", bad)
+    return StepResult(status, events=(event,), requeue_after=SOON)
 
 
 def _remembered(status: Status, running: RestartStatus, outcome: RestartOutcome) -> RestartsStatus:

@@ -12,8 +12,6 @@ from resilience.core.health import WELL
 from resilience.core.observation import Observation, Pod, PodsView
 from resilience.core.workloads import Workload
 
-# While actions were taken, the next look comes at once: the answer of a watch may be late or lost.
-SOON = timedelta(milliseconds=200)
 # Pods outside every Service are in no watch of ours: how often they are looked for.
 GONE_POLL = timedelta(seconds=1)
 

@@ -7,7 +7,7 @@ from resilience.api.reasons import ConditionType, Reason
 from resilience.api.status import Status
 from resilience.core.conditions import Verdict
 from resilience.core.observation import Observation, Resource
-from resilience.core.probes import check_port, find_container
+from resilience.core.ports import check_port, find_container
 from resilience.core.targets import client_service
 
 # With these nothing is looked after.

@@ -7,10 +7,10 @@ service.
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from resilience.core.observation import Key, Turn
+from resilience.core.observation import Key, Ticket, Turn
 
 # How long a restart takes while none has been measured.
 USUAL: Final = timedelta(minutes=1)
@@ -22,15 +22,6 @@ class Caps:
 
     cluster: int
     namespace: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A service that waits."""
-
-    key: Key
-    priority: int
-    since: datetime
 
 
 def turns(

@@ -21,9 +21,8 @@ from resilience.core.asks import (
     UsageProbe,
     VerifyTarget,
 )
-from resilience.core.decision import container_port
 from resilience.core.observation import Observation, Pod
-from resilience.core.probes import check_port, find_container
+from resilience.core.ports import check_port, container_port, find_container
 from resilience.core.services import Service
 
 # CPU is squeezed at its limit, not killed, so no profile has lines for it.

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Final
 
 from resilience.core import storm
-from resilience.core.observation import Key, Resource, Turn
-from resilience.core.storm import Caps, Ticket
+from resilience.core.observation import Key, Resource, Ticket, Turn
+from resilience.core.storm import Caps
 from resilience.ports import Clock
 
 # Weight of the last restart in the usual length of one.

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilience.core.observation import Key
-from resilience.core.storm import USUAL, Caps, Ticket, turns
+from resilience.core.observation import Key, Ticket
+from resilience.core.storm import USUAL, Caps, turns
 from tests.support.factories import NOW
 
 CAPS = Caps(cluster=3, namespace=2)

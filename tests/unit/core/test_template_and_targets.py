@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resilience.api.names import FIELD_MANAGER
-from resilience.core import probes, stalled, targets
+from resilience.core import ports, probes, stalled, targets
 from resilience.core.asks import GrpcProbe, HttpProbe, PrometheusProbe, TcpProbe
 from resilience.core.decision import ApplyTemplate
 from resilience.core.profiles import resolve
@@ -129,7 +129,7 @@ def test_give_up_is_in_sync_when_nothing_is_ours() -> None:
     ],
 )
 def test_a_port_that_is_missing_is_named(check: Any, words: str) -> None:
-    with pytest.raises(probes.PortMissing, match=words):
+    with pytest.raises(ports.PortMissing, match=words):
         plan(managed(health={"checks": [check]}))
 
 
@@ -214,7 +214,7 @@ def test_a_query_has_no_port_that_could_be_missing() -> None:
 
 
 def test_a_probe_that_asks_prometheus_is_named() -> None:
-    with pytest.raises(probes.PortMissing, match="check ready: a prometheus check asks no pod"):
+    with pytest.raises(ports.PortMissing, match="check ready: a prometheus check asks no pod"):
         plan(managed(health={"checks": [QUERY_CHECK | {"name": "ready"}]}))
 
 
