@@ -35,8 +35,8 @@ from resilience.adapters.prometheus import PrometheusClient
 from resilience.adapters.receivers.messenger import Messengers
 from resilience.adapters.receivers.wording import Origin
 from resilience.config import Settings
-from resilience.core.flags import Publication
-from resilience.core.observation import Key
+from resilience.core.model.flags import Publication
+from resilience.core.model.observation import Key
 from resilience.core.storm import Caps
 from resilience.runtime.alert_hub import AlertHub, Heartbeat
 from resilience.runtime.checks import CheckRunner

@@ -16,7 +16,7 @@ from resilience.api.reasons import AlertName, Severity
 from resilience.core.alerting import routing
 from resilience.core.alerting.alert import Alert
 from resilience.core.alerting.routing import Pace
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 from tests.support import alertmanager
 from tests.support.alertmanager import quoted
 from tests.support.counts import count

@@ -10,8 +10,8 @@ import pytest
 from resilience.adapters.address import AddressGuard, Resolve
 from resilience.adapters.checks.dns_check import check_dns
 from resilience.adapters.network import NetworkFailure
-from resilience.core.asks import DnsProbe
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import DnsProbe
 from resilience.ports import Refused
 
 TIMEOUT = timedelta(milliseconds=200)

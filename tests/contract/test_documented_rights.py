@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.asks import RedisProbe, RedisStreamProbe
 from resilience.core.health import Outcome
+from resilience.core.model.probes import RedisProbe, RedisStreamProbe
 from tests.support import postgres, redis
 from tests.support.postgres_checks import operator
 from tests.support.redis import Server

@@ -9,7 +9,7 @@ from resilience.adapters import drain
 from resilience.adapters.address import AddressGuard
 from resilience.adapters.drain import HttpDrainer, HttpProber
 from resilience.adapters.http import HttpClient
-from resilience.core.asks import ConnectionsTarget, HttpTarget
+from resilience.core.model.probes import ConnectionsTarget, HttpTarget
 from resilience.ports import Refused, Unavailable
 from tests.support.faulty import Faulty, faulty_server
 

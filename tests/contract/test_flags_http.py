@@ -18,9 +18,9 @@ from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.flag_evaluation import Reason
 from openfeature.provider import FeatureProvider
 
-from resilience.core import flags
-from resilience.core.flags import Publication, PublishedFlag
-from resilience.core.observation import Key
+from resilience.core.model import flags
+from resilience.core.model.flags import Publication, PublishedFlag
+from resilience.core.model.observation import Key
 from resilience.ports import Unavailable
 from resilience.runtime.flag_board import STALE_AFTER, FlagBoard
 from resilience.web import flags as web_flags

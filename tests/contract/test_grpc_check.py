@@ -17,8 +17,8 @@ from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.checks.grpc_check import decode_status, encode_request
 from resilience.adapters.http import HttpClient
-from resilience.core.asks import GrpcProbe
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import GrpcProbe
 from tests.support.secrets import no_secrets
 
 

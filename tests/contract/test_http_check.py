@@ -23,9 +23,9 @@ from resilience.adapters.http import HttpClient
 from resilience.adapters.network import NetworkFailure
 from resilience.api.checks import Scheme
 from resilience.api.reasons import HealthState
-from resilience.core.asks import Bounds, HttpProbe, HttpTarget, SecretRef, TlsTrust
-from resilience.core.check_state import Component
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.check_state import Component
+from resilience.core.model.probes import Bounds, HttpProbe, HttpTarget, SecretRef, TlsTrust
 from resilience.ports import Invalid, Refused, Unavailable
 from tests.support.faulty import faulty_server
 from tests.support.secrets import FakeSecrets

@@ -14,8 +14,8 @@ from redis import Redis
 
 from resilience.adapters.checks.redis_check import describe
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.asks import RedisKind, RedisProbe
 from resilience.core.health import Outcome
+from resilience.core.model.probes import RedisKind, RedisProbe
 from tests.support import redis
 from tests.support.redis import HOST, Server
 from tests.support.redis_checks import asking, probe, secret, told

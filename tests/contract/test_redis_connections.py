@@ -14,8 +14,8 @@ import pytest
 from resilience.adapters.checks import redis_connections
 from resilience.adapters.checks.redis_link import ANSWER_LIMIT
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.asks import RedisKind
 from resilience.core.health import Outcome
+from resilience.core.model.probes import RedisKind
 from tests.support import redis
 from tests.support.redis import HOST, Server
 from tests.support.redis_checks import asking, probe, told

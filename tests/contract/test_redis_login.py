@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.asks import TlsTrust
 from resilience.core.health import Outcome
+from resilience.core.model.probes import TlsTrust
 from tests.support import redis
 from tests.support.redis import Server
 from tests.support.redis_checks import asking, probe, secret, told

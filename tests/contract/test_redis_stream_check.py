@@ -12,8 +12,8 @@ import pytest
 
 from resilience.adapters.checks.redis_link import ANSWER_LIMIT
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.asks import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe
 from tests.support import redis
 from tests.support.redis import HOST, Server
 from tests.support.redis_checks import asking, secret, told

@@ -15,7 +15,7 @@ from resilience.adapters.checks import sentinel_events
 from resilience.adapters.checks.redis_connections import RedisConnections
 from resilience.adapters.checks.sentinel_events import SentinelEvents, event
 from resilience.adapters.credentials import Credentials
-from resilience.core.asks import RedisKind, RedisPlace, SecretRef
+from resilience.core.model.probes import RedisKind, RedisPlace, SecretRef
 from resilience.ports import Unavailable
 from resilience.runtime.sentinels import SentinelWatch
 from tests.support import redis

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from resilience.core import flags
+from resilience.core.model import flags
 from tests.cluster import engine
 from tests.support.counts import PROOF, Figures, count
 from tests.support.kube import Object, wait_until

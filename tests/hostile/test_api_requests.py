@@ -16,8 +16,8 @@ from resilience.adapters.http import HttpClient
 from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json
 from resilience.core import guard
-from resilience.core.asks import HttpProbe, HttpTarget, SecretRef
-from resilience.core.workloads import Workload
+from resilience.core.model.probes import HttpProbe, HttpTarget, SecretRef
+from resilience.core.model.workload import Workload
 from resilience.ports import PortError
 from tests.hostile.support import MIB, OneSecret, api_server, http_server, in_words, loopback_guard, memory
 from tests.support.factories import make_workload

@@ -21,7 +21,7 @@ from resilience.adapters.checks.postgres_connections import PostgresConnections
 from resilience.adapters.checks.promql import LONGEST
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.prometheus import PrometheusClient
-from resilience.core.asks import PostgresProbe, SecretRef
+from resilience.core.model.probes import PostgresProbe, SecretRef
 from tests.hostile.support import OneSecret, http_server, in_words, loopback_guard, tcp_server
 from tests.support.preconditions import require
 

@@ -20,8 +20,8 @@ from resilience.adapters.checks.postgres_connections import PostgresConnections
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.kube.cluster import KubeCluster
 from resilience.api.names import LABEL_FLAGS_OF, flags_config_map
-from resilience.core.asks import PostgresProbe, SecretRef
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
+from resilience.core.model.probes import PostgresProbe, SecretRef
 from resilience.ports import DeliveryFailed
 from resilience.runtime.store import Store
 from tests.hostile.support import MIB, OneSecret, api_server, in_words, loopback_guard, memory, tcp_server

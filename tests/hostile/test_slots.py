@@ -15,9 +15,9 @@ import pytest
 
 from resilience.api.checks import Health
 from resilience.api.scalars import parse_duration
-from resilience.core.asks import CheckTarget, Probe, RedisKind, RedisPlace, TcpProbe
 from resilience.core.health import CheckResult, Outcome
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
+from resilience.core.model.probes import CheckTarget, Probe, RedisKind, RedisPlace, TcpProbe
 from resilience.ports import MasterLost, Metrics
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.sentinels import SentinelWatch

@@ -15,10 +15,10 @@ from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_restarts import RestartStatus
 from resilience.core import bluegreen, giving_back
-from resilience.core.decision import Action
-from resilience.core.observation import Pod
+from resilience.core.model.actions import MarkLeft, Resume, Route
+from resilience.core.model.decision import Action
+from resilience.core.model.observation import Pod
 from resilience.core.reconcile import decide
-from resilience.core.release_actions import MarkLeft, Resume, Route
 from resilience.core.stage import Stage
 from tests.support.factories import LONG_AGO, NOW, make_pod, make_resource, make_seen, make_workload
 from tests.support.preconditions import require

@@ -9,10 +9,10 @@ from resilience.api.names import ANNOTATION_CLAIM, FIELD_MANAGER, FINALIZER, LAB
 from resilience.api.reasons import HealthState
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core.check_state import CheckState
-from resilience.core.observation import Key, Observation, Pod, PodsView, Resource
-from resilience.core.services import Endpoint, Service, ServicePort
-from resilience.core.workloads import Container, ContainerPort, ReplicaSet, Template, Workload
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.observation import Key, Observation, Pod, PodsView, Resource
+from resilience.core.model.service import Endpoint, Service, ServicePort
+from resilience.core.model.workload import Container, ContainerPort, ReplicaSet, Template, Workload
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=1)

@@ -1,6 +1,6 @@
 """Pods that are in trouble, as the reader makes them. Must not judge."""
 
-from resilience.core.observation import Pod
+from resilience.core.model.observation import Pod
 from tests.support.factories import make_pod
 
 IMAGE = "registry.example.com/shop/checkout:2.0"

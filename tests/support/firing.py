@@ -7,8 +7,8 @@ from resilience.api.reasons import HealthState
 from resilience.api.status import Status
 from resilience.api.status_restarts import PastRestart, RestartsStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.check_state import CheckState
-from resilience.core.observation import Pod
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.observation import Pod
 from tests.support.factories import LIVE_CHECK, make_check, make_spec
 
 HUNG: Final = {"name": "stuck", "check": {"name": "live", "failures": 4}}

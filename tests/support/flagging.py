@@ -8,11 +8,11 @@ from resilience.api.status import Status
 from resilience.api.status_flags import FlagStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import degradation, health
-from resilience.core.asks import CheckTarget
-from resilience.core.decision import Event
 from resilience.core.health import CheckResult, Fold, Outcome
-from resilience.core.observation import Observation
-from resilience.core.profiles import resolve
+from resilience.core.model.decision import Event
+from resilience.core.model.observation import Observation
+from resilience.core.model.probes import CheckTarget
+from resilience.core.model.profiles import resolve
 from tests.support.factories import KEY, NOW, make_resource, make_spec
 
 CACHE: Final = {"name": "cache", "scope": "Dependency", "redis": {"address": "redis:6379"}}

@@ -16,8 +16,8 @@ from resilience.api.receivers import Region
 from resilience.core.alerting.alert import Alert
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Ended, Kind, Message
-from resilience.core.asks import SecretRef
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
+from resilience.core.model.probes import SecretRef
 from resilience.ports import DeliveryFailed, Receipt
 from tests.support.factories import NOW
 from tests.support.secrets import FakeSecrets

@@ -15,12 +15,12 @@ from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import report
-from resilience.core.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, TakeOver
-from resilience.core.observation import Observation, Pod, PodsView, Resource
+from resilience.core.model.actions import Resume
+from resilience.core.model.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, TakeOver
+from resilience.core.model.observation import Observation, Pod, PodsView, Resource
+from resilience.core.model.service import Endpoint, Service
+from resilience.core.model.workload import ReplicaSet, Template, Workload
 from resilience.core.reconcile import decide
-from resilience.core.release_actions import Resume
-from resilience.core.services import Endpoint, Service
-from resilience.core.workloads import ReplicaSet, Template, Workload
 from resilience.ports import Clock, Conflict, Drainer, Metrics, PortError, Secrets
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor

@@ -16,8 +16,8 @@ from resilience.adapters.checks.postgres_check import check_postgres, describe
 from resilience.adapters.checks.postgres_connections import PostgresConnections
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure
-from resilience.core.asks import PostgresProbe, SecretRef
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import PostgresProbe, SecretRef
 from resilience.ports import Invalid, Refused
 from tests.support import postgres
 

@@ -16,8 +16,8 @@ from resilience.adapters.checks.redis_stream_check import check_redis_stream
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.asks import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe, SecretRef
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe, SecretRef
 from resilience.ports import Invalid, Refused
 from tests.support.redis import HOST, Server
 

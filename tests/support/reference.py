@@ -22,7 +22,7 @@ from resilience.api.scalars import DURATION_PATTERN, format_duration
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Profile, ResilientServiceSpec, TargetKind, TargetRef
 from resilience.config import Settings
-from resilience.core.profiles import resolve
+from resilience.core.model.profiles import resolve
 
 Node = dict[str, Any]
 

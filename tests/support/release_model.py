@@ -21,11 +21,11 @@ from resilience.api.reasons import Colour, HealthState, ReleaseStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import gates
-from resilience.core.check_state import CheckState
-from resilience.core.observation import Autoscaler, Green, Observation, Pod, PodsView, Resource
-from resilience.core.release_actions import AdvanceGreen, CreateGreen, Resume
-from resilience.core.services import Endpoint, Service
-from resilience.core.workloads import ReplicaSet, Template, Workload
+from resilience.core.model.actions import AdvanceGreen, CreateGreen, Resume
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.observation import Autoscaler, Green, Observation, Pod, PodsView, Resource
+from resilience.core.model.service import Endpoint, Service
+from resilience.core.model.workload import ReplicaSet, Template, Workload
 from resilience.ports import Conflict
 from tests.support.factories import (
     KEY,

@@ -8,8 +8,8 @@ from typing import Any
 
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import report
-from resilience.core.decision import Decision
-from resilience.core.observation import Observation
+from resilience.core.model.decision import Decision
+from resilience.core.model.observation import Observation
 from resilience.core.reconcile import decide
 from resilience.ports import PortError
 from resilience.runtime.executor import Executor

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from resilience.api.reasons import ReleaseStep
-from resilience.core.asks import HttpTarget
-from resilience.core.observation import Observation, Resource
-from resilience.core.release_actions import ReleaseAction
+from resilience.core.model.actions import ReleaseAction
+from resilience.core.model.observation import Observation, Resource
+from resilience.core.model.probes import HttpTarget
 from resilience.ports import Drainer, Metrics, PortError, Secrets
 from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from resilience.adapters.credentials import Credentials
-from resilience.core.asks import SecretRef
+from resilience.core.model.probes import SecretRef
 from resilience.ports import Refused
 
 

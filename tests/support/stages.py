@@ -13,11 +13,11 @@ from resilience.api.reasons import Colour, HealthState, ReleaseStep
 from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus, StepTime, Version
 from resilience.core import gates, releases
-from resilience.core.observation import Green, Observation, Pod, PodsView, Resource
-from resilience.core.profiles import resolve
-from resilience.core.release_actions import AdvanceGreen
+from resilience.core.model.actions import AdvanceGreen
+from resilience.core.model.observation import Green, Observation, Pod, PodsView, Resource
+from resilience.core.model.profiles import resolve
+from resilience.core.model.workload import ReplicaSet, Template, Workload
 from resilience.core.stage import Stage
-from resilience.core.workloads import ReplicaSet, Template, Workload
 from tests.support.factories import (
     LABELS,
     NOW,

@@ -17,9 +17,9 @@ from resilience.api.status_receiver import ReceiverStatus
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
-from resilience.core.decision import Event
-from resilience.core.observation import Key
-from resilience.core.profiles import resolve
+from resilience.core.model.decision import Event
+from resilience.core.model.observation import Key
+from resilience.core.model.profiles import resolve
 from resilience.ports import Conflict, DeliveryFailed, Metrics, Receipt, Unavailable
 from resilience.runtime.alert_hub import AlertHub, Heartbeat
 from resilience.runtime.couriers import Couriers

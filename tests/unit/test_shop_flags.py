@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from resilience.core import flags
-from resilience.core.flags import Publication, PublishedFlag
+from resilience.core.model import flags
+from resilience.core.model.flags import Publication, PublishedFlag
 from tests.support import redis
 from tests.support.factories import NOW
 from tests.support.redis import Server, until

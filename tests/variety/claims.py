@@ -1,8 +1,8 @@
 """One pass of the core, and the status that it writes: what goes wrong on the way there is no claim of a test."""
 
 from resilience.api.status import Status
-from resilience.core.decision import Decision
-from resilience.core.observation import Observation, Resource
+from resilience.core.model.decision import Decision
+from resilience.core.model.observation import Observation, Resource
 from resilience.core.reconcile import decide
 from tests.support.factories import NOW
 from tests.support.preconditions import preparing

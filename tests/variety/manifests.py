@@ -13,8 +13,8 @@ from resilience.adapters.kube import parse, parse_workload
 from resilience.adapters.kube.parse import Json
 from resilience.api.names import ANNOTATION_CLAIM, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_TEMPLATE_HASH
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Pod
-from resilience.core.workloads import Template, Workload
+from resilience.core.model.observation import Pod
+from resilience.core.model.workload import Template, Workload
 from tests.support.factories import HASH, KEY, LABELS, NOW
 
 Object = dict[str, Any]

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from resilience.adapters.kube import parse
 from resilience.api import matchers
 from resilience.api.matchers import Matcher, MatcherText
-from resilience.core.decision import Decision
-from resilience.core.observation import Resource
+from resilience.core.model.decision import Decision
+from resilience.core.model.observation import Resource
 from tests.support.factories import KEY, make_pod, make_seen
 from tests.support.preconditions import require
 from tests.variety.claims import decided, status_of

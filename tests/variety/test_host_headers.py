@@ -22,13 +22,13 @@ from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING
 from resilience.api.reasons import ReleaseStep
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
 from resilience.core import gates, probes, targets
-from resilience.core.asks import CheckTarget, NetworkProbe
 from resilience.core.health import Outcome
-from resilience.core.observation import Observation, Traffic
-from resilience.core.profiles import resolve
-from resilience.core.release_actions import AdvanceGreen
-from resilience.core.services import ServicePort
-from resilience.core.workloads import ContainerPort
+from resilience.core.model.actions import AdvanceGreen
+from resilience.core.model.observation import Observation, Traffic
+from resilience.core.model.probes import CheckTarget, NetworkProbe
+from resilience.core.model.profiles import resolve
+from resilience.core.model.service import ServicePort
+from resilience.core.model.workload import ContainerPort
 from resilience.ports import Unavailable
 from tests.support.factories import READY_CHECK, make_container, make_pod, make_seen, make_service, make_spec
 from tests.support.preconditions import require

@@ -16,10 +16,10 @@ from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.http import HttpClient
 from resilience.api.reasons import HealthState, Severity
 from resilience.api.status import Status
-from resilience.core.asks import HttpProbe, HttpTarget
-from resilience.core.check_state import CheckState
 from resilience.core.health import CheckResult, Fold, Outcome, fold, initial, of_service, over_pods
-from resilience.core.observation import Pod, Turn
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.observation import Pod, Turn
+from resilience.core.model.probes import HttpProbe, HttpTarget
 from tests.support.factories import LONG_AGO, NOW, READY_CHECK, make_pod, make_resource, make_seen, make_workload
 from tests.support.faulty import faulty_server
 from tests.support.firing import HUNG, fires, past, policy_spec

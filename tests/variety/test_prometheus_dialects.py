@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestServer
 
 from resilience.adapters.checks.prometheus_check import check_prometheus
 from resilience.adapters.prometheus import PrometheusClient
-from resilience.core.asks import PrometheusProbe
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import PrometheusProbe
 
 ADVICE = pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="only `PromQL info:` is taken for advice; `PromQL warning:` is as well"

@@ -10,10 +10,10 @@ from typing import Final, cast
 import pytest
 
 from resilience.core import policies, targets
-from resilience.core.asks import CheckTarget
 from resilience.core.health import Outcome
-from resilience.core.profiles import resolve
-from resilience.core.usage import ContainerUsage, PodUsage
+from resilience.core.model.probes import CheckTarget
+from resilience.core.model.profiles import resolve
+from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.ports import Contents, Network
 from resilience.runtime.measuring import MeasuringChecker
 from tests.support.factories import NOW, make_seen, make_spec

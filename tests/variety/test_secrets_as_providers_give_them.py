@@ -12,7 +12,7 @@ from resilience.adapters.credentials import Credentials
 from resilience.adapters.kube.reader import KubeSecrets
 from resilience.adapters.kube.transport import Transport
 from resilience.api.names import LABEL_READABLE
-from resilience.core.asks import SecretRef
+from resilience.core.model.probes import SecretRef
 from tests.support.transport import FakeTransport
 
 AS_IT_IS = pytest.mark.xfail(

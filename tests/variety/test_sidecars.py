@@ -12,12 +12,12 @@ import pytest
 
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, LABEL_RETIRING, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import ConditionType, ReleaseStep, ReplaceStep
-from resilience.core.asks import HttpProbe
-from resilience.core.conditions import find
-from resilience.core.decision import Decision, SendSignal
-from resilience.core.observation import Pod
-from resilience.core.release_actions import CreateGreen
-from resilience.core.services import ServicePort
+from resilience.core.model.actions import CreateGreen
+from resilience.core.model.conditions import find
+from resilience.core.model.decision import Decision, SendSignal
+from resilience.core.model.observation import Pod
+from resilience.core.model.probes import HttpProbe
+from resilience.core.model.service import ServicePort
 from tests.support.factories import LABELS, NOW, READY_CHECK, make_resource, make_seen, make_service, make_spec
 from tests.support.preconditions import require
 from tests.support.stages import GREEN_HASH, GREEN_LABELS, HASHES, OLD, Scenario, look

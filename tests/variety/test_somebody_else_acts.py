@@ -10,9 +10,9 @@ import pytest
 
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING
 from resilience.api.reasons import ReleaseStep
-from resilience.core.decision import Decision
-from resilience.core.observation import Observation, Resource
-from resilience.core.release_actions import Hold, SignalPod
+from resilience.core.model.actions import Hold, SignalPod
+from resilience.core.model.decision import Decision
+from resilience.core.model.observation import Observation, Resource
 from tests.support.model import stored
 from tests.support.preconditions import require
 from tests.support.release_model import Kind

@@ -9,9 +9,9 @@ import pytest
 
 from resilience.adapters.kube import parse, parse_workload
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING
-from resilience.core.decision import Decision
-from resilience.core.observation import Observation, PodsView
-from resilience.core.release_actions import CreateGreen
+from resilience.core.model.actions import CreateGreen
+from resilience.core.model.decision import Decision
+from resilience.core.model.observation import Observation, PodsView
 from tests.support.factories import make_endpoint, make_resource
 from tests.support.release_model import Kind
 from tests.support.release_operator import blue_green

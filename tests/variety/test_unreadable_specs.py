@@ -14,9 +14,9 @@ from resilience.adapters.kube.reader import KubeReader
 from resilience.adapters.kube.transport import Transport
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER
 from resilience.api.reasons import ReleaseStep
-from resilience.core.decision import Action, Decision, SetFinalizer
-from resilience.core.observation import Resource
-from resilience.core.release_actions import Resume
+from resilience.core.model.actions import Resume
+from resilience.core.model.decision import Action, Decision, SetFinalizer
+from resilience.core.model.observation import Resource
 from resilience.core.storm import Caps
 from resilience.ports import Calm, Checker, DeadLetterOffice, Drainer, Metrics, Prober
 from resilience.ports.cluster import Cluster

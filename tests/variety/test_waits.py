@@ -11,8 +11,8 @@ import pytest
 
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING
 from resilience.api.reasons import HealthState, ReleaseStep
-from resilience.core.decision import Decision
-from resilience.core.release_actions import AdvanceGreen, MarkFailed
+from resilience.core.model.actions import AdvanceGreen, MarkFailed
+from resilience.core.model.decision import Decision
 from tests.support.factories import NOW
 from tests.support.stages import OLD, Scenario, checked, green_pods, look, running
 from tests.variety.claims import decided, status_of

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Final
 
-from resilience.core.asks import SecretRef, TlsTrust
+from resilience.core.model.probes import SecretRef, TlsTrust
 from resilience.ports import Invalid, Refused, Secrets
 
 KEPT: Final = timedelta(minutes=10)

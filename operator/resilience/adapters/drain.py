@@ -10,7 +10,7 @@ from typing import Final
 from resilience.adapters.http import HttpClient
 from resilience.adapters.json_body import at_path, parse_json
 from resilience.adapters.network import NetworkFailure
-from resilience.core.asks import ConnectionsTarget, HttpTarget
+from resilience.core.model.probes import ConnectionsTarget, HttpTarget
 from resilience.ports import Refused, Unavailable
 
 _DRAIN_TIMEOUT: Final = timedelta(seconds=2)

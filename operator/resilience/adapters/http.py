@@ -19,7 +19,7 @@ from resilience.adapters.address import Address, AddressGuard
 from resilience.adapters.http_wire import BODY_LIMIT, Answer, AnswerReader, request_bytes, unwritable
 from resilience.adapters.network import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
-from resilience.core.asks import HttpTarget
+from resilience.core.model.probes import HttpTarget
 from resilience.ports import Refused
 
 # Seconds until the next address of a name is tried beside the one before (RFC 8305).

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 
 Labels = tuple[str, ...]
 

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from resilience.adapters.metric_catalogue import Declared, OperatorMetrics, ReceiverMetrics, ServiceMetrics
 from resilience.api.reasons import HealthState, Phase, RestartOutcome, RolloutOutcome, Severity
 from resilience.core.health import Outcome
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 from resilience.core.picture import Picture
 
 _DELIVERED: Final = ("delivered", "failed")

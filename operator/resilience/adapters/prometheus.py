@@ -21,7 +21,7 @@ from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.promql import QueryRefused, force_namespace
 from resilience.adapters.http import HttpClient
 from resilience.adapters.http_wire import Answer
-from resilience.core.asks import HttpTarget
+from resilience.core.model.probes import HttpTarget
 from resilience.ports import Invalid, Unavailable
 
 ANSWER_LIMIT: Final = 1024 * 1024

@@ -1,7 +1,7 @@
 """Taking a Deployment into blue-green and giving it back: when it may be paused, and when it must not stay so."""
 
 from resilience.api.names import ANNOTATION_FAILED, LABEL_TRACK
-from resilience.core.release_actions import Hold, MarkLeft, Resume
+from resilience.core.model.actions import Hold, MarkLeft, Resume
 from resilience.core.stage import Move, Stage
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from resilience.core.workloads import Container
+from resilience.core.model.workload import Container
 
 _SUFFIXES: Final = {
     "Ki": 2.0**10,

@@ -8,8 +8,8 @@ from typing import Final
 from resilience.api.status_restarts import Attention
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import failures
-from resilience.core.observation import Observation
-from resilience.core.workloads import Workload
+from resilience.core.model.observation import Observation
+from resilience.core.model.workload import Workload
 
 _MOST: Final = 20
 _CRASHES: Final = ("CrashLoop", "OOMKilled")

@@ -8,7 +8,7 @@ green carries the step, so a release goes on wherever it was left.
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core import adoption, bluegreen_steps, candidate, failures, preflight, traffic
 from resilience.core.failures import Failure
-from resilience.core.release_actions import AdvanceGreen, CreateGreen, DeleteGreen, Hold, MarkFailed, Resume, Route
+from resilience.core.model.actions import AdvanceGreen, CreateGreen, DeleteGreen, Hold, MarkFailed, Resume, Route
 from resilience.core.stage import Move, Stage
 
 # How the executor words that the API server will not have green; what follows are the server's own words.

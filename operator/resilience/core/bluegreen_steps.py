@@ -10,8 +10,8 @@ from typing import assert_never
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core import candidate, farewell, traffic
-from resilience.core.decision import Action
-from resilience.core.release_actions import AdvanceGreen, DeleteGreen, Hold, Resume, ScaleGreen, ScaleTarget
+from resilience.core.model.actions import AdvanceGreen, DeleteGreen, Hold, Resume, ScaleGreen, ScaleTarget
+from resilience.core.model.decision import Action
 from resilience.core.stage import Move, Stage
 
 # Pods are in no watch: how often they are looked at while they matter.

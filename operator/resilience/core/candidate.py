@@ -6,10 +6,10 @@ from resilience.api.names import request_annotation
 from resilience.api.reasons import Colour, FailureClass, ReleaseStep, Request
 from resilience.api.v1alpha1 import Promotion
 from resilience.core import failures, gates, traffic
-from resilience.core.decision import Action
 from resilience.core.failures import Failure
-from resilience.core.observation import Pod
-from resilience.core.release_actions import AdvanceGreen, Hold, MarkFailed, RetryPull
+from resilience.core.model.actions import AdvanceGreen, Hold, MarkFailed, RetryPull
+from resilience.core.model.decision import Action
+from resilience.core.model.observation import Pod
 from resilience.core.stage import Move, Stage
 
 # Of the failure class Network: so many further tries, after 1, 2 and 4 seconds.

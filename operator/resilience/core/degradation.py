@@ -19,11 +19,11 @@ from resilience.api.status_base import format_time
 from resilience.api.status_flags import FlagStatus, OverrideStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import dependencies
-from resilience.core.asks import CheckTarget, Probe, RedisProbe
-from resilience.core.check_state import CheckState
-from resilience.core.decision import Event
 from resilience.core.health import NOT_RUN_YET, WELL
-from resilience.core.observation import Observation, Resource
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.decision import Event
+from resilience.core.model.observation import Observation, Resource
+from resilience.core.model.probes import CheckTarget, Probe, RedisProbe
 
 # No name of a check of the spec has a slash.
 PREFIX: Final = "flag/"

@@ -10,7 +10,7 @@ from resilience.api.dependency_checks import PostgresCheck, RedisCheck, RedisStr
 from resilience.api.secrets import FromSecret, Tls
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import amounts
-from resilience.core.asks import (
+from resilience.core.model.probes import (
     Bounds,
     DeadLetters,
     DnsProbe,

@@ -11,8 +11,8 @@ from typing import Final
 from resilience.api.reasons import FailureClass
 from resilience.api.scalars import format_duration
 from resilience.core import pod_trouble, refusals
-from resilience.core.observation import Pod
-from resilience.core.workloads import Workload
+from resilience.core.model.observation import Pod
+from resilience.core.model.workload import Workload
 
 _RETRY_FIRST: Final = timedelta(seconds=1)
 _RETRY_LAST: Final = timedelta(seconds=30)

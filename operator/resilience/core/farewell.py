@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core import targets
-from resilience.core.decision import Action
-from resilience.core.observation import Pod, PodsView
-from resilience.core.release_actions import SignalPod, TakeBackSignal
+from resilience.core.model.actions import SignalPod, TakeBackSignal
+from resilience.core.model.decision import Action
+from resilience.core.model.observation import Pod, PodsView
 from resilience.core.stage import Move, Stage
 from resilience.core.steps import QUIET_POLL, SIGNAL_PATIENCE, time_to_leave
 

@@ -14,10 +14,10 @@ from resilience.api.names import (
 from resilience.api.reasons import Reason
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import bluegreen, preview, probes, publishing, releases, replace, restart
-from resilience.core.decision import SOON, Action, ApplyTemplate, Decision, Event, SetFinalizer, Unclaim
-from resilience.core.observation import Observation, Resource
-from resilience.core.profiles import resolve
-from resilience.core.release_actions import MarkLeft
+from resilience.core.model.actions import MarkLeft
+from resilience.core.model.decision import SOON, Action, ApplyTemplate, Decision, Event, SetFinalizer, Unclaim
+from resilience.core.model.observation import Observation, Resource
+from resilience.core.model.profiles import resolve
 from resilience.core.scene import GONE_POLL, Scene
 
 # A deletion waits so long for pods in flight; then the resource goes and the pods are left to their owners.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LEFT_VALUE
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Observation, Pod, PodsView
-from resilience.core.services import Endpoint
-from resilience.core.workloads import ReplicaSet, Workload
+from resilience.core.model.observation import Observation, Pod, PodsView
+from resilience.core.model.service import Endpoint
+from resilience.core.model.workload import ReplicaSet, Workload
 
 
 @dataclass(frozen=True, slots=True)

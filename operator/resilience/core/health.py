@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from resilience.api.reasons import HealthState
-from resilience.core.check_state import CheckState, Component
+from resilience.core.model.check_state import CheckState, Component
 
 # Reason of a state before the first result.
 NOT_RUN_YET = "NotRunYet"

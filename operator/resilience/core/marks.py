@@ -6,11 +6,12 @@ from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import guard, ports, probes, releases, requests, targets
-from resilience.core.decision import ApplyTemplate, Claim, Event, MarkService, SetFinalizer
-from resilience.core.draft import Draft
-from resilience.core.observation import Observation, Resource
-from resilience.core.workloads import Workload
+from resilience.core import guard, ports, probes, releases, targets
+from resilience.core.model import requests
+from resilience.core.model.decision import ApplyTemplate, Claim, Event, MarkService, SetFinalizer
+from resilience.core.model.draft import Draft
+from resilience.core.model.observation import Observation, Resource
+from resilience.core.model.workload import Workload
 
 
 def adopt(draft: Draft, resource: Resource, seen: Observation, workload: Workload) -> None:

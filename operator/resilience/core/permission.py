@@ -16,9 +16,9 @@ from resilience.api.status import Effective, Status
 from resilience.api.status_restarts import PastRestart
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import guard
-from resilience.core.check_state import CheckState
 from resilience.core.health import WELL
-from resilience.core.observation import Observation, Pod
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.observation import Observation, Pod
 from resilience.core.policies import PREFIX, Firing
 
 # A pod that fires within the cool-down, or this time, after it was made shows that restarting is useless.

@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 
 from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason
 from resilience.api.status import HealthStatus, Status
-from resilience.core import attention, conditions
+from resilience.core import attention
 from resilience.core.health import NOT_RUN_YET, WELL
-from resilience.core.observation import Resource
+from resilience.core.model import conditions
+from resilience.core.model.observation import Resource
+from resilience.core.model.workload import Workload
 from resilience.core.verdicts import Facts
-from resilience.core.workloads import Workload
 
 # Until then a candidate has no clients: whether the service is down is a matter of the target's own pods.
 _WITHOUT_CLIENTS = ("Preparing", "Scaling")

@@ -10,7 +10,7 @@ from resilience.api.slo import Slo
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import slo
-from resilience.core.workloads import Workload
+from resilience.core.model.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)

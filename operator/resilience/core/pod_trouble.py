@@ -11,7 +11,7 @@ from typing import Final
 
 from resilience.api.reasons import FailureClass
 from resilience.core import pulls
-from resilience.core.observation import Pod
+from resilience.core.model.observation import Pod
 
 # A container that has ended so often will not heal by itself; the first two times something else may not be up yet.
 CRASHES: Final = 3

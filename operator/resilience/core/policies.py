@@ -16,10 +16,10 @@ from resilience.api.scalars import format_duration
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import amounts, guard, targets
-from resilience.core.asks import CheckTarget, Measure, Probe, SlopeProbe, UsageLine, UsageProbe
-from resilience.core.observation import Observation, Pod
+from resilience.core.model.observation import Observation, Pod
+from resilience.core.model.probes import CheckTarget, Measure, Probe, SlopeProbe, UsageLine, UsageProbe
+from resilience.core.model.workload import Container
 from resilience.core.ports import find_container
-from resilience.core.workloads import Container
 
 # Checks of policies are kept apart from the health checks of the same name.
 PREFIX: Final = "policy/"

@@ -2,8 +2,8 @@
 
 from resilience.api.checks import Check, Scope
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.services import Service
-from resilience.core.workloads import Container, ContainerPort, Workload
+from resilience.core.model.service import Service
+from resilience.core.model.workload import Container, ContainerPort, Workload
 
 
 class PortMissing(Exception):

@@ -1,8 +1,8 @@
 """The preview Service: leads to the candidate as soon as it is ready, and never to nothing that is."""
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core.decision import Action
-from resilience.core.release_actions import DeletePreview, PutPreview
+from resilience.core.model.actions import DeletePreview, PutPreview
+from resilience.core.model.decision import Action
 from resilience.core.stage import Stage
 
 

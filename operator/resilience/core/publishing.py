@@ -13,10 +13,10 @@ from resilience.api.names import flags_config_map
 from resilience.api.reasons import Reason
 from resilience.api.status import Status
 from resilience.api.status_flags import FlagsStatus, FlagStatus
-from resilience.core import flags
-from resilience.core.decision import Action, Event, PublishFlags, RemoveFlags, TellPods
-from resilience.core.flags import Publication, PublishedFlag
-from resilience.core.observation import Observation, Pod, Resource
+from resilience.core.model import flags
+from resilience.core.model.decision import Action, Event, PublishFlags, RemoveFlags, TellPods
+from resilience.core.model.flags import Publication, PublishedFlag
+from resilience.core.model.observation import Observation, Pod, Resource
 
 # All pods of a service must not come back from its memory in the same moment.
 BATCH: Final = 50

@@ -24,28 +24,20 @@ from resilience.core import (
     replace,
     replay,
     report,
-    requests,
     restart,
     slo,
     stalled,
     targets,
 )
 from resilience.core.alerting import service as alerts
-from resilience.core.decision import (
-    SOON,
-    Action,
-    Claim,
-    Decision,
-    Event,
-    SetFinalizer,
-    StepResult,
-)
-from resilience.core.draft import Draft
-from resilience.core.observation import Observation, Resource
-from resilience.core.profiles import resolve
+from resilience.core.model import requests
+from resilience.core.model.decision import SOON, Action, Claim, Decision, Event, SetFinalizer, StepResult
+from resilience.core.model.draft import Draft
+from resilience.core.model.observation import Observation, Resource
+from resilience.core.model.profiles import resolve
+from resilience.core.model.workload import Workload
 from resilience.core.scene import Scene
 from resilience.core.verdicts import Facts
-from resilience.core.workloads import Workload
 
 # What is missing carries no label of ours, so no watch tells when it comes.
 MISSING_POLL = timedelta(seconds=15)

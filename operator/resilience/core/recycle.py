@@ -15,10 +15,11 @@ from resilience.api.restarts import Policy
 from resilience.api.status import Effective, Status
 from resilience.api.status_restarts import ConfigStatus, FiringPolicy, PastRestart, PodReference, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import guard, permission, policies, traces
-from resilience.core.asks import CheckTarget, ContentProbe
-from resilience.core.decision import Event
-from resilience.core.observation import Observation, Pod, Resource, Ticket
+from resilience.core import guard, permission, policies
+from resilience.core.model import trace_ids
+from resilience.core.model.decision import Event
+from resilience.core.model.observation import Observation, Pod, Resource, Ticket
+from resilience.core.model.probes import CheckTarget, ContentProbe
 from resilience.core.permission import Blocker
 from resilience.core.policies import Firing
 
@@ -186,7 +187,7 @@ def _begin(
         reason=cause.words[:1024],
         policies=list(cause.names),
         only=[PodReference(name=pod.name, uid=pod.uid) for pod in cause.pods],
-        trace_id=traces.new(resource.uid, now),
+        trace_id=trace_ids.new(resource.uid, now),
         started_at=now,
         born_before=born_before,
         total=len(cause.pods) or sum(pod.created <= born_before for pod in pods),

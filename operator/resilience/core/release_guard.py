@@ -5,10 +5,10 @@ The steps decide what is wanted; here is what must be so whatever they decided, 
 
 from resilience.api.names import ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
 from resilience.core.guard import Refusal, releasing
-from resilience.core.observation import Observation, Pod
-from resilience.core.release_actions import CreateGreen, DeleteGreen, Resume, Route
-from resilience.core.services import Service
-from resilience.core.workloads import Workload
+from resilience.core.model.actions import CreateGreen, DeleteGreen, Resume, Route
+from resilience.core.model.observation import Observation, Pod
+from resilience.core.model.service import Service
+from resilience.core.model.workload import Workload
 
 
 def refusal(

@@ -11,24 +11,15 @@ from resilience.api.reasons import Colour, Reason, ReleaseStep, Request, Rollout
 from resilience.api.status import Effective, Status
 from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import BlueGreen, Gate, ResilientServiceSpec, Strategy
-from resilience.core import (
-    adoption,
-    bluegreen,
-    candidate,
-    farewell,
-    gates,
-    preview,
-    requests,
-    rolling,
-    rollout_report,
-)
-from resilience.core.asks import CheckTarget
-from resilience.core.decision import Action, Event
-from resilience.core.observation import Observation, Pod, Resource
-from resilience.core.release_actions import Hold, MarkFailed, Resume
+from resilience.core import adoption, bluegreen, candidate, farewell, gates, preview, rolling, rollout_report
+from resilience.core.model import requests
+from resilience.core.model.actions import Hold, MarkFailed, Resume
+from resilience.core.model.decision import Action, Event
+from resilience.core.model.observation import Observation, Pod, Resource
+from resilience.core.model.probes import CheckTarget
+from resilience.core.model.workload import Workload
 from resilience.core.rollout_report import Picture
 from resilience.core.stage import Move, Stage
-from resilience.core.workloads import Workload
 
 # Beginning and end of each step in percent of a release.
 _PROGRESS = {

@@ -15,11 +15,12 @@ from resilience.api.reasons import Reason, Request
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_flags import ReplayStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import dependencies, history, requests
-from resilience.core.asks import DeadLetters
-from resilience.core.decision import Event, Replay
+from resilience.core import dependencies
 from resilience.core.health import WELL
-from resilience.core.observation import Observation, Replayed, Resource
+from resilience.core.model import history, requests
+from resilience.core.model.decision import Event, Replay
+from resilience.core.model.observation import Observation, Replayed, Resource
+from resilience.core.model.probes import DeadLetters
 
 FIRST_PAUSE: Final = timedelta(minutes=1)
 LONGEST_PAUSE: Final = timedelta(hours=1)

@@ -14,12 +14,13 @@ from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, St
 from resilience.api.status_alerts import AlertsStatus
 from resilience.api.status_base import format_time
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import attention, conditions, history, phase, recycle, restart, rollout_report, verdicts
-from resilience.core.check_state import CheckState
-from resilience.core.conditions import Verdict
-from resilience.core.decision import Event
+from resilience.core import attention, phase, recycle, restart, rollout_report, verdicts
 from resilience.core.health import NOT_RUN_YET, WELL, worst
-from resilience.core.observation import Observation, Resource
+from resilience.core.model import conditions, history
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.conditions import Verdict
+from resilience.core.model.decision import Event
+from resilience.core.model.observation import Observation, Resource
 from resilience.core.verdicts import Facts
 
 _FIGURES: Final = re.compile(r"[0-9]+(\.[0-9]+)?")

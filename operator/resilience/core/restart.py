@@ -12,13 +12,14 @@ from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_base import Requests
 from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core import guard, requests, traces
-from resilience.core.decision import SOON, Event, StepResult
-from resilience.core.history import remember
-from resilience.core.observation import PodsView, Resource, Traffic
+from resilience.core import guard
+from resilience.core.model import requests, trace_ids
+from resilience.core.model.decision import SOON, Event, StepResult
+from resilience.core.model.history import remember
+from resilience.core.model.observation import PodsView, Resource, Traffic
+from resilience.core.model.workload import Workload
 from resilience.core.replace import Plan
 from resilience.core.scene import Wish
-from resilience.core.workloads import Workload
 
 # Creation times have whole seconds: a pod made in the second of the acceptance must be an old one.
 SETTLE = timedelta(seconds=1)
@@ -42,7 +43,7 @@ def accept(resource: Resource, status: Status, workload: Workload, view: PodsVie
     pods = guard.staying(view)
     begun = RestartStatus(
         request=value[:1024],
-        trace_id=traces.new(resource.uid, now),
+        trace_id=trace_ids.new(resource.uid, now),
         started_at=now,
         born_before=max((pod.created for pod in pods), default=now),
         total=len(pods),

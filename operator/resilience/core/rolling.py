@@ -10,12 +10,12 @@ from resilience.api.reasons import FailureClass, Request, RolloutOutcome
 from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import OnFailure, TargetKind
 from resilience.core import candidate, failures, gates
-from resilience.core.decision import Action
 from resilience.core.failures import Failure
-from resilience.core.observation import Pod
-from resilience.core.release_actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
+from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
+from resilience.core.model.decision import Action
+from resilience.core.model.observation import Pod
+from resilience.core.model.workload import ReplicaSet
 from resilience.core.stage import Move, Stage
-from resilience.core.workloads import ReplicaSet
 
 
 def current_pods(stage: Stage) -> tuple[Pod, ...]:

@@ -10,11 +10,11 @@ from resilience.api.reasons import FailureClass, Reason, ReleaseStep, RolloutOut
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_base import Requests
 from resilience.api.status_rollout import FailureStatus, RolloutResult, RolloutStatus, StepDuration, StepTime, Version
-from resilience.core import traces
-from resilience.core.decision import Event
 from resilience.core.failures import Failure
-from resilience.core.history import remember
-from resilience.core.observation import Traffic
+from resilience.core.model import trace_ids
+from resilience.core.model.decision import Event
+from resilience.core.model.history import remember
+from resilience.core.model.observation import Traffic
 
 _REASONS = {
     RolloutOutcome.SUCCEEDED: Reason.RELEASE_SUCCEEDED,
@@ -86,7 +86,7 @@ def _same(one: Version, other: Version | None) -> bool:
 
 def _begin(status: Status, picture: Picture, *, uid: str, now: datetime) -> tuple[Status, Event]:
     assert picture.candidate is not None
-    trace = traces.new(uid, now)
+    trace = trace_ids.new(uid, now)
     fresh = RolloutStatus(step=picture.step, started_at=now, trace_id=trace, candidate=picture.candidate)
     old = f" in place of {_name(picture.serving)}" if picture.serving is not None else ""
     words = f"release of {_name(picture.candidate)}{old} began (trace {trace})"

@@ -7,10 +7,10 @@ from resilience.api.checks import Scope
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core import guard
-from resilience.core.decision import Action
 from resilience.core.health import WELL
-from resilience.core.observation import Observation, Pod, PodsView
-from resilience.core.workloads import Workload
+from resilience.core.model.decision import Action
+from resilience.core.model.observation import Observation, Pod, PodsView
+from resilience.core.model.workload import Workload
 
 # Pods outside every Service are in no watch of ours: how often they are looked for.
 GONE_POLL = timedelta(seconds=1)

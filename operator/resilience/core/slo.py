@@ -17,9 +17,9 @@ from resilience.api.status import CheckStatus, Effective, Status
 from resilience.api.status_slo import DayOfOutages, Outage, SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import amounts, phase
-from resilience.core.asks import CheckTarget, PrometheusProbe
-from resilience.core.check_state import CheckState
-from resilience.core.workloads import Workload
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.probes import CheckTarget, PrometheusProbe
+from resilience.core.model.workload import Workload
 
 # The check that asks for spec.slo.query: no name of a check of the spec has a slash.
 QUERY: Final = "slo/availability"

@@ -11,12 +11,12 @@ from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TE
 from resilience.api.reasons import Colour, ReleaseStep, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import BlueGreen, ResilientServiceSpec
-from resilience.core import requests
-from resilience.core.decision import Action
 from resilience.core.failures import Failure
-from resilience.core.observation import Green, Observation, Pod, PodsView, Resource
-from resilience.core.services import Service
-from resilience.core.workloads import ReplicaSet, Workload
+from resilience.core.model import requests
+from resilience.core.model.decision import Action
+from resilience.core.model.observation import Green, Observation, Pod, PodsView, Resource
+from resilience.core.model.service import Service
+from resilience.core.model.workload import ReplicaSet, Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from resilience.core.observation import Key, Ticket, Turn
+from resilience.core.model.observation import Key, Ticket, Turn
 
 # How long a restart takes while none has been measured.
 USUAL: Final = timedelta(minutes=1)

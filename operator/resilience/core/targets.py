@@ -8,7 +8,8 @@ from resilience.api.checks import Check, Scheme, Scope, UsageCheck
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import amounts, dependencies
-from resilience.core.asks import (
+from resilience.core.model.observation import Observation, Pod
+from resilience.core.model.probes import (
     CheckTarget,
     ConnectionsTarget,
     GrpcProbe,
@@ -21,9 +22,8 @@ from resilience.core.asks import (
     UsageProbe,
     VerifyTarget,
 )
-from resilience.core.observation import Observation, Pod
+from resilience.core.model.service import Service
 from resilience.core.ports import check_port, container_port, find_container
-from resilience.core.services import Service
 
 # CPU is squeezed at its limit, not killed, so no profile has lines for it.
 _CPU_WARNING: Final = "80%"

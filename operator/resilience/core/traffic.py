@@ -5,8 +5,8 @@ to a colour that has nothing ready.
 """
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core.release_actions import Route
-from resilience.core.services import Service
+from resilience.core.model.actions import Route
+from resilience.core.model.service import Service
 from resilience.core.stage import Stage
 
 _EXPECTS_PINS = (ReleaseStep.PREPARING, ReleaseStep.SCALING, ReleaseStep.WARM, ReleaseStep.DRAINING)

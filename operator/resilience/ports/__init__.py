@@ -11,11 +11,11 @@ from typing import Protocol
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
-from resilience.core.asks import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
 from resilience.core.health import CheckResult
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
+from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
+from resilience.core.model.usage import PodUsage
 from resilience.core.picture import Picture
-from resilience.core.usage import PodUsage
 
 
 class PortError(Exception):

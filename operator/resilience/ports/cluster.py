@@ -9,12 +9,12 @@ from resilience.api.status import Status
 from resilience.api.status_receiver import ReceiverStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.alerting.receiver import Receiver
-from resilience.core.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
-from resilience.core.flags import Publication
-from resilience.core.observation import FlagsMap, Green, Key, Pod, PodsView, Resource
-from resilience.core.release_actions import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
-from resilience.core.services import Endpoint, Service
-from resilience.core.workloads import Workload
+from resilience.core.model.actions import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
+from resilience.core.model.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
+from resilience.core.model.flags import Publication
+from resilience.core.model.observation import FlagsMap, Green, Key, Pod, PodsView, Resource
+from resilience.core.model.service import Endpoint, Service
+from resilience.core.model.workload import Workload
 
 View = TypeVar("View")
 

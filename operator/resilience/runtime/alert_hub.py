@@ -16,7 +16,7 @@ from resilience.core.alerting.alert import Alert, is_identity, service_of
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.alerting.routing import Aim, Pace
-from resilience.core.observation import Alerting, Key, Resource
+from resilience.core.model.observation import Alerting, Key, Resource
 
 OPERATOR: Final = "resilience-operator"
 _NOW: Final = timedelta()

@@ -15,9 +15,9 @@ from typing import Final
 import structlog
 
 from resilience.core import health
-from resilience.core.asks import CheckTarget, PostgresProbe, Probe, RedisPlace, RedisProbe, RedisStreamProbe
-from resilience.core.check_state import CheckState
-from resilience.core.observation import Key
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.observation import Key
+from resilience.core.model.probes import CheckTarget, PostgresProbe, Probe, RedisPlace, RedisProbe, RedisStreamProbe
 from resilience.ports import Checker, Clock, Metrics
 
 log = structlog.get_logger(__name__)

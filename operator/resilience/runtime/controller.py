@@ -12,9 +12,10 @@ import structlog
 
 from resilience.api.reasons import Reason
 from resilience.api.status import Status
-from resilience.core import degradation, picture, report, traces
-from resilience.core.decision import Decision, Event
-from resilience.core.observation import Key, Observation, Resource
+from resilience.core import degradation, picture, report
+from resilience.core.model import trace_ids
+from resilience.core.model.decision import Decision, Event
+from resilience.core.model.observation import Key, Observation, Resource
 from resilience.core.reconcile import decide
 from resilience.ports import Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
 from resilience.ports.cluster import Cluster
@@ -171,7 +172,7 @@ class Controller:
             self._metrics.refused(reason=decision.refused)
         before = resource
         after = decision.status or resource.status
-        trace = traces.of_pass(resource.uid, resource.status, after, self._clock.now())
+        trace = trace_ids.of_pass(resource.uid, resource.status, after, self._clock.now())
         with structlog.contextvars.bound_contextvars(trace=trace):
             resource = await self._tell(resource, seen, decision, trace)
             await self._act(resource, seen, decision)

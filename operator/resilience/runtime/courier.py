@@ -15,15 +15,15 @@ import structlog
 from resilience.api.reasons import Reason, ReceiverRequest
 from resilience.api.receivers import AlertReceiverSpec
 from resilience.api.status_receiver import ReceiverStatus
-from resilience.core import requests
 from resilience.core.alerting import delivery, rounds
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.alerting.rounds import Round
 from resilience.core.alerting.routing import Aim
-from resilience.core.decision import Event
-from resilience.core.observation import Key
+from resilience.core.model import requests
+from resilience.core.model.decision import Event
+from resilience.core.model.observation import Key
 from resilience.ports import Clock, Conflict, DeliveryFailed, Leadership, Messenger, Metrics, PortError, Receipt
 from resilience.ports.cluster import ReceiverCluster
 from resilience.runtime.alert_hub import AlertHub

@@ -3,7 +3,7 @@
 import asyncio
 import random
 
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 from resilience.ports import Clock, Leadership, Messenger, Metrics
 from resilience.ports.cluster import ReceiverCluster
 from resilience.runtime.alert_hub import AlertHub

@@ -9,7 +9,7 @@ import structlog
 
 from resilience.api.reasons import ReplaceStep
 from resilience.core import guard
-from resilience.core.decision import (
+from resilience.core.model.decision import (
     Action,
     Advance,
     ApplyTemplate,
@@ -27,7 +27,7 @@ from resilience.core.decision import (
     TellPods,
     Unclaim,
 )
-from resilience.core.observation import Observation, Pod, Resource
+from resilience.core.model.observation import Observation, Pod, Resource
 from resilience.ports import Clock, Conflict, Drainer, Leadership, Metrics, PortError, Secrets, Unavailable
 from resilience.ports.cluster import Cluster
 from resilience.runtime.flag_publisher import FlagPublisher

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from resilience.core.flags import Publication
-from resilience.core.observation import Key
+from resilience.core.model.flags import Publication
+from resilience.core.model.observation import Key
 
 STALE_AFTER: Final = timedelta(seconds=60)
 

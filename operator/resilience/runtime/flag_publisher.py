@@ -4,8 +4,8 @@ import asyncio
 from datetime import datetime
 from typing import Final, assert_never
 
-from resilience.core.decision import FlagAction, PublishFlags, RemoveFlags, TellPods
-from resilience.core.observation import Pod, Resource
+from resilience.core.model.decision import FlagAction, PublishFlags, RemoveFlags, TellPods
+from resilience.core.model.observation import Pod, Resource
 from resilience.ports import Clock, Metrics, PortError
 from resilience.ports.cluster import FlagWriter
 

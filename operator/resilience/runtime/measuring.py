@@ -14,9 +14,9 @@ from typing import Final
 
 from resilience.api.scalars import format_duration
 from resilience.core import amounts, slope
-from resilience.core.asks import ContentProbe, Measure, MeasuredProbe, Probe, SlopeProbe, UsageLine, UsageProbe
 from resilience.core.health import CheckResult, Outcome
-from resilience.core.usage import ContainerUsage, PodUsage
+from resilience.core.model.probes import ContentProbe, Measure, MeasuredProbe, Probe, SlopeProbe, UsageLine, UsageProbe
+from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.ports import Contents, Network, PortError, Usage
 
 # A figure that is older says nothing about now.

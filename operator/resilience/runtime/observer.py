@@ -8,9 +8,9 @@ from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
 from resilience.core import farewell, reconcile, targets
-from resilience.core.observation import FlagsMap, Observation, PodsView, Resource
+from resilience.core.model.observation import FlagsMap, Observation, PodsView, Resource
+from resilience.core.model.workload import Workload
 from resilience.core.reconcile import Depth
-from resilience.core.workloads import Workload
 from resilience.ports import Calm, Drainer
 from resilience.ports.cluster import Cluster
 from resilience.runtime.alert_hub import AlertHub

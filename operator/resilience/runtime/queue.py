@@ -12,7 +12,7 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import Final
 
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 60.0

@@ -14,8 +14,8 @@ from resilience.core import report
 from resilience.core.alerting import receiver as receivers
 from resilience.core.alerting.announcements import is_open
 from resilience.core.alerting.receiver import Receiver
-from resilience.core.decision import Event
-from resilience.core.observation import Key
+from resilience.core.model.decision import Event
+from resilience.core.model.observation import Key
 from resilience.ports import Clock, Conflict, Leadership, Metrics, PortError
 from resilience.ports.cluster import ReceiverCluster
 from resilience.runtime.alert_hub import AlertHub

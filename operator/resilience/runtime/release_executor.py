@@ -8,10 +8,7 @@ from typing import assert_never
 import structlog
 
 from resilience.core import bluegreen, release_guard, targets
-from resilience.core.asks import HttpTarget
-from resilience.core.headers import parse_headers
-from resilience.core.observation import Green, Observation, Pod, Resource
-from resilience.core.release_actions import (
+from resilience.core.model.actions import (
     AdvanceGreen,
     CreateGreen,
     DeleteGreen,
@@ -31,7 +28,10 @@ from resilience.core.release_actions import (
     SignalPod,
     TakeBackSignal,
 )
-from resilience.core.services import Service
+from resilience.core.model.headers import parse_headers
+from resilience.core.model.observation import Green, Observation, Pod, Resource
+from resilience.core.model.probes import HttpTarget
+from resilience.core.model.service import Service
 from resilience.ports import Conflict, Drainer, Invalid, Leadership, Metrics, PortError, Refused, Secrets
 from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer

@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from resilience.core.decision import Replay
-from resilience.core.observation import Key, Replayed
+from resilience.core.model.decision import Replay
+from resilience.core.model.observation import Key, Replayed
 from resilience.ports import DeadLetterOffice, PortError, Unavailable
 
 log = structlog.get_logger(__name__)

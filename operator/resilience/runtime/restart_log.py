@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from resilience.core.observation import Key, Pod
+from resilience.core.model.observation import Key, Pod
 
 _MOST: Final = 1001
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from resilience.core.observation import Key, Resource
+from resilience.core.model.observation import Key, Resource
 from resilience.ports import PortError
 from resilience.ports.cluster import ClusterReader, Marked
 from resilience.runtime.alert_hub import AlertHub

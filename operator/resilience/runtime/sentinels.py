@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from resilience.core.asks import RedisKind, RedisPlace
+from resilience.core.model.probes import RedisKind, RedisPlace
 from resilience.ports import MasterLost, PortError, Sentinels
 
 log = structlog.get_logger(__name__)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import FlagsMap, Key, Resource
-from resilience.core.services import Endpoint, Service
+from resilience.core.model.observation import FlagsMap, Key, Resource
+from resilience.core.model.service import Endpoint, Service
 
 Name = tuple[str, str]
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from resilience.core import storm
-from resilience.core.observation import Key, Resource, Ticket, Turn
+from resilience.core.model.observation import Key, Resource, Ticket, Turn
 from resilience.core.storm import Caps
 from resilience.ports import Clock
 

@@ -8,8 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from resilience.core.asks import VerifyTarget
-from resilience.core.observation import Key, Traffic
+from resilience.core.model.observation import Key, Traffic
+from resilience.core.model.probes import VerifyTarget
 from resilience.ports import PortError, Prober
 
 _SAMPLES: Final = 2000

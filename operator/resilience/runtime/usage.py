@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from resilience.core.usage import PodUsage
+from resilience.core.model.usage import PodUsage
 from resilience.ports import Unavailable, Usage
 
 _FORGOTTEN_AFTER: Final = timedelta(minutes=5)

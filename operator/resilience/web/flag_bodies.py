@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from resilience.api.status_base import format_time
-from resilience.core.flags import Publication, PublishedFlag
+from resilience.core.model.flags import Publication, PublishedFlag
 
 # Clients that hear nothing for so long are expected to connect again.
 INACTIVITY_SECONDS: Final = 120

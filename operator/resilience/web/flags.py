@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from resilience.core.flags import Publication
-from resilience.core.observation import Key
+from resilience.core.model.flags import Publication
+from resilience.core.model.observation import Key
 from resilience.ports import Unavailable
 from resilience.runtime.flag_board import FlagBoard
 from resilience.web import flag_bodies as bodies

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from resilience.adapters.checks.components import LONGEST_MESSAGE, LONGEST_NAME, MOST_COMPONENTS, read_components
 from resilience.api.reasons import HealthState
-from resilience.core.check_state import Component
+from resilience.core.model.check_state import Component
 
 HEALTHY, WARNING, UNHEALTHY, UNKNOWN = (
     HealthState.HEALTHY,

@@ -12,7 +12,7 @@ from resilience.adapters.kube import tokens
 from resilience.adapters.kube.flags import KubeFlags
 from resilience.adapters.kube.tokens import KubeTokens
 from resilience.adapters.kube.transport import Transport
-from resilience.core.flags import Publication, PublishedFlag
+from resilience.core.model.flags import Publication, PublishedFlag
 from resilience.ports import Conflict, Unavailable
 from tests.support.factories import KEY, NOW, make_pod, make_resource
 from tests.support.transport import FakeTransport

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from resilience.adapters.kube.receivers import KubeReceivers, parse
 from resilience.adapters.kube.transport import NotFound, Transport
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 from resilience.ports import PortError, Refused
 
 HOOK = {"webhook": {"urlFrom": {"secretKeyRef": {"name": "hook", "key": "url"}}}}

@@ -9,8 +9,8 @@ from resilience.adapters.kube import parse_workload
 from resilience.adapters.kube.paths import green_name
 from resilience.adapters.kube.transport import JSON_PATCH
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.release_actions import CreateGreen, PutPreview
-from resilience.core.workloads import Workload
+from resilience.core.model.actions import CreateGreen, PutPreview
+from resilience.core.model.workload import Workload
 from resilience.ports import Conflict, Refused
 from tests.support.factories import LABELS, NOW, make_service
 from tests.support.transport import DEPLOYMENTS, SERVICES, TARGET, FakeTransport, only, writer

@@ -11,7 +11,7 @@ from resilience.adapters.kube.transport import Json, Transport
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Autoscaler, Node, Pod, PodsView
+from resilience.core.model.observation import Autoscaler, Node, Pod, PodsView
 from resilience.ports import PortError, Refused, Unavailable
 from tests.support.factories import LABELS, make_pod
 from tests.support.transport import DEPLOYMENTS, TARGET, FakeTransport

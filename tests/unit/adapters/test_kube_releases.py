@@ -15,9 +15,9 @@ from resilience.api.names import (
     ANNOTATION_SERVING,
 )
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core.observation import Green
-from resilience.core.release_actions import AdvanceGreen, RestoreTemplate, Resume, RetryPull
-from resilience.core.workloads import Workload
+from resilience.core.model.actions import AdvanceGreen, RestoreTemplate, Resume, RetryPull
+from resilience.core.model.observation import Green
+from resilience.core.model.workload import Workload
 from tests.support.factories import LABELS, NOW, RS, make_pod, make_service, make_workload
 from tests.support.transport import DEPLOYMENTS, SERVICES, TARGET, FakeTransport, only, writer
 

@@ -15,7 +15,7 @@ from resilience.adapters.kube.writer import KubeWriter
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.decision import ApplyTemplate, DeletePod, GiveBack, TakeOver
+from resilience.core.model.decision import ApplyTemplate, DeletePod, GiveBack, TakeOver
 from resilience.ports import Unavailable
 from tests.support.factories import LABELS, NOW, RS, make_pod, make_resource, make_workload
 from tests.support.virtual_time import VirtualClock, run_virtual

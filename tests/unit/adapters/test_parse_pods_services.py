@@ -8,8 +8,8 @@ import pytest
 from resilience.adapters.kube import parse
 from resilience.api.reasons import FailureClass
 from resilience.core import failures
-from resilience.core.observation import Pod
-from resilience.core.services import Service
+from resilience.core.model.observation import Pod
+from resilience.core.model.service import Service
 from tests.support.factories import LABELS, NOW
 
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/team-checkout/services/checkout:2026-03-01.1-9f3c2d1"

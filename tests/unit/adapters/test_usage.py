@@ -8,7 +8,7 @@ import pytest
 
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.kube.usage import KubeUsage
-from resilience.core.usage import ContainerUsage, PodUsage
+from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.ports import Invalid, PortError, Refused, Unavailable
 from tests.support.transport import FakeTransport
 

@@ -8,8 +8,8 @@ from resilience.api.reasons import ConditionType, FailureClass, Phase
 from resilience.api.status import Status
 from resilience.api.status_restarts import Attention
 from resilience.core import attention
-from resilience.core.decision import Decision
-from resilience.core.observation import Pod
+from resilience.core.model.decision import Decision
+from resilience.core.model.observation import Pod
 from resilience.core.reconcile import Depth, decide, depth
 from tests.support.factories import NOW, make_pod, make_resource, make_seen, make_spec, make_workload
 

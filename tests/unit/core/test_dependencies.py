@@ -10,7 +10,8 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.status import Status
 from resilience.core import dependencies
-from resilience.core.asks import (
+from resilience.core.model.decision import Decision
+from resilience.core.model.probes import (
     Bounds,
     DnsProbe,
     GrpcProbe,
@@ -26,7 +27,6 @@ from resilience.core.asks import (
     TcpProbe,
     TlsTrust,
 )
-from resilience.core.decision import Decision
 from resilience.core.reconcile import decide
 from tests.support.factories import (
     NOW,

@@ -5,7 +5,7 @@ import pytest
 from resilience.api.reasons import FailureClass
 from resilience.core import failures
 from resilience.core.failures import Failure
-from resilience.core.observation import Pod
+from resilience.core.model.observation import Pod
 from tests.support.factories import make_pod
 from tests.support.faults import IMAGE, broken
 

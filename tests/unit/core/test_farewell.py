@@ -8,8 +8,8 @@ import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core import bluegreen, farewell
-from resilience.core.observation import Pod
-from resilience.core.release_actions import DeleteGreen, SignalPod, TakeBackSignal
+from resilience.core.model.actions import DeleteGreen, SignalPod, TakeBackSignal
+from resilience.core.model.observation import Pod
 from resilience.core.stage import Move
 from tests.support.factories import NOW, make_service
 from tests.support.stages import NEW, OLD, green_pods, make_stage, own_pods, to

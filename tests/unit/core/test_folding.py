@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from resilience.api.reasons import ConditionType, HealthState, Reason, Request
 from resilience.api.scalars import format_duration, parse_duration
 from resilience.api.status import Status
-from resilience.core import conditions, health, requests
-from resilience.core.conditions import Verdict
+from resilience.core import health
 from resilience.core.health import CheckResult, Outcome
-from resilience.core.profiles import resolve
+from resilience.core.model import conditions, requests
+from resilience.core.model.conditions import Verdict
+from resilience.core.model.profiles import resolve
 from tests.support.factories import NOW, make_spec
 
 SECOND = timedelta(seconds=1)

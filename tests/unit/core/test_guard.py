@@ -8,8 +8,8 @@ import pytest
 from resilience.api.reasons import ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core import guard
-from resilience.core.observation import Budget
-from resilience.core.workloads import ContainerPort, Template
+from resilience.core.model.observation import Budget
+from resilience.core.model.workload import ContainerPort, Template
 from tests.support.factories import (
     LABELS,
     NOW,

@@ -9,10 +9,10 @@ from resilience.api.reasons import HealthState, Reason
 from resilience.api.status import Status
 from resilience.api.status_restarts import ConfigStatus, RestartsStatus, RestartStatus
 from resilience.core import recycle
-from resilience.core.asks import ContentProbe
-from resilience.core.decision import Decision, TakeOver
-from resilience.core.observation import Pod, Turn
-from resilience.core.profiles import resolve
+from resilience.core.model.decision import Decision, TakeOver
+from resilience.core.model.observation import Pod, Turn
+from resilience.core.model.probes import ContentProbe
+from resilience.core.model.profiles import resolve
 from resilience.core.reconcile import decide
 from tests.support.factories import LONG_AGO, NOW, make_check, make_pod, make_resource, make_seen, make_workload
 from tests.support.firing import HUNG, fires, past, policy_spec

@@ -11,9 +11,9 @@ from resilience.api.status import Status
 from resilience.api.status_restarts import PastRestart, RestartsStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import permission, policies
-from resilience.core.observation import Observation, Pod
+from resilience.core.model.observation import Observation, Pod
+from resilience.core.model.profiles import resolve
 from resilience.core.permission import Blocker
-from resilience.core.profiles import resolve
 from tests.support.factories import LIVE_CHECK, NOW, make_check, make_pod, make_seen, make_workload
 from tests.support.firing import DATABASE, GROWS, HUNG, LEAKS, SPINS, fires, past, policy_spec
 

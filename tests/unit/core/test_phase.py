@@ -7,8 +7,8 @@ import pytest
 
 from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason, ReleaseStep
 from resilience.api.status import Condition, Status
-from resilience.core.decision import Decision
-from resilience.core.observation import Observation
+from resilience.core.model.decision import Decision
+from resilience.core.model.observation import Observation
 from resilience.core.reconcile import decide
 from tests.support.factories import (
     LONG_AGO,

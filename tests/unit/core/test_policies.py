@@ -8,9 +8,9 @@ import pytest
 
 from resilience.api.reasons import HealthState, ReplaceStep
 from resilience.core import amounts, policies
-from resilience.core.asks import CheckTarget, HttpProbe, Measure, SlopeProbe, UsageLine, UsageProbe
-from resilience.core.observation import Observation
-from resilience.core.profiles import resolve
+from resilience.core.model.observation import Observation
+from resilience.core.model.probes import CheckTarget, HttpProbe, Measure, SlopeProbe, UsageLine, UsageProbe
+from resilience.core.model.profiles import resolve
 from tests.support.factories import (
     LIVE_CHECK,
     NOW,

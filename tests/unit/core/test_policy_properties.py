@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from resilience.api.reasons import RestartOutcome
-from resilience.core.observation import Observation, Turn
+from resilience.core.model.observation import Observation, Turn
 from tests.support.firing import fires, policy_spec
 from tests.support.model import Model, Operator
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from resilience.api.reasons import HealthState, ReplaceStep, RestartOutcome
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core import report, requests
-from resilience.core.observation import Budget, Observation, Resource
+from resilience.core import report
+from resilience.core.model import requests
+from resilience.core.model.observation import Budget, Observation, Resource
 from resilience.core.reconcile import decide
 from tests.support.factories import (
     LONG_AGO,

@@ -10,10 +10,11 @@ from resilience.api.names import FINALIZER
 from resilience.api.reasons import ConditionType, HealthState, Reason
 from resilience.api.status import Status
 from resilience.api.status_flags import FlagsStatus, FlagStatus
-from resilience.core import flags, publishing
-from resilience.core.decision import Decision, PublishFlags, RemoveFlags, TellPods
-from resilience.core.flags import Publication, PublishedFlag
-from resilience.core.observation import FlagsMap, Observation, Pod
+from resilience.core import publishing
+from resilience.core.model import flags
+from resilience.core.model.decision import Decision, PublishFlags, RemoveFlags, TellPods
+from resilience.core.model.flags import Publication, PublishedFlag
+from resilience.core.model.observation import FlagsMap, Observation, Pod
 from resilience.core.reconcile import Depth, decide, depth
 from tests.support.factories import (
     KEY,

@@ -9,10 +9,10 @@ from resilience.api.reasons import HealthState, Reason, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_restarts import FiringPolicy, PodReference, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core.decision import Decision, EvictPod, TakeOver
-from resilience.core.observation import Pod, Turn
+from resilience.core.model.decision import Decision, EvictPod, TakeOver
+from resilience.core.model.observation import Pod, Turn
+from resilience.core.model.workload import ContainerPort
 from resilience.core.reconcile import decide
-from resilience.core.workloads import ContainerPort
 from tests.support.factories import (
     KEY,
     LONG_AGO,

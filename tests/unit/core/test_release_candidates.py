@@ -8,8 +8,8 @@ import pytest
 from resilience.api.names import request_annotation
 from resilience.api.reasons import Colour, FailureClass, HealthState, ReleaseStep, Request
 from resilience.core import bluegreen
-from resilience.core.observation import Traffic
-from resilience.core.release_actions import Hold, MarkFailed, RetryPull, Route
+from resilience.core.model.actions import Hold, MarkFailed, RetryPull, Route
+from resilience.core.model.observation import Traffic
 from resilience.core.stage import Move
 from tests.support.factories import NOW
 from tests.support.stages import (

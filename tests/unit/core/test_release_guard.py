@@ -8,8 +8,8 @@ import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core import release_guard
-from resilience.core.observation import Observation
-from resilience.core.release_actions import CreateGreen, DeleteGreen, Resume, Route
+from resilience.core.model.actions import CreateGreen, DeleteGreen, Resume, Route
+from resilience.core.model.observation import Observation
 from tests.support.factories import LABELS, NOW, make_service
 from tests.support.stages import GREEN_HASH, GREEN_LABELS, HASHES, LATER, NEW, OLD, Scenario, green_pods, look, own_pods
 

@@ -7,9 +7,9 @@ import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core import bluegreen
-from resilience.core.decision import Action
-from resilience.core.observation import Autoscaler
-from resilience.core.release_actions import DeleteGreen, Hold, Resume, Route, ScaleTarget, TakeBackSignal
+from resilience.core.model.actions import DeleteGreen, Hold, Resume, Route, ScaleTarget, TakeBackSignal
+from resilience.core.model.decision import Action
+from resilience.core.model.observation import Autoscaler
 from resilience.core.stage import Move
 from tests.support.factories import NOW
 from tests.support.stages import (

@@ -15,8 +15,8 @@ from resilience.api.status import Status
 from resilience.api.status_flags import FlagStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import replay
-from resilience.core.decision import Event, Replay
-from resilience.core.observation import Observation, Replayed
+from resilience.core.model.decision import Event, Replay
+from resilience.core.model.observation import Observation, Replayed
 from tests.support.factories import NOW, make_check, make_resource, make_spec
 
 REDIS = {"name": "cache", "scope": "Dependency", "redis": {"address": "redis:6379"}}

@@ -10,8 +10,8 @@ from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.status import Status
 from resilience.api.status_restarts import RestartStatus
 from resilience.core import report, stalled
-from resilience.core.decision import Decision
-from resilience.core.observation import Observation
+from resilience.core.model.decision import Decision
+from resilience.core.model.observation import Observation
 from resilience.core.reconcile import decide
 from tests.support.factories import (
     LONG_AGO,

@@ -12,11 +12,12 @@ from resilience.api.reasons import ConditionType, HealthState, Reason, ReplaceSt
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_restarts import ReplacementStatus, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import history, restart
-from resilience.core.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, SendSignal, TakeOver
-from resilience.core.observation import Budget, Observation, Pod, Traffic
+from resilience.core import restart
+from resilience.core.model import history
+from resilience.core.model.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, SendSignal, TakeOver
+from resilience.core.model.observation import Budget, Observation, Pod, Traffic
+from resilience.core.model.workload import Template, Workload
 from resilience.core.reconcile import Depth, decide, depth
-from resilience.core.workloads import Template, Workload
 from tests.support.factories import (
     LIVE_CHECK,
     LONG_AGO,

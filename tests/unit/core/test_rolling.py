@@ -12,11 +12,11 @@ from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core import releases, rolling
-from resilience.core.profiles import resolve
-from resilience.core.release_actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
+from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
+from resilience.core.model.profiles import resolve
+from resilience.core.model.workload import ReplicaSet
 from resilience.core.releases import Look
 from resilience.core.stage import Stage
-from resilience.core.workloads import ReplicaSet
 from tests.support.factories import NOW
 from tests.support.stages import (
     HASHES,

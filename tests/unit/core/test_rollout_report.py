@@ -7,7 +7,7 @@ import pytest
 from resilience.api.reasons import FailureClass, Reason
 from resilience.api.status import Status
 from resilience.core.failures import Failure
-from resilience.core.observation import Traffic
+from resilience.core.model.observation import Traffic
 from tests.support.factories import NOW
 from tests.support.model import stored
 from tests.support.pictures import FRESH, SECOND, flight, follow, rest, tell

@@ -8,7 +8,7 @@ import pytest
 from resilience.api.reasons import FailureClass, Reason, RolloutOutcome
 from resilience.api.status import HistoryEntry
 from resilience.core.failures import Failure
-from resilience.core.observation import Traffic
+from resilience.core.model.observation import Traffic
 from resilience.core.rollout_report import Picture
 from tests.support.factories import NOW
 from tests.support.pictures import FRESH, SECOND, flight, follow, rest, tell

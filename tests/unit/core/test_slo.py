@@ -13,8 +13,8 @@ from resilience.api.status import CheckStatus, HealthStatus, Status
 from resilience.api.status_slo import Outage, SloStatus
 from resilience.core import picture, slo
 from resilience.core.alerting import firing
-from resilience.core.check_state import CheckState
-from resilience.core.profiles import resolve
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.profiles import resolve
 from tests.support.factories import NOW, make_resource, make_spec, make_workload
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilience.core.observation import Key, Ticket
+from resilience.core.model.observation import Key, Ticket
 from resilience.core.storm import USUAL, Caps, turns
 from tests.support.factories import NOW
 

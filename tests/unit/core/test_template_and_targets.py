@@ -7,11 +7,11 @@ import pytest
 
 from resilience.api.names import FIELD_MANAGER
 from resilience.core import ports, probes, stalled, targets
-from resilience.core.asks import GrpcProbe, HttpProbe, PrometheusProbe, TcpProbe
-from resilience.core.decision import ApplyTemplate
-from resilience.core.profiles import resolve
+from resilience.core.model.decision import ApplyTemplate
+from resilience.core.model.probes import GrpcProbe, HttpProbe, PrometheusProbe, TcpProbe
+from resilience.core.model.profiles import resolve
+from resilience.core.model.workload import Container
 from resilience.core.reconcile import decide
-from resilience.core.workloads import Container
 from tests.support.factories import (
     LIVE_CHECK,
     NOW,

@@ -8,7 +8,9 @@ from typing import Any, cast
 import pytest
 
 from resilience.api.reasons import HealthState
-from resilience.core.asks import (
+from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.observation import Key
+from resilience.core.model.probes import (
     CheckTarget,
     HttpTarget,
     Probe,
@@ -18,8 +20,6 @@ from resilience.core.asks import (
     TcpProbe,
     VerifyTarget,
 )
-from resilience.core.health import CheckResult, Outcome
-from resilience.core.observation import Key
 from resilience.ports import Metrics, Unavailable
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.traffic import TrafficMeter

@@ -11,11 +11,11 @@ import pytest
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.decision import Event
-from resilience.core.observation import Key, PodsView, Resource
-from resilience.core.services import Endpoint, Service
+from resilience.core.model.decision import Event
+from resilience.core.model.observation import Key, PodsView, Resource
+from resilience.core.model.service import Endpoint, Service
+from resilience.core.model.workload import Workload
 from resilience.core.storm import Caps
-from resilience.core.workloads import Workload
 from resilience.ports import (
     Calm,
     Checker,

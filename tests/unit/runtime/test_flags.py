@@ -10,11 +10,11 @@ import pytest
 
 from resilience.api.dependency_checks import RedisVerify
 from resilience.api.reasons import HealthState
-from resilience.core.asks import CheckTarget, Probe, RedisKind, RedisPlace, RedisProbe
-from resilience.core.decision import PublishFlags, RemoveFlags, TellPods
-from resilience.core.flags import Publication, PublishedFlag
 from resilience.core.health import CheckResult, Outcome
-from resilience.core.observation import FlagsMap, Key, Pod, Resource
+from resilience.core.model.decision import PublishFlags, RemoveFlags, TellPods
+from resilience.core.model.flags import Publication, PublishedFlag
+from resilience.core.model.observation import FlagsMap, Key, Pod, Resource
+from resilience.core.model.probes import CheckTarget, Probe, RedisKind, RedisPlace, RedisProbe
 from resilience.ports import Metrics, Unavailable
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.flag_board import STALE_AFTER, FlagBoard

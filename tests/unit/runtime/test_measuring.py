@@ -8,9 +8,18 @@ from typing import cast
 
 import pytest
 
-from resilience.core.asks import ContentProbe, Measure, NetworkProbe, Probe, SlopeProbe, TcpProbe, UsageLine, UsageProbe
 from resilience.core.health import CheckResult, Outcome
-from resilience.core.usage import ContainerUsage, PodUsage
+from resilience.core.model.probes import (
+    ContentProbe,
+    Measure,
+    NetworkProbe,
+    Probe,
+    SlopeProbe,
+    TcpProbe,
+    UsageLine,
+    UsageProbe,
+)
+from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.ports import Invalid, Network, PortError, Refused, Unavailable
 from resilience.runtime.measuring import MeasuringChecker
 from tests.support.factories import NOW

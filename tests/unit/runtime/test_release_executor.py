@@ -7,9 +7,7 @@ import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core import bluegreen
-from resilience.core.asks import HttpTarget
-from resilience.core.observation import Observation
-from resilience.core.release_actions import (
+from resilience.core.model.actions import (
     AdvanceGreen,
     CreateGreen,
     DeleteGreen,
@@ -29,6 +27,8 @@ from resilience.core.release_actions import (
     SignalPod,
     TakeBackSignal,
 )
+from resilience.core.model.observation import Observation
+from resilience.core.model.probes import HttpTarget
 from resilience.ports import Conflict, PortError, Refused, Unavailable
 from resilience.runtime.release_executor import describe
 from tests.support.factories import NOW, RS, make_pod

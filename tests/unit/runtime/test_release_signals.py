@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from resilience.core.asks import HttpTarget
-from resilience.core.release_actions import ReleaseAction, SignalPod, TakeBackSignal
+from resilience.core.model.actions import ReleaseAction, SignalPod, TakeBackSignal
+from resilience.core.model.probes import HttpTarget
 from resilience.ports import Conflict, Invalid, PortError, Refused, Unavailable
 from tests.support.factories import NOW, make_pod
 from tests.support.release_ports import run

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from resilience.core.asks import DeadLetters, RedisKind, RedisPlace
-from resilience.core.decision import Replay
-from resilience.core.observation import Key, Replayed
+from resilience.core.model.decision import Replay
+from resilience.core.model.observation import Key, Replayed
+from resilience.core.model.probes import DeadLetters, RedisKind, RedisPlace
 from resilience.ports import Batch, PortError, Refused, Unavailable
 from resilience.runtime.replays import Replays
 from tests.support.factories import NOW

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 from resilience.runtime.restart_log import RestartLog
 from tests.support.factories import KEY, LONG_AGO, NOW, make_pod
 

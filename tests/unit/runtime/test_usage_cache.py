@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from resilience.core.usage import PodUsage
+from resilience.core.model.usage import PodUsage
 from resilience.ports import Unavailable
 from resilience.runtime.usage import UsageCache
 from tests.support.factories import NOW

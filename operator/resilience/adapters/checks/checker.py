@@ -24,7 +24,8 @@ from resilience.adapters.credentials import Credentials
 from resilience.adapters.http import HttpClient
 from resilience.adapters.network import NetworkFailure
 from resilience.adapters.prometheus import PrometheusClient
-from resilience.core.asks import (
+from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import (
     DnsProbe,
     GrpcProbe,
     HttpProbe,
@@ -35,7 +36,6 @@ from resilience.core.asks import (
     RedisStreamProbe,
     TcpProbe,
 )
-from resilience.core.health import CheckResult, Outcome
 from resilience.ports import PortError, Refused
 
 MAX_LAG_SECONDS: Final = 0.1

@@ -12,7 +12,7 @@ from typing import Final
 
 from resilience.adapters.redaction import redact_text
 from resilience.api.reasons import HealthState
-from resilience.core.check_state import Component
+from resilience.core.model.check_state import Component
 
 MOST_COMPONENTS: Final = 32
 LONGEST_NAME: Final = 63

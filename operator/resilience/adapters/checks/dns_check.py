@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from resilience.adapters.address import IPAddress
-from resilience.core.asks import DnsProbe
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import DnsProbe
 
 # What is asked, for messages; the answers name the name.
 DESCRIPTION: Final = "DNS"

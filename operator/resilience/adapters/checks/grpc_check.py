@@ -17,8 +17,8 @@ from resilience.adapters.address import Address, AddressGuard
 from resilience.adapters.http_wire import BODY_LIMIT
 from resilience.adapters.network import NetworkFailure, from_os_error, from_text
 from resilience.api.scalars import format_duration
-from resilience.core.asks import GrpcProbe
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import GrpcProbe
 
 _METHOD: Final = "/grpc.health.v1.Health/Check"
 _STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}

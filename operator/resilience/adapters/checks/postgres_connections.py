@@ -21,7 +21,7 @@ from resilience.adapters.checks.postgres_dsn import SslMode, parse_dsn
 from resilience.adapters.checks.postgres_tls import Place, contexts
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure
-from resilience.core.asks import PostgresProbe, TlsTrust
+from resilience.core.model.probes import PostgresProbe, TlsTrust
 from resilience.ports import Invalid
 
 MOST_SESSIONS: Final = 200

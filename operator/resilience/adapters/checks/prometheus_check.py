@@ -10,8 +10,8 @@ from typing import Final
 
 from resilience.adapters.checks.promql import QueryRefused
 from resilience.adapters.prometheus import PrometheusClient, TooLong, Values
-from resilience.core.asks import PrometheusProbe
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import PrometheusProbe
 from resilience.ports import PortError
 
 MOST_SERIES: Final = 100

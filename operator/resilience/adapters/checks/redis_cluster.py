@@ -23,7 +23,7 @@ from resilience.adapters.checks.redis_connections import Node
 from resilience.adapters.checks.redis_master import WRITE, Run, first_answer, look, node_of
 from resilience.adapters.network import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.asks import RedisProbe
+from resilience.core.model.probes import RedisProbe
 
 _INFO: Final[Command] = ("CLUSTER", "INFO")
 _NODES: Final[Command] = ("CLUSTER", "NODES")

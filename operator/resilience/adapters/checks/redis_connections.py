@@ -15,7 +15,7 @@ from resilience.adapters.checks.redis_answers import Command, LoginRefused, Repl
 from resilience.adapters.checks.redis_link import Deadline, Link, open_link
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure, Untrusted
-from resilience.core.asks import SecretRef, TlsTrust
+from resilience.core.model.probes import SecretRef, TlsTrust
 
 # How long a connection is kept that nobody uses.
 KEPT: Final = timedelta(minutes=2)

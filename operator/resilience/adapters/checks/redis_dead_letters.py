@@ -11,7 +11,7 @@ from resilience.adapters.checks.redis_connections import RedisConnections
 from resilience.adapters.checks.redis_link import Deadline
 from resilience.adapters.checks.redis_master import Run, find_master
 from resilience.adapters.network import NetworkFailure
-from resilience.core.asks import DeadLetters
+from resilience.core.model.probes import DeadLetters
 from resilience.ports import Batch, Refused, Unavailable
 
 _TIMEOUT: Final = timedelta(seconds=5)

@@ -26,7 +26,7 @@ from resilience.adapters.checks.redis_link import Deadline
 from resilience.adapters.network import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
 from resilience.api.scalars import format_duration
-from resilience.core.asks import RedisKind, RedisPlace, RedisProbe
+from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe
 from resilience.ports import Refused
 
 # Gone by itself a minute after the last check.

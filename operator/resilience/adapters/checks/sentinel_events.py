@@ -12,7 +12,7 @@ from resilience.adapters.checks.redis_answers import PING, Command, LoginRefused
 from resilience.adapters.checks.redis_connections import Node, RedisConnections
 from resilience.adapters.checks.redis_link import Deadline, Link
 from resilience.adapters.network import NetworkFailure
-from resilience.core.asks import RedisPlace
+from resilience.core.model.probes import RedisPlace
 from resilience.ports import MasterLost, Unavailable
 
 DOWN: Final = "+odown"

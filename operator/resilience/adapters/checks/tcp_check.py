@@ -7,8 +7,8 @@ from datetime import timedelta
 from resilience.adapters.address import Address, AddressGuard
 from resilience.adapters.network import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
-from resilience.core.asks import TcpProbe
 from resilience.core.health import CheckResult, Outcome
+from resilience.core.model.probes import TcpProbe
 
 
 def describe(probe: TcpProbe) -> str:

@@ -12,9 +12,9 @@ from resilience.api.names import (
     VERSION,
     flags_config_map,
 )
-from resilience.core import flags
-from resilience.core.flags import Publication
-from resilience.core.observation import FlagsMap, Key, Pod, Resource
+from resilience.core.model import flags
+from resilience.core.model.flags import Publication
+from resilience.core.model.observation import FlagsMap, Key, Pod, Resource
 from resilience.ports import Conflict
 
 

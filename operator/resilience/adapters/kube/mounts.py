@@ -11,7 +11,7 @@ from typing import Final
 
 from resilience.adapters.kube.paths import CORE, collection
 from resilience.adapters.kube.transport import Json, Transport
-from resilience.core.observation import Pod
+from resilience.core.model.observation import Pod
 from resilience.ports import PortError
 
 FAULT: Final = "FailedMount"

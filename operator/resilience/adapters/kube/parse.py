@@ -24,9 +24,9 @@ from resilience.api.names import (
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.observation import Budget, FlagsMap, Key, Pod, Resource
-from resilience.core.services import Endpoint, Service, ServicePort
-from resilience.core.workloads import ContainerPort
+from resilience.core.model.observation import Budget, FlagsMap, Key, Pod, Resource
+from resilience.core.model.service import Endpoint, Service, ServicePort
+from resilience.core.model.workload import ContainerPort
 
 Json = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)

@@ -27,8 +27,8 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import Autoscaler, Green, Node, Pod, PodsView
-from resilience.core.workloads import ReplicaSet, Workload
+from resilience.core.model.observation import Autoscaler, Green, Node, Pod, PodsView
+from resilience.core.model.workload import ReplicaSet, Workload
 from resilience.ports import PortError, Refused
 
 log = structlog.get_logger(__name__)

@@ -12,9 +12,9 @@ from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json, NotFound, Transport
 from resilience.api.names import LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.observation import FlagsMap, Key, PodsView, Resource
-from resilience.core.services import Endpoint, Service
-from resilience.core.workloads import Workload
+from resilience.core.model.observation import FlagsMap, Key, PodsView, Resource
+from resilience.core.model.service import Endpoint, Service
+from resilience.core.model.workload import Workload
 from resilience.ports import Invalid, Refused
 from resilience.ports.cluster import Marked, View
 

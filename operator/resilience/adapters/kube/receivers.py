@@ -15,8 +15,8 @@ from resilience.api.names import FIELD_MANAGER, RECEIVER_KIND, RECEIVER_PLURAL
 from resilience.api.receivers import AlertReceiverSpec
 from resilience.api.status_receiver import ReceiverStatus
 from resilience.core.alerting.receiver import Receiver
-from resilience.core.decision import Event
-from resilience.core.observation import Key
+from resilience.core.model.decision import Event
+from resilience.core.model.observation import Key
 from resilience.ports import Refused
 
 log = structlog.get_logger(__name__)

@@ -34,10 +34,10 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.api.status_base import format_time
-from resilience.core.observation import Green, Pod
-from resilience.core.release_actions import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
-from resilience.core.services import Service
-from resilience.core.workloads import Workload
+from resilience.core.model.actions import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
+from resilience.core.model.observation import Green, Pod
+from resilience.core.model.service import Service
+from resilience.core.model.workload import Workload
 from resilience.ports import Conflict, Refused
 
 # A slash in a key is written so in a JSON pointer. A Deployment always has annotations: its revision is one.

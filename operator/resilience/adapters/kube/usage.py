@@ -11,7 +11,7 @@ from kubernetes.utils.quantity import parse_quantity
 
 from resilience.adapters.kube.parse import time
 from resilience.adapters.kube.transport import NotFound, Transport
-from resilience.core.usage import ContainerUsage, PodUsage
+from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.ports import Invalid, Refused, Unavailable
 
 Json = Mapping[str, Any]

@@ -25,9 +25,9 @@ from resilience.api.names import (
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_base import format_micro_time, format_time
-from resilience.core.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
-from resilience.core.observation import Key, Pod, Resource
-from resilience.core.workloads import Workload
+from resilience.core.model.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
+from resilience.core.model.observation import Key, Pod, Resource
+from resilience.core.model.workload import Workload
 
 _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
 

@@ -19,8 +19,8 @@ from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.feed import EXPIRES
 from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret, trust
-from resilience.core.headers import parse_headers
-from resilience.core.observation import Key
+from resilience.core.model.headers import parse_headers
+from resilience.core.model.observation import Key
 from resilience.ports import DeliveryFailed, Receipt, Refused
 
 # One request for each: bodies stay small, and one odd alert spoils no other batch.

@@ -15,7 +15,7 @@ from resilience.api.status_base import format_time
 from resilience.core.alerting import catalogue
 from resilience.core.alerting.alert import Alert
 from resilience.core.alerting.message import Ended, Message
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 
 _NEVER: Final = "0001-01-01T00:00:00Z"
 Json = dict[str, Any]

@@ -21,7 +21,7 @@ from resilience.api.receivers import AppriseReceiver
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 from resilience.ports import DeliveryFailed, Receipt
 
 _TYPES: Final = {Severity.CRITICAL: "failure", Severity.WARNING: "warning", Severity.INFO: "info"}

@@ -16,7 +16,7 @@ from resilience.api.reasons import Severity
 from resilience.api.receivers import TeamsReceiver
 from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 from resilience.ports import Receipt
 
 LIMIT: Final = 28 * 1024

@@ -18,7 +18,7 @@ from resilience.api.receivers import PagerDutyReceiver, Region
 from resilience.api.status_base import format_time
 from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 from resilience.ports import Receipt
 
 URLS: Final[Mapping[Region, str]] = {

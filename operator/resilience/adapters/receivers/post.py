@@ -16,7 +16,7 @@ from resilience.adapters.http_wire import Answer
 from resilience.adapters.network import NetworkFailure
 from resilience.api.checks import Scheme
 from resilience.core.alerting.delivery import Trouble
-from resilience.core.asks import HttpTarget
+from resilience.core.model.probes import HttpTarget
 from resilience.ports import DeliveryFailed, Refused
 
 JSON: Final = ("Content-Type", "application/json; charset=utf-8")

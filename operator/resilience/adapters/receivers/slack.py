@@ -17,7 +17,7 @@ from resilience.api.receivers import SlackReceiver
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 from resilience.ports import DeliveryFailed, Receipt
 
 API: Final = "https://slack.com/api"

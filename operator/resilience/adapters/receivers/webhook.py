@@ -14,7 +14,7 @@ from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import WebhookReceiver
 from resilience.core.alerting.message import Message
 from resilience.core.dependencies import secret, trust
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 from resilience.ports import Receipt
 
 

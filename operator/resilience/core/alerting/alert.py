@@ -7,7 +7,7 @@ from typing import Final
 
 from resilience.api.reasons import AlertName, Severity
 from resilience.api.status_alerts import FiringAlert
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 
 _RANKS: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 # What the subject of an alert is, as a label; the others are about the whole service.

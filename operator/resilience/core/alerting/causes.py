@@ -3,7 +3,7 @@
 from resilience.api.checks import Check
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import dependencies
-from resilience.core.asks import (
+from resilience.core.model.probes import (
     DnsProbe,
     GrpcProbe,
     HttpProbe,

@@ -16,14 +16,15 @@ from resilience.api.status import CheckStatus, Condition, Status
 from resilience.api.status_alerts import FiringAlert
 from resilience.api.status_slo import SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import conditions, phase, slo, traces
+from resilience.core import phase, slo
 from resilience.core.alerting import causes
 from resilience.core.alerting.alert import worse
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.health import NOT_RUN_YET
-from resilience.core.observation import Resource
+from resilience.core.model import conditions, trace_ids
+from resilience.core.model.observation import Resource
+from resilience.core.model.workload import Workload
 from resilience.core.stalled import BLIND
-from resilience.core.workloads import Workload
 
 MOST: Final = 64
 # How long a restart that failed is worth an alert; then it is history.
@@ -96,7 +97,7 @@ def look(resource: Resource, status: Status, workload: Workload | None, now: dat
     firing = []
     for each, since in dated:
         held = _held(each, since, lasting, status, young, now)
-        firing.append(_firing(each, since, held, trace=traces.new(resource.uid, since)))
+        firing.append(_firing(each, since, held, trace=trace_ids.new(resource.uid, since)))
     due = [at - now for each, since in dated for at in _patient_until(each.name, since, young) if at > now]
     return Look(tuple(firing[:MOST]), min([*due, *_ends(status, now)], default=None))
 

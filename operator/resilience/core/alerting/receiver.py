@@ -7,11 +7,11 @@ from datetime import datetime
 from resilience.api.reasons import ConditionType, Reason
 from resilience.api.receivers import AlertReceiverSpec
 from resilience.api.status_receiver import ReceiverStatus
-from resilience.core import conditions
 from resilience.core.alerting import delivery
 from resilience.core.alerting.announcements import is_open
-from resilience.core.conditions import Verdict
-from resilience.core.observation import Key
+from resilience.core.model import conditions
+from resilience.core.model.conditions import Verdict
+from resilience.core.model.observation import Key
 
 
 @dataclass(frozen=True, slots=True)

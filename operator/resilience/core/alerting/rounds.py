@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from resilience.api.reasons import AlertName, ReceiverRequest, Severity
 from resilience.api.receivers import AlertReceiverSpec
 from resilience.api.status_receiver import ReceiverStatus
-from resilience.core import requests
 from resilience.core.alerting import announcements, conversations, delivery, feed
 from resilience.core.alerting.alert import Alert, is_identity, worst
 from resilience.core.alerting.conversations import Plan
 from resilience.core.alerting.message import Ended, Kind, Manner, Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.alerting.routing import Aim, Pace
-from resilience.core.observation import Key
+from resilience.core.model import requests
+from resilience.core.model.observation import Key
 
 # A request, its value, and what has to be told for it.
 Asked = tuple[ReceiverRequest, str, tuple[Message, ...]]

@@ -13,7 +13,7 @@ from resilience.api import matchers
 from resilience.api.alerts import GROUP_BY, Alerts, Route
 from resilience.api.schedule import Window, opening
 from resilience.core.alerting.alert import Alert
-from resilience.core.observation import Key
+from resilience.core.model.observation import Key
 
 Group = tuple[tuple[str, str], ...]
 _BY_DEFAULT: Final = "no route matches: the default receiver"

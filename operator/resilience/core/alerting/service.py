@@ -9,14 +9,14 @@ from resilience.api.names import ANNOTATION_EXPLAIN_ALERT
 from resilience.api.reasons import AlertName, ConditionType, Reason, Severity
 from resilience.api.status import Effective, Status
 from resilience.api.status_alerts import AlertsStatus
-from resilience.core import conditions, requests
 from resilience.core.alerting import firing, routing
 from resilience.core.alerting.alert import Alert, of_status
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.alerting.routing import Aim, Pace
-from resilience.core.conditions import Verdict
-from resilience.core.decision import Event
-from resilience.core.observation import Alerting, Key, Observation, Resource
+from resilience.core.model import conditions, requests
+from resilience.core.model.conditions import Verdict
+from resilience.core.model.decision import Event
+from resilience.core.model.observation import Alerting, Key, Observation, Resource
 
 EXPLAIN: Final = "explain-alert"
 _PAIR: Final = re.compile(r'\s*([a-z]+)\s*=\s*"?([^",]*)"?\s*(?:,|$)')

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from resilience.api.status import Status
-from resilience.core.decision import Action, Event, StepResult
+from resilience.core.model.decision import Action, Event, StepResult
 
 
 @dataclass(slots=True)

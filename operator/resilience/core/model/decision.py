@@ -7,11 +7,11 @@ from typing import Final
 
 from resilience.api.reasons import Reason, ReplaceStep
 from resilience.api.status import Status
-from resilience.core.asks import CheckTarget, DeadLetters, HttpTarget, VerifyTarget
-from resilience.core.flags import Publication
-from resilience.core.observation import Pod, Ticket
-from resilience.core.release_actions import ReleaseAction
-from resilience.core.workloads import ReplicaSet
+from resilience.core.model.actions import ReleaseAction
+from resilience.core.model.flags import Publication
+from resilience.core.model.observation import Pod, Ticket
+from resilience.core.model.probes import CheckTarget, DeadLetters, HttpTarget, VerifyTarget
+from resilience.core.model.workload import ReplicaSet
 
 # While actions were taken, the next pass comes at once: the answer of a watch may be late or lost.
 SOON: Final = timedelta(milliseconds=200)

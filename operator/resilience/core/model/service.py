@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from resilience.api.names import LABEL_TEMPLATE_HASH
-from resilience.core.workloads import Labels
+from resilience.core.model.workload import Labels
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core.asks import HttpTarget
-from resilience.core.observation import Pod
-from resilience.core.workloads import ReplicaSet
+from resilience.core.model.observation import Pod
+from resilience.core.model.probes import HttpTarget
+from resilience.core.model.workload import ReplicaSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from functools import cached_property
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.check_state import CheckState
-from resilience.core.services import Endpoint, Service
-from resilience.core.workloads import ContainerPort, Labels, ReplicaSet, Workload
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.service import Endpoint, Service
+from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Workload
 
 
 @dataclass(frozen=True, slots=True, order=True)
