@@ -19,7 +19,7 @@ from resilience.adapters.http import HttpClient
 from resilience.adapters.looplag import LoopLag
 from resilience.adapters.network import from_os_error, from_text
 from resilience.api.checks import Scheme
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import GrpcProbe, HttpProbe, HttpTarget, NetworkProbe, TcpProbe
 from tests.support.faulty import BIG, Faulty, faulty_server
 from tests.support.secrets import no_secrets

@@ -10,7 +10,7 @@ import pytest
 from resilience.adapters.address import AddressGuard, Resolve
 from resilience.adapters.checks.dns_check import check_dns
 from resilience.adapters.network import NetworkFailure
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import DnsProbe
 from resilience.ports import Refused
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.health import Outcome
+from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisProbe, RedisStreamProbe
 from tests.support import postgres, redis
 from tests.support.postgres_checks import operator

@@ -17,7 +17,7 @@ from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.checks.grpc_check import decode_status, encode_request
 from resilience.adapters.http import HttpClient
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import GrpcProbe
 from tests.support.secrets import no_secrets
 

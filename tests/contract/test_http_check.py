@@ -23,7 +23,7 @@ from resilience.adapters.http import HttpClient
 from resilience.adapters.network import NetworkFailure
 from resilience.api.checks import Scheme
 from resilience.api.reasons import HealthState
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.check_state import Component
 from resilience.core.model.probes import Bounds, HttpProbe, HttpTarget, SecretRef, TlsTrust
 from resilience.ports import Invalid, Refused, Unavailable

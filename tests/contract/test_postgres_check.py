@@ -12,7 +12,7 @@ import asyncpg  # type: ignore[import-untyped]
 import pytest
 
 from resilience.adapters.checks import postgres_connections
-from resilience.core.health import Outcome
+from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import SecretRef
 from tests.support import postgres, postgres_checks
 from tests.support.postgres_checks import NAMES, SHORT, Operator, app, prepared, said, sessions

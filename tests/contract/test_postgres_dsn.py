@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from resilience.adapters.checks.postgres_dsn import SslMode, parse_dsn
-from resilience.core.health import Outcome
+from resilience.core.health.thresholds import Outcome
 from tests.support import postgres_checks
 from tests.support.faulty import faulty_server
 from tests.support.postgres_checks import DSN, SHORT, Operator, said

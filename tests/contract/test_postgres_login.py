@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resilience.core.health import Outcome
+from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import TlsTrust
 from tests.support import postgres, postgres_checks
 from tests.support.postgres_checks import CA, DSN, PASSWORD, Authority, Operator, app, prepared, said

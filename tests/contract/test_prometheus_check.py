@@ -20,7 +20,7 @@ from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.checks.promql import force_namespace
 from resilience.adapters.http import HttpClient
 from resilience.adapters.prometheus import ANSWER_LIMIT, PrometheusClient
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PrometheusProbe
 from resilience.ports import Invalid
 from tests.support import prometheus

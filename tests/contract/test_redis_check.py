@@ -14,7 +14,7 @@ from redis import Redis
 
 from resilience.adapters.checks.redis_check import describe
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.health import Outcome
+from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisKind, RedisProbe
 from tests.support import redis
 from tests.support.redis import HOST, Server

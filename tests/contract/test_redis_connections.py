@@ -14,7 +14,7 @@ import pytest
 from resilience.adapters.checks import redis_connections
 from resilience.adapters.checks.redis_link import ANSWER_LIMIT
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.health import Outcome
+from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisKind
 from tests.support import redis
 from tests.support.redis import HOST, Server

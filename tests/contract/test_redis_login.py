@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.health import Outcome
+from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import TlsTrust
 from tests.support import redis
 from tests.support.redis import Server

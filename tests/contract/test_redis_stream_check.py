@@ -12,7 +12,7 @@ import pytest
 
 from resilience.adapters.checks.redis_link import ANSWER_LIMIT
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe
 from tests.support import redis
 from tests.support.redis import HOST, Server

@@ -15,7 +15,7 @@ import pytest
 
 from resilience.api.checks import Health
 from resilience.api.scalars import parse_duration
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import CheckTarget, Probe, RedisKind, RedisPlace, TcpProbe
 from resilience.ports import MasterLost, Metrics

@@ -7,8 +7,9 @@ from typing import Any, Final
 from resilience.api.status import Status
 from resilience.api.status_flags import FlagStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import degradation, health
-from resilience.core.health import CheckResult, Fold, Outcome
+from resilience.core import degradation
+from resilience.core.health import thresholds
+from resilience.core.health.thresholds import CheckResult, Fold, Outcome
 from resilience.core.model.decision import Event
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import CheckTarget
@@ -61,7 +62,7 @@ class Flagged:
 
     def restart(self) -> None:
         """Another leader: rows are forgotten, status is not."""
-        self._fold = health.initial(now=self.now, assumed=self.target.assumed)
+        self._fold = thresholds.initial(now=self.now, assumed=self.target.assumed)
         self.look()
 
     def second(self, outcome: Outcome) -> None:
@@ -73,7 +74,7 @@ class Flagged:
             self.look()
         self.now = end
         before, target = self._fold, self.target
-        self._fold = health.fold(
+        self._fold = thresholds.fold(
             before,
             RESULTS[outcome],
             failure_threshold=target.failure_threshold,
@@ -89,13 +90,13 @@ class Flagged:
 
     def strike(self) -> None:
         """Sentinel says that it is lost."""
-        self._fold = health.struck(self._fold, reason="MasterDown", message="Sentinel says so", now=self.now)
+        self._fold = thresholds.struck(self._fold, reason="MasterDown", message="Sentinel says so", now=self.now)
         self.look()
 
     def look(self) -> None:
         known = self.status.degradation[0].on if self.status.degradation else False
         resource = make_resource(self.spec, status=self.status, annotations=self.annotations)
-        seen = Observation(workload=None, checks={NAME: health.of_service(NAME, self._fold)})
+        seen = Observation(workload=None, checks={NAME: thresholds.of_service(NAME, self._fold)})
         found = degradation.look(resource, self.spec, seen, self.status, self.now)
         self.status = found.status
         self.events.extend(found.events)

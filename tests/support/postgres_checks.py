@@ -16,7 +16,7 @@ from resilience.adapters.checks.postgres_check import check_postgres, describe
 from resilience.adapters.checks.postgres_connections import PostgresConnections
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PostgresProbe, SecretRef
 from resilience.ports import Invalid, Refused
 from tests.support import postgres

@@ -16,7 +16,7 @@ from resilience.adapters.checks.redis_stream_check import check_redis_stream
 from resilience.adapters.credentials import Credentials
 from resilience.adapters.network import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe, SecretRef
 from resilience.ports import Invalid, Refused
 from tests.support.redis import HOST, Server

@@ -21,8 +21,9 @@ from resilience.adapters.http import HttpClient
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING
 from resilience.api.reasons import ReleaseStep
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
-from resilience.core import gates, probes, targets
-from resilience.core.health import Outcome
+from resilience.core import gates, probes
+from resilience.core.health import targets
+from resilience.core.health.thresholds import Outcome
 from resilience.core.model.actions import AdvanceGreen
 from resilience.core.model.observation import Observation, Traffic
 from resilience.core.model.probes import CheckTarget, NetworkProbe

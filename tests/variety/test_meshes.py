@@ -16,7 +16,7 @@ from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.http import HttpClient
 from resilience.api.reasons import HealthState, Severity
 from resilience.api.status import Status
-from resilience.core.health import CheckResult, Fold, Outcome, fold, initial, of_service, over_pods
+from resilience.core.health.thresholds import CheckResult, Fold, Outcome, fold, initial, of_service, over_pods
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Pod, Turn
 from resilience.core.model.probes import HttpProbe, HttpTarget

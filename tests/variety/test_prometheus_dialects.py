@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from resilience.adapters.checks.prometheus_check import check_prometheus
 from resilience.adapters.prometheus import PrometheusClient
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PrometheusProbe
 
 ADVICE = pytest.mark.xfail(

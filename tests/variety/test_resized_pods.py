@@ -9,8 +9,9 @@ from typing import Final, cast
 
 import pytest
 
-from resilience.core import policies, targets
-from resilience.core.health import Outcome
+from resilience.core import policies
+from resilience.core.health import targets
+from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import CheckTarget
 from resilience.core.model.profiles import resolve
 from resilience.core.model.usage import ContainerUsage, PodUsage

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from resilience.adapters.metric_catalogue import Declared, OperatorMetrics, ReceiverMetrics, ServiceMetrics
 from resilience.api.reasons import HealthState, Phase, RestartOutcome, RolloutOutcome, Severity
-from resilience.core.health import Outcome
+from resilience.core.health.thresholds import Outcome
 from resilience.core.model.observation import Key
 from resilience.core.picture import Picture
 

@@ -18,8 +18,8 @@ from resilience.api.status import Effective, Status
 from resilience.api.status_base import format_time
 from resilience.api.status_flags import FlagStatus, OverrideStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import dependencies
-from resilience.core.health import NOT_RUN_YET, WELL
+from resilience.core.health import dependencies
+from resilience.core.health.thresholds import NOT_RUN_YET, WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.decision import Event
 from resilience.core.model.observation import Observation, Resource

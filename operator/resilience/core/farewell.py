@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core import targets
+from resilience.core.health import targets
 from resilience.core.model.actions import SignalPod, TakeBackSignal
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod, PodsView

@@ -11,13 +11,13 @@ from resilience.api.checks import Check, Scope
 from resilience.api.reasons import FailureClass, HealthState
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
-from resilience.core import targets
 from resilience.core.failures import Failure
-from resilience.core.health import WELL
+from resilience.core.health import targets
+from resilience.core.health.ports import PortMissing, container_port, find_container, probe_port
+from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import CheckTarget
-from resilience.core.ports import PortMissing, container_port, find_container, probe_port
 
 # Gate checks are kept apart from the health checks of the same name: other pods, another interval.
 PREFIX = "gate/"

@@ -6,7 +6,8 @@ from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import guard, ports, probes, releases, targets
+from resilience.core import guard, probes, releases
+from resilience.core.health import ports, targets
 from resilience.core.model import requests
 from resilience.core.model.decision import ApplyTemplate, Claim, Event, MarkService, SetFinalizer
 from resilience.core.model.draft import Draft

@@ -16,7 +16,7 @@ from resilience.api.status import Effective, Status
 from resilience.api.status_restarts import PastRestart
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import guard
-from resilience.core.health import WELL
+from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.policies import PREFIX, Firing

@@ -15,11 +15,12 @@ from resilience.api.restarts import Of, Policy
 from resilience.api.scalars import format_duration
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import amounts, guard, targets
+from resilience.core import guard
+from resilience.core.health import quantities, targets
+from resilience.core.health.ports import find_container
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import CheckTarget, Measure, Probe, SlopeProbe, UsageLine, UsageProbe
 from resilience.core.model.workload import Container
-from resilience.core.ports import find_container
 
 # Checks of policies are kept apart from the health checks of the same name.
 PREFIX: Final = "policy/"
@@ -173,8 +174,8 @@ def _targets(
 def _probe(policy: Policy, container: Container, namespace: str, pod: Pod) -> Probe | None:
     for measure, rule in ((Measure.MEMORY, policy.memory), (Measure.CPU, policy.cpu)):
         if rule is not None:
-            whole = amounts.whole(container, measure, rule.of)
-            line = UsageLine(measure, None, amounts.resolve(rule.above, whole), whole)
+            whole = quantities.whole(container, measure, rule.of)
+            line = UsageLine(measure, None, quantities.resolve(rule.above, whole), whole)
             known = line.critical is not None
             return UsageProbe(namespace, pod.name, container.name, (line,), pod.created) if known else None
     limit = container.limits.get("memory")
@@ -189,7 +190,7 @@ def lacking(spec: ResilientServiceSpec, seen: Observation) -> str:
     if container is None:
         return ""
     for who, resource, amount, of in _lines(spec):
-        if amounts.resolve(amount, amounts.whole(container, resource, of)) is None:
+        if quantities.resolve(amount, quantities.whole(container, resource, of)) is None:
             kind = of.lower()
             return (
                 f"{who} compares with a {resource} {kind} that container {container.name} does not set:"

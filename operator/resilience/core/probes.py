@@ -12,9 +12,9 @@ from resilience.api.checks import Check, Scheme
 from resilience.api.names import FIELD_MANAGER
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
+from resilience.core.health.ports import PortMissing, container_port, probe_port
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Container
-from resilience.core.ports import PortMissing, container_port, probe_port
 
 
 @dataclass(frozen=True, slots=True)

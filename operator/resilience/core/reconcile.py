@@ -27,9 +27,9 @@ from resilience.core import (
     restart,
     slo,
     stalled,
-    targets,
 )
 from resilience.core.alerting import service as alerts
+from resilience.core.health import targets
 from resilience.core.model import requests
 from resilience.core.model.decision import SOON, Action, Claim, Decision, Event, SetFinalizer, StepResult
 from resilience.core.model.draft import Draft

@@ -9,11 +9,11 @@ from datetime import timedelta
 
 from resilience.api.reasons import ReplaceStep
 from resilience.core import guard
+from resilience.core.health.targets import signal_target
 from resilience.core.model.decision import Action, Advance, DeletePod, EvictPod, TakeOver
 from resilience.core.model.observation import Pod
 from resilience.core.scene import GONE_POLL, Scene, Step, held, is_old, lack_of, unfinished_replacement, until, young
 from resilience.core.steps import grace, progress
-from resilience.core.targets import signal_target
 
 # Disruption budgets are not watched.
 REFUSED_POLL = timedelta(seconds=15)

@@ -15,8 +15,8 @@ from resilience.api.reasons import Reason, Request
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_flags import ReplayStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import dependencies
-from resilience.core.health import WELL
+from resilience.core.health import dependencies
+from resilience.core.health.thresholds import WELL
 from resilience.core.model import history, requests
 from resilience.core.model.decision import Event, Replay
 from resilience.core.model.observation import Observation, Replayed, Resource

@@ -15,7 +15,7 @@ from resilience.api.status_alerts import AlertsStatus
 from resilience.api.status_base import format_time
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core import attention, phase, recycle, restart, rollout_report, verdicts
-from resilience.core.health import NOT_RUN_YET, WELL, worst
+from resilience.core.health.thresholds import NOT_RUN_YET, WELL, worst
 from resilience.core.model import conditions, history
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.conditions import Verdict

@@ -7,7 +7,7 @@ from resilience.api.checks import Scope
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core import guard
-from resilience.core.health import WELL
+from resilience.core.health.thresholds import WELL
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Observation, Pod, PodsView
 from resilience.core.model.workload import Workload

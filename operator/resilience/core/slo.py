@@ -16,7 +16,8 @@ from resilience.api.slo import Slo
 from resilience.api.status import CheckStatus, Effective, Status
 from resilience.api.status_slo import DayOfOutages, Outage, SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import amounts, phase
+from resilience.core import phase
+from resilience.core.health import quantities
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.probes import CheckTarget, PrometheusProbe
 from resilience.core.model.workload import Workload
@@ -128,7 +129,7 @@ def figures(slo: Slo, known: SloStatus, now: datetime) -> Figures:
     down, counted = downtime(known, now - slo.window, now), min(slo.window, max(now - known.since, _ZERO))
     availability, lost = 1 - down / counted if counted else 1.0, down / slo.window
     if known.measured:
-        availability = amounts.share(known.measured)
+        availability = quantities.share(known.measured)
         lost = 1 - availability
     return Figures(
         objective=objective,
@@ -202,7 +203,7 @@ def _outages(
 
 def _objective(slo: Slo) -> float:
     """As a share; 99.9 % is 0.999 and not the float next to it."""
-    return round(amounts.share(slo.availability), 8)
+    return round(quantities.share(slo.availability), 8)
 
 
 def _failing_since(check: CheckStatus, checks: Mapping[str, CheckState]) -> datetime | None:

@@ -5,10 +5,10 @@ from typing import Final
 from resilience.api.checks import Scope
 from resilience.api.reasons import ConditionType, Reason
 from resilience.api.status import Status
+from resilience.core.health.ports import check_port, find_container
+from resilience.core.health.targets import client_service
 from resilience.core.model.conditions import Verdict
 from resilience.core.model.observation import Observation, Resource
-from resilience.core.ports import check_port, find_container
-from resilience.core.targets import client_service
 
 # With these nothing is looked after.
 BLIND: Final = frozenset(

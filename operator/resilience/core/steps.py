@@ -12,12 +12,12 @@ from resilience.api.names import LABEL_TEMPLATE_HASH
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Effective
 from resilience.core import guard
+from resilience.core.health.targets import signal_target
 from resilience.core.model.decision import Advance, DeletePod, EvictPod, GiveBack, SendSignal
 from resilience.core.model.observation import Pod
 from resilience.core.model.service import Service
 from resilience.core.model.workload import ReplicaSet
 from resilience.core.scene import GONE_POLL, Scene, Step, held, unfinished_replacement, until
-from resilience.core.targets import signal_target
 
 # How often a draining pod is asked for its connections: it cannot be watched.
 QUIET_POLL = timedelta(seconds=1)

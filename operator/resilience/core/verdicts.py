@@ -12,10 +12,10 @@ from resilience.api.status import (
 )
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
 from resilience.core import degradation
+from resilience.core.health.ports import PortMissing
 from resilience.core.model.conditions import Verdict
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.workload import Workload
-from resilience.core.ports import PortMissing
 from resilience.core.probes import TemplatePlan
 from resilience.core.replace import Plan
 from resilience.core.stage import Move

@@ -11,7 +11,7 @@ from typing import Protocol
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
-from resilience.core.health import CheckResult
+from resilience.core.health.thresholds import CheckResult
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
 from resilience.core.model.usage import PodUsage

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from resilience.core import health
+from resilience.core.health import thresholds
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import CheckTarget, PostgresProbe, Probe, RedisPlace, RedisProbe, RedisStreamProbe
@@ -38,7 +38,7 @@ class _Entry:
     """One target with its state."""
 
     target: CheckTarget
-    fold: health.Fold
+    fold: thresholds.Fold
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class CheckRunner:
             identity = _id(key, target)
             entry = kept.get(identity)
             if entry is None or _asks_something_else(entry.target, target):
-                entry = _Entry(target, health.initial(now=self.clock.now(), assumed=target.assumed))
+                entry = _Entry(target, thresholds.initial(now=self.clock.now(), assumed=target.assumed))
             entry.target = target
             self._join(identity, entry)
         for target in before:
@@ -105,13 +105,13 @@ class CheckRunner:
 
     def states(self, key: Key) -> Mapping[str, CheckState]:
         """The folded state of each check of the key."""
-        by_check: dict[str, dict[str, health.Fold]] = {}
+        by_check: dict[str, dict[str, thresholds.Fold]] = {}
         for target in self._of_key.get(key, ()):
             fold = self._runs[_question(target)].entries[_id(key, target)].fold
             by_check.setdefault(target.check, {})[target.pod_uid] = fold
         now = self.clock.now()
         return {
-            name: health.of_service(name, folds[""]) if "" in folds else health.over_pods(name, folds, now=now)
+            name: thresholds.of_service(name, folds[""]) if "" in folds else thresholds.over_pods(name, folds, now=now)
             for name, folds in by_check.items()
         }
 
@@ -123,7 +123,7 @@ class CheckRunner:
                 continue
             for (key, _, _), entry in run.entries.items():
                 if entry.target.rows:
-                    entry.fold = health.struck(entry.fold, reason=reason, message=message, now=now)
+                    entry.fold = thresholds.struck(entry.fold, reason=reason, message=message, now=now)
                     self.on_transition(key)
             if not run.running:
                 self._schedule(question, run, self.clock.monotonic())
@@ -174,13 +174,13 @@ class CheckRunner:
             # What a server of one service answers must not end the checks of all.
             log.exception("check failed to run", probe=type(probe).__name__)
             words = f"the operator could not make anything of it ({type(error).__name__}); please report that"
-            result = health.CheckResult(health.Outcome.INCONCLUSIVE, "CheckError", words)
+            result = thresholds.CheckResult(thresholds.Outcome.INCONCLUSIVE, "CheckError", words)
         finally:
             run.running = False
             slots.release()
         if self._runs.get(question) is not run:
             return
-        run.failures = run.failures + 1 if result.outcome is health.Outcome.FAIL else 0
+        run.failures = run.failures + 1 if result.outcome is thresholds.Outcome.FAIL else 0
         for identity, entry in list(run.entries.items()):
             self._fold(identity[0], entry, result)
         # Spread by ± 5 %, so that checks born together do not stay together.
@@ -189,13 +189,13 @@ class CheckRunner:
         due = max(began + pause, self.clock.monotonic())
         self._schedule(question, run, round(due / _TICK) * _TICK)
 
-    def _fold(self, key: Key, entry: _Entry, result: health.CheckResult) -> None:
+    def _fold(self, key: Key, entry: _Entry, result: thresholds.CheckResult) -> None:
         target, before = entry.target, entry.fold
         now = self.clock.now()
         self.metrics.checked(
             key=key, check=target.check, outcome=result.outcome, seconds=result.latency_seconds, at=now.timestamp()
         )
-        entry.fold = health.fold(
+        entry.fold = thresholds.fold(
             before,
             result,
             failure_threshold=target.failure_threshold,

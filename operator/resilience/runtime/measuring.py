@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.api.scalars import format_duration
-from resilience.core import amounts, slope
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health import memory_growth, quantities
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import ContentProbe, Measure, MeasuredProbe, Probe, SlopeProbe, UsageLine, UsageProbe
 from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.ports import Contents, Network, PortError, Usage
@@ -31,7 +31,7 @@ _FORGOTTEN: Final = timedelta(minutes=10)
 class _Growth:
     """Measurements of one container, each once, and when they were last asked for."""
 
-    samples: deque[slope.Sample] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+    samples: deque[memory_growth.Sample] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
     asked: float = 0.0
 
 
@@ -89,9 +89,9 @@ class MeasuringChecker:
             return _no_figures(probe.pod)
         at = found[probe.pod].timestamp
         samples = self._remember(probe, at, used.memory_bytes)
-        left = slope.time_to(samples, probe.limit, watched=_watched(probe.within))
-        now = amounts.words(used.memory_bytes, "memory")
-        most = amounts.words(probe.limit, "memory")
+        left = memory_growth.time_to(samples, probe.limit, watched=_watched(probe.within))
+        now = quantities.words(used.memory_bytes, "memory")
+        most = quantities.words(probe.limit, "memory")
         if left is None:
             words = f"memory {now} of {most} does not grow steadily"
             return CheckResult(Outcome.PASS, "NotGrowing", words, measured_at=at)
@@ -123,7 +123,7 @@ class MeasuringChecker:
             return None
         return known.containers.get(container)
 
-    def _remember(self, probe: SlopeProbe, at: datetime, memory: int) -> deque[slope.Sample]:
+    def _remember(self, probe: SlopeProbe, at: datetime, memory: int) -> deque[memory_growth.Sample]:
         now = self.now().timestamp()
         if now >= self._tidy_at:
             self._tidy_at = now + _FORGOTTEN.total_seconds()
@@ -141,7 +141,7 @@ class MeasuringChecker:
 
 def _watched(within: timedelta) -> timedelta:
     """How long growth is watched before it is believed: what an application takes at its start is no leak."""
-    return min(max(within / 8, slope.SHORTEST), _LONGEST_WATCH)
+    return min(max(within / 8, memory_growth.SHORTEST), _LONGEST_WATCH)
 
 
 _BADNESS: Final = (Outcome.PASS, Outcome.WARN, Outcome.FAIL)
@@ -153,9 +153,9 @@ def _value(used: ContainerUsage, measure: Measure) -> float:
 
 def _against(line: UsageLine, value: float) -> tuple[Outcome, str]:
     """Outcome and words: `memory 312 MiB is 61 % of 512 MiB`."""
-    words = f"{line.measure} {amounts.words(value, line.measure)}"
+    words = f"{line.measure} {quantities.words(value, line.measure)}"
     if line.whole:
-        words += f" is {value / line.whole:.0%} of {amounts.words(line.whole, line.measure)}".replace("%", " %")
+        words += f" is {value / line.whole:.0%} of {quantities.words(line.whole, line.measure)}".replace("%", " %")
     if line.critical is not None and value > line.critical:
         return Outcome.FAIL, words
     if line.warning is not None and value > line.warning:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
-from resilience.core import farewell, reconcile, targets
+from resilience.core import farewell, reconcile
+from resilience.core.health import targets
 from resilience.core.model.observation import FlagsMap, Observation, PodsView, Resource
 from resilience.core.model.workload import Workload
 from resilience.core.reconcile import Depth

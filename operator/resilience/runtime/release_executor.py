@@ -7,7 +7,8 @@ from typing import assert_never
 
 import structlog
 
-from resilience.core import bluegreen, release_guard, targets
+from resilience.core import bluegreen, release_guard
+from resilience.core.health import targets
 from resilience.core.model.actions import (
     AdvanceGreen,
     CreateGreen,

@@ -12,7 +12,7 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.api.names import override_annotation
 from resilience.api.reasons import FlagState, HealthState, Reason
 from resilience.core import degradation, report
-from resilience.core.health import Outcome
+from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisProbe
 from tests.support.flagging import FLAG, Flagged, flag_spec
 

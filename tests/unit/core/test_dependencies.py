@@ -9,7 +9,7 @@ from resilience.api.checks import Check, Scheme
 from resilience.api.dependency_checks import RedisVerify
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.status import Status
-from resilience.core import dependencies
+from resilience.core.health import dependencies
 from resilience.core.model.decision import Decision
 from resilience.core.model.probes import (
     Bounds,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from resilience.api.reasons import ConditionType, HealthState, Reason, Request
 from resilience.api.scalars import format_duration, parse_duration
 from resilience.api.status import Status
-from resilience.core import health
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health import thresholds
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model import conditions, requests
 from resilience.core.model.conditions import Verdict
 from resilience.core.model.profiles import resolve
@@ -21,11 +21,11 @@ SECOND = timedelta(seconds=1)
 RESULTS = {"+": Outcome.PASS, "!": Outcome.WARN, "-": Outcome.FAIL, "?": Outcome.INCONCLUSIVE}
 
 
-def folded(results: str, *, failures: int = 3, successes: int = 2) -> health.Fold:
-    state = health.initial(now=NOW)
+def folded(results: str, *, failures: int = 3, successes: int = 2) -> thresholds.Fold:
+    state = thresholds.initial(now=NOW)
     for count, sign in enumerate(results, start=1):
         result = CheckResult(RESULTS[sign], f"Reason{sign}", f"saw {sign}", 0.1)
-        state = health.fold(
+        state = thresholds.fold(
             state, result, failure_threshold=failures, success_threshold=successes, now=NOW + count * SECOND
         )
     return state
@@ -123,24 +123,24 @@ def test_the_words_belong_to_the_state_that_holds(results: str, words: str) -> N
 def test_the_worst_of_many_is_unhealthy_then_warning_then_unknown(results: tuple[str, ...], state: HealthState) -> None:
     folds = {str(number): folded(each) for number, each in enumerate(results)}
 
-    assert health.over_pods("live", folds, now=NOW).state is state
+    assert thresholds.over_pods("live", folds, now=NOW).state is state
     if "---" not in results:
-        assert health.worst([each.state for each in folds.values()]) is state
+        assert thresholds.worst([each.state for each in folds.values()]) is state
 
 
 def test_only_unhealthy_pods_say_why() -> None:
-    found = health.over_pods("live", {"a": folded("+---"), "b": folded("!"), "c": folded("+")}, now=NOW)
+    found = thresholds.over_pods("live", {"a": folded("+---"), "b": folded("!"), "c": folded("+")}, now=NOW)
 
     assert found.words_by_pod == {"a": "saw -"}
 
 
 def test_what_was_read_is_kept_until_something_else_is_read() -> None:
-    def read(before: health.Fold, fingerprint: str, second: int) -> health.Fold:
+    def read(before: thresholds.Fold, fingerprint: str, second: int) -> thresholds.Fold:
         outcome = Outcome.PASS if fingerprint else Outcome.INCONCLUSIVE
         result = CheckResult(outcome, "R", "m", fingerprint=fingerprint)
-        return health.fold(before, result, failure_threshold=1, success_threshold=1, now=NOW + second * SECOND)
+        return thresholds.fold(before, result, failure_threshold=1, success_threshold=1, now=NOW + second * SECOND)
 
-    one = read(health.initial(now=NOW), "one", 1)
+    one = read(thresholds.initial(now=NOW), "one", 1)
     same, away, back, two = read(one, "one", 2), read(one, "", 3), read(read(one, "", 3), "one", 4), read(one, "two", 5)
 
     assert [(each.fingerprint, each.read_since) for each in (one, same, away, back)] == [("one", NOW + SECOND)] * 4
@@ -149,7 +149,7 @@ def test_what_was_read_is_kept_until_something_else_is_read() -> None:
 
 
 def test_over_pods_the_worst_speaks() -> None:
-    found = health.over_pods("live", {"a": folded("+"), "b": folded("+---"), "c": folded("-")}, now=NOW)
+    found = thresholds.over_pods("live", {"a": folded("+"), "b": folded("+---"), "c": folded("-")}, now=NOW)
 
     assert found.state is HealthState.UNHEALTHY
     assert found.message == "1 of 3 pods: saw -"
@@ -231,13 +231,13 @@ def test_what_a_restored_backup_asks_for_is_noted_and_not_done() -> None:
     assert requests.pending(asked, known, Request.RESTART) == "old"
 
 
-def measured(*figures: tuple[int, str], sustained: int = 60, threshold: int = 1) -> health.Fold:
+def measured(*figures: tuple[int, str], sustained: int = 60, threshold: int = 1) -> thresholds.Fold:
     """Figures, by the second in which they were measured; each is asked for a second later."""
-    state = health.initial(now=NOW)
+    state = thresholds.initial(now=NOW)
     for second, sign in figures:
         at = NOW + second * SECOND
         result = CheckResult(RESULTS[sign], f"Reason{sign}", f"saw {sign}", measured_at=None if sign == "?" else at)
-        state = health.fold(
+        state = thresholds.fold(
             state,
             result,
             failure_threshold=threshold,

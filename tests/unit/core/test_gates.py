@@ -7,7 +7,8 @@ import pytest
 
 from resilience.api.reasons import FailureClass, HealthState
 from resilience.api.v1alpha1 import Gate
-from resilience.core import gates, health
+from resilience.core import gates
+from resilience.core.health import thresholds
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import GrpcProbe, HttpProbe, HttpTarget, PrometheusProbe, TcpProbe
@@ -128,9 +129,9 @@ def test_a_query_passes_for_all_pods_at_once() -> None:
 
 
 def test_what_has_not_run_yet_is_never_taken_for_a_pass() -> None:
-    begun = {pod.uid: health.initial(now=NOW) for pod in (A, B)}
+    begun = {pod.uid: thresholds.initial(now=NOW) for pod in (A, B)}
 
-    found = evaluate(ready=health.over_pods("ready", begun, now=NOW), parts=said())
+    found = evaluate(ready=thresholds.over_pods("ready", begun, now=NOW), parts=said())
 
     assert not found.passed and found.failure is None
 

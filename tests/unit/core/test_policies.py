@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import HealthState, ReplaceStep
-from resilience.core import amounts, policies
+from resilience.core import policies
+from resilience.core.health import quantities
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import CheckTarget, HttpProbe, Measure, SlopeProbe, UsageLine, UsageProbe
 from resilience.core.model.profiles import resolve
@@ -272,4 +273,4 @@ def test_a_line_without_anything_to_be_a_share_of_never_fires_and_is_named(polic
     ],
 )
 def test_amounts_are_numbers_or_shares(amount: str, whole: float | None, value: float | None) -> None:
-    assert amounts.resolve(amount, whole) == value
+    assert quantities.resolve(amount, whole) == value

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.core import slope
+from resilience.core.health import memory_growth
 
 LIMIT = 1000.0
 
 
-def line(count: int, *, every: float = 15, start: float = 100, per_second: float = 1) -> list[slope.Sample]:
+def line(count: int, *, every: float = 15, start: float = 100, per_second: float = 1) -> list[memory_growth.Sample]:
     return [(number * every, start + per_second * number * every) for number in range(count)]
 
 
-def wave(count: int, value: Callable[[int], float]) -> list[slope.Sample]:
+def wave(count: int, value: Callable[[int], float]) -> list[memory_growth.Sample]:
     return [(number * 15.0, value(number)) for number in range(count)]
 
 
@@ -44,8 +44,8 @@ def wave(count: int, value: Callable[[int], float]) -> list[slope.Sample]:
         (line(9, every=3600, per_second=1e-9), None),
     ],
 )
-def test_the_time_that_is_left(samples: list[slope.Sample], seconds: float | None) -> None:
-    found = slope.time_to(samples, LIMIT)
+def test_the_time_that_is_left(samples: list[memory_growth.Sample], seconds: float | None) -> None:
+    found = memory_growth.time_to(samples, LIMIT)
 
     assert (None if found is None else found.total_seconds()) == pytest.approx(seconds, abs=0.01)
 
@@ -53,14 +53,14 @@ def test_the_time_that_is_left(samples: list[slope.Sample], seconds: float | Non
 def test_whoever_looks_further_has_to_watch_for_longer() -> None:
     watched = line(9, per_second=2)
 
-    assert slope.time_to(watched, LIMIT, watched=timedelta(minutes=2)) is not None
-    assert slope.time_to(watched, LIMIT, watched=timedelta(minutes=3)) is None
+    assert memory_growth.time_to(watched, LIMIT, watched=timedelta(minutes=2)) is not None
+    assert memory_growth.time_to(watched, LIMIT, watched=timedelta(minutes=3)) is None
 
 
 def test_noise_changes_little() -> None:
     noisy = wave(40, lambda number: 100 + 15 * number + (-1) ** number * 20)
 
-    found = slope.time_to(noisy, LIMIT)
+    found = memory_growth.time_to(noisy, LIMIT)
 
     assert found is not None and 300 < found.total_seconds() < 360
 
@@ -69,7 +69,7 @@ def test_noise_changes_little() -> None:
     samples=st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1e12)), max_size=30).map(sorted),
     limit=st.floats(0, 1e12),
 )
-def test_it_always_answers_with_a_time_that_can_be_told(samples: list[slope.Sample], limit: float) -> None:
-    found = slope.time_to(samples, limit)
+def test_it_always_answers_with_a_time_that_can_be_told(samples: list[memory_growth.Sample], limit: float) -> None:
+    found = memory_growth.time_to(samples, limit)
 
     assert found is None or timedelta() <= found

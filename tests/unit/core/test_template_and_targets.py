@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from resilience.api.names import FIELD_MANAGER
-from resilience.core import ports, probes, stalled, targets
+from resilience.core import probes, stalled
+from resilience.core.health import ports, targets
 from resilience.core.model.decision import ApplyTemplate
 from resilience.core.model.probes import GrpcProbe, HttpProbe, PrometheusProbe, TcpProbe
 from resilience.core.model.profiles import resolve

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from resilience.api.reasons import HealthState
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import (
     CheckTarget,

@@ -10,7 +10,7 @@ import pytest
 
 from resilience.api.dependency_checks import RedisVerify
 from resilience.api.reasons import HealthState
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.decision import PublishFlags, RemoveFlags, TellPods
 from resilience.core.model.flags import Publication, PublishedFlag
 from resilience.core.model.observation import FlagsMap, Key, Pod, Resource

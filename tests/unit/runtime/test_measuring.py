@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import (
     ContentProbe,
     Measure,

@@ -24,7 +24,7 @@ from resilience.adapters.credentials import Credentials
 from resilience.adapters.http import HttpClient
 from resilience.adapters.network import NetworkFailure
 from resilience.adapters.prometheus import PrometheusClient
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import (
     DnsProbe,
     GrpcProbe,

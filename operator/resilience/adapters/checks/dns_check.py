@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from resilience.adapters.address import IPAddress
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import DnsProbe
 
 # What is asked, for messages; the answers name the name.

@@ -17,7 +17,7 @@ from resilience.adapters.address import Address, AddressGuard
 from resilience.adapters.http_wire import BODY_LIMIT
 from resilience.adapters.network import NetworkFailure, from_os_error, from_text
 from resilience.api.scalars import format_duration
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import GrpcProbe
 
 _METHOD: Final = "/grpc.health.v1.Health/Check"

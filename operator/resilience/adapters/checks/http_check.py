@@ -18,7 +18,7 @@ from resilience.adapters.http_wire import BODY_LIMIT, Answer
 from resilience.adapters.json_body import at_path, parse_json
 from resilience.adapters.network import NetworkFailure
 from resilience.api.reasons import HealthState
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.check_state import Component
 from resilience.core.model.headers import parse_headers
 from resilience.core.model.probes import HttpProbe, SecretRef

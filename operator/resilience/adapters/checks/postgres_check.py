@@ -16,7 +16,7 @@ from resilience.adapters.checks.postgres_connections import PostgresConnections,
 from resilience.adapters.checks.postgres_tls import Place
 from resilience.adapters.network import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PostgresProbe
 from resilience.ports import PortError
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from resilience.adapters.checks.promql import QueryRefused
 from resilience.adapters.prometheus import PrometheusClient, TooLong, Values
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PrometheusProbe
 from resilience.ports import PortError
 

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from redis.exceptions import MovedError, RedisError
 
-from resilience.core.health import Outcome
+from resilience.core.health.thresholds import Outcome
 
 Command: TypeAlias = tuple[str | int, ...]
 Reply: TypeAlias = "bytes | int | ServerError | list[Reply] | None"

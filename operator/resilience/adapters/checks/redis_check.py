@@ -19,7 +19,7 @@ from resilience.adapters.checks.redis_connections import Node, RedisConnections
 from resilience.adapters.checks.redis_link import Deadline
 from resilience.adapters.checks.redis_master import INFO_SERVER, Run, find_master, look, node_of, require_master
 from resilience.api.dependency_checks import RedisVerify
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe
 
 _VERIFIED: Final = {

@@ -27,7 +27,7 @@ from resilience.adapters.checks.redis_link import TOO_LONG, Deadline
 from resilience.adapters.checks.redis_master import Run, find_master
 from resilience.adapters.network import NetworkFailure
 from resilience.api.scalars import format_duration
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisStreamProbe
 
 _TIME: Final[Command] = ("TIME",)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from resilience.adapters.address import Address, AddressGuard
 from resilience.adapters.network import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
-from resilience.core.health import CheckResult, Outcome
+from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import TcpProbe
 
 

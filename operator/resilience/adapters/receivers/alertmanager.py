@@ -18,7 +18,7 @@ from resilience.api.receivers import AlertmanagerReceiver
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.feed import EXPIRES
 from resilience.core.alerting.message import Message
-from resilience.core.dependencies import secret, trust
+from resilience.core.health.dependencies import secret, trust
 from resilience.core.model.headers import parse_headers
 from resilience.core.model.observation import Key
 from resilience.ports import DeliveryFailed, Receipt, Refused

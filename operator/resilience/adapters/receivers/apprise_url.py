@@ -20,7 +20,7 @@ from resilience.api.reasons import Severity
 from resilience.api.receivers import AppriseReceiver
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
-from resilience.core.dependencies import secret
+from resilience.core.health.dependencies import secret
 from resilience.core.model.observation import Key
 from resilience.ports import DeliveryFailed, Receipt
 

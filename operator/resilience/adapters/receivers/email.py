@@ -20,7 +20,7 @@ from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import EmailReceiver, StartTls
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
-from resilience.core.dependencies import secret, trust
+from resilience.core.health.dependencies import secret, trust
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import TlsTrust
 from resilience.ports import DeliveryFailed, Receipt, Refused

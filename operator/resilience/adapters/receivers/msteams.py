@@ -15,7 +15,7 @@ from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import Severity
 from resilience.api.receivers import TeamsReceiver
 from resilience.core.alerting.message import Message
-from resilience.core.dependencies import secret
+from resilience.core.health.dependencies import secret
 from resilience.core.model.observation import Key
 from resilience.ports import Receipt
 

@@ -17,7 +17,7 @@ from resilience.api.reasons import Severity
 from resilience.api.receivers import PagerDutyReceiver, Region
 from resilience.api.status_base import format_time
 from resilience.core.alerting.message import Message
-from resilience.core.dependencies import secret
+from resilience.core.health.dependencies import secret
 from resilience.core.model.observation import Key
 from resilience.ports import Receipt
 

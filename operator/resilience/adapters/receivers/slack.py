@@ -16,7 +16,7 @@ from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import SlackReceiver
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
-from resilience.core.dependencies import secret
+from resilience.core.health.dependencies import secret
 from resilience.core.model.observation import Key
 from resilience.ports import DeliveryFailed, Receipt
 

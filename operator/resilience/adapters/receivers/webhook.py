@@ -13,7 +13,7 @@ from resilience.adapters.receivers.post import JSON, Poster
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import WebhookReceiver
 from resilience.core.alerting.message import Message
-from resilience.core.dependencies import secret, trust
+from resilience.core.health.dependencies import secret, trust
 from resilience.core.model.observation import Key
 from resilience.ports import Receipt
 

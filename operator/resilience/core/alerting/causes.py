@@ -2,7 +2,7 @@
 
 from resilience.api.checks import Check
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import dependencies
+from resilience.core.health import dependencies
 from resilience.core.model.probes import (
     DnsProbe,
     GrpcProbe,

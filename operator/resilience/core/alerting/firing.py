@@ -20,7 +20,7 @@ from resilience.core import phase, slo
 from resilience.core.alerting import causes
 from resilience.core.alerting.alert import worse
 from resilience.core.alerting.catalogue import CATALOGUE
-from resilience.core.health import NOT_RUN_YET
+from resilience.core.health.thresholds import NOT_RUN_YET
 from resilience.core.model import conditions, trace_ids
 from resilience.core.model.observation import Resource
 from resilience.core.model.workload import Workload

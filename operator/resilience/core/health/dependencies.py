@@ -9,7 +9,7 @@ from resilience.api.checks import Check, HttpCheck, Scheme
 from resilience.api.dependency_checks import PostgresCheck, RedisCheck, RedisStreamCheck
 from resilience.api.secrets import FromSecret, Tls
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import amounts
+from resilience.core.health import quantities
 from resilience.core.model.probes import (
     Bounds,
     DeadLetters,
@@ -81,7 +81,7 @@ def _postgres(check: PostgresCheck, namespace: str) -> PostgresProbe:
     return PostgresProbe(
         dsn=SecretRef(namespace, dsn.name, dsn.key),
         query=check.query,
-        max_connection_use=amounts.share(check.max_connection_use or _CONNECTION_USE),
+        max_connection_use=quantities.share(check.max_connection_use or _CONNECTION_USE),
         max_waiting=check.max_waiting,
         max_lag=check.max_replication_lag,
         trust=trust(check.tls, namespace),

@@ -7,7 +7,8 @@ from typing import Final
 from resilience.api.checks import Check, Scheme, Scope, UsageCheck
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import amounts, dependencies
+from resilience.core.health import dependencies, quantities
+from resilience.core.health.ports import check_port, container_port, find_container
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import (
     CheckTarget,
@@ -23,7 +24,6 @@ from resilience.core.model.probes import (
     VerifyTarget,
 )
 from resilience.core.model.service import Service
-from resilience.core.ports import check_port, container_port, find_container
 
 # CPU is squeezed at its limit, not killed, so no profile has lines for it.
 _CPU_WARNING: Final = "80%"
@@ -156,8 +156,8 @@ def of_usage(
     lines = tuple(
         UsageLine(
             measure,
-            amounts.resolve(bounds.warning or warning, whole),
-            amounts.resolve(bounds.critical or critical, whole),
+            quantities.resolve(bounds.warning or warning, whole),
+            quantities.resolve(bounds.critical or critical, whole),
             whole,
         )
         for measure, bounds, warning, critical in (
@@ -165,7 +165,7 @@ def of_usage(
             (Measure.CPU, usage.cpu, _CPU_WARNING, _CPU_CRITICAL),
         )
         if bounds is not None
-        for whole in [amounts.whole(container, measure, usage.of)]
+        for whole in [quantities.whole(container, measure, usage.of)]
     )
     namespace = seen.workload.namespace
     return [
