@@ -6,8 +6,9 @@ green carries the step, so a release goes on wherever it was left.
 """
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core import adoption, bluegreen_steps, candidate, failures, preflight, traffic
-from resilience.core.failures import Failure
+from resilience.core import adoption, bluegreen_steps, candidate, preflight, traffic
+from resilience.core.failures import classify
+from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, DeleteGreen, Hold, MarkFailed, Resume, Route
 from resilience.core.stage import Move, Stage
 
@@ -75,7 +76,7 @@ def _begin(stage: Stage) -> Move:
         return fail(stage, candidate.aborted())
     refused = stage.seen.refusal.removeprefix(CREATE_REFUSED)
     if refused != stage.seen.refusal:
-        failure = failures.of_refusal(refused)
+        failure = classify.of_refusal(refused)
         if not failure.patient:
             return fail(stage, failure)
     lack = preflight.lack(stage) or adoption.obstacle(stage)
@@ -85,7 +86,7 @@ def _begin(stage: Stage) -> Move:
     known = rollout.candidate is not None and rollout.candidate.hash == stage.wanted
     started = rollout.started_at if known else None
     if lack and started is not None and stage.now >= started + stage.spec.rollout.progress_deadline:
-        return fail(stage, failures.never_began(lack, deadline=stage.spec.rollout.progress_deadline))
+        return fail(stage, classify.never_began(lack, deadline=stage.spec.rollout.progress_deadline))
     if lack:
         return Move(waiting=lack, wait=bluegreen_steps.SLOW_POLL)
     pins = traffic.route(stage, Colour.BLUE)

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from resilience.api.names import request_annotation
 from resilience.api.reasons import Colour, FailureClass, ReleaseStep, Request
 from resilience.api.v1alpha1 import Promotion
-from resilience.core import failures, gates, traffic
-from resilience.core.failures import Failure
+from resilience.core import gates, traffic
+from resilience.core.failures import classify
+from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import AdvanceGreen, Hold, MarkFailed, RetryPull
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
@@ -72,14 +73,14 @@ def _failure(stage: Stage) -> Failure | None:
     deadline = stage.spec.rollout.progress_deadline
     late = stage.now >= _moved(stage, pods) + deadline
     workload = stage.green.workload if towards is Colour.GREEN else stage.workload
-    found = failures.first(workload, pods, image=workload.template.image(stage.spec.container))
+    found = classify.first(workload, pods, image=workload.template.image(stage.spec.container))
     if found is not None and found.patient and (not late or step not in _BEFORE_TRAFFIC):
         # After the switch memory is the version's own affair, a node that is full is not.
         return found if found.reason == "OOMKilled" and step not in _BEFORE_TRAFFIC else None
     if found is not None:
         return found
     if step in _UNTIL_ALONE and late and not _complete(stage):
-        return failures.timed_out(pods, deadline=deadline, what="the candidate")
+        return classify.timed_out(pods, deadline=deadline, what="the candidate")
     return None
 
 
@@ -104,7 +105,7 @@ def _retry(stage: Stage, seen: Failure) -> Move:
     stuck = [pod for pod in stage.pods_of(Colour.GREEN) if _is_network(stage, pod)]
     born = max((pod.created for pod in stuck), default=stage.now)
     # Creation times have whole seconds.
-    due = born + failures.backoff(tries)
+    due = born + classify.backoff(tries)
     words = f"{seen.message}; try {tries + 2} of {PULL_RETRIES + 1}"
     if stage.now < due:
         return Move(waiting=words, wait=due - stage.now)
@@ -112,7 +113,7 @@ def _retry(stage: Stage, seen: Failure) -> Move:
 
 
 def _is_network(stage: Stage, pod: Pod) -> bool:
-    found = failures.of_pod(pod, image=stage.green.workload.template.image(stage.spec.container))
+    found = classify.of_pod(pod, image=stage.green.workload.template.image(stage.spec.container))
     return found is not None and found.retried
 
 

@@ -11,7 +11,7 @@ from resilience.api.checks import Check, Scope
 from resilience.api.reasons import FailureClass, HealthState
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
-from resilience.core.failures import Failure
+from resilience.core.failures.classify import Failure
 from resilience.core.health import targets
 from resilience.core.health.ports import PortMissing, container_port, find_container, probe_port
 from resilience.core.health.thresholds import WELL

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason
 from resilience.api.status import HealthStatus, Status
-from resilience.core import attention
+from resilience.core.failures import attention
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL
 from resilience.core.model import conditions
 from resilience.core.model.observation import Resource

@@ -14,7 +14,8 @@ from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, St
 from resilience.api.status_alerts import AlertsStatus
 from resilience.api.status_base import format_time
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import attention, phase, recycle, restart, rollout_report, verdicts
+from resilience.core import phase, recycle, restart, rollout_report, verdicts
+from resilience.core.failures import attention
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL, worst
 from resilience.core.model import conditions, history
 from resilience.core.model.check_state import CheckState

@@ -9,8 +9,9 @@ from resilience.api.names import ANNOTATION_PAUSED_FOR, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import FailureClass, Request, RolloutOutcome
 from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import OnFailure, TargetKind
-from resilience.core import candidate, failures, gates
-from resilience.core.failures import Failure
+from resilience.core import candidate, gates
+from resilience.core.failures import classify
+from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
@@ -88,11 +89,11 @@ def _failure(stage: Stage) -> Failure | None:
         return None
     late = stage.workload.deadline_exceeded or _stuck(stage, pods)
     image = stage.workload.template.image(stage.spec.container)
-    found = failures.first(stage.workload, pods, image=image)
+    found = classify.first(stage.workload, pods, image=image)
     if found is not None and (late or not (found.patient or found.retried)):
         return found
     if late and found is None:
-        return failures.timed_out(pods, deadline=stage.spec.rollout.progress_deadline, what="the rolling update")
+        return classify.timed_out(pods, deadline=stage.spec.rollout.progress_deadline, what="the rolling update")
     return None
 
 

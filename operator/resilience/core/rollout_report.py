@@ -10,7 +10,7 @@ from resilience.api.reasons import FailureClass, Reason, ReleaseStep, RolloutOut
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_base import Requests
 from resilience.api.status_rollout import FailureStatus, RolloutResult, RolloutStatus, StepDuration, StepTime, Version
-from resilience.core.failures import Failure
+from resilience.core.failures.classify import Failure
 from resilience.core.model import trace_ids
 from resilience.core.model.decision import Event
 from resilience.core.model.history import remember

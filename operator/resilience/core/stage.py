@@ -11,7 +11,7 @@ from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TE
 from resilience.api.reasons import Colour, ReleaseStep, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import BlueGreen, ResilientServiceSpec
-from resilience.core.failures import Failure
+from resilience.core.failures.classify import Failure
 from resilience.core.model import requests
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Green, Observation, Pod, PodsView, Resource

@@ -7,7 +7,7 @@ import pytest
 
 from resilience.adapters.kube import parse
 from resilience.api.reasons import FailureClass
-from resilience.core import failures
+from resilience.core.failures import classify
 from resilience.core.model.observation import Pod
 from resilience.core.model.service import Service
 from tests.support.factories import LABELS, NOW
@@ -233,7 +233,7 @@ def test_the_cause_of_a_long_message_is_kept(cause: str, kind: FailureClass, dig
     words = words.replace(IMAGE, IMAGE + digest)
 
     pod = read(raw_pod(container(**wait("ImagePullBackOff", words)), spec={"imagePullSecrets": [{"name": "ecr"}]}))
-    found = failures.of_pod(pod, image="other:1")
+    found = classify.of_pod(pod, image="other:1")
 
     assert len(pod.trouble) <= 600 and pod.pull_secrets == ("ecr",)
     assert found is not None and found.kind is kind and f"cannot pull image {IMAGE}{digest}: " in found.message

@@ -7,7 +7,7 @@ import pytest
 from resilience.api.reasons import ConditionType, FailureClass, Phase
 from resilience.api.status import Status
 from resilience.api.status_restarts import Attention
-from resilience.core import attention
+from resilience.core.failures import attention
 from resilience.core.model.decision import Decision
 from resilience.core.model.observation import Pod
 from resilience.core.reconcile import Depth, decide, depth

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from resilience.api.reasons import FailureClass
-from resilience.core import failures
-from resilience.core.failures import Failure
+from resilience.core.failures import classify
+from resilience.core.failures.classify import Failure
 from tests.support.factories import make_pod, make_workload
 from tests.support.faults import IMAGE, broken
 
@@ -102,8 +102,8 @@ _QUOTA = (
     ],
 )
 def test_what_the_api_server_refuses(words: str, kind: FailureClass, reason: str, advice: str) -> None:
-    refused = failures.of_refusal(words)
-    found = failures.of_workload(make_workload(trouble=words))
+    refused = classify.of_refusal(words)
+    found = classify.of_workload(make_workload(trouble=words))
 
     assert (refused.kind, refused.reason) == (kind, reason) and advice in refused.advice
     assert found is not None and (found.kind, found.reason) == (kind, reason)
@@ -116,12 +116,12 @@ def test_a_webhook_that_is_away_is_waited_for() -> None:
         '"https://kyverno-svc.kyverno.svc:443/validate": dial tcp 10.96.24.5:443: connect: connection refused'
     )
 
-    assert failures.of_workload(make_workload(trouble=words)) is None
-    assert failures.of_refusal(words).retried
+    assert classify.of_workload(make_workload(trouble=words)) is None
+    assert classify.of_refusal(words).retried
 
 
 def test_nothing_is_wrong_with_a_workload_that_says_nothing() -> None:
-    assert failures.of_workload(make_workload()) is None
+    assert classify.of_workload(make_workload()) is None
 
 
 def test_the_worst_counts() -> None:
@@ -132,12 +132,12 @@ def test_the_worst_counts() -> None:
     wrong = broken("InvalidImageName")
     pods = [short, slow, crash, denied, wrong]
 
-    seen = [failures.first(make_workload(), pods[:count], image=IMAGE) for count in range(1, 6)]
+    seen = [classify.first(make_workload(), pods[:count], image=IMAGE) for count in range(1, 6)]
 
     expected = [RESOURCE, NETWORK, UNKNOWN, AUTHENTICATION, CONFIGURATION]
     assert [each.kind for each in seen if each is not None] == expected
-    assert failures.first(make_workload(), [make_pod()], image=IMAGE) is None
-    of_both = failures.first(make_workload(trouble=_QUOTA), [make_pod()], image=IMAGE)
+    assert classify.first(make_workload(), [make_pod()], image=IMAGE) is None
+    of_both = classify.first(make_workload(trouble=_QUOTA), [make_pod()], image=IMAGE)
     assert of_both is not None and of_both.patient and "kubectl -n shop describe resourcequota team" in of_both.advice
 
 
@@ -151,8 +151,8 @@ def test_only_network_is_retried_and_only_resources_are_waited_for() -> None:
 def test_a_deadline_says_how_far_the_pods_are() -> None:
     pods = [make_pod("a"), make_pod("b", ready=False), broken("ReadinessFails", "container app runs")]
 
-    found = failures.timed_out(pods, deadline=timedelta(minutes=10), what="the candidate")
-    empty = failures.timed_out([], deadline=timedelta(seconds=90), what="the candidate")
+    found = classify.timed_out(pods, deadline=timedelta(minutes=10), what="the candidate")
+    empty = classify.timed_out([], deadline=timedelta(seconds=90), what="the candidate")
 
     assert found.kind is FailureClass.TIMEOUT and found.pod == "green-1"
     assert found.message == (
@@ -164,17 +164,17 @@ def test_a_deadline_says_how_far_the_pods_are() -> None:
 
 
 def test_what_never_began_says_what_it_waited_for() -> None:
-    found = failures.never_began("node n1 is cordoned", deadline=timedelta(minutes=1))
+    found = classify.never_began("node n1 is cordoned", deadline=timedelta(minutes=1))
 
     assert found.kind is FailureClass.TIMEOUT and "node n1 is cordoned" in found.message
 
 
 def test_a_long_message_keeps_its_end() -> None:
-    found = failures.of_refusal("x" * 2000 + " the cause")
+    found = classify.of_refusal("x" * 2000 + " the cause")
 
     assert len(found.message) <= 500 and found.message.endswith(" the cause")
 
 
 @pytest.mark.parametrize(("tries", "seconds"), [(0, 1), (1, 2), (2, 4), (4, 16), (5, 30), (99, 30)])
 def test_tries_are_spaced(tries: int, seconds: int) -> None:
-    assert failures.backoff(tries) == timedelta(seconds=seconds)
+    assert classify.backoff(tries) == timedelta(seconds=seconds)

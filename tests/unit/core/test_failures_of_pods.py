@@ -3,8 +3,8 @@
 import pytest
 
 from resilience.api.reasons import FailureClass
-from resilience.core import failures
-from resilience.core.failures import Failure
+from resilience.core.failures import classify
+from resilience.core.failures.classify import Failure
 from resilience.core.model.observation import Pod
 from tests.support.factories import make_pod
 from tests.support.faults import IMAGE, broken
@@ -15,7 +15,7 @@ _RUNC = "failed to create containerd task: failed to create shim task: OCI runti
 
 
 def of(pod: Pod) -> Failure | None:
-    return failures.of_pod(pod, image=IMAGE, namespace="shop")
+    return classify.of_pod(pod, image=IMAGE, namespace="shop")
 
 
 @pytest.mark.parametrize(

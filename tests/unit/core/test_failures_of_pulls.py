@@ -3,8 +3,8 @@
 import pytest
 
 from resilience.api.reasons import FailureClass
-from resilience.core import failures, pulls
-from resilience.core.failures import Failure
+from resilience.core.failures import classify, image_pulls
+from resilience.core.failures.classify import Failure
 from resilience.core.model.observation import Pod
 from tests.support.faults import IMAGE, broken
 
@@ -16,7 +16,7 @@ _HEAD = f'{_RESOLVE}failed to do request: Head "{_URL}": '
 
 
 def of(pod: Pod) -> Failure | None:
-    return failures.of_pod(pod, image=IMAGE, namespace="shop")
+    return classify.of_pod(pod, image=IMAGE, namespace="shop")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_names_and_addresses_decide_nothing() -> None:
     image = "timeout.example.com/denied/unauthorized:401"
     words = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": {image}: not found'
 
-    found = failures.of_pod(broken("ErrImagePull", words), image="other:1")
+    found = classify.of_pod(broken("ErrImagePull", words), image="other:1")
 
     assert found is not None and found.kind is CONFIGURATION and image in found.advice
 
@@ -186,7 +186,7 @@ def test_credentials_are_looked_for_by_name() -> None:
     words = f"{_RESOLVE}unexpected status from HEAD request to {_URL}: 401 Unauthorized"
 
     own = of(broken("ErrImagePull", words, pull_secrets=("regcred",)))
-    told = failures.of_pod(broken("ErrImagePull", words), image=IMAGE, pull_secrets=("other",))
+    told = classify.of_pod(broken("ErrImagePull", words), image=IMAGE, pull_secrets=("other",))
     none = of(broken("ErrImagePull", words))
 
     assert own is not None and "Secret regcred" in own.advice and "kubectl -n shop get secret regcred" in own.advice
@@ -204,4 +204,4 @@ def test_credentials_are_looked_for_by_name() -> None:
     ],
 )
 def test_the_registry_of_an_image(image: str, host: str) -> None:
-    assert pulls.registry(image) == host
+    assert image_pulls.registry(image) == host

@@ -7,7 +7,7 @@ import pytest
 
 from resilience.api.reasons import FailureClass, Reason, RolloutOutcome
 from resilience.api.status import HistoryEntry
-from resilience.core.failures import Failure
+from resilience.core.failures.classify import Failure
 from resilience.core.model.observation import Traffic
 from resilience.core.rollout_report import Picture
 from tests.support.factories import NOW

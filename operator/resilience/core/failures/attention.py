@@ -7,7 +7,7 @@ from typing import Final
 
 from resilience.api.status_restarts import Attention
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import failures
+from resilience.core.failures import classify
 from resilience.core.model.observation import Observation
 from resilience.core.model.workload import Workload
 
@@ -24,7 +24,7 @@ def pods(seen: Observation, workload: Workload, spec: ResilientServiceSpec, befo
         (pod, failure)
         for pod in seen.pods.pods
         if not pod.available and not pod.deleting
-        if (failure := failures.of_pod(pod, image=image, namespace=workload.namespace)) is not None
+        if (failure := classify.of_pod(pod, image=image, namespace=workload.namespace)) is not None
     ]
     return [
         Attention(pod=pod.name, class_=each.kind, reason=each.reason, message=each.message, advice=each.advice[:1024])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from resilience.api.reasons import FailureClass
-from resilience.core import pulls
+from resilience.core.failures import image_pulls
 from resilience.core.model.observation import Pod
 
 # A container that has ended so often will not heal by itself; the first two times something else may not be up yet.
@@ -79,7 +79,7 @@ def read(pod: Pod, *, image: str, secrets: tuple[str, ...], option: str) -> Trou
 
 
 def _rule(fault: str) -> Callable[[_Seen], Trouble | None]:
-    if fault in pulls.FAULTS:
+    if fault in image_pulls.FAULTS:
         return _of_pull
     if fault in ("InvalidImageName", "ErrImageNeverPull"):
         return _of_image
@@ -96,10 +96,10 @@ def _rule(fault: str) -> Callable[[_Seen], Trouble | None]:
 
 
 def _of_pull(seen: _Seen) -> Trouble | None:
-    pull = pulls.read(seen.words, image=seen.image)
+    pull = image_pulls.read(seen.words, image=seen.image)
     if pull is None:
         return None
-    host = pulls.registry(pull.image)
+    host = image_pulls.registry(pull.image)
     describe = f"kubectl{seen.option} describe pod {seen.pod.name}"
     match pull.kind:
         case FailureClass.AUTHENTICATION:
@@ -130,7 +130,7 @@ def _credentials(seen: _Seen, image: str, host: str) -> str:
     )
 
 
-def _wrong_image(pull: pulls.Pull, host: str) -> str:
+def _wrong_image(pull: image_pulls.Pull, host: str) -> str:
     if pull.reason == "WrongPlatform":
         return f"build image {pull.image} for the platform of the nodes: kubectl get nodes -L kubernetes.io/arch"
     if pull.reason == "RegistryCertificate":

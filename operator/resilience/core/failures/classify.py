@@ -10,7 +10,7 @@ from typing import Final
 
 from resilience.api.reasons import FailureClass
 from resilience.api.scalars import format_duration
-from resilience.core import pod_trouble, refusals
+from resilience.core.failures import admission, pods
 from resilience.core.model.observation import Pod
 from resilience.core.model.workload import Workload
 
@@ -52,7 +52,7 @@ class Failure:
 
 def of_pod(pod: Pod, *, image: str, pull_secrets: tuple[str, ...] = (), namespace: str = "") -> Failure | None:
     """What is wrong with a pod; None when it only needs time. `image`: what the release brings."""
-    found = pod_trouble.read(pod, image=image, secrets=pull_secrets, option=_option(namespace))
+    found = pods.read(pod, image=image, secrets=pull_secrets, option=_option(namespace))
     if found is None:
         return None
     message = _cut(f"pod {pod.name}: {found.what}", _MESSAGE_LENGTH)
@@ -63,7 +63,7 @@ def of_workload(workload: Workload) -> Failure | None:
     """Why its controller cannot make pods; None when nothing is known or it only has to try again."""
     if not workload.trouble:
         return None
-    found = refusals.read(workload.trouble, option=_option(workload.namespace))
+    found = admission.read(workload.trouble, option=_option(workload.namespace))
     if found.kind is FailureClass.NETWORK:
         return None
     message = _cut(f"{workload.kind} {workload.name} cannot make pods: {workload.trouble}", _MESSAGE_LENGTH)
@@ -72,7 +72,7 @@ def of_workload(workload: Workload) -> Failure | None:
 
 def of_refusal(message: str) -> Failure:
     """What it means that the API refused to make or change green."""
-    found = refusals.read(message)
+    found = admission.read(message)
     return Failure(found.kind, found.reason, _cut(f"the API server refused: {message}", _MESSAGE_LENGTH), found.advice)
 
 
