@@ -15,9 +15,9 @@ from resilience.adapters.credentials import Credentials
 from resilience.adapters.http import HttpClient
 from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json
-from resilience.core import guard
 from resilience.core.model.probes import HttpProbe, HttpTarget, SecretRef
 from resilience.core.model.workload import Workload
+from resilience.core.replacement import availability
 from resilience.ports import PortError
 from tests.hostile.support import MIB, OneSecret, api_server, http_server, in_words, loopback_guard, memory
 from tests.support.factories import make_workload
@@ -107,7 +107,7 @@ async def test_a_claims_name_does_not_tell_whether_a_secret_exists() -> None:
             workload = with_claims(f"../../kube-system/secrets/{name}")
             try:
                 view = await reader.view(workload, releases=False, limits=True)
-                refusal = str(guard.replacement_refusal(workload, view))
+                refusal = str(availability.replacement_refusal(workload, view))
             except PortError as error:
                 refusal = str(error)
             words.append(refusal.replace(name, "x"))

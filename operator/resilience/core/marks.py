@@ -6,13 +6,14 @@ from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import guard, probes, releases
+from resilience.core import probes, releases
 from resilience.core.health import ports, targets
 from resilience.core.model import requests
 from resilience.core.model.decision import ApplyTemplate, Claim, Event, MarkService, SetFinalizer
 from resilience.core.model.draft import Draft
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.workload import Workload
+from resilience.core.replacement import availability
 
 
 def adopt(draft: Draft, resource: Resource, seen: Observation, workload: Workload) -> None:
@@ -68,7 +69,7 @@ def sync(
         # A change now would be another candidate.
         return False
     # Under blue-green the fields come with the next release, and make one only when a person asks.
-    due = guard.releasing(seen) if held else workload.observed and (workload.rolling or workload.replicas == 0)
+    due = availability.releasing(seen) if held else workload.observed and (workload.rolling or workload.replicas == 0)
     if releases.is_blue_green(spec) and not held and asked is None:
         due = False
     if isinstance(wanted, probes.TemplatePlan) and write and (asked is not None or due):

@@ -15,11 +15,11 @@ from resilience.api.schedule import opening
 from resilience.api.status import Effective, Status
 from resilience.api.status_restarts import PastRestart
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import guard
 from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.policies import PREFIX, Firing
+from resilience.core.replacement import availability
 
 # A pod that fires within the cool-down, or this time, after it was made shows that restarting is useless.
 LOOP_LEAST: Final = timedelta(seconds=30)
@@ -88,7 +88,7 @@ def _without_dependency(spec: ResilientServiceSpec, seen: Observation, fired: Se
     if not lost or not blamed or seen.pods is None:
         return tuple(fired), None
     firing = {each.pod.uid for each in blamed}
-    others = [pod for pod in guard.staying(seen.pods) if pod.uid not in firing]
+    others = [pod for pod in availability.staying(seen.pods) if pod.uid not in firing]
     if any(all(_is_well(each.policy, pod, seen, steady, now) for each in blamed) for pod in others):
         return tuple(fired), None
     named = ", ".join(lost)
@@ -221,5 +221,5 @@ def _budget(effective: Effective, past: Sequence[PastRestart], now: datetime) ->
 
 def moving(seen: Observation) -> Blocker | None:
     """A release replaces the pods anyway."""
-    refusal = guard.may_begin(seen)
+    refusal = availability.may_begin(seen)
     return Blocker(refusal.reason, refusal.message) if refusal is not None else None

@@ -15,12 +15,12 @@ from resilience.api.restarts import Of, Policy
 from resilience.api.scalars import format_duration
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import guard
 from resilience.core.health import quantities, targets
 from resilience.core.health.ports import find_container
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import CheckTarget, Measure, Probe, SlopeProbe, UsageLine, UsageProbe
 from resilience.core.model.workload import Container
+from resilience.core.replacement import availability
 
 # Checks of policies are kept apart from the health checks of the same name.
 PREFIX: Final = "policy/"
@@ -43,7 +43,7 @@ def firing(spec: ResilientServiceSpec, effective: Effective, seen: Observation, 
     """Every pod that a policy fires for, in the order of the policies, then the oldest pod first."""
     if seen.pods is None:
         return ()
-    pods = sorted(guard.staying(seen.pods), key=lambda pod: (pod.created, pod.name))
+    pods = sorted(availability.staying(seen.pods), key=lambda pod: (pod.created, pod.name))
     return tuple(
         Firing(policy, pod, message)
         for policy in spec.restart.policies
@@ -57,7 +57,7 @@ def next_due(spec: ResilientServiceSpec, effective: Effective, seen: Observation
     """When a pod becomes too old or has no time left to start, if nothing changes before; None when none does."""
     if seen.pods is None:
         return None
-    pods = guard.staying(seen.pods)
+    pods = availability.staying(seen.pods)
     ends = [
         pod.created + _age(policy, effective, pod)
         for policy in spec.restart.policies
@@ -140,7 +140,7 @@ def _targets(
     spec: ResilientServiceSpec, effective: Effective, seen: Observation, container: Container, now: datetime
 ) -> Iterator[CheckTarget]:
     assert seen.workload is not None
-    pods = guard.staying(seen.pods) if seen.pods is not None else ()
+    pods = availability.staying(seen.pods) if seen.pods is not None else ()
     # Not measured either: what was counted in a start must not be there when it is over.
     starting = {pod.uid for pod in pods if _is_starting(spec, pod, now)}
     checks = {check.name: check for check in spec.health.checks}

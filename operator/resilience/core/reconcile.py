@@ -21,7 +21,6 @@ from resilience.core import (
     publishing,
     recycle,
     releases,
-    replace,
     replay,
     report,
     restart,
@@ -36,7 +35,8 @@ from resilience.core.model.draft import Draft
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.profiles import resolve
 from resilience.core.model.workload import Workload
-from resilience.core.scene import Scene
+from resilience.core.replacement.context import Scene
+from resilience.core.replacement.plan import Plan, plan_replacements
 from resilience.core.verdicts import Facts
 
 # What is missing carries no label of ours, so no watch tells when it comes.
@@ -260,12 +260,12 @@ def _pods(
     seen: Observation,
     workload: Workload,
     now: datetime,
-) -> replace.Plan | None:
+) -> Plan | None:
     """The pods in flight. Nothing is accepted and begun in the same pass: status is written first."""
     if seen.pods is None or not seen.pods.limits_read:
         return None
     scene = Scene(spec, effective, seen, workload, seen.pods, restart.wish(draft.status, deleting=False), now)
-    plan = replace.plan(scene)
+    plan = plan_replacements(scene)
     draft.take(restart.follow(draft.status, seen.pods, plan, seen.traffic, now))
     draft.actions.extend(plan.actions)
     if plan.requeue_after is not None:

@@ -15,13 +15,14 @@ from resilience.api.restarts import Policy
 from resilience.api.status import Effective, Status
 from resilience.api.status_restarts import ConfigStatus, FiringPolicy, PastRestart, PodReference, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import guard, permission, policies
+from resilience.core import permission, policies
 from resilience.core.model import trace_ids
 from resilience.core.model.decision import Event
 from resilience.core.model.observation import Observation, Pod, Resource, Ticket
 from resilience.core.model.probes import CheckTarget, ContentProbe
 from resilience.core.permission import Blocker
 from resilience.core.policies import Firing
+from resilience.core.replacement import availability
 
 # No name of a check of the spec has a slash.
 CONTENT_CHECK: Final = "restart/onchange"
@@ -179,7 +180,7 @@ def _begin(
     now: datetime,
 ) -> Look:
     assert seen.pods is not None
-    pods = guard.staying(seen.pods)
+    pods = availability.staying(seen.pods)
     born_before = max((pod.created for pod in pods), default=now)
     if cause.before is not None:
         born_before = min(born_before, cause.before)
@@ -255,7 +256,7 @@ def _known_content(spec: ResilientServiceSpec, seen: Observation, status: Status
     since = state.read_since or state.since
     if known is not None:
         same = _objects(known.fingerprint) == _objects(state.fingerprint)
-        if same and any(pod.created <= since for pod in guard.staying(seen.pods)):
+        if same and any(pod.created <= since for pod in availability.staying(seen.pods)):
             return status
     return _with_config(status, ConfigStatus(fingerprint=state.fingerprint, changed_at=since))
 
@@ -277,9 +278,9 @@ def _impossible(seen: Observation) -> Blocker | None:
     workload, view = seen.workload, seen.pods
     assert workload is not None and view is not None
     if workload.kind is TargetKind.DEPLOYMENT:
-        refusal = guard.replacement_refusal(workload, view) or guard.too_strict(workload, view)
+        refusal = availability.replacement_refusal(workload, view) or availability.too_strict(workload, view)
         return Blocker(refusal.reason, refusal.message) if refusal is not None else None
-    full = guard.full_budget(view)
+    full = availability.full_budget(view)
     if full is not None:
         return Blocker(full.reason, full.message)
     if workload.replicas == 1:

@@ -4,11 +4,11 @@ The steps decide what is wanted; here is what must be so whatever they decided, 
 """
 
 from resilience.api.names import ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
-from resilience.core.guard import Refusal, releasing
 from resilience.core.model.actions import CreateGreen, DeleteGreen, Resume, Route
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Workload
+from resilience.core.replacement.availability import Refusal, releasing
 
 
 def refusal(

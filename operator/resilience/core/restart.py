@@ -12,14 +12,14 @@ from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_base import Requests
 from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core import guard
 from resilience.core.model import requests, trace_ids
 from resilience.core.model.decision import SOON, Event, StepResult
 from resilience.core.model.history import remember
 from resilience.core.model.observation import PodsView, Resource, Traffic
 from resilience.core.model.workload import Workload
-from resilience.core.replace import Plan
-from resilience.core.scene import Wish
+from resilience.core.replacement import availability
+from resilience.core.replacement.context import Wish
+from resilience.core.replacement.plan import Plan
 
 # Creation times have whole seconds: a pod made in the second of the acceptance must be an old one.
 SETTLE = timedelta(seconds=1)
@@ -40,7 +40,7 @@ def accept(resource: Resource, status: Status, workload: Workload, view: PodsVie
     value = requests.pending(resource.annotations, status, Request.RESTART)
     if value is None or status.restart is not None:
         return StepResult(status)
-    pods = guard.staying(view)
+    pods = availability.staying(view)
     begun = RestartStatus(
         request=value[:1024],
         trace_id=trace_ids.new(resource.uid, now),
@@ -50,7 +50,7 @@ def accept(resource: Resource, status: Status, workload: Workload, view: PodsVie
     )
     if workload.replicas == 0 or not pods:
         return _end(status, begun, RestartOutcome.UNNEEDED, "the target has no pods; nothing to restart", now)
-    refusal = guard.replacement_refusal(workload, view) if workload.kind is TargetKind.DEPLOYMENT else None
+    refusal = availability.replacement_refusal(workload, view) if workload.kind is TargetKind.DEPLOYMENT else None
     if refusal is not None:
         return _end(status, begun, RestartOutcome.REFUSED, refusal.message, now)
     note = f"restart of {len(pods)} pod{'s' if len(pods) > 1 else ''} began"

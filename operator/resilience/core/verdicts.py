@@ -17,7 +17,7 @@ from resilience.core.model.conditions import Verdict
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.workload import Workload
 from resilience.core.probes import TemplatePlan
-from resilience.core.replace import Plan
+from resilience.core.replacement.plan import Plan
 from resilience.core.stage import Move
 
 

@@ -8,7 +8,6 @@ from typing import assert_never
 import structlog
 
 from resilience.api.reasons import ReplaceStep
-from resilience.core import guard
 from resilience.core.model.decision import (
     Action,
     Advance,
@@ -28,6 +27,7 @@ from resilience.core.model.decision import (
     Unclaim,
 )
 from resilience.core.model.observation import Observation, Pod, Resource
+from resilience.core.replacement import availability
 from resilience.ports import Clock, Conflict, Drainer, Leadership, Metrics, PortError, Secrets, Unavailable
 from resilience.ports.cluster import Cluster
 from resilience.runtime.flag_publisher import FlagPublisher
@@ -154,13 +154,13 @@ class Executor:
             raise Conflict("the target is gone")
         match action:
             case TakeOver():
-                refusal = guard.may_begin(fresh)
+                refusal = availability.may_begin(fresh)
             case Advance(step=ReplaceStep.LEAVING) | DeletePod() | EvictPod() if fresh.unsettled:
                 raise Conflict("the API server was away; nodes may not have caught up")
             case Advance(step=ReplaceStep.LEAVING) | DeletePod() | EvictPod():
-                refusal = guard.may_lose(fresh, fresh.pods, action.pod)
+                refusal = availability.may_lose(fresh, fresh.pods, action.pod)
             case GiveBack():
-                refusal = guard.may_give_back(fresh, fresh.pods, action.replica_set)
+                refusal = availability.may_give_back(fresh, fresh.pods, action.replica_set)
             case _:
                 return
         if refusal is not None:

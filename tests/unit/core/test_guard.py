@@ -7,9 +7,9 @@ import pytest
 
 from resilience.api.reasons import ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core import guard
 from resilience.core.model.observation import Budget
 from resilience.core.model.workload import ContainerPort, Template
+from resilience.core.replacement import availability
 from tests.support.factories import (
     LABELS,
     NOW,
@@ -40,14 +40,14 @@ A, B, C = make_pod("a"), make_pod("b"), make_pod("c")
 def test_the_floor(kind: TargetKind, replicas: int, budget: int, floor: int) -> None:
     view = make_view(budgets=(Budget("one", 1, 0), Budget("two", budget, 0)))
 
-    assert guard.floor(make_workload(kind=kind, replicas=replicas), view) == floor
+    assert availability.floor(make_workload(kind=kind, replicas=replicas), view) == floor
 
 
 @pytest.mark.parametrize(("healthy", "floor"), [(3, 5), (4, 4), (9, 3)])
 def test_what_others_contribute_to_a_shared_budget_is_not_asked_of_ours(healthy: int, floor: int) -> None:
     view = make_view(A, B, C, budgets=(Budget("shared", 5, healthy),))
 
-    assert guard.floor(make_workload(), view) == floor
+    assert availability.floor(make_workload(), view) == floor
 
 
 def test_a_pod_that_has_left_stays_while_it_is_still_listed() -> None:
@@ -55,7 +55,7 @@ def test_a_pod_that_has_left_stays_while_it_is_still_listed() -> None:
     seen = make_seen(pod, A, B, C, endpoints=tuple(make_endpoint(each) for each in (pod, A, B, C)))
     assert seen.pods is not None
 
-    refusal = guard.may_lose(seen, seen.pods, pod)
+    refusal = availability.may_lose(seen, seen.pods, pod)
 
     assert refusal is not None and refusal.reason == "StillListed"
 
@@ -76,14 +76,14 @@ def test_a_serving_pod_goes_only_when_enough_others_serve(pods: Any, replicas: i
     seen = make_seen(*pods, workload=make_workload(replicas=replicas))
     assert seen.pods is not None
 
-    assert (guard.may_lose(seen, seen.pods, pods[0]) is None) is allowed
+    assert (availability.may_lose(seen, seen.pods, pods[0]) is None) is allowed
 
 
 def test_nothing_goes_while_a_change_is_not_observed() -> None:
     seen = make_seen(A, B, workload=make_workload(replicas=1, generation=2))
     assert seen.pods is not None
 
-    refusal = guard.may_lose(seen, seen.pods, A)
+    refusal = availability.may_lose(seen, seen.pods, A)
 
     assert refusal is not None and refusal.reason == "NotObserved"
 
@@ -95,19 +95,19 @@ def test_a_pod_serves_when_every_service_that_selects_it_lists_it() -> None:
     ending = make_seen(A, endpoints=(make_endpoint(A, terminating=True),))
     left = make_pod(labels={"app": "left"})
 
-    assert guard.is_serving(both, A)
-    assert not guard.is_serving(one, A)
-    assert not guard.is_serving(ending, A)
-    assert not guard.is_serving(make_seen(left), left)
-    assert guard.is_serving(make_seen(A, services=()), A)
+    assert availability.is_serving(both, A)
+    assert not availability.is_serving(one, A)
+    assert not availability.is_serving(ending, A)
+    assert not availability.is_serving(make_seen(left), left)
+    assert availability.is_serving(make_seen(A, services=()), A)
 
 
 def test_nothing_begins_when_what_limits_it_was_not_read() -> None:
     seen = make_seen(A)
     assert seen.pods is not None
-    assert guard.may_begin(seen) is None
+    assert availability.may_begin(seen) is None
 
-    refusal = guard.may_begin(replace(seen, pods=replace(seen.pods, limits_read=False)))
+    refusal = availability.may_begin(replace(seen, pods=replace(seen.pods, limits_read=False)))
 
     assert refusal is not None and refusal.reason == "LimitsNotRead"
 
@@ -117,7 +117,7 @@ def test_nothing_begins_when_what_limits_it_was_not_read() -> None:
     [({}, None), ({"updated": 1}, "RolloutMoving"), ({"generation": 2}, "NotObserved"), ({"current": 2}, None)],
 )
 def test_nothing_begins_while_a_rollout_moves(fields: Any, reason: str | None) -> None:
-    refusal = guard.may_begin(make_seen(workload=make_workload(**fields)))
+    refusal = availability.may_begin(make_seen(workload=make_workload(**fields)))
 
     assert (refusal.reason if refusal else None) == reason
 
@@ -133,7 +133,7 @@ def test_nothing_begins_while_a_rollout_moves(fields: Any, reason: str | None) -
     ],
 )
 def test_a_pod_that_cannot_have_a_twin_is_named(fields: Any, view: Any, reason: str | None) -> None:
-    refusal = guard.replacement_refusal(make_workload(**fields), make_view(**view))
+    refusal = availability.replacement_refusal(make_workload(**fields), make_view(**view))
 
     assert (refusal.reason if refusal else None) == reason
 
@@ -156,7 +156,7 @@ def test_leaving_overwrites_one_label_for_every_service(
     services = tuple(make_service(f"s{number}", selector=each) for number, each in enumerate(selectors))
     view = make_view(pod, policy_labels=frozenset(policy))
 
-    chosen, left_out = guard.leave_labels(make_seen(view=view, services=services), view, pod)
+    chosen, left_out = availability.leave_labels(make_seen(view=view, services=services), view, pod)
 
     assert (set(chosen), left_out) == (labels, stuck)
     gone = make_pod(labels={**pod.labels, **chosen})
@@ -177,5 +177,5 @@ def test_only_as_many_are_given_back_as_cost_no_client(pods: Any, replicas: int,
     seen = make_seen(*pods, taken, workload=make_workload(replicas=replicas))
     assert seen.pods is not None
 
-    assert guard.spare(seen, seen.pods) == spare
-    assert (guard.may_give_back(seen, seen.pods, RS) is None) is (spare > 0)
+    assert availability.spare(seen, seen.pods) == spare
+    assert (availability.may_give_back(seen, seen.pods, RS) is None) is (spare > 0)

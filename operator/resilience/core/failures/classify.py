@@ -10,7 +10,8 @@ from typing import Final
 
 from resilience.api.reasons import FailureClass
 from resilience.api.scalars import format_duration
-from resilience.core.failures import admission, pods
+from resilience.core.failures import admission
+from resilience.core.failures.pods import read as read_pod
 from resilience.core.model.observation import Pod
 from resilience.core.model.workload import Workload
 
@@ -52,7 +53,7 @@ class Failure:
 
 def of_pod(pod: Pod, *, image: str, pull_secrets: tuple[str, ...] = (), namespace: str = "") -> Failure | None:
     """What is wrong with a pod; None when it only needs time. `image`: what the release brings."""
-    found = pods.read(pod, image=image, secrets=pull_secrets, option=_option(namespace))
+    found = read_pod(pod, image=image, secrets=pull_secrets, option=_option(namespace))
     if found is None:
         return None
     message = _cut(f"pod {pod.name}: {found.what}", _MESSAGE_LENGTH)

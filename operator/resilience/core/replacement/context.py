@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from resilience.api.checks import Scope
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import guard
 from resilience.core.health.thresholds import WELL
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Observation, Pod, PodsView
 from resilience.core.model.workload import Workload
+from resilience.core.replacement import availability
 
 # Pods outside every Service are in no watch of ours: how often they are looked for.
 GONE_POLL = timedelta(seconds=1)
@@ -36,7 +36,7 @@ class Step:
 
     actions: tuple[Action, ...] = ()
     waiting: str = ""
-    refusal: guard.Refusal | None = None
+    refusal: availability.Refusal | None = None
     wait: timedelta | None = None
     given_up: bool = False
     note: str = ""
@@ -68,7 +68,7 @@ def is_old(scene: Scene, pod: Pod) -> bool:
 
 def unfinished_replacement(scene: Scene) -> str:
     """What the replacements made so far still lack; empty when the next pod may be touched."""
-    missing = scene.workload.replicas - len(guard.staying(scene.view))
+    missing = scene.workload.replicas - len(availability.staying(scene.view))
     if missing > 0:
         why = f": {scene.workload.trouble}" if scene.workload.trouble else ""
         return f"{missing} pod{'s' if missing > 1 else ''} not created yet{why}"
@@ -77,7 +77,7 @@ def unfinished_replacement(scene: Scene) -> str:
 
 def young(scene: Scene) -> list[Pod]:
     """Pods made since the restart was accepted, or, when none is in flight, since the first take-over still open."""
-    staying = guard.staying(scene.view)
+    staying = availability.staying(scene.view)
     if scene.wish.born_before is not None:
         return [pod for pod in staying if pod.created > scene.wish.born_before]
     taken = min((pod.taken_at for pod in scene.view.pods if pod.taken_at is not None), default=scene.now)
@@ -89,7 +89,7 @@ def lack_of(scene: Scene, pod: Pod) -> str:
     """Why a replacement does not count yet; empty when it does."""
     if not pod.available:
         return f"pod {pod.name} is not ready" + (f": {pod.trouble}" if pod.trouble else "")
-    if not guard.is_serving(scene.observation, pod):
+    if not availability.is_serving(scene.observation, pod):
         return f"pod {pod.name} is ready, but not yet in every Service"
     for check in scene.spec.health.checks:
         state = scene.observation.checks.get(check.name)

@@ -11,13 +11,13 @@ from datetime import timedelta
 from resilience.api.names import LABEL_TEMPLATE_HASH
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Effective
-from resilience.core import guard
 from resilience.core.health.targets import signal_target
 from resilience.core.model.decision import Advance, DeletePod, EvictPod, GiveBack, SendSignal
 from resilience.core.model.observation import Pod
 from resilience.core.model.service import Service
 from resilience.core.model.workload import ReplicaSet
-from resilience.core.scene import GONE_POLL, Scene, Step, held, unfinished_replacement, until
+from resilience.core.replacement import availability
+from resilience.core.replacement.context import GONE_POLL, Scene, Step, held, unfinished_replacement, until
 
 # How often a draining pod is asked for its connections: it cannot be watched.
 QUIET_POLL = timedelta(seconds=1)
@@ -33,7 +33,7 @@ def progress(scene: Scene, pod: Pod) -> Step:
         # Somebody took the time off: spans are counted from now.
         return Step(actions=(Advance(pod, pod.step, scene.now),))
     if scene.surges and pod.step is not ReplaceStep.REPLACING:
-        labels, _ = guard.leave_labels(scene.observation, scene.view, pod)
+        labels, _ = availability.leave_labels(scene.observation, scene.view, pod)
         if labels:
             # Somebody gave it a label back, or a Service was made meanwhile.
             return _leave(scene, pod)
@@ -53,16 +53,16 @@ def progress(scene: Scene, pod: Pod) -> Step:
 def _replacing(scene: Scene, pod: Pod) -> Step:
     lack = unfinished_replacement(scene) if scene.workload.replicas else ""
     if not lack:
-        refusal = guard.may_lose(scene.observation, scene.view, pod)
+        refusal = availability.may_lose(scene.observation, scene.view, pod)
         if refusal is None:
             return _leave(scene, pod)
         return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
     late = pod.taken_at is not None and scene.now >= pod.taken_at + scene.spec.rollout.progress_deadline
     home = _home(scene, pod)
     if late or scene.wish.undo:
-        if home is not None and _rank(scene, pod) < guard.spare(scene.observation, scene.view):
+        if home is not None and _rank(scene, pod) < availability.spare(scene.observation, scene.view):
             return Step(actions=(GiveBack(pod, home),), given_up=late, waiting=lack)
-        if home is not None and guard.may_lose(scene.observation, scene.view, pod) is None:
+        if home is not None and availability.may_lose(scene.observation, scene.view, pod) is None:
             # What came up in its place serves, although it lacks something: neither would go by waiting.
             return replace(_leave(scene, pod), given_up=late, waiting=lack)
     left = until(scene, pod.taken_at, scene.spec.rollout.progress_deadline)
@@ -87,7 +87,7 @@ def _leave(scene: Scene, pod: Pod) -> Step:
     stop = held(scene, pod)
     if stop is not None:
         return stop
-    labels, stuck = guard.leave_labels(scene.observation, scene.view, pod)
+    labels, stuck = availability.leave_labels(scene.observation, scene.view, pod)
     note = (
         f"pod {pod.name} cannot leave Service {', '.join(stuck)} before it ends: a NetworkPolicy selects pods by the "
         "same labels; its preStop hook has to cover it"
@@ -100,7 +100,7 @@ def _leaving(scene: Scene, pod: Pod) -> Step:
     stop = held(scene, pod)
     if stop is not None:
         return stop
-    if guard.lingers(scene.observation, pod):
+    if availability.lingers(scene.observation, pod):
         return Step(waiting=f"pod {pod.name} is leaving its Services", wait=GONE_POLL)
     return Step(actions=(Advance(pod, ReplaceStep.LEFT, scene.now),))
 
@@ -152,7 +152,7 @@ def _delete(scene: Scene, pod: Pod) -> Step:
     stop = held(scene, pod)
     if stop is not None:
         return stop
-    refusal = guard.may_lose(scene.observation, scene.view, pod)
+    refusal = availability.may_lose(scene.observation, scene.view, pod)
     if refusal is not None:
         return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
     if scene.surges:

@@ -8,12 +8,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from resilience.api.reasons import ReplaceStep
-from resilience.core import guard
 from resilience.core.health.targets import signal_target
 from resilience.core.model.decision import Action, Advance, DeletePod, EvictPod, TakeOver
 from resilience.core.model.observation import Pod
-from resilience.core.scene import GONE_POLL, Scene, Step, held, is_old, lack_of, unfinished_replacement, until, young
-from resilience.core.steps import grace, progress
+from resilience.core.replacement import availability
+from resilience.core.replacement.context import (
+    GONE_POLL,
+    Scene,
+    Step,
+    held,
+    is_old,
+    lack_of,
+    unfinished_replacement,
+    until,
+    young,
+)
+from resilience.core.replacement.pod_steps import grace, progress
 
 # Disruption budgets are not watched.
 REFUSED_POLL = timedelta(seconds=15)
@@ -27,7 +37,7 @@ class Plan:
     # What is being waited for, for people; empty when nothing is.
     waiting: str
     # Refusal of the guard, for status and metrics.
-    refusal: guard.Refusal | None
+    refusal: availability.Refusal | None
     requeue_after: timedelta | None
     # Pods still to be replaced or gone.
     remaining: int
@@ -39,7 +49,7 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def plan(scene: Scene) -> Plan:
+def plan_replacements(scene: Scene) -> Plan:
     """The next actions for all pods: those in flight first, then new ones as far as surge and guard allow."""
     steps = [progress(scene, pod) for pod in scene.view.pods if pod.step is not None and not pod.deleting]
     old = _to_replace(scene)
@@ -71,11 +81,11 @@ def plan(scene: Scene) -> Plan:
 
 def _to_replace(scene: Scene) -> list[Pod]:
     """Pods asked for and not begun: those that do not serve first, then the worst, then the oldest."""
-    old = [pod for pod in guard.staying(scene.view) if is_old(scene, pod)]
+    old = [pod for pod in availability.staying(scene.view) if is_old(scene, pod)]
     rank = {uid: number for number, uid in enumerate(scene.wish.only)}
     return sorted(
         old,
-        key=lambda pod: (guard.is_serving(scene.observation, pod), rank.get(pod.uid, 0), pod.created, pod.name),
+        key=lambda pod: (availability.is_serving(scene.observation, pod), rank.get(pod.uid, 0), pod.created, pod.name),
     )
 
 
@@ -86,13 +96,13 @@ def _begin(scene: Scene, old: list[Pod], *, held: bool) -> Step:
     in_flight = sum(pod.step is not None and not pod.deleting for pod in scene.view.pods)
     free = scene.spec.restart.surge - in_flight if scene.surges else 1 - in_flight
     if free <= 0:
-        old = [pod for pod in old if held and not guard.is_serving(scene.observation, pod)]
+        old = [pod for pod in old if held and not availability.is_serving(scene.observation, pod)]
         free = 1
     if not old:
         return Step()
     if scene.wish.not_before is not None and scene.now < scene.wish.not_before:
         return Step(waiting="about to begin", wait=scene.wish.not_before - scene.now)
-    refusal = guard.may_begin(scene.observation)
+    refusal = availability.may_begin(scene.observation)
     if refusal is not None:
         return Step(waiting=refusal.message, refusal=refusal)
     unfinished = unfinished_replacement(scene)
@@ -105,9 +115,9 @@ def _begin(scene: Scene, old: list[Pod], *, held: bool) -> Step:
 
 def _take_over(scene: Scene, pods: list[Pod]) -> Step:
     """Serving pods are left alone when no number of replacements could ever let them go."""
-    refusal = guard.too_strict(scene.workload, scene.view)
+    refusal = availability.too_strict(scene.workload, scene.view)
     if refusal is not None:
-        pods = [pod for pod in pods if not guard.is_serving(scene.observation, pod)]
+        pods = [pod for pod in pods if not availability.is_serving(scene.observation, pod)]
     return Step(
         actions=tuple(TakeOver(pod, scene.now) for pod in pods if pod.owner_kind == "ReplicaSet"),
         waiting=refusal.message if refusal is not None else "",
@@ -120,13 +130,13 @@ def _end_without_twin(scene: Scene, pod: Pod) -> Step:
 
     The only replica has a floor of zero: a person asked, and status says what it costs.
     """
-    refusal = guard.may_lose(scene.observation, scene.view, pod)
+    refusal = availability.may_lose(scene.observation, scene.view, pod)
     if refusal is not None:
         return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
     stop = held(scene, pod)
     if stop is not None:
         return stop
-    full = guard.full_budget(scene.view)
+    full = availability.full_budget(scene.view)
     if full is not None and pod.ready:
         # The API server would refuse the eviction; the pod need not be drained for that.
         return Step(waiting=f"pod {pod.name} stays: {full.message}", refusal=full)
