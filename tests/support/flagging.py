@@ -7,7 +7,7 @@ from typing import Any, Final
 from resilience.api.status import Status
 from resilience.api.status_flags import FlagStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import degradation
+from resilience.core.degradation import flags
 from resilience.core.health import thresholds
 from resilience.core.health.thresholds import CheckResult, Fold, Outcome
 from resilience.core.model.decision import Event
@@ -18,7 +18,7 @@ from tests.support.factories import KEY, NOW, make_resource, make_spec
 
 CACHE: Final = {"name": "cache", "scope": "Dependency", "redis": {"address": "redis:6379"}}
 FLAG: Final = {"name": "redis-degraded", "check": "cache", "mode": "memory"}
-NAME: Final = degradation.PREFIX + FLAG["name"]
+NAME: Final = flags.PREFIX + FLAG["name"]
 RESULTS: Final = {
     Outcome.PASS: CheckResult(Outcome.PASS, "Answers", "answers"),
     Outcome.WARN: CheckResult(Outcome.WARN, "Short", "answers, and something is short"),
@@ -57,7 +57,7 @@ class Flagged:
 
     @property
     def target(self) -> CheckTarget:
-        (found,) = degradation.watched(self.spec, resolve(self.spec), self.status, namespace=KEY.namespace)
+        (found,) = flags.watched(self.spec, resolve(self.spec), self.status, namespace=KEY.namespace)
         return found
 
     def restart(self) -> None:
@@ -97,7 +97,7 @@ class Flagged:
         known = self.status.degradation[0].on if self.status.degradation else False
         resource = make_resource(self.spec, status=self.status, annotations=self.annotations)
         seen = Observation(workload=None, checks={NAME: thresholds.of_service(NAME, self._fold)})
-        found = degradation.look(resource, self.spec, seen, self.status, self.now)
+        found = flags.look(resource, self.spec, seen, self.status, self.now)
         self.status = found.status
         self.events.extend(found.events)
         self._due = self.now + max(found.wait, timedelta(milliseconds=1)) if found.wait is not None else None

@@ -13,7 +13,8 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import Reason
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import bluegreen, preview, probes, publishing, releases, restart
+from resilience.core import bluegreen, preview, probes, releases, restart
+from resilience.core.degradation import publish
 from resilience.core.model.actions import MarkLeft
 from resilience.core.model.decision import SOON, Action, ApplyTemplate, Decision, Event, SetFinalizer, Unclaim
 from resilience.core.model.observation import Observation, Resource
@@ -45,7 +46,7 @@ def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
     # Every container: spec.container may have named another one when its fields were written.
     plans = [probes.give_up(container) for container in workload.template.containers]
     actions.extend([ApplyTemplate(each.container, {}) for each in plans if not each.in_sync][:1])
-    actions.extend(publishing.withdraw(seen))
+    actions.extend(publish.withdraw(seen))
     actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
     told = tuple(Event(Reason.GIVEN_BACK, each.reason, True) for each in actions if isinstance(each, MarkLeft))
     return Decision(actions=(*actions, *_last(resource)), events=(*told, *_left_behind(seen)))

@@ -13,21 +13,9 @@ from resilience.api.names import (
 from resilience.api.reasons import Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import (
-    degradation,
-    giving_back,
-    marks,
-    phase,
-    publishing,
-    recycle,
-    releases,
-    replay,
-    report,
-    restart,
-    slo,
-    stalled,
-)
+from resilience.core import giving_back, marks, phase, recycle, releases, report, restart, slo, stalled
 from resilience.core.alerting import service as alerts
+from resilience.core.degradation import dead_letters, flags, publish
 from resilience.core.health import targets
 from resilience.core.model import requests
 from resilience.core.model.decision import SOON, Action, Claim, Decision, Event, SetFinalizer, StepResult
@@ -123,7 +111,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     if not draft.actions:
         # Nothing is tried any more, so nothing is refused.
         seen = replace_fields(seen, refusal="")
-    flags = _degrade(draft, resource, spec, seen, now)
+    publishing = _degrade(draft, resource, spec, seen, now)
     letters = _replay(draft, resource, spec, seen, now)
     facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan, look.move if look else None)
     composed = report.compose(draft.status, facts, now)
@@ -135,7 +123,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     if wait is not None:
         draft.waits.append(max(wait, SOON))
     return Decision(
-        actions=(*flags.actions, *draft.actions, *letters),
+        actions=(*publishing.actions, *draft.actions, *letters),
         status=final,
         events=(*draft.events, *said, *report.events(resource.status, final)),
         requeue_after=SOON if draft.actions else min(draft.waits, default=None),
@@ -143,12 +131,12 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
             *targets.check_targets(spec, effective, seen),
             *slo.watched(spec, effective, namespace=resource.key.namespace),
             *recycle.watched(spec, effective, seen, final, now),
-            *degradation.watched(spec, effective, final, namespace=resource.key.namespace),
+            *flags.watched(spec, effective, final, namespace=resource.key.namespace),
             *(look.checks if look is not None else ()),
         ),
         verify=targets.verify_target(spec, final, seen),
         # Whoever was told the version before has to be told this one.
-        pods_next=_in_flight(seen) or bool(flags.actions) or final.flags != status.flags,
+        pods_next=_in_flight(seen) or bool(publishing.actions) or final.flags != status.flags,
         refused=plan.refusal.reason if plan is not None and plan.refusal is not None else "",
         ticket=recycled.ticket if recycled is not None else None,
     )
@@ -176,16 +164,16 @@ def _recycle(
 
 def _degrade(
     draft: Draft, resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime
-) -> publishing.Publishing:
+) -> publish.Publishing:
     """Flags first in status, then in every channel. Suspended, what was told last stands."""
-    look = degradation.look(resource, spec, seen, draft.status, now)
-    numbered = publishing.number(resource, seen, draft.status, look.status, now)
+    look = flags.look(resource, spec, seen, draft.status, now)
+    numbered = publish.number(resource, seen, draft.status, look.status, now)
     draft.take(StepResult(numbered.status, events=(*look.events, *numbered.events)))
     if look.wait is not None:
         draft.waits.append(look.wait)
     if spec.suspend:
-        return publishing.Publishing()
-    told = publishing.publish(resource, seen, draft.status)
+        return publish.Publishing()
+    told = publish.publish(resource, seen, draft.status)
     if told.actions:
         draft.waits.append(told.wait or SOON)
     return told
@@ -195,7 +183,7 @@ def _replay(
     draft: Draft, resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime
 ) -> tuple[Action, ...]:
     """Dead letters, after the flags: while one is on nothing is put back."""
-    found = replay.look(resource, spec, seen, draft.status, now)
+    found = dead_letters.look(resource, spec, seen, draft.status, now)
     draft.take(StepResult(found.status, events=found.events))
     if found.wait is not None or found.actions:
         draft.waits.append(max(found.wait or SOON, SOON))

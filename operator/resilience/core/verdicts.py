@@ -11,7 +11,7 @@ from resilience.api.status import (
     Status,
 )
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
-from resilience.core import degradation
+from resilience.core.degradation import flags
 from resilience.core.health.ports import PortMissing
 from resilience.core.model.conditions import Verdict
 from resilience.core.model.observation import Observation, Resource
@@ -48,7 +48,7 @@ def degraded(facts: Facts, status: Status) -> Verdict:
     names = [check.name for check in facts.spec.health.checks if check.scope is Scope.DEPENDENCY]
     states = {name: facts.seen.checks.get(name) for name in names}
     lost = {name: each for name, each in states.items() if each is not None and each.state is HealthState.UNHEALTHY}
-    on = degradation.words(status.degradation)
+    on = flags.words(status.degradation)
     if lost:
         words = "; ".join(f"{name}: {each.message}" for name, each in lost.items())
         words = f"{words}; {on}" if on else words

@@ -12,7 +12,8 @@ import structlog
 
 from resilience.api.reasons import Reason
 from resilience.api.status import Status
-from resilience.core import degradation, picture, report
+from resilience.core import picture, report
+from resilience.core.degradation import flags
 from resilience.core.model import trace_ids
 from resilience.core.model.decision import Decision, Event
 from resilience.core.model.observation import Key, Observation, Resource
@@ -236,7 +237,7 @@ class Controller:
             if flag.on == on.get(flag.name, False):
                 continue
             self._metrics.switched(key=key, flag=flag.name, on=flag.on)
-            lost = seen.checks.get(degradation.PREFIX + flag.name)
+            lost = seen.checks.get(flags.PREFIX + flag.name)
             if flag.on and lost is not None and lost.failing_since is not None:
                 self._metrics.detected(seconds=(self._clock.now() - lost.failing_since).total_seconds())
         fired = {(each.name, each.subject) for each in before.alerts.firing if not each.held}

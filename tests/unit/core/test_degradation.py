@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from resilience.api.dependency_checks import RedisVerify
 from resilience.api.names import override_annotation
 from resilience.api.reasons import FlagState, HealthState, Reason
-from resilience.core import degradation, report
+from resilience.core import report
+from resilience.core.degradation import flags
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisProbe
 from tests.support.flagging import FLAG, Flagged, flag_spec
@@ -96,7 +97,7 @@ def test_a_new_leader_wants_the_whole_proof() -> None:
     ],
 )
 def test_thresholds(fields: dict[str, object], expected: tuple[int, int, int]) -> None:
-    found = degradation.thresholds(flag_spec(**fields).degradation.flags[0])
+    found = flags.thresholds(flag_spec(**fields).degradation.flags[0])
     assert (found.failures, found.successes, found.hold.total_seconds()) == expected
 
 

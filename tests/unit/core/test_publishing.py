@@ -10,7 +10,7 @@ from resilience.api.names import FINALIZER
 from resilience.api.reasons import ConditionType, HealthState, Reason
 from resilience.api.status import Status
 from resilience.api.status_flags import FlagsStatus, FlagStatus
-from resilience.core import publishing
+from resilience.core.degradation import publish
 from resilience.core.model import flags
 from resilience.core.model.decision import Decision, PublishFlags, RemoveFlags, TellPods
 from resilience.core.model.flags import Publication, PublishedFlag
@@ -45,7 +45,7 @@ def told(*, on: bool, version: int = 4) -> Status:
 
 
 def shown(status: Status, *, ours: bool = True) -> FlagsMap:
-    said = publishing.publication(make_resource(flag_spec(), status=status), status)
+    said = publish.publication(make_resource(flag_spec(), status=status), status)
     assert said is not None
     return FlagsMap(flags.config_map_data(said), ours)
 
@@ -92,7 +92,7 @@ def test_a_loss_is_a_new_version_in_every_channel() -> None:
 
 def test_what_is_told_is_not_told_again() -> None:
     status = told(on=True)
-    value = flags.annotation(publishing.publication(make_resource(flag_spec()), status) or Publication("", "", 0, NOW))
+    value = flags.annotation(publish.publication(make_resource(flag_spec()), status) or Publication("", "", 0, NOW))
     decision = decided(status, seen(make_pod(flags=value), shows=shown(status)))
     assert actions(decision, *FLAG_ACTIONS) == []
     # but one that was made since is
@@ -113,13 +113,13 @@ def test_many_pods_hear_it_in_batches() -> None:
     resource = make_resource(flag_spec(), status=status)
     left, batches = pods, []
     while True:
-        found = publishing.publish(resource, seen(*left, shows=shown(status)), status)
+        found = publish.publish(resource, seen(*left, shows=shown(status)), status)
         if not found.actions:
             break
         (action,) = found.actions
         assert isinstance(action, TellPods)
         batches.append(len(action.pods))
-        assert (found.wait is not None) == (sum(not pod.flags for pod in left) > publishing.BATCH)
+        assert (found.wait is not None) == (sum(not pod.flags for pod in left) > publish.BATCH)
         if found.wait is not None:
             assert timedelta(seconds=0.5) <= found.wait <= timedelta(seconds=1.5)
         left = [make_pod(p.name, uid=p.uid, flags=str(action.value)) if p in action.pods else p for p in left]
@@ -130,7 +130,7 @@ def test_what_somebody_changed_or_removed_is_put_back() -> None:
     status = told(on=True)
     spoilt = FlagsMap(dict(shown(status).data) | {"redis-degraded": "false"}, ours=True)
     for shows in (spoilt, None):
-        found = publishing.publish(make_resource(flag_spec()), seen(shows=shows), status)
+        found = publish.publish(make_resource(flag_spec()), seen(shows=shows), status)
         assert [type(each) for each in found.actions] == [PublishFlags]
 
 

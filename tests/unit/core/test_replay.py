@@ -14,7 +14,7 @@ from resilience.api.reasons import HealthState, Reason, Request
 from resilience.api.status import Status
 from resilience.api.status_flags import FlagStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import replay
+from resilience.core.degradation import dead_letters
 from resilience.core.model.decision import Event, Replay
 from resilience.core.model.observation import Observation, Replayed
 from tests.support.factories import NOW, make_check, make_resource, make_spec
@@ -58,7 +58,7 @@ class Queue:
         }
         resource = make_resource(self.spec, status=self.status, annotations=self.annotations)
         seen = Observation(workload=None, checks=checks, replays=self.progress)
-        found = replay.look(resource, self.spec, seen, self.status, self.now)
+        found = dead_letters.look(resource, self.spec, seen, self.status, self.now)
         self.status, self.wait = found.status, found.wait
         self.events.extend(found.events)
         for action in found.actions:
