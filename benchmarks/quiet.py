@@ -29,7 +29,7 @@ from resilience.adapters.metrics import PrometheusMetrics
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, Probe
-from resilience.core.storm import Caps
+from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import Batch
 from resilience.runtime.alert_hub import AlertHub
 from resilience.runtime.checks import CheckRunner

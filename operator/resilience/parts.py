@@ -37,7 +37,7 @@ from resilience.adapters.receivers.wording import Origin
 from resilience.config import Settings
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import Key
-from resilience.core.storm import Caps
+from resilience.core.restarts.fair_queue import Caps
 from resilience.runtime.alert_hub import AlertHub, Heartbeat
 from resilience.runtime.checks import CheckRunner
 from resilience.runtime.controller import Controller

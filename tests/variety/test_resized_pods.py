@@ -9,12 +9,12 @@ from typing import Final, cast
 
 import pytest
 
-from resilience.core import policies
 from resilience.core.health import targets
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import CheckTarget
 from resilience.core.model.profiles import resolve
 from resilience.core.model.usage import ContainerUsage, PodUsage
+from resilience.core.restarts import policies
 from resilience.ports import Contents, Network
 from resilience.runtime.measuring import MeasuringChecker
 from tests.support.factories import NOW, make_seen, make_spec

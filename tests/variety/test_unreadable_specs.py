@@ -17,7 +17,7 @@ from resilience.api.reasons import ReleaseStep
 from resilience.core.model.actions import Resume
 from resilience.core.model.decision import Action, Decision, SetFinalizer
 from resilience.core.model.observation import Resource
-from resilience.core.storm import Caps
+from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import Calm, Checker, DeadLetterOffice, Drainer, Metrics, Prober
 from resilience.ports.cluster import Cluster
 from resilience.runtime.checks import CheckRunner

@@ -13,7 +13,7 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import Reason
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import bluegreen, preview, probes, releases, restart
+from resilience.core import bluegreen, preview, probes, releases
 from resilience.core.degradation import publish
 from resilience.core.model.actions import MarkLeft
 from resilience.core.model.decision import SOON, Action, ApplyTemplate, Decision, Event, SetFinalizer, Unclaim
@@ -21,6 +21,7 @@ from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.profiles import resolve
 from resilience.core.replacement.context import GONE_POLL, Scene
 from resilience.core.replacement.plan import plan_replacements
+from resilience.core.restarts import lifecycle
 
 # A deletion waits so long for pods in flight; then the resource goes and the pods are left to their owners.
 RELEASE_PATIENCE = timedelta(minutes=10)
@@ -34,7 +35,9 @@ def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
         return Decision(actions=_last(resource))
     late = resource.deleting_since is not None and now >= resource.deleting_since + RELEASE_PATIENCE
     if seen.pods is not None and not late:
-        scene = Scene(spec, resolve(spec), seen, workload, seen.pods, restart.wish(resource.status, deleting=True), now)
+        scene = Scene(
+            spec, resolve(spec), seen, workload, seen.pods, lifecycle.wish(resource.status, deleting=True), now
+        )
         plan = plan_replacements(scene)
         if plan.remaining:
             wait = SOON if plan.actions else plan.requeue_after or GONE_POLL

@@ -13,7 +13,7 @@ from resilience.api.names import (
 from resilience.api.reasons import Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import giving_back, marks, phase, recycle, releases, report, restart, slo, stalled
+from resilience.core import giving_back, marks, phase, releases, report, slo, stalled
 from resilience.core.alerting import service as alerts
 from resilience.core.degradation import dead_letters, flags, publish
 from resilience.core.health import targets
@@ -25,6 +25,7 @@ from resilience.core.model.profiles import resolve
 from resilience.core.model.workload import Workload
 from resilience.core.replacement.context import Scene
 from resilience.core.replacement.plan import Plan, plan_replacements
+from resilience.core.restarts import lifecycle, triggers
 from resilience.core.verdicts import Facts
 
 # What is missing carries no label of ours, so no watch tells when it comes.
@@ -102,7 +103,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         look = _release(draft, resource, spec, effective, seen, now, writing=writing)
         verdict = stalled.of_release(verdict, draft.status, look.obstacle)
     else:
-        told = recycle.look(resource, spec, effective, seen, draft.status, now)
+        told = triggers.look(resource, spec, effective, seen, draft.status, now)
         draft.take(StepResult(told.status, events=told.events))
         if told.wait is not None:
             draft.waits.append(max(told.wait, SOON))
@@ -130,7 +131,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         checks=(
             *targets.check_targets(spec, effective, seen),
             *slo.watched(spec, effective, namespace=resource.key.namespace),
-            *recycle.watched(spec, effective, seen, final, now),
+            *triggers.watched(spec, effective, seen, final, now),
             *flags.watched(spec, effective, final, namespace=resource.key.namespace),
             *(look.checks if look is not None else ()),
         ),
@@ -150,12 +151,12 @@ def _recycle(
     seen: Observation,
     workload: Workload,
     now: datetime,
-) -> recycle.Look:
+) -> triggers.Look:
     """Requests by hand first; then what policies and changed configuration ask for."""
     if seen.pods is not None:
-        draft.take(restart.abort(resource, draft.status, now))
-        draft.take(restart.accept(resource, draft.status, workload, seen.pods, now))
-    found = recycle.look(resource, spec, effective, seen, draft.status, now)
+        draft.take(lifecycle.abort(resource, draft.status, now))
+        draft.take(lifecycle.accept(resource, draft.status, workload, seen.pods, now))
+    found = triggers.look(resource, spec, effective, seen, draft.status, now)
     draft.take(StepResult(found.status, events=found.events, requeue_after=SOON if found.begun else None))
     if found.wait is not None:
         draft.waits.append(max(found.wait, SOON))
@@ -252,9 +253,9 @@ def _pods(
     """The pods in flight. Nothing is accepted and begun in the same pass: status is written first."""
     if seen.pods is None or not seen.pods.limits_read:
         return None
-    scene = Scene(spec, effective, seen, workload, seen.pods, restart.wish(draft.status, deleting=False), now)
+    scene = Scene(spec, effective, seen, workload, seen.pods, lifecycle.wish(draft.status, deleting=False), now)
     plan = plan_replacements(scene)
-    draft.take(restart.follow(draft.status, seen.pods, plan, seen.traffic, now))
+    draft.take(lifecycle.follow(draft.status, seen.pods, plan, seen.traffic, now))
     draft.actions.extend(plan.actions)
     if plan.requeue_after is not None:
         draft.waits.append(plan.requeue_after)

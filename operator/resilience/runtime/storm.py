@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
-from resilience.core import storm
 from resilience.core.model.observation import Key, Resource, Ticket, Turn
-from resilience.core.storm import Caps
+from resilience.core.restarts import fair_queue
+from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import Clock
 
 # Weight of the last restart in the usual length of one.
@@ -31,7 +31,7 @@ class StormControl:
     _turns: dict[Key, Turn] = field(default_factory=dict)
     # Who has had a turn since everybody who waited had one.
     _served: set[Key] = field(default_factory=set)
-    _usual: timedelta = storm.USUAL
+    _usual: timedelta = fair_queue.USUAL
     # Whether all that an earlier leader began is known; before, nothing is granted.
     _open: bool = False
 
@@ -93,7 +93,7 @@ class StormControl:
             self._turns = {}
             return
         self._turns = dict(
-            storm.turns(self._waiting.values(), self._running, self.caps, usual=self._usual, served=self._served)
+            fair_queue.turns(self._waiting.values(), self._running, self.caps, usual=self._usual, served=self._served)
         )
         for key in [key for key, turn in self._turns.items() if turn.granted]:
             del self._waiting[key]

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import HealthState, ReplaceStep
-from resilience.core import policies
 from resilience.core.health import quantities
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import CheckTarget, HttpProbe, Measure, SlopeProbe, UsageLine, UsageProbe
 from resilience.core.model.profiles import resolve
+from resilience.core.restarts import policies
 from tests.support.factories import (
     LIVE_CHECK,
     NOW,

@@ -12,12 +12,12 @@ from resilience.api.reasons import ConditionType, HealthState, Reason, ReplaceSt
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_restarts import ReplacementStatus, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import restart
 from resilience.core.model import history
 from resilience.core.model.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, SendSignal, TakeOver
 from resilience.core.model.observation import Budget, Observation, Pod, Traffic
 from resilience.core.model.workload import Template, Workload
 from resilience.core.reconcile import Depth, decide, depth
+from resilience.core.restarts import lifecycle
 from tests.support.factories import (
     LIVE_CHECK,
     LONG_AGO,
@@ -379,7 +379,7 @@ def test_what_was_measured_is_in_the_result() -> None:
     found = decided(NEW, workload=make_workload(replicas=1), traffic=Traffic(100, 2, 0.05))
 
     assert found.status is not None and found.status.last_restart is not None
-    assert "2 of 100 measured requests failed" in restart.describe(found.status.last_restart)
+    assert "2 of 100 measured requests failed" in lifecycle.describe(found.status.last_restart)
 
 
 def test_the_history_forgets_by_number_and_by_age() -> None:

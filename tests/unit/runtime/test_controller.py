@@ -15,7 +15,7 @@ from resilience.core.model.decision import Event
 from resilience.core.model.observation import Key, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import Workload
-from resilience.core.storm import Caps
+from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import (
     Calm,
     Checker,

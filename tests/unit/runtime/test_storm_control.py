@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from resilience.api.status import Status
 from resilience.api.status_restarts import RestartStatus
 from resilience.core.model.observation import Key, Resource, Ticket, Turn
-from resilience.core.storm import Caps
+from resilience.core.restarts.fair_queue import Caps
 from resilience.runtime.storm import StormControl
 from tests.support.factories import NOW, make_resource
 

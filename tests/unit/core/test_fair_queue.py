@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilience.core.model.observation import Key, Ticket
-from resilience.core.storm import USUAL, Caps, turns
+from resilience.core.restarts.fair_queue import USUAL, Caps, turns
 from tests.support.factories import NOW
 
 CAPS = Caps(cluster=3, namespace=2)

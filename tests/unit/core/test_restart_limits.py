@@ -10,10 +10,10 @@ from resilience.api.reasons import HealthState
 from resilience.api.status import Status
 from resilience.api.status_restarts import PastRestart, RestartsStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import permission, policies
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.profiles import resolve
-from resilience.core.permission import Blocker
+from resilience.core.restarts import limits, policies
+from resilience.core.restarts.limits import Blocker
 from tests.support.factories import LIVE_CHECK, NOW, make_check, make_pod, make_seen, make_workload
 from tests.support.firing import DATABASE, GROWS, HUNG, LEAKS, SPINS, fires, past, policy_spec
 
@@ -42,8 +42,8 @@ def asked(
     effective = resolve(spec)
     fired = policies.firing(spec, effective, observed, now)
     # As in every pass: what is futile is noted first.
-    status, _ = permission.note_loops(effective, status, fired, now)
-    left, block = permission.allowed(spec, effective, observed, status, fired, now)
+    status, _ = limits.note_loops(effective, status, fired, now)
+    left, block = limits.allowed(spec, effective, observed, status, fired, now)
     return [(each.policy.name, each.pod.name) for each in left], block
 
 
@@ -100,7 +100,7 @@ def test_a_hundred_restarts_are_remembered_and_no_budget_is_greater() -> None:
     status = past(LEAKS, *(NOW - (120 - number) * SECOND for number in range(100)))
     spec = policy_spec(LEAKS, budget={"max": 100})
 
-    assert len(permission.recent(status, resolve(spec), NOW)) == 100
+    assert len(limits.recent(status, resolve(spec), NOW)) == 100
     assert reason(asked(spec=spec, checks=fires(LEAKS, A), status=status))[0] == "BudgetSpent"
     with pytest.raises(ValueError, match="less than or equal to 100"):
         policy_spec(LEAKS, budget={"max": 101})
@@ -224,7 +224,7 @@ def test_the_longest_wait_does_not_shrink_while_the_loop_goes_on() -> None:
     status, effective = past(HUNG, *(NOW - 6 * number * HOUR for number in range(20, -1, -1)), futile=True), None
     effective = resolve(policy_spec(HUNG, coolDown="0s"))
 
-    kept = Status(restarts=RestartsStatus(recent=permission.recent(status, effective, NOW)))
+    kept = Status(restarts=RestartsStatus(recent=limits.recent(status, effective, NOW)))
 
     assert reason(again(10 * SECOND, status=kept, cool_down="0s")) == ("RestartLoop", NOW + 6 * HOUR)
 
@@ -303,11 +303,11 @@ def test_a_loop_is_noted_once_and_only_for_its_policy() -> None:
     seen = make_seen(A, FRESH, checks=fires(HUNG, A, FRESH))
     fired = policies.firing(spec, effective, seen, NOW + 10 * SECOND)
 
-    noted, news = permission.note_loops(effective, status, fired, NOW + 10 * SECOND)
+    noted, news = limits.note_loops(effective, status, fired, NOW + 10 * SECOND)
 
     assert news == ("stuck",)
     assert [each.futile for each in noted.restarts.recent] == [[], ["stuck"]]
-    assert permission.note_loops(effective, noted, fired, NOW + 20 * SECOND) == (noted, ())
+    assert limits.note_loops(effective, noted, fired, NOW + 20 * SECOND) == (noted, ())
 
 
 def test_the_first_that_says_no_is_named() -> None:
@@ -315,14 +315,14 @@ def test_the_first_that_says_no_is_named() -> None:
     restart = {"coolDown": "1m", "budget": {"max": 1}, "windows": [NIGHTLY]}
     fresh = make_pod("a", created=NOW - 30 * SECOND)
     order = []
-    for checks, limits in (
+    for checks, options in (
         (DOWN | fires(HUNG, fresh), restart),
         (STEADY | fires(HUNG, fresh), restart),
         (fires(LEAKS, fresh), restart),
         (fires(LEAKS, fresh), restart | {"windows": []}),
         (fires(LEAKS, fresh), {"windows": [], "coolDown": "1s", "budget": {"max": 1}}),
     ):
-        spec = policy_spec(HUNG, LEAKS, checks=(LIVE_CHECK, DATABASE), **limits)
+        spec = policy_spec(HUNG, LEAKS, checks=(LIVE_CHECK, DATABASE), **options)
         moving = make_workload(replicas=1, current=2, updated=1)
         order.append(reason(asked(spec=spec, pods=(fresh,), checks=checks, status=everything, workload=moving))[0])
 

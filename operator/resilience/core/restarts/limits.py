@@ -18,8 +18,8 @@ from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation, Pod
-from resilience.core.policies import PREFIX, Firing
 from resilience.core.replacement import availability
+from resilience.core.restarts.policies import PREFIX, Firing
 
 # A pod that fires within the cool-down, or this time, after it was made shows that restarting is useless.
 LOOP_LEAST: Final = timedelta(seconds=30)

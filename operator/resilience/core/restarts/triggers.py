@@ -15,14 +15,14 @@ from resilience.api.restarts import Policy
 from resilience.api.status import Effective, Status
 from resilience.api.status_restarts import ConfigStatus, FiringPolicy, PastRestart, PodReference, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import permission, policies
 from resilience.core.model import trace_ids
 from resilience.core.model.decision import Event
 from resilience.core.model.observation import Observation, Pod, Resource, Ticket
 from resilience.core.model.probes import CheckTarget, ContentProbe
-from resilience.core.permission import Blocker
-from resilience.core.policies import Firing
 from resilience.core.replacement import availability
+from resilience.core.restarts import limits, policies
+from resilience.core.restarts.limits import Blocker
+from resilience.core.restarts.policies import Firing
 
 # No name of a check of the spec has a slash.
 CONTENT_CHECK: Final = "restart/onchange"
@@ -114,7 +114,7 @@ def look(
         return Look(_idle(_known_content(spec, seen, status), effective, now))
     fired = policies.firing(spec, effective, seen, now)
     acting = [each for each in fired if not each.policy.dry_run]
-    status, loops = permission.note_loops(effective, _known_content(spec, seen, status), acting, now)
+    status, loops = limits.note_loops(effective, _known_content(spec, seen, status), acting, now)
     news = (*_dry_runs(status, fired), *_loops(loops))
     told = Look(_told(status, fired, effective, now), news, policies.next_due(spec, effective, seen, now))
     if status.restart is not None:
@@ -127,9 +127,9 @@ def look(
         return replace(told, status=_blocked(told.status, Blocker("Suspended", "spec.suspend is set")))
     free, block = tuple(acting), _impossible(seen)
     if block is None and change is not None:
-        block = permission.moving(seen)
+        block = limits.moving(seen)
     elif block is None:
-        free, block = permission.allowed(spec, effective, seen, status, acting, now)
+        free, block = limits.allowed(spec, effective, seen, status, acting, now)
     if block is not None:
         return _held(told, block, status, now)
     return _in_turn(told, resource, spec, effective, seen, change or _of_policies(free), now)
@@ -196,7 +196,7 @@ def _begin(
     restarts = told.status.restarts
     if cause.names:
         entry = PastRestart(at=now, policies=list(cause.names))
-        restarts = restarts.model_copy(update={"recent": [*restarts.recent, entry][-permission.MOST :]})
+        restarts = restarts.model_copy(update={"recent": [*restarts.recent, entry][-limits.MOST :]})
     if cause.fingerprint:
         known = ConfigStatus(fingerprint=cause.fingerprint, changed_at=cause.before or now)
         restarts = restarts.model_copy(update={"config": known})
@@ -295,7 +295,7 @@ def _told(status: Status, fired: Sequence[Firing], effective: Effective, now: da
     for each in fired:
         by_policy.setdefault(each.policy.name, []).append(each)
     firing = [_entry(found[0].policy, found) for found in by_policy.values()]
-    update = {"firing": firing, "recent": permission.recent(status, effective, now)}
+    update = {"firing": firing, "recent": limits.recent(status, effective, now)}
     return status.model_copy(update={"restarts": status.restarts.model_copy(update=update)})
 
 
@@ -304,7 +304,7 @@ def _entry(policy: Policy, found: Sequence[Firing]) -> FiringPolicy:
 
 
 def _loops(names: Sequence[str]) -> tuple[Event, ...]:
-    return (Event(Reason.RESTART_LOOP, permission.loop_words(names), warning=True),) if names else ()
+    return (Event(Reason.RESTART_LOOP, limits.loop_words(names), warning=True),) if names else ()
 
 
 def _dry_runs(before: Status, fired: Sequence[Firing]) -> tuple[Event, ...]:
