@@ -14,12 +14,13 @@ from resilience.api.names import ANNOTATION_STEP_SINCE, ANNOTATION_TAKEN_AT, LAB
 from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_restarts import RestartStatus
-from resilience.core import bluegreen, giving_back
+from resilience.core import giving_back
 from resilience.core.model.actions import MarkLeft, Resume, Route
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
 from resilience.core.reconcile import decide
-from resilience.core.stage import Stage
+from resilience.core.rollouts import bluegreen
+from resilience.core.rollouts.context import Stage
 from tests.support.factories import LONG_AGO, NOW, make_pod, make_resource, make_seen, make_workload
 from tests.support.preconditions import require
 from tests.support.stages import GREEN_HASH, GREEN_LABELS, HASHES, LATER, NEW, Scenario, look, make_stage, own_pods

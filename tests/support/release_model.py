@@ -20,12 +20,12 @@ from resilience.api.names import (
 from resilience.api.reasons import Colour, HealthState, ReleaseStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import gates
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, Resume
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Autoscaler, Green, Observation, Pod, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ReplicaSet, Template, Workload
+from resilience.core.rollouts import gates
 from resilience.ports import Conflict
 from tests.support.factories import (
     KEY,

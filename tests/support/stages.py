@@ -12,12 +12,12 @@ from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TR
 from resilience.api.reasons import Colour, HealthState, ReleaseStep
 from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus, StepTime, Version
-from resilience.core import gates, releases
 from resilience.core.model.actions import AdvanceGreen
 from resilience.core.model.observation import Green, Observation, Pod, PodsView, Resource
 from resilience.core.model.profiles import resolve
 from resilience.core.model.workload import ReplicaSet, Template, Workload
-from resilience.core.stage import Stage
+from resilience.core.rollouts import gates, rollout
+from resilience.core.rollouts.context import Stage
 from tests.support.factories import (
     LABELS,
     NOW,
@@ -124,7 +124,7 @@ def make_stage(step: ReleaseStep | None = None, towards: Colour = Colour.GREEN, 
     made = Scenario(step, towards, **fields)
     resource, seen = look(made)
     assert resource.spec is not None
-    return releases.make_stage(
+    return rollout.make_stage(
         resource,
         resource.spec,
         resolve(resource.spec),

@@ -21,7 +21,7 @@ from resilience.adapters.http import HttpClient
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING
 from resilience.api.reasons import ReleaseStep
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
-from resilience.core import gates, probes
+from resilience.core import probes
 from resilience.core.health import targets
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.actions import AdvanceGreen
@@ -30,6 +30,7 @@ from resilience.core.model.probes import CheckTarget, NetworkProbe
 from resilience.core.model.profiles import resolve
 from resilience.core.model.service import ServicePort
 from resilience.core.model.workload import ContainerPort
+from resilience.core.rollouts import gates
 from resilience.ports import Unavailable
 from tests.support.factories import READY_CHECK, make_container, make_pod, make_seen, make_service, make_spec
 from tests.support.preconditions import require

@@ -13,7 +13,7 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import Reason
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import bluegreen, preview, probes, releases
+from resilience.core import probes
 from resilience.core.degradation import publish
 from resilience.core.model.actions import MarkLeft
 from resilience.core.model.decision import SOON, Action, ApplyTemplate, Decision, Event, SetFinalizer, Unclaim
@@ -22,6 +22,7 @@ from resilience.core.model.profiles import resolve
 from resilience.core.replacement.context import GONE_POLL, Scene
 from resilience.core.replacement.plan import plan_replacements
 from resilience.core.restarts import lifecycle
+from resilience.core.rollouts import bluegreen, preview, rollout
 
 # A deletion waits so long for pods in flight; then the resource goes and the pods are left to their owners.
 RELEASE_PATIENCE = timedelta(minutes=10)
@@ -58,7 +59,7 @@ def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
 def _bring_home(resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime) -> Decision | None:
     """Whichever colour serves keeps serving until the target's own pods can take over; None when they have."""
     status = resource.status
-    stage = releases.make_stage(resource, spec, resolve(spec), seen, status, now, leaving=True)
+    stage = rollout.make_stage(resource, spec, resolve(spec), seen, status, now, leaving=True)
     move = bluegreen.plan(stage)
     actions = (*move.actions, *preview.plan(stage))
     stuck = bluegreen.stays_on_green(stage)

@@ -6,7 +6,7 @@ from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import probes, releases
+from resilience.core import probes
 from resilience.core.health import ports, targets
 from resilience.core.model import requests
 from resilience.core.model.decision import ApplyTemplate, Claim, Event, MarkService, SetFinalizer
@@ -14,6 +14,7 @@ from resilience.core.model.draft import Draft
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.workload import Workload
 from resilience.core.replacement import availability
+from resilience.core.rollouts import rollout
 
 
 def adopt(draft: Draft, resource: Resource, seen: Observation, workload: Workload) -> None:
@@ -70,7 +71,7 @@ def sync(
         return False
     # Under blue-green the fields come with the next release, and make one only when a person asks.
     due = availability.releasing(seen) if held else workload.observed and (workload.rolling or workload.replicas == 0)
-    if releases.is_blue_green(spec) and not held and asked is None:
+    if rollout.is_blue_green(spec) and not held and asked is None:
         due = False
     if isinstance(wanted, probes.TemplatePlan) and write and (asked is not None or due):
         draft.actions.append(ApplyTemplate(wanted.container, wanted.fields))

@@ -13,7 +13,7 @@ from resilience.api.names import (
 from resilience.api.reasons import Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import giving_back, marks, phase, releases, report, slo, stalled
+from resilience.core import giving_back, marks, phase, report, slo, stalled
 from resilience.core.alerting import service as alerts
 from resilience.core.degradation import dead_letters, flags, publish
 from resilience.core.health import targets
@@ -26,6 +26,7 @@ from resilience.core.model.workload import Workload
 from resilience.core.replacement.context import Scene
 from resilience.core.replacement.plan import Plan, plan_replacements
 from resilience.core.restarts import lifecycle, triggers
+from resilience.core.rollouts import rollout
 from resilience.core.verdicts import Facts
 
 # What is missing carries no label of ours, so no watch tells when it comes.
@@ -50,10 +51,10 @@ class Depth(Enum):
 
 def depth(resource: Resource, workload: Workload) -> Depth:
     """How much has to be read. A rolling update that Kubernetes does, and pods in trouble, are only told of."""
-    if _may_replace(resource) or releases.is_held(resource, workload):
+    if _may_replace(resource) or rollout.is_held(resource, workload):
         return Depth.LIMITS
     told = workload.available < workload.replicas and not workload.rolling
-    return Depth.PODS if told or releases.in_flight(resource, workload) else Depth.WATCHES
+    return Depth.PODS if told or rollout.in_flight(resource, workload) else Depth.WATCHES
 
 
 def _may_replace(resource: Resource) -> bool:
@@ -72,7 +73,7 @@ def looks_at_releases(resource: Resource, workload: Workload) -> bool:
     """Whether a look at the pods includes the second colour."""
     held = ANNOTATION_SERVING in workload.annotations
     return workload.kind is TargetKind.DEPLOYMENT and (
-        held or (resource.spec is not None and releases.is_blue_green(resource.spec))
+        held or (resource.spec is not None and rollout.is_blue_green(resource.spec))
     )
 
 
@@ -228,9 +229,9 @@ def _release(
     now: datetime,
     *,
     writing: bool,
-) -> releases.Look:
+) -> rollout.Look:
     """Nothing is begun in the pass that accepts it, nor before the target carries our marks."""
-    look = releases.look(resource, spec, effective, seen, draft.status, now, writing=writing)
+    look = rollout.look(resource, spec, effective, seen, draft.status, now, writing=writing)
     draft.status = look.status
     draft.events.extend(look.events)
     marks = any(isinstance(action, SetFinalizer | Claim) for action in draft.actions)

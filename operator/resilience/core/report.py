@@ -14,7 +14,7 @@ from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, St
 from resilience.api.status_alerts import AlertsStatus
 from resilience.api.status_base import format_time
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import phase, rollout_report, verdicts
+from resilience.core import phase, verdicts
 from resilience.core.failures import attention
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL, worst
 from resilience.core.model import conditions, history
@@ -23,6 +23,7 @@ from resilience.core.model.conditions import Verdict
 from resilience.core.model.decision import Event
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.restarts import lifecycle, triggers
+from resilience.core.rollouts.status import describe_rollout
 from resilience.core.verdicts import Facts
 
 _FIGURES: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
@@ -172,7 +173,7 @@ def _explanation(facts: Facts, status: Status, said: Sequence[Verdict], now: dat
     if synced.status is False:
         parts.append(f"Probes: {synced.message}")
     if status.rollout.candidate is None and status.last_rollout is not None and ready.reason is Reason.ROLLED_BACK:
-        parts.append(f"Last: {rollout_report.describe(status.last_rollout)}")
+        parts.append(f"Last: {describe_rollout(status.last_rollout)}")
     if status.restart is None and status.last_restart is not None and not ready.status:
         parts.append(f"Last: {lifecycle.describe(status.last_restart)}")
     return ". ".join(part.rstrip(".") for part in parts)[:4000] + "."

@@ -18,7 +18,7 @@ from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.workload import Workload
 from resilience.core.probes import TemplatePlan
 from resilience.core.replacement.plan import Plan
-from resilience.core.stage import Move
+from resilience.core.rollouts.context import Move
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from dataclasses import replace
 from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
-from resilience.core import farewell, reconcile
+from resilience.core import reconcile
 from resilience.core.health import targets
 from resilience.core.model.observation import FlagsMap, Observation, PodsView, Resource
 from resilience.core.model.workload import Workload
 from resilience.core.reconcile import Depth
+from resilience.core.rollouts import drain
 from resilience.ports import Calm, Drainer
 from resilience.ports.cluster import Cluster
 from resilience.runtime.alert_hub import AlertHub
@@ -138,7 +139,7 @@ class Observer:
             return view
         asked = {}
         leaving = [pod for pod in view.pods if pod.step in (ReplaceStep.LEFT, ReplaceStep.DRAINING)]
-        for pod in (*leaving, *farewell.audience(view)):
+        for pod in (*leaving, *drain.audience(view)):
             target = targets.connections_target(resource.spec, pod)
             if target is not None and not pod.deleting:
                 asked[pod.uid] = self._drainer.connections(target)

@@ -7,7 +7,6 @@ from typing import assert_never
 
 import structlog
 
-from resilience.core import bluegreen, release_guard
 from resilience.core.health import targets
 from resilience.core.model.actions import (
     AdvanceGreen,
@@ -33,6 +32,7 @@ from resilience.core.model.headers import parse_headers
 from resilience.core.model.observation import Green, Observation, Pod, Resource
 from resilience.core.model.probes import HttpTarget
 from resilience.core.model.service import Service
+from resilience.core.rollouts import bluegreen, guard
 from resilience.ports import Conflict, Drainer, Invalid, Leadership, Metrics, PortError, Refused, Secrets
 from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
@@ -85,7 +85,7 @@ class ReleaseExecutor:
                 await self._on_target(seen, fresh, action)
 
     def _guard(self, seen: Observation, fresh: Observation, action: CreateGreen | DeleteGreen | Route | Resume) -> None:
-        refusal = release_guard.refusal(seen, fresh, action)
+        refusal = guard.refusal(seen, fresh, action)
         if refusal is not None:
             self._metrics.refused(reason=refusal.reason)
             raise Conflict(f"the guard refused: {refusal.message}")

@@ -9,10 +9,10 @@ from resilience.api.names import LABEL_TRACK
 from resilience.api.reasons import FailureClass, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus
-from resilience.core import adoption, bluegreen, preflight
 from resilience.core.model.actions import CreateGreen, Hold, MarkFailed, MarkLeft, Resume
 from resilience.core.model.observation import Autoscaler, Node
 from resilience.core.model.workload import ContainerPort
+from resilience.core.rollouts import adoption, bluegreen, preflight
 from tests.support.factories import LABELS, NOW, make_container, make_pod, make_retiring, make_service
 from tests.support.stages import HASHES, LATER, NEW, OLD, make_stage, own_pods, running, version
 

@@ -7,13 +7,13 @@ import pytest
 
 from resilience.api.reasons import FailureClass, HealthState
 from resilience.api.v1alpha1 import Gate
-from resilience.core import gates
 from resilience.core.health import thresholds
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import GrpcProbe, HttpProbe, HttpTarget, PrometheusProbe, TcpProbe
 from resilience.core.model.profiles import resolve
 from resilience.core.model.workload import ContainerPort
+from resilience.core.rollouts import gates
 from tests.support.factories import NOW, make_check, make_pod, make_seen, make_service, make_spec
 
 A, B = make_pod("a"), make_pod("b")

@@ -11,12 +11,12 @@ from resilience.api.reasons import HealthState, Reason, Request, RolloutOutcome
 from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core import releases, rolling
 from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
 from resilience.core.model.profiles import resolve
 from resilience.core.model.workload import ReplicaSet
-from resilience.core.releases import Look
-from resilience.core.stage import Stage
+from resilience.core.rollouts import rolling, rollout
+from resilience.core.rollouts.context import Stage
+from resilience.core.rollouts.rollout import Look
 from tests.support.factories import NOW
 from tests.support.stages import (
     HASHES,
@@ -65,7 +65,7 @@ def seen(**fields: Any) -> Look:
     resource, observed = look(scenario(**fields))
     spec = resource.spec
     assert spec is not None
-    return releases.look(resource, spec, resolve(spec), observed, resource.status, NOW, writing=False)
+    return rollout.look(resource, spec, resolve(spec), observed, resource.status, NOW, writing=False)
 
 
 def rolls(*, ago: int = 5, **trouble: Any) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from resilience.api.reasons import FailureClass, Reason, RolloutOutcome
 from resilience.api.status import HistoryEntry
 from resilience.core.failures.classify import Failure
 from resilience.core.model.observation import Traffic
-from resilience.core.rollout_report import Picture
+from resilience.core.rollouts.status import Progress
 from tests.support.factories import NOW
-from tests.support.pictures import FRESH, SECOND, flight, follow, rest, tell
+from tests.support.progress import FRESH, SECOND, after, flight, follow, rest
 from tests.support.stages import LATER, NEW, OLD, version
 
 NO_IMAGE = Failure(FailureClass.CONFIGURATION, "ImageNotFound", "no such image", "push it", "green-1")
@@ -78,37 +78,37 @@ LEFT_BEHIND: dict[str, Any] = {"failed": NEW, "unwanted": version(NEW)}
     ],
 )
 def test_how_a_release_ends(
-    during: Any, end: Picture, aborted: bool, result: RolloutOutcome, reason: Reason, warning: bool, words: str
+    during: Any, end: Progress, aborted: bool, result: RolloutOutcome, reason: Reason, warning: bool, words: str
 ) -> None:
     begun = follow(flight(), flight("Warm", **during)).status
     begun = begun.model_copy(update={"rollout": begun.rollout.model_copy(update={"aborted": aborted})})
 
-    told = tell(begun, end, at=2)
+    outcome = after(begun, end, at=2)
 
-    last, event = told.status.last_rollout, told.events[-1]
+    last, event = outcome.status.last_rollout, outcome.events[-1]
     assert last is not None and last.result is result
     assert (last.to, last.from_, last.duration) == (version(), version(OLD), 2 * SECOND)
     assert [(each.name, each.duration) for each in last.steps] == [("Preparing", SECOND), ("Warm", SECOND)]
     assert (event.reason, event.warning) == (reason, warning)
     assert words in event.message and f"(trace {last.trace_id})" in event.message
-    rollout = told.status.rollout
+    rollout = outcome.status.rollout
     assert (rollout.candidate, rollout.trace_id, rollout.aborted, rollout.steps) == (None, None, False, [])
 
 
 def test_an_end_tells_what_clients_had_of_it() -> None:
     measured = Traffic(200, 3, 0.25)
 
-    told = follow(flight(traffic=measured), flight("Draining", traffic=measured, kept_connections=4), rest())
+    outcome = follow(flight(traffic=measured), flight("Draining", traffic=measured, kept_connections=4), rest())
 
-    last = told.status.last_rollout
+    last = outcome.status.last_rollout
     assert last is not None and last.requests is not None
     assert (last.requests.sent, last.requests.failed, last.requests.p99) == (200, 3, timedelta(milliseconds=250))
     assert (
-        told.events[-1]
+        outcome.events[-1]
         .message.split(" (trace")[0]
         .endswith("; 3 of 200 measured requests failed; 4 kept connections were cut")
     )
-    assert told.status.rollout.requests is None
+    assert outcome.status.rollout.requests is None
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_an_end_tells_what_clients_had_of_it() -> None:
     ],
 )
 def test_kept_connections_that_were_cut_are_counted_once(looks: Any, cut: int | None) -> None:
-    told = follow(*(flight(step, kept_connections=each) for step, each in looks), rest())
+    outcome = follow(*(flight(step, kept_connections=each) for step, each in looks), rest())
 
-    assert told.status.last_rollout is not None
-    assert told.status.last_rollout.kept_connections_cut == cut
-    assert told.status.rollout.kept_connections_cut is None
+    assert outcome.status.last_rollout is not None
+    assert outcome.status.last_rollout.kept_connections_cut == cut
+    assert outcome.status.rollout.kept_connections_cut is None
 
 
 @pytest.mark.parametrize(
@@ -144,26 +144,26 @@ def test_kept_connections_that_were_cut_are_counted_once(looks: Any, cut: int | 
         (rest(OLD), None),
     ],
 )
-def test_a_failure_is_remembered_while_somebody_wants_what_failed(end: Picture, reason: str | None) -> None:
+def test_a_failure_is_remembered_while_somebody_wants_what_failed(end: Progress, reason: str | None) -> None:
     failure = follow(flight(failure=NO_IMAGE), end, end).status.rollout.failure
 
     assert (failure.reason if failure is not None else None) == reason
 
 
 def test_a_resource_that_was_made_anew_knows_that_a_template_failed() -> None:
-    told = follow(rest(OLD, "RolledBack", **LEFT_BEHIND))
+    outcome = follow(rest(OLD, "RolledBack", **LEFT_BEHIND))
 
-    failure = told.status.rollout.failure
+    failure = outcome.status.rollout.failure
     assert failure is not None and (failure.reason, failure.version) == ("FailedBefore", version())
-    assert told.events == ()
+    assert outcome.events == ()
 
 
 def test_the_history_is_bounded_in_number_and_age() -> None:
     old = HistoryEntry(at=NOW - timedelta(hours=24), kind="Restart", result="Succeeded")
     status = FRESH.model_copy(update={"history": [old]})
     for number in range(25):
-        begun = tell(status, flight(template=f"t-{number}"), at=number).status
-        status = tell(begun, rest(f"t-{number}"), at=number).status
+        begun = after(status, flight(template=f"t-{number}"), at=number).status
+        status = after(begun, rest(f"t-{number}"), at=number).status
 
     assert len(status.history) == 20
     assert {(each.kind, each.result) for each in status.history} == {("Release", "Succeeded")}
@@ -172,18 +172,18 @@ def test_the_history_is_bounded_in_number_and_age() -> None:
 
 
 def test_a_newer_template_ends_one_release_and_begins_the_next() -> None:
-    told = follow(flight(), flight("Scaling"), flight("Preflight", LATER))
+    outcome = follow(flight(), flight("Scaling"), flight("Preflight", LATER))
 
-    reasons = [each.reason for each in told.events]
+    reasons = [each.reason for each in outcome.events]
     assert reasons == [Reason.RELEASE_STARTED, Reason.RELEASE_SUPERSEDED, Reason.RELEASE_STARTED]
-    rollout, last = told.status.rollout, told.status.last_rollout
+    rollout, last = outcome.status.rollout, outcome.status.last_rollout
     assert last is not None and last.to == version() and last.trace_id != rollout.trace_id
     assert rollout.candidate == version(LATER) and rollout.started_at == NOW + 2 * SECOND
     assert [each.name for each in rollout.steps] == ["Preflight"]
 
 
 def test_a_version_that_serves_when_the_next_comes_has_succeeded() -> None:
-    told = follow(flight("Draining"), flight("HoppingBack", LATER, serving=version(NEW)))
+    outcome = follow(flight("Draining"), flight("HoppingBack", LATER, serving=version(NEW)))
 
-    assert told.status.last_rollout is not None
-    assert told.status.last_rollout.result is RolloutOutcome.SUCCEEDED
+    assert outcome.status.last_rollout is not None
+    assert outcome.status.last_rollout.result is RolloutOutcome.SUCCEEDED

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core import bluegreen
 from resilience.core.model.actions import (
     AdvanceGreen,
     CreateGreen,
@@ -29,6 +28,7 @@ from resilience.core.model.actions import (
 )
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import HttpTarget
+from resilience.core.rollouts import bluegreen
 from resilience.ports import Conflict, PortError, Refused, Unavailable
 from resilience.runtime.release_executor import describe
 from tests.support.factories import NOW, RS, make_pod

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core import release_guard
 from resilience.core.model.actions import CreateGreen, DeleteGreen, Resume, Route
 from resilience.core.model.observation import Observation
+from resilience.core.rollouts import guard
 from tests.support.factories import LABELS, NOW, make_service
 from tests.support.stages import GREEN_HASH, GREEN_LABELS, HASHES, LATER, NEW, OLD, Scenario, green_pods, look, own_pods
 
@@ -27,7 +27,7 @@ def seen(step: ReleaseStep | None = None, towards: Colour = GREEN, **fields: Any
 
 
 def reason(fresh: Observation, action: Any, *, before: Observation | None = None) -> str:
-    found = release_guard.refusal(before or fresh, fresh, action)
+    found = guard.refusal(before or fresh, fresh, action)
     assert found is None or found.message
     return found.reason if found is not None else ""
 

@@ -6,11 +6,11 @@ green carries the step, so a release goes on wherever it was left.
 """
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core import adoption, bluegreen_steps, candidate, preflight, traffic
 from resilience.core.failures import classify
 from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, DeleteGreen, Hold, MarkFailed, Resume, Route
-from resilience.core.stage import Move, Stage
+from resilience.core.rollouts import adoption, bluegreen_steps, candidate, pins, preflight
+from resilience.core.rollouts.context import Move, Stage
 
 # How the executor words that the API server will not have green; what follows are the server's own words.
 CREATE_REFUSED = "the candidate cannot be made: "
@@ -24,7 +24,7 @@ def plan(stage: Stage) -> Move:
         return Move(waiting="the last pods of the second Deployment end", wait=bluegreen_steps.POLL)
     if stage.workload.replicas == 0:
         # Nothing is to serve; and from zero a paused Deployment would start the wrong ReplicaSet.
-        return Move(actions=(*traffic.route(stage, None), DeleteGreen()))
+        return Move(actions=(*pins.route(stage, None), DeleteGreen()))
     hopping = stage.green.towards is Colour.BLUE and stage.green.step is ReleaseStep.PREPARING
     if not stage.workload.paused and not hopping:
         return _resumed_by_somebody(stage)
@@ -57,7 +57,7 @@ def wants_release(stage: Stage) -> bool:
 def _without_green(stage: Stage) -> Move:
     if wants_release(stage):
         return _begin(stage)
-    unpin = traffic.route(stage, None)
+    unpin = pins.route(stage, None)
     if unpin:
         # A target whose pods are all of one template leads to the same pods with and without a pin.
         return Move(actions=unpin)
@@ -89,10 +89,10 @@ def _begin(stage: Stage) -> Move:
         return fail(stage, classify.never_began(lack, deadline=stage.spec.rollout.progress_deadline))
     if lack:
         return Move(waiting=lack, wait=bluegreen_steps.SLOW_POLL)
-    pins = traffic.route(stage, Colour.BLUE)
+    routes = pins.route(stage, Colour.BLUE)
     size = bluegreen_steps.preview_size(stage, full=max(stage.workload.replicas, 1))
     # The guard lets green be made only when a fresh look shows every pin.
-    return Move(actions=(*pins, CreateGreen(size, started or stage.now)))
+    return Move(actions=(*routes, CreateGreen(size, started or stage.now)))
 
 
 def fail(stage: Stage, failure: Failure) -> Move:
@@ -108,7 +108,7 @@ def _resumed_by_somebody(stage: Stage) -> Move:
     if stage.green.towards is Colour.GREEN and stage.green.step in (ReleaseStep.WARM, ReleaseStep.DRAINING):
         return Move(actions=(AdvanceGreen(ReleaseStep.PREPARING, Colour.BLUE, stage.now),))
     words = "somebody resumed the Deployment, so it rolls by itself"
-    unpin: tuple[Route, ...] = traffic.route(stage, None)
+    unpin: tuple[Route, ...] = pins.route(stage, None)
     if unpin or not stage.workload.settled:
         return Move(actions=unpin, waiting=words, wait=bluegreen_steps.POLL)
     return Move(

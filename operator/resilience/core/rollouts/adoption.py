@@ -2,7 +2,7 @@
 
 from resilience.api.names import ANNOTATION_FAILED, LABEL_TRACK
 from resilience.core.model.actions import Hold, MarkLeft, Resume
-from resilience.core.stage import Move, Stage
+from resilience.core.rollouts.context import Move, Stage
 
 
 def obstacle(stage: Stage) -> str:

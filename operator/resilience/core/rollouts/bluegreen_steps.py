@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import assert_never
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core import candidate, farewell, traffic
 from resilience.core.model.actions import AdvanceGreen, DeleteGreen, Hold, Resume, ScaleGreen, ScaleTarget
 from resilience.core.model.decision import Action
-from resilience.core.stage import Move, Stage
+from resilience.core.rollouts import candidate, drain, pins
+from resilience.core.rollouts.context import Move, Stage
 
 # Pods are in no watch: how often they are looked at while they matter.
 POLL = timedelta(seconds=1)
@@ -66,11 +66,11 @@ def _prepare(stage: Stage) -> Move:
     """Green at preview size, ready, through the gate and promoted."""
     if stage.wanted != stage.green.workload.template.fingerprint or stage.leaving:
         return Move(actions=(advance(stage, ReleaseStep.DISCARDING),), waiting="the template changed again")
-    pins, lost = traffic.route(stage, Colour.BLUE), traffic.lost(stage, Colour.BLUE)
+    routes, lost = pins.route(stage, Colour.BLUE), pins.lost(stage, Colour.BLUE)
     size = preview_size(stage, full=stage.full_size)
     grow = _grow(stage, size)
-    if pins or grow:
-        return Move(actions=(*pins, *grow), pins_lost=lost)
+    if routes or grow:
+        return Move(actions=(*routes, *grow), pins_lost=lost)
     if stage.available(Colour.GREEN) < size:
         return candidate.starting(stage, size)
     granted = candidate.granted(stage)
@@ -90,10 +90,10 @@ def _scale(stage: Stage) -> Move:
     """Green at full size, every pod through the gate."""
     if stage.wanted != stage.green.workload.template.fingerprint or stage.leaving:
         return Move(actions=(advance(stage, ReleaseStep.DISCARDING),), waiting="the template changed again")
-    pins, lost = traffic.route(stage, Colour.BLUE), traffic.lost(stage, Colour.BLUE)
+    routes, lost = pins.route(stage, Colour.BLUE), pins.lost(stage, Colour.BLUE)
     grow = _grow(stage, stage.full_size)
-    if pins or grow:
-        return Move(actions=(*pins, *grow), pins_lost=lost)
+    if routes or grow:
+        return Move(actions=(*routes, *grow), pins_lost=lost)
     # When nothing serves, whatever is ready is better.
     size = stage.full_size if stage.available(Colour.BLUE) else 1
     if stage.available(Colour.GREEN) < size:
@@ -102,12 +102,12 @@ def _scale(stage: Stage) -> Move:
     if waits is not None:
         return waits
     # Both at once: the switch begins with what the next step would write first.
-    return Move(actions=(advance(stage, ReleaseStep.SWITCHING), *traffic.route(stage, None)))
+    return Move(actions=(advance(stage, ReleaseStep.SWITCHING), *pins.route(stage, None)))
 
 
 def _switch(stage: Stage) -> Move:
     """Both colours serve, as soon as every slice lists both."""
-    writes = (*traffic.route(stage, None), *_grow(stage, stage.full_size))
+    writes = (*pins.route(stage, None), *_grow(stage, stage.full_size))
     if writes:
         return Move(actions=writes)
     if not stage.all_listed(stage.green.towards):
@@ -118,19 +118,19 @@ def _switch(stage: Stage) -> Move:
 def _overlap(stage: Stage) -> Move:
     """When every node knows the new pods, they serve alone."""
     towards = stage.green.towards
-    left = stage.left(farewell.time_to_know(stage))
+    left = stage.left(drain.time_to_know(stage))
     if left is not None:
-        return Move(actions=traffic.route(stage, None), waiting="both versions serve until every node knows", wait=left)
+        return Move(actions=pins.route(stage, None), waiting="both versions serve until every node knows", wait=left)
     if stage.seen.unsettled:
         return Move(waiting="both versions serve: the API server was away", wait=stage.seen.unsettled)
     if stage.available(towards) < min(stage.full_size, stage.workload.replicas):
-        writes = (*traffic.route(stage, None), *_grow(stage, stage.full_size))
+        writes = (*pins.route(stage, None), *_grow(stage, stage.full_size))
         return Move(actions=writes, waiting="both versions serve: a new pod is not ready", wait=POLL)
     if not stage.all_listed(towards):
         # A write that came late, or a pod that was replaced: both have to be listed before one serves alone.
-        return Move(actions=traffic.route(stage, None), waiting="the new pods are being added", wait=QUICK_POLL)
-    if not traffic.leads_to(stage, towards):
-        return Move(actions=traffic.route(stage, towards), waiting="the old pods are being taken out", wait=QUICK_POLL)
+        return Move(actions=pins.route(stage, None), waiting="the new pods are being added", wait=QUICK_POLL)
+    if not pins.leads_to(stage, towards):
+        return Move(actions=pins.route(stage, towards), waiting="the old pods are being taken out", wait=QUICK_POLL)
     if towards is Colour.GREEN or stage.home_candidate:
         return Move(actions=(advance(stage, ReleaseStep.WARM),))
     return Move(actions=(advance(stage, ReleaseStep.DRAINING),))
@@ -139,13 +139,13 @@ def _overlap(stage: Stage) -> Move:
 def _warm(stage: Stage) -> Move:
     """The candidate serves; what served before is kept until the gate has passed for the whole time."""
     towards = stage.green.towards
-    pins, lost = traffic.keep(stage, towards), traffic.lost(stage, towards)
+    routes, lost = pins.keep(stage, towards), pins.lost(stage, towards)
     grow = _grow(stage, stage.full_size)
-    if pins or grow:
+    if routes or grow:
         # Grown first: the guard lets no Service lead to a colour that is too small, and it would never grow.
-        return Move(actions=(*grow, *pins), pins_lost=lost, wait=POLL)
+        return Move(actions=(*grow, *routes), pins_lost=lost, wait=POLL)
     if _taken_back(stage):
-        return Move(actions=(advance(stage, ReleaseStep.REVERTING), *traffic.route(stage, None)))
+        return Move(actions=(advance(stage, ReleaseStep.REVERTING), *pins.route(stage, None)))
     superseded = towards is Colour.GREEN and stage.wanted != stage.green.workload.template.fingerprint
     if superseded or stage.leaving:
         return Move(actions=(advance(stage, ReleaseStep.DRAINING),))
@@ -164,12 +164,12 @@ def _drain(stage: Stage) -> Move:
     """The clients that stayed with what served before move over; then it is replaced, or ends."""
     towards = stage.green.towards
     other = Colour.BLUE if towards is Colour.GREEN else Colour.GREEN
-    pins = traffic.keep(stage, towards)
-    if pins:
-        return Move(actions=pins, pins_lost=traffic.lost(stage, towards))
+    routes = pins.keep(stage, towards)
+    if routes:
+        return Move(actions=routes, pins_lost=pins.lost(stage, towards))
     if _taken_back(stage):
-        return Move(actions=(advance(stage, ReleaseStep.REVERTING), *traffic.route(stage, None)))
-    waits = farewell.say(stage, other)
+        return Move(actions=(advance(stage, ReleaseStep.REVERTING), *pins.route(stage, None)))
+    waits = drain.say(stage, other)
     if waits is not None:
         return waits
     if other is Colour.GREEN:
@@ -182,14 +182,14 @@ def _hop_back(stage: Stage) -> Move:
     if stage.failed(stage.wanted):
         hold = () if stage.workload.paused else (Hold(stage.serving),)
         words = "the new version stays on the second Deployment, for the newest template failed; change it"
-        return Move(actions=(*traffic.keep(stage, Colour.GREEN), *hold), waiting=words)
-    pins, lost = traffic.keep(stage, Colour.GREEN), traffic.lost(stage, Colour.GREEN)
+        return Move(actions=(*pins.keep(stage, Colour.GREEN), *hold), waiting=words)
+    routes, lost = pins.keep(stage, Colour.GREEN), pins.lost(stage, Colour.GREEN)
     grow = _grow(stage, stage.full_size)
-    if pins or grow:
+    if routes or grow:
         # Grown first, as above.
-        return Move(actions=(*grow, *pins), pins_lost=lost)
+        return Move(actions=(*grow, *routes), pins_lost=lost)
     if stage.workload.paused and (stage.wanted != stage.serving or stage.workload.stale):
-        if not traffic.leads_to(stage, Colour.GREEN):
+        if not pins.leads_to(stage, Colour.GREEN):
             return Move(waiting="the old pods are being taken out", wait=QUICK_POLL)
         # The candidate's time begins now.
         return Move(actions=(Resume(), advance(stage, ReleaseStep.PREPARING)))
@@ -205,7 +205,7 @@ def _hop_back(stage: Stage) -> Move:
     # Paused before it gets traffic: a template that changes now must not roll pods that serve.
     if not (stage.workload.paused and stage.serving == stage.wanted):
         return Move(actions=(Hold(stage.wanted),))
-    return Move(actions=(advance(stage, ReleaseStep.SWITCHING), *traffic.route(stage, None)))
+    return Move(actions=(advance(stage, ReleaseStep.SWITCHING), *pins.route(stage, None)))
 
 
 def _raised(stage: Stage) -> tuple[Action, ...]:
@@ -220,18 +220,18 @@ def _revert(stage: Stage) -> Move:
     """The same switch backwards; what serves badly is not waited for longer than the slices need."""
     towards = stage.green.towards
     back = Colour.BLUE if towards is Colour.GREEN else Colour.GREEN
-    greeted = farewell.take_back(stage, back)
+    greeted = drain.take_back(stage, back)
     raised = _raised(stage) if back is Colour.BLUE else ()
     if not candidate.can_carry(stage, back):
         return Move(
-            actions=(*greeted, *traffic.route(stage, None), *raised),
+            actions=(*greeted, *pins.route(stage, None), *raised),
             waiting="both versions serve until the old one can carry all",
             wait=QUICK_POLL,
         )
     if not stage.all_listed(back):
-        return Move(actions=(*greeted, *traffic.route(stage, None)), waiting="going back", wait=QUICK_POLL)
-    if not traffic.leads_to(stage, back):
-        return Move(actions=(*greeted, *traffic.route(stage, back)), waiting="going back", wait=QUICK_POLL)
+        return Move(actions=(*greeted, *pins.route(stage, None)), waiting="going back", wait=QUICK_POLL)
+    if not pins.leads_to(stage, back):
+        return Move(actions=(*greeted, *pins.route(stage, back)), waiting="going back", wait=QUICK_POLL)
     if back is Colour.BLUE:
         return Move(actions=(*greeted, advance(stage, ReleaseStep.DISCARDING)))
     return Move(actions=(*greeted, advance(stage, ReleaseStep.PREPARING)))
@@ -239,12 +239,12 @@ def _revert(stage: Stage) -> Move:
 
 def _discard(stage: Stage) -> Move:
     """Green goes, and its clients, if it had any, move over first."""
-    pins = traffic.route(stage, Colour.BLUE)
-    if pins:
-        return Move(actions=pins)
+    routes = pins.route(stage, Colour.BLUE)
+    if routes:
+        return Move(actions=routes)
     if stage.any_listed(Colour.GREEN):
         return Move(waiting="the second Deployment's pods are being taken out", wait=QUICK_POLL)
-    waits = farewell.say(stage, Colour.GREEN)
+    waits = drain.say(stage, Colour.GREEN)
     if waits is not None:
         return waits
     return Move(actions=(DeleteGreen(),))

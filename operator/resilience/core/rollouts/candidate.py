@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from resilience.api.names import request_annotation
 from resilience.api.reasons import Colour, FailureClass, ReleaseStep, Request
 from resilience.api.v1alpha1 import Promotion
-from resilience.core import gates, traffic
 from resilience.core.failures import classify
 from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import AdvanceGreen, Hold, MarkFailed, RetryPull
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
-from resilience.core.stage import Move, Stage
+from resilience.core.rollouts import gates, pins
+from resilience.core.rollouts.context import Move, Stage
 
 # Of the failure class Network: so many further tries, after 1, 2 and 4 seconds.
 PULL_RETRIES = 3
@@ -134,7 +134,7 @@ def give_up(stage: Stage, failure: Failure | None) -> Move:
             waiting=f"{words}; the version before it has no pod that is ready, so this one stays", failure=failure
         )
     turn = AdvanceGreen(ReleaseStep.REVERTING, towards, stage.now)
-    return Move(actions=(*note, turn, *traffic.route(stage, None)), failure=failure, waiting=words)
+    return Move(actions=(*note, turn, *pins.route(stage, None)), failure=failure, waiting=words)
 
 
 def starting(stage: Stage, size: int) -> Move:

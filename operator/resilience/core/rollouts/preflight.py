@@ -1,6 +1,6 @@
 """What has to be so before a release begins: found before anything is changed, so that nothing has to be undone."""
 
-from resilience.core.stage import Stage
+from resilience.core.rollouts.context import Stage
 
 
 def lack(stage: Stage) -> str:

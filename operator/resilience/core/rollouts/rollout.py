@@ -11,15 +11,15 @@ from resilience.api.reasons import Colour, Reason, ReleaseStep, Request, Rollout
 from resilience.api.status import Effective, Status
 from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import BlueGreen, Gate, ResilientServiceSpec, Strategy
-from resilience.core import adoption, bluegreen, candidate, farewell, gates, preview, rolling, rollout_report
 from resilience.core.model import requests
 from resilience.core.model.actions import Hold, MarkFailed, Resume
 from resilience.core.model.decision import Action, Event
 from resilience.core.model.observation import Observation, Pod, Resource
 from resilience.core.model.probes import CheckTarget
 from resilience.core.model.workload import Workload
-from resilience.core.rollout_report import Picture
-from resilience.core.stage import Move, Stage
+from resilience.core.rollouts import adoption, bluegreen, candidate, drain, gates, preview, rolling
+from resilience.core.rollouts.context import Move, Stage
+from resilience.core.rollouts.status import Progress, update_status
 
 # Beginning and end of each step in percent of a release.
 _PROGRESS = {
@@ -104,14 +104,14 @@ def look(
     move = taken_back or _plan(stage, blue_green=blue_green)
     previews = preview.plan(stage) if blue_green and not waits else ()
     obstacle = adoption.obstacle(stage) if blue_green and seen.pods.green is None else ""
-    told = rollout_report.tell(stage.status, picture(stage, move), uid=resource.uid, now=now)
+    result = update_status(stage.status, progress(stage, move), uid=resource.uid, now=now)
     if not stage.held and any(isinstance(action, Hold) for action in move.actions):
         events.append(Event(Reason.ADOPTED, "the Deployment is held paused from now on; its releases are blue-green"))
     return Look(
-        status=told.status,
+        status=result.status,
         move=move,
         actions=(*move.actions, *previews),
-        events=(*events, *told.events),
+        events=(*events, *result.events),
         checks=gate_targets(stage),
         obstacle=obstacle,
     )
@@ -216,23 +216,23 @@ def _gate(stage: Stage) -> tuple[Gate | None, tuple[Pod, ...]]:
     return None, ()
 
 
-def picture(stage: Stage, move: Move) -> Picture:
+def progress(stage: Stage, move: Move) -> Progress:
     """What is in flight, for status."""
     if stage.view.green is None and not stage.held:
-        return _rolling_picture(stage, move)
+        return _rolling_progress(stage, move)
     step, flight = _in_flight(stage)
     low, high = _PROGRESS.get(step, (0, 0))
-    return Picture(
+    return Progress(
         serving=_serving(stage),
         candidate=flight,
         step=step,
-        progress=round(low + (high - low) * move.share),
+        percent=round(low + (high - low) * move.share),
         message=move.waiting,
         failure=move.failure,
         failed=stage.workload.annotations.get(ANNOTATION_FAILED, ""),
         unwanted=rolling.version(stage) if stage.failed(stage.wanted) else None,
         cleared=not stage.failed(stage.wanted),
-        kept_connections=farewell.kept_connections(stage) if stage.view.green is not None else None,
+        kept_connections=drain.kept_connections(stage) if stage.view.green is not None else None,
         pins_lost=len(move.pins_lost),
         traffic=stage.seen.traffic,
     )
@@ -276,7 +276,7 @@ def _serving(stage: Stage) -> Version | None:
     return Version(hash=stage.serving, image=_image_of(stage, stage.serving))
 
 
-def _rolling_picture(stage: Stage, move: Move) -> Picture:
+def _rolling_progress(stage: Stage, move: Move) -> Progress:
     good, failed = stage.status.rollout.serving, stage.workload.annotations.get(ANNOTATION_FAILED, "")
     version, workload = rolling.version(stage), stage.workload
     complete = rolling.complete(stage)
@@ -294,11 +294,11 @@ def _rolling_picture(stage: Stage, move: Move) -> Picture:
     else:
         step = "RollingUpdate" if workload.rolling or not workload.observed else "WaitingForPods"
     low, high = _PROGRESS.get(step, (0, 99))
-    return Picture(
+    return Progress(
         serving=version if complete else good,
         candidate=version if flight and not same else None,
         step=step,
-        progress=round(low + (high - low) * move.share),
+        percent=round(low + (high - low) * move.share),
         message=move.waiting,
         failure=move.failure,
         failed=failed,

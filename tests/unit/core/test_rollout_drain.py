@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core import bluegreen, farewell
 from resilience.core.model.actions import DeleteGreen, SignalPod, TakeBackSignal
 from resilience.core.model.observation import Pod
-from resilience.core.stage import Move
+from resilience.core.rollouts import bluegreen, drain
+from resilience.core.rollouts.context import Move
 from tests.support.factories import NOW, make_service
 from tests.support.stages import NEW, OLD, green_pods, make_stage, own_pods, to
 
@@ -165,12 +165,12 @@ def test_only_the_colour_that_clients_leave_is_asked_for_connections(
     counts = {pod.uid: 2 for pod in (*own_pods(), *green_pods())}
     stage = make_stage(step, towards, own=own_pods(), view={"connections": counts})
 
-    assert farewell.audience(stage.view) == who
-    assert farewell.kept_connections(stage) == (2 * len(who) or None)
+    assert drain.audience(stage.view) == who
+    assert drain.kept_connections(stage) == (2 * len(who) or None)
 
 
 def test_nobody_is_asked_without_green() -> None:
     stage = make_stage(DISCARDING)
 
-    assert farewell.audience(replace(stage.view, green=None)) == ()
-    assert farewell.kept_connections(stage) is None
+    assert drain.audience(replace(stage.view, green=None)) == ()
+    assert drain.kept_connections(stage) is None

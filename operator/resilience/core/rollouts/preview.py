@@ -3,7 +3,7 @@
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.model.actions import DeletePreview, PutPreview
 from resilience.core.model.decision import Action
-from resilience.core.stage import Stage
+from resilience.core.rollouts.context import Stage
 
 
 def plan(stage: Stage) -> tuple[Action, ...]:

@@ -1,6 +1,6 @@
-"""A release as status tells it: when it began, its steps with their times, and how it ended.
+"""A rollout in status: its beginning, its steps with their times, and its result.
 
-Must not decide anything: what is in flight is read off the stage, and status only remembers it for people.
+Must not decide anything: the observation says what is in flight, and status only remembers it for people.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from resilience.api.status_base import Requests
 from resilience.api.status_rollout import FailureStatus, RolloutResult, RolloutStatus, StepDuration, StepTime, Version
 from resilience.core.failures.classify import Failure
 from resilience.core.model import trace_ids
-from resilience.core.model.decision import Event
+from resilience.core.model.decision import Event, StepResult
 from resilience.core.model.history import remember
 from resilience.core.model.observation import Traffic
 
@@ -35,14 +35,14 @@ _DRAINING = ("Draining", "DrainingGreen", "Discarding")
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Progress:
     """What is in flight now. `candidate` None: nothing is."""
 
     serving: Version | None
     candidate: Version | None
     # In a word, for people.
     step: str
-    progress: int = 0
+    percent: int = 0
     message: str = ""
     failure: Failure | None = None
     # Fingerprint of the template that is known to have failed; empty when none is.
@@ -58,92 +58,84 @@ class Picture:
     stays: RolloutOutcome | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """The status after a look, and what to tell people."""
-
-    status: Status
-    events: tuple[Event, ...] = ()
-
-
-def tell(status: Status, picture: Picture, *, uid: str, now: datetime) -> Told:
+def update_status(status: Status, progress: Progress, *, uid: str, now: datetime) -> StepResult:
     """Begins, follows and ends the release in status."""
     events: list[Event] = []
     running = status.rollout
-    if running.candidate is not None and not _same(running.candidate, picture.candidate):
-        status, ended = _end(status, picture, now)
+    if running.candidate is not None and not _same(running.candidate, progress.candidate):
+        status, ended = _end(status, progress, now)
         events.append(ended)
-    if picture.candidate is not None and status.rollout.candidate is None:
-        status, began = _begin(status, picture, uid=uid, now=now)
+    if progress.candidate is not None and status.rollout.candidate is None:
+        status, began = _begin(status, progress, uid=uid, now=now)
         events.append(began)
-    rollout, more = _follow(status.rollout, picture, now)
-    return Told(status.model_copy(update={"rollout": rollout}), (*events, *more))
+    rollout, more = _follow(status.rollout, progress, now)
+    return StepResult(status.model_copy(update={"rollout": rollout}), events=(*events, *more))
 
 
 def _same(one: Version, other: Version | None) -> bool:
     return other is not None and one.hash == other.hash
 
 
-def _begin(status: Status, picture: Picture, *, uid: str, now: datetime) -> tuple[Status, Event]:
-    assert picture.candidate is not None
+def _begin(status: Status, progress: Progress, *, uid: str, now: datetime) -> tuple[Status, Event]:
+    assert progress.candidate is not None
     trace = trace_ids.new(uid, now)
-    fresh = RolloutStatus(step=picture.step, started_at=now, trace_id=trace, candidate=picture.candidate)
-    old = f" in place of {_name(picture.serving)}" if picture.serving is not None else ""
-    words = f"release of {_name(picture.candidate)}{old} began (trace {trace})"
+    fresh = RolloutStatus(step=progress.step, started_at=now, trace_id=trace, candidate=progress.candidate)
+    old = f" in place of {_name(progress.serving)}" if progress.serving is not None else ""
+    words = f"release of {_name(progress.candidate)}{old} began (trace {trace})"
     return status.model_copy(update={"rollout": fresh}), Event(Reason.RELEASE_STARTED, words)
 
 
-def _follow(running: RolloutStatus, picture: Picture, now: datetime) -> tuple[RolloutStatus, list[Event]]:
+def _follow(running: RolloutStatus, progress: Progress, now: datetime) -> tuple[RolloutStatus, list[Event]]:
     events: list[Event] = []
     failure = running.failure
     if (
-        picture.failure is not None
-        and picture.candidate is not None
-        and (failure is None or failure.version.hash != picture.candidate.hash)
+        progress.failure is not None
+        and progress.candidate is not None
+        and (failure is None or failure.version.hash != progress.candidate.hash)
     ):
-        failure = _noted(picture.failure, picture.candidate, now)
-        aborted = picture.failure.reason == "Aborted"
-        words = f"{_name(picture.candidate)}: {failure.class_}: {failure.message}. {failure.advice}"
+        failure = _noted(progress.failure, progress.candidate, now)
+        aborted = progress.failure.reason == "Aborted"
+        words = f"{_name(progress.candidate)}: {failure.class_}: {failure.message}. {failure.advice}"
         if not aborted:
-            said = picture.failure.pod if picture.failure.kind is FailureClass.UNKNOWN else ""
+            said = progress.failure.pod if progress.failure.kind is FailureClass.UNKNOWN else ""
             events.append(Event(Reason.RELEASE_FAILED, f"{words} (trace {running.trace_id})", True, said))
-    gone = failure is not None and failure.version.hash != picture.failed
-    if picture.candidate is None and (gone or picture.cleared):
+    gone = failure is not None and failure.version.hash != progress.failed
+    if progress.candidate is None and (gone or progress.cleared):
         failure = None
-    if picture.candidate is None and failure is None and picture.unwanted is not None:
-        failure = _noted(_FAILED_BEFORE, picture.unwanted, now)
-    if picture.pins_lost:
-        words = f"{picture.pins_lost} Services lost the pin of a release; they are pinned again"
+    if progress.candidate is None and failure is None and progress.unwanted is not None:
+        failure = _noted(_FAILED_BEFORE, progress.unwanted, now)
+    if progress.pins_lost:
+        words = f"{progress.pins_lost} Services lost the pin of a release; they are pinned again"
         events.append(Event(Reason.PIN_LOST, words, warning=True))
     last = running.steps[-1] if running.steps else None
-    steps = running.steps if picture.candidate is not None else []
+    steps = running.steps if progress.candidate is not None else []
     cut = running.kept_connections_cut
-    if picture.candidate is not None and (last is None or last.name != picture.step):
-        steps = [*steps, StepTime(name=picture.step, since=now)][-32:]
-        if last is not None and _ends_clients(last.name, picture.step) and running.kept_connections is not None:
+    if progress.candidate is not None and (last is None or last.name != progress.step):
+        steps = [*steps, StepTime(name=progress.step, since=now)][-32:]
+        if last is not None and _ends_clients(last.name, progress.step) and running.kept_connections is not None:
             cut = (cut or 0) + running.kept_connections
     # Within a step progress only rises.
-    same = last is not None and last.name == picture.step and picture.candidate is not None
-    kept = picture.kept_connections
-    if kept is None and same and picture.step in _DRAINING:
+    same = last is not None and last.name == progress.step and progress.candidate is not None
+    kept = progress.kept_connections
+    if kept is None and same and progress.step in _DRAINING:
         # Pods that end are not asked any more; what they said last is what is cut.
         kept = running.kept_connections
     return running.model_copy(
         update={
-            "step": picture.step,
-            "progress": max(picture.progress, running.progress) if same else picture.progress,
-            "message": picture.message[:1024],
-            "serving": picture.serving,
-            "candidate": picture.candidate,
+            "step": progress.step,
+            "progress": max(progress.percent, running.progress) if same else progress.percent,
+            "message": progress.message[:1024],
+            "serving": progress.serving,
+            "candidate": progress.candidate,
             "failure": failure,
             "steps": steps,
-            "pins_lost": running.pins_lost + picture.pins_lost if picture.candidate is not None else 0,
+            "pins_lost": running.pins_lost + progress.pins_lost if progress.candidate is not None else 0,
             "kept_connections": kept,
-            "kept_connections_cut": cut if picture.candidate is not None else None,
-            "requests": _requests(running, picture),
-            "trace_id": running.trace_id if picture.candidate is not None else None,
-            "started_at": running.started_at if picture.candidate is not None else None,
-            "aborted": running.aborted and picture.candidate is not None,
+            "kept_connections_cut": cut if progress.candidate is not None else None,
+            "requests": _requests(running, progress),
+            "trace_id": running.trace_id if progress.candidate is not None else None,
+            "started_at": running.started_at if progress.candidate is not None else None,
+            "aborted": running.aborted and progress.candidate is not None,
         }
     ), events
 
@@ -164,20 +156,20 @@ def _noted(failure: Failure, version: Version, now: datetime) -> FailureStatus:
     )
 
 
-def _requests(running: RolloutStatus, picture: Picture) -> Requests | None:
-    if picture.candidate is None:
+def _requests(running: RolloutStatus, progress: Progress) -> Requests | None:
+    if progress.candidate is None:
         return None
-    if picture.traffic is None:
+    if progress.traffic is None:
         return running.requests
-    p99 = None if picture.traffic.p99_seconds is None else timedelta(seconds=picture.traffic.p99_seconds)
-    return Requests(sent=picture.traffic.sent, failed=picture.traffic.failed, p99=p99)
+    p99 = None if progress.traffic.p99_seconds is None else timedelta(seconds=progress.traffic.p99_seconds)
+    return Requests(sent=progress.traffic.sent, failed=progress.traffic.failed, p99=p99)
 
 
-def _end(status: Status, picture: Picture, now: datetime) -> tuple[Status, Event]:
+def _end(status: Status, progress: Progress, now: datetime) -> tuple[Status, Event]:
     running = status.rollout
     candidate = running.candidate
     assert candidate is not None
-    result = _outcome(running, picture)
+    result = _outcome(running, progress)
     failure = running.failure if running.failure and running.failure.version.hash == candidate.hash else None
     if running.kept_connections is not None and running.steps and running.steps[-1].name in _DRAINING:
         cut: int | None = (running.kept_connections_cut or 0) + running.kept_connections
@@ -197,7 +189,7 @@ def _end(status: Status, picture: Picture, now: datetime) -> tuple[Status, Event
         kept_connections_cut=cut,
         steps=_durations(running.steps, now),
     )
-    words = describe(ended)
+    words = describe_rollout(ended)
     entry = HistoryEntry(
         at=now,
         kind="Release",
@@ -215,19 +207,19 @@ def _end(status: Status, picture: Picture, now: datetime) -> tuple[Status, Event
     return updated, Event(_REASONS[result], f"{words} (trace {ended.trace_id})", warning=bad)
 
 
-def _outcome(running: RolloutStatus, picture: Picture) -> RolloutOutcome:
+def _outcome(running: RolloutStatus, progress: Progress) -> RolloutOutcome:
     candidate = running.candidate
     assert candidate is not None
-    failed = picture.failed == candidate.hash or (
+    failed = progress.failed == candidate.hash or (
         running.failure is not None and running.failure.version.hash == candidate.hash
     )
     if running.aborted and failed:
         return RolloutOutcome.ABORTED
-    if picture.serving is not None and picture.serving.hash == candidate.hash and picture.failed != candidate.hash:
+    if progress.serving is not None and progress.serving.hash == candidate.hash and progress.failed != candidate.hash:
         # Whatever was noted on its way, it recovered and was accepted.
         return RolloutOutcome.SUCCEEDED
     if failed:
-        return picture.stays or RolloutOutcome.ROLLED_BACK
+        return progress.stays or RolloutOutcome.ROLLED_BACK
     return RolloutOutcome.SUPERSEDED
 
 
@@ -239,7 +231,7 @@ def _durations(steps: list[StepTime], now: datetime) -> list[StepDuration]:
     ]
 
 
-def describe(result: RolloutResult) -> str:
+def describe_rollout(result: RolloutResult) -> str:
     """The result in one sentence."""
     took, old = (
         f"{result.duration.total_seconds():.0f} s",

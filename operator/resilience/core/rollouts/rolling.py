@@ -9,14 +9,14 @@ from resilience.api.names import ANNOTATION_PAUSED_FOR, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import FailureClass, Request, RolloutOutcome
 from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import OnFailure, TargetKind
-from resilience.core import candidate, gates
 from resilience.core.failures import classify
 from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
 from resilience.core.model.workload import ReplicaSet
-from resilience.core.stage import Move, Stage
+from resilience.core.rollouts import candidate, gates
+from resilience.core.rollouts.context import Move, Stage
 
 
 def current_pods(stage: Stage) -> tuple[Pod, ...]:

@@ -7,7 +7,7 @@ to a colour that has nothing ready.
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.model.actions import Route
 from resilience.core.model.service import Service
-from resilience.core.stage import Stage
+from resilience.core.rollouts.context import Stage
 
 _EXPECTS_PINS = (ReleaseStep.PREPARING, ReleaseStep.SCALING, ReleaseStep.WARM, ReleaseStep.DRAINING)
 

@@ -8,7 +8,7 @@ from resilience.core.model.actions import SignalPod, TakeBackSignal
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod, PodsView
 from resilience.core.replacement.pod_steps import QUIET_POLL, SIGNAL_PATIENCE, time_to_leave
-from resilience.core.stage import Move, Stage
+from resilience.core.rollouts.context import Move, Stage
 
 
 def audience(view: PodsView) -> tuple[Pod, ...]:

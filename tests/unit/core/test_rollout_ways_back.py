@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
-from resilience.core import bluegreen
 from resilience.core.model.actions import DeleteGreen, Hold, Resume, Route, ScaleTarget, TakeBackSignal
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Autoscaler
-from resilience.core.stage import Move
+from resilience.core.rollouts import bluegreen
+from resilience.core.rollouts.context import Move
 from tests.support.factories import NOW
 from tests.support.stages import (
     GREEN_HASH,

@@ -7,10 +7,10 @@ import pytest
 
 from resilience.api.names import request_annotation
 from resilience.api.reasons import Colour, FailureClass, HealthState, ReleaseStep, Request
-from resilience.core import bluegreen
 from resilience.core.model.actions import Hold, MarkFailed, RetryPull, Route
 from resilience.core.model.observation import Traffic
-from resilience.core.stage import Move
+from resilience.core.rollouts import bluegreen
+from resilience.core.rollouts.context import Move
 from tests.support.factories import NOW
 from tests.support.stages import (
     GREEN_HASH,
