@@ -14,10 +14,10 @@ from resilience.api.names import ANNOTATION_STEP_SINCE, ANNOTATION_TAKEN_AT, LAB
 from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_restarts import RestartStatus
-from resilience.core import giving_back
 from resilience.core.model.actions import MarkLeft, Resume, Route
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
+from resilience.core.ownership import handback
 from resilience.core.reconcile import decide
 from resilience.core.rollouts import bluegreen
 from resilience.core.rollouts.context import Stage
@@ -152,7 +152,7 @@ def given_back(*, pin: str) -> tuple[Action, ...]:
     resource, seen = look(made)
     require(seen.workload is not None and seen.workload.paused, "the target is not paused")
     resource = replace(resource, deleting_since=NOW - timedelta(minutes=11))
-    return giving_back.release(resource, seen, NOW).actions
+    return handback.release(resource, seen, NOW).actions
 
 
 @pytest.mark.xfail(

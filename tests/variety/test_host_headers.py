@@ -21,7 +21,6 @@ from resilience.adapters.http import HttpClient
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING
 from resilience.api.reasons import ReleaseStep
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
-from resilience.core import probes
 from resilience.core.health import targets
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.actions import AdvanceGreen
@@ -30,6 +29,7 @@ from resilience.core.model.probes import CheckTarget, NetworkProbe
 from resilience.core.model.profiles import resolve
 from resilience.core.model.service import ServicePort
 from resilience.core.model.workload import ContainerPort
+from resilience.core.ownership import managed_probes
 from resilience.core.rollouts import gates
 from resilience.ports import Unavailable
 from tests.support.factories import READY_CHECK, make_container, make_pod, make_seen, make_service, make_spec
@@ -143,7 +143,9 @@ def test_a_kubelet_probe_has_the_host_that_the_user_sets_and_no_other(http: Any,
     managed = {"management": "Managed", "readiness": {"check": "ready"}}
     spec = make_spec(health={"checks": [check]}, probes=managed)
 
-    plan = probes.plan(spec, resolve(spec), make_container(), make_service(), grace_period=timedelta(seconds=30))
+    plan = managed_probes.plan(
+        spec, resolve(spec), make_container(), make_service(), grace_period=timedelta(seconds=30)
+    )
 
     rendered: Any = plan.fields["readinessProbe"]
     assert rendered["httpGet"].get("httpHeaders") == headers

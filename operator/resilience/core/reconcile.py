@@ -13,7 +13,7 @@ from resilience.api.names import (
 from resilience.api.reasons import Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import giving_back, marks, phase, report, slo, stalled
+from resilience.core import phase, report, slo, stalled
 from resilience.core.alerting import service as alerts
 from resilience.core.degradation import dead_letters, flags, publish
 from resilience.core.health import targets
@@ -23,6 +23,7 @@ from resilience.core.model.draft import Draft
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.profiles import resolve
 from resilience.core.model.workload import Workload
+from resilience.core.ownership import claim, handback
 from resilience.core.replacement.context import Scene
 from resilience.core.replacement.plan import Plan, plan_replacements
 from resilience.core.restarts import lifecycle, triggers
@@ -80,7 +81,7 @@ def looks_at_releases(resource: Resource, workload: Workload) -> bool:
 def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     """What to do about one resource."""
     if resource.deleting_since is not None:
-        return giving_back.release(resource, seen, now)
+        return handback.release(resource, seen, now)
     status = requests.first_seen(resource.annotations, resource.status, now=now)
     verdict = stalled.find(resource, seen)
     spec = resource.spec
@@ -93,14 +94,14 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         )
     effective, workload = resolve(spec), seen.workload
     draft = Draft(status.model_copy(update={"effective": effective}))
-    template = marks.template(spec, effective, seen)
+    template = claim.template(spec, effective, seen)
     plan, look, recycled = None, None, None
     if not spec.suspend:
         # Pods first: what is in flight must not wait for a mark that somebody refuses.
         recycled = _recycle(draft, resource, spec, effective, seen, workload, now)
         plan = _pods(draft, resource, spec, effective, seen, workload, now)
-        marks.adopt(draft, resource, seen, workload)
-        writing = marks.sync(draft, resource, spec, seen, template, now)
+        claim.adopt(draft, resource, seen, workload)
+        writing = claim.sync(draft, resource, spec, seen, template, now)
         look = _release(draft, resource, spec, effective, seen, now, writing=writing)
         verdict = stalled.of_release(verdict, draft.status, look.obstacle)
     else:

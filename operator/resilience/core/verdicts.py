@@ -16,7 +16,7 @@ from resilience.core.health.ports import PortMissing
 from resilience.core.model.conditions import Verdict
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.workload import Workload
-from resilience.core.probes import TemplatePlan
+from resilience.core.ownership.managed_probes import TemplatePlan
 from resilience.core.replacement.plan import Plan
 from resilience.core.rollouts.context import Move
 

@@ -11,8 +11,8 @@ import structlog
 
 from resilience.api.names import FINALIZER
 from resilience.core import report
-from resilience.core.giving_back import release
 from resilience.core.model.observation import Key, Resource
+from resilience.core.ownership.handback import release
 from resilience.ports import Clock, PortError
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from resilience.api.names import FIELD_MANAGER
-from resilience.core import probes, stalled
+from resilience.core import stalled
 from resilience.core.health import ports, targets
 from resilience.core.model.decision import ApplyTemplate
 from resilience.core.model.probes import GrpcProbe, HttpProbe, PrometheusProbe, TcpProbe
 from resilience.core.model.profiles import resolve
 from resilience.core.model.workload import Container
+from resilience.core.ownership import managed_probes
 from resilience.core.reconcile import decide
 from tests.support.factories import (
     LIVE_CHECK,
@@ -43,8 +44,8 @@ def managed(**fields: Any) -> Any:
     )
 
 
-def plan(spec: Any, container: Container | None = None) -> probes.TemplatePlan:
-    return probes.plan(
+def plan(spec: Any, container: Container | None = None) -> managed_probes.TemplatePlan:
+    return managed_probes.plan(
         spec, resolve(spec), container or make_container(), make_service(), grace_period=timedelta(seconds=30)
     )
 
@@ -110,16 +111,20 @@ def test_a_field_of_somebody_else_is_a_conflict_and_left_alone(
 def test_the_hook_sleeps_less_than_the_templates_grace_period(grace: int, sleep: int | None) -> None:
     spec = managed(drain={"preStop": "20s"})
 
-    found = probes.plan(spec, resolve(spec), make_container(), make_service(), grace_period=timedelta(seconds=grace))
+    found = managed_probes.plan(
+        spec, resolve(spec), make_container(), make_service(), grace_period=timedelta(seconds=grace)
+    )
 
     assert found.fields.get("lifecycle") == (None if sleep is None else {"preStop": {"sleep": {"seconds": sleep}}})
 
 
 def test_give_up_is_in_sync_when_nothing_is_ours() -> None:
-    assert probes.give_up(
+    assert managed_probes.give_up(
         make_container(fields={"readinessProbe": READY}, owners=owned("readinessProbe", by="x"))
     ).in_sync
-    assert not probes.give_up(make_container(fields={"readinessProbe": READY}, owners=owned("readinessProbe"))).in_sync
+    assert not managed_probes.give_up(
+        make_container(fields={"readinessProbe": READY}, owners=owned("readinessProbe"))
+    ).in_sync
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import probes
 from resilience.core.health import ports, targets
 from resilience.core.model import requests
 from resilience.core.model.decision import ApplyTemplate, Claim, Event, MarkService, SetFinalizer
 from resilience.core.model.draft import Draft
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.workload import Workload
+from resilience.core.ownership import managed_probes
 from resilience.core.replacement import availability
 from resilience.core.rollouts import rollout
 
@@ -29,7 +29,7 @@ def adopt(draft: Draft, resource: Resource, seen: Observation, workload: Workloa
 
 def template(
     spec: ResilientServiceSpec, effective: Effective, seen: Observation
-) -> probes.TemplatePlan | ports.PortMissing:
+) -> managed_probes.TemplatePlan | ports.PortMissing:
     """What the managed container should have from us, or the port that is missing for it."""
     assert seen.workload is not None
     container = ports.find_container(spec, seen.workload)
@@ -37,7 +37,7 @@ def template(
     try:
         service = targets.client_service(spec, seen)
         grace_period = seen.workload.template.grace_period
-        return probes.plan(spec, effective, container, service, grace_period=grace_period)
+        return managed_probes.plan(spec, effective, container, service, grace_period=grace_period)
     except ports.PortMissing as missing:
         return missing
 
@@ -47,7 +47,7 @@ def sync(
     resource: Resource,
     spec: ResilientServiceSpec,
     seen: Observation,
-    wanted: probes.TemplatePlan | ports.PortMissing,
+    wanted: managed_probes.TemplatePlan | ports.PortMissing,
     now: datetime,
 ) -> bool:
     """Writes managed fields when that rolls no pod that would not be rolled anyway, or when it is asked for.
@@ -57,7 +57,7 @@ def sync(
     workload = seen.workload
     assert workload is not None
     asked = requests.pending(resource.annotations, draft.status, Request.ADOPT)
-    write = isinstance(wanted, probes.TemplatePlan) and not wanted.in_sync
+    write = isinstance(wanted, managed_probes.TemplatePlan) and not wanted.in_sync
     if asked is not None and not write:
         # Handled only when done: a write that fails, or an operator that dies before it, must not lose the request.
         missing = isinstance(wanted, ports.PortMissing)
@@ -73,7 +73,7 @@ def sync(
     due = availability.releasing(seen) if held else workload.observed and (workload.rolling or workload.replicas == 0)
     if rollout.is_blue_green(spec) and not held and asked is None:
         due = False
-    if isinstance(wanted, probes.TemplatePlan) and write and (asked is not None or due):
+    if isinstance(wanted, managed_probes.TemplatePlan) and write and (asked is not None or due):
         draft.actions.append(ApplyTemplate(wanted.container, wanted.fields))
         return True
     return False

@@ -13,12 +13,12 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import Reason
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import probes
 from resilience.core.degradation import publish
 from resilience.core.model.actions import MarkLeft
 from resilience.core.model.decision import SOON, Action, ApplyTemplate, Decision, Event, SetFinalizer, Unclaim
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.profiles import resolve
+from resilience.core.ownership import managed_probes
 from resilience.core.replacement.context import GONE_POLL, Scene
 from resilience.core.replacement.plan import plan_replacements
 from resilience.core.restarts import lifecycle
@@ -48,7 +48,7 @@ def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
             return returning
     actions: list[Action] = [MarkLeft(reason)] if (reason := _left_as_it_is(seen, late=late)) else []
     # Every container: spec.container may have named another one when its fields were written.
-    plans = [probes.give_up(container) for container in workload.template.containers]
+    plans = [managed_probes.give_up(container) for container in workload.template.containers]
     actions.extend([ApplyTemplate(each.container, {}) for each in plans if not each.in_sync][:1])
     actions.extend(publish.withdraw(seen))
     actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
