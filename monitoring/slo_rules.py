@@ -1,14 +1,14 @@
 """Rules for objectives: how much of each window was an outage, and the alert that the error budget burns.
 
 Multiwindow, multi-burn-rate: https://sre.google/workbook/alerting-on-slos/. The same numbers as in
-`resilience.core.slo`, which tells the same without Prometheus.
+`resilience.core.report.slo`, which tells the same without Prometheus.
 """
 
 from datetime import timedelta
 from typing import Final
 
 from monitoring.rule import Alert, Group, Record, prometheus_duration
-from resilience.core.slo import BURNS, Burn
+from resilience.core.report.slo import BURNS, Burn
 
 _OF: Final = "cluster, namespace, name"
 _OUTAGE: Final = "resilience:service_unavailable"

@@ -14,13 +14,13 @@ from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_FAILED, ANNOTATION
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import report
 from resilience.core.model.actions import Resume
 from resilience.core.model.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, TakeOver
 from resilience.core.model.observation import Observation, Pod, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ReplicaSet, Template, Workload
 from resilience.core.reconcile import decide
+from resilience.core.report.diff import is_worth_writing
 from resilience.ports import Clock, Conflict, Drainer, Metrics, PortError, Secrets
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
@@ -385,7 +385,7 @@ class Operator:
         resource = self.model.resource()
         decision = decide(resource, seen or self.model.observe(), self.model.now)
         try:
-            if decision.status is not None and report.worth_writing(resource.status, decision.status):
+            if decision.status is not None and is_worth_writing(resource.status, decision.status):
                 self._count()
                 self.model.status = stored(decision.status)
                 self.model.version += 1

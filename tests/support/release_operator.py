@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import report
 from resilience.core.model.decision import Decision
 from resilience.core.model.observation import Observation
 from resilience.core.reconcile import decide
+from resilience.core.report.diff import is_worth_writing
 from resilience.ports import PortError
 from resilience.runtime.executor import Executor
 from tests.support.factories import READY_CHECK, make_spec
@@ -54,7 +54,7 @@ class Operator:
         model, resource, looked = self.model, self.model.resource(), seen or self.model.observe()
         decision = decide(resource, looked, model.now)
         try:
-            if decision.status is not None and report.worth_writing(resource.status, decision.status):
+            if decision.status is not None and is_worth_writing(resource.status, decision.status):
                 self._count()
                 model.status = stored(decision.status)
                 model.resource_version += 1

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from resilience.adapters.metrics import PrometheusMetrics
 from resilience.api.reasons import HealthState, Phase
 from resilience.core.model.observation import Key
-from resilience.core.picture import Picture
+from resilience.core.report.metrics import Picture
 
 CHECKOUT = Key("shop", "checkout")
 PICTURE = Picture(

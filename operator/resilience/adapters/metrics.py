@@ -15,7 +15,7 @@ from resilience.adapters.metric_catalogue import Declared, OperatorMetrics, Rece
 from resilience.api.reasons import HealthState, Phase, RestartOutcome, RolloutOutcome, Severity
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.observation import Key
-from resilience.core.picture import Picture
+from resilience.core.report.metrics import Picture
 
 _DELIVERED: Final = ("delivered", "failed")
 # By which flags are told.

@@ -13,7 +13,6 @@ from resilience.api.names import (
 from resilience.api.reasons import Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core import phase, report, slo, stalled
 from resilience.core.alerting import service as alerts
 from resilience.core.degradation import dead_letters, flags, publish
 from resilience.core.health import targets
@@ -26,9 +25,12 @@ from resilience.core.model.workload import Workload
 from resilience.core.ownership import claim, handback
 from resilience.core.replacement.context import Scene
 from resilience.core.replacement.plan import Plan, plan_replacements
+from resilience.core.report import phase, prerequisites, slo
+from resilience.core.report.condition_rules import Facts
+from resilience.core.report.events import condition_events
+from resilience.core.report.status import compose_status, stalled_status
 from resilience.core.restarts import lifecycle, triggers
 from resilience.core.rollouts import rollout
-from resilience.core.verdicts import Facts
 
 # What is missing carries no label of ours, so no watch tells when it comes.
 MISSING_POLL = timedelta(seconds=15)
@@ -83,12 +85,12 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     if resource.deleting_since is not None:
         return handback.release(resource, seen, now)
     status = requests.first_seen(resource.annotations, resource.status, now=now)
-    verdict = stalled.find(resource, seen)
+    verdict = prerequisites.find(resource, seen)
     spec = resource.spec
-    if spec is None or seen.workload is None or stalled.blocks_everything(verdict):
-        status, said, wait = _alert(resource, report.stalled(resource, status, verdict, now), seen, now)
+    if spec is None or seen.workload is None or prerequisites.blocks_everything(verdict):
+        status, said, wait = _alert(resource, stalled_status(resource, status, verdict, now), seen, now)
         waits = [each for each in (wait, MISSING_POLL if verdict.reason in _MISSING else None) if each is not None]
-        events = (*said, *report.events(resource.status, status))
+        events = (*said, *condition_events(resource.status, status))
         return Decision(
             status=status, events=events, requeue_after=min(waits, default=None), pods_next=_in_flight(seen)
         )
@@ -103,7 +105,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
         claim.adopt(draft, resource, seen, workload)
         writing = claim.sync(draft, resource, spec, seen, template, now)
         look = _release(draft, resource, spec, effective, seen, now, writing=writing)
-        verdict = stalled.of_release(verdict, draft.status, look.obstacle)
+        verdict = prerequisites.of_release(verdict, draft.status, look.obstacle)
     else:
         told = triggers.look(resource, spec, effective, seen, draft.status, now)
         draft.take(StepResult(told.status, events=told.events))
@@ -117,7 +119,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     publishing = _degrade(draft, resource, spec, seen, now)
     letters = _replay(draft, resource, spec, seen, now)
     facts = Facts(resource, spec, effective, seen, workload, verdict, template, plan, look.move if look else None)
-    composed = report.compose(draft.status, facts, now)
+    composed = compose_status(draft.status, facts, now)
     by_time = phase.appointment(resource, composed, workload, now)
     if by_time is not None:
         draft.waits.append(max(by_time, SOON))
@@ -128,7 +130,7 @@ def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:
     return Decision(
         actions=(*publishing.actions, *draft.actions, *letters),
         status=final,
-        events=(*draft.events, *said, *report.events(resource.status, final)),
+        events=(*draft.events, *said, *condition_events(resource.status, final)),
         requeue_after=SOON if draft.actions else min(draft.waits, default=None),
         checks=(
             *targets.check_targets(spec, effective, seen),

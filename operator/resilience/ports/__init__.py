@@ -15,7 +15,7 @@ from resilience.core.health.thresholds import CheckResult
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
 from resilience.core.model.usage import PodUsage
-from resilience.core.picture import Picture
+from resilience.core.report.metrics import Picture
 
 
 class PortError(Exception):

@@ -12,12 +12,13 @@ import structlog
 
 from resilience.api.reasons import Reason
 from resilience.api.status import Status
-from resilience.core import picture, report
 from resilience.core.degradation import flags
 from resilience.core.model import trace_ids
 from resilience.core.model.decision import Decision, Event
 from resilience.core.model.observation import Key, Observation, Resource
 from resilience.core.reconcile import decide
+from resilience.core.report import metrics
+from resilience.core.report.diff import is_worth_writing
 from resilience.ports import Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
 from resilience.ports.cluster import Cluster
 from resilience.runtime.alert_hub import AlertHub
@@ -167,7 +168,7 @@ class Controller:
         self._checks.sync(key, decision.checks)
         self._traffic.sync(key, decision.verify)
         if decision.status is not None:
-            found = picture.of(resource.spec, decision.status, seen.workload, self._clock.now())
+            found = metrics.of(resource.spec, decision.status, seen.workload, self._clock.now())
             self._metrics.seen(key=key, picture=found)
         if decision.refused:
             self._metrics.refused(reason=decision.refused)
@@ -209,7 +210,7 @@ class Controller:
     async def _write_status(self, resource: Resource, seen: Observation, decision: Decision, trace: str) -> Resource:
         """Status first, so that what is accepted is known before it is begun; Events after it, for they are news."""
         status = decision.status
-        if status is not None and not report.worth_writing(resource.status, status):
+        if status is not None and not is_worth_writing(resource.status, status):
             return resource
         if not self._leadership.held():
             raise Conflict("not leading any more; nothing is written")

@@ -10,12 +10,12 @@ import structlog
 
 from resilience.api.reasons import Reason
 from resilience.api.status_receiver import ReceiverStatus
-from resilience.core import report
 from resilience.core.alerting import receiver as receivers
 from resilience.core.alerting.announcements import is_open
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.model.decision import Event
 from resilience.core.model.observation import Key
+from resilience.core.report.diff import is_worth_writing
 from resilience.ports import Clock, Conflict, Leadership, Metrics, PortError
 from resilience.ports.cluster import ReceiverCluster
 from resilience.runtime.alert_hub import AlertHub
@@ -69,7 +69,7 @@ class Notes:
     async def keep(self, receiver: Receiver, status: ReceiverStatus) -> None:
         """Writes the status if a person or the next leader would want to know."""
         self._known = status
-        if report.worth_writing(self._stored, receivers.report(receiver, status, self._clock.now())):
+        if is_worth_writing(self._stored, receivers.report(receiver, status, self._clock.now())):
             await self.save(receiver, status)
 
     async def save(self, receiver: Receiver, status: ReceiverStatus) -> Receiver:

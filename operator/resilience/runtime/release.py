@@ -10,9 +10,9 @@ from typing import Final
 import structlog
 
 from resilience.api.names import FINALIZER
-from resilience.core import report
 from resilience.core.model.observation import Key, Resource
 from resilience.core.ownership.handback import release
+from resilience.core.report.status import released_status
 from resilience.ports import Clock, PortError
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
@@ -64,7 +64,7 @@ class Releaser:
         decision = release(resource, seen, self._clock.now())
         last = decision.requeue_after is None
         if last:
-            resource = await self._cluster.write_status(resource, report.released(resource, self._clock.now()))
+            resource = await self._cluster.write_status(resource, released_status(resource, self._clock.now()))
         for action in decision.actions:
             await self._executor.run(resource, seen, action)
         return last

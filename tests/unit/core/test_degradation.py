@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from resilience.api.dependency_checks import RedisVerify
 from resilience.api.names import override_annotation
 from resilience.api.reasons import FlagState, HealthState, Reason
-from resilience.core import report
 from resilience.core.degradation import flags
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisProbe
+from resilience.core.report.diff import is_worth_writing
 from tests.support.flagging import FLAG, Flagged, flag_spec
 
 PASS, WARN, FAIL, UNKNOWN = Outcome.PASS, Outcome.WARN, Outcome.FAIL, Outcome.INCONCLUSIVE
@@ -186,7 +186,7 @@ def test_never_faster_than_the_hold_and_never_for_ever(
                 # a look that is repeated finds nothing new
                 before, switches = service.status, len(service.switches)
                 service.look()
-                assert not report.worth_writing(before, service.status)
+                assert not is_worth_writing(before, service.status)
                 assert len(service.switches) == switches
     for (began, on), (ended, _) in pairwise(service.switches):
         assert not on or ended - began >= timedelta(seconds=hold)

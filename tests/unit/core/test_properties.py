@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from resilience.api.reasons import HealthState, ReplaceStep, RestartOutcome
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core import report
 from resilience.core.model import requests
 from resilience.core.model.observation import Budget, Observation, Resource
 from resilience.core.reconcile import decide
+from resilience.core.report.diff import is_worth_writing
 from tests.support.factories import (
     LONG_AGO,
     NOW,
@@ -185,7 +185,7 @@ def test_a_pass_repeated_says_nothing_new(events: list[Any], replicas: int) -> N
     second = decide(resource, seen, model.now)
 
     assert second.status is not None
-    assert not report.worth_writing(resource.status, second.status)
+    assert not is_worth_writing(resource.status, second.status)
 
 
 @THOROUGH
@@ -202,7 +202,7 @@ def test_a_converged_state_yields_no_action_and_no_write(replicas: int, delays: 
     assert decision.actions == ()
     assert decision.events == ()
     assert decision.requeue_after is None
-    assert decision.status is not None and not report.worth_writing(model.status, decision.status)
+    assert decision.status is not None and not is_worth_writing(model.status, decision.status)
 
 
 DURATIONS = st.sampled_from(["0s", "1ms", "900ms", "1s", "1.5s", "90s", "5m", "999999h"])
@@ -298,7 +298,7 @@ def test_decide_answers_for_every_spec_and_everything_seen(data: st.DataObject, 
         decision = decide(resource, seen, now)
         if decision.status is not None:
             status = stored(decision.status)
-            assert not report.worth_writing(status, decision.status)
+            assert not is_worth_writing(status, decision.status)
             resource = replace(resource, status=status)
 
 

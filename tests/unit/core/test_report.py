@@ -9,10 +9,13 @@ import pytest
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.status import Status
 from resilience.api.status_restarts import RestartStatus
-from resilience.core import report, stalled
 from resilience.core.model.decision import Decision
 from resilience.core.model.observation import Observation
 from resilience.core.reconcile import decide
+from resilience.core.report import prerequisites
+from resilience.core.report.diff import is_worth_writing
+from resilience.core.report.events import condition_events
+from resilience.core.report.status import released_status
 from tests.support.factories import (
     LONG_AGO,
     NOW,
@@ -52,7 +55,7 @@ from tests.support.model import stored
 def test_what_a_person_has_to_mend(resource: Any, seen: Any, reason: Reason, words: str) -> None:
     made = replace(make_resource(), **resource)
 
-    verdict = stalled.find(made, make_seen(make_pod(), **seen))
+    verdict = prerequisites.find(made, make_seen(make_pod(), **seen))
 
     assert (verdict.reason, verdict.status) == (reason, reason is not Reason.NOT_STALLED)
     assert words in verdict.message
@@ -134,9 +137,9 @@ def test_only_what_a_person_would_act_on_is_worth_a_write() -> None:
         make_seen(make_pod(), checks={"ready": make_check(state=HealthState.UNHEALTHY, since=precise.since)}), **checks
     )
 
-    assert not report.worth_writing(stored(before), before)
-    assert not report.worth_writing(before, slower)
-    assert report.worth_writing(before, worse)
+    assert not is_worth_writing(stored(before), before)
+    assert not is_worth_writing(before, slower)
+    assert is_worth_writing(before, worse)
 
 
 def test_events_tell_transitions_only() -> None:
@@ -144,9 +147,9 @@ def test_events_tell_transitions_only() -> None:
     well = told(make_seen(make_pod(), checks={"ready": make_check()}), **checks)
     ill = told(make_seen(make_pod(), checks={"ready": make_check(state=HealthState.UNHEALTHY)}), **checks)
 
-    assert report.events(Status(), well) == ()
-    assert [(each.reason, each.warning) for each in report.events(well, ill)] == [(Reason.HEALTH_CHANGED, True)]
-    assert report.events(ill, ill) == ()
+    assert condition_events(Status(), well) == ()
+    assert [(each.reason, each.warning) for each in condition_events(well, ill)] == [(Reason.HEALTH_CHANGED, True)]
+    assert condition_events(ill, ill) == ()
 
 
 def test_a_conflict_names_the_owner_and_what_to_do() -> None:
@@ -164,6 +167,6 @@ def test_a_conflict_names_the_owner_and_what_to_do() -> None:
 
 
 def test_an_uninstalled_operator_leaves_a_word() -> None:
-    found = report.released(make_resource(status=restarting()), NOW)
+    found = released_status(make_resource(status=restarting()), NOW)
 
     assert found.restart is None and "uninstalled" in found.explanation

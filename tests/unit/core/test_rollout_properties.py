@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from resilience.api.names import ANNOTATION_FAILED
 from resilience.api.reasons import RolloutOutcome
-from resilience.core import report
+from resilience.core.report.diff import is_worth_writing
 from tests.support.model import Harm
 from tests.support.release_model import Kind, ReleaseModel
 from tests.support.release_operator import Operator, blue_green
@@ -192,4 +192,4 @@ def test_a_pass_repeated_says_nothing_new(events: list[Any], replicas: int) -> N
     decision = operator.reconcile()
     assert decision.actions == ()
     assert decision.events == ()
-    assert decision.status is not None and not report.worth_writing(model.status, decision.status)
+    assert decision.status is not None and not is_worth_writing(model.status, decision.status)

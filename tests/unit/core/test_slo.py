@@ -11,10 +11,10 @@ from resilience.api.reasons import AlertName, HealthState, Phase, Severity
 from resilience.api.slo import Slo
 from resilience.api.status import CheckStatus, HealthStatus, Status
 from resilience.api.status_slo import Outage, SloStatus
-from resilience.core import picture, slo
 from resilience.core.alerting import firing
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.profiles import resolve
+from resilience.core.report import metrics, slo
 from tests.support.factories import NOW, make_resource, make_spec, make_workload
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -78,8 +78,8 @@ def test_it_counts_from_the_first_time_that_the_service_is_well() -> None:
     assert starting is None
     assert late is not None and len(late.outages) == 1
     assert known is not None and len(known.outages) == 1
-    assert picture.of(SPEC, out, make_workload(), NOW).available is None
-    assert picture.of(SPEC, out.model_copy(update={"slo": late}), make_workload(), NOW).available is False
+    assert metrics.of(SPEC, out, make_workload(), NOW).available is None
+    assert metrics.of(SPEC, out.model_copy(update={"slo": late}), make_workload(), NOW).available is False
 
 
 def test_an_outage_is_an_interval_and_costs_budget() -> None:

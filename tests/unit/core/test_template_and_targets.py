@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from resilience.api.names import FIELD_MANAGER
-from resilience.core import stalled
 from resilience.core.health import ports, targets
 from resilience.core.model.decision import ApplyTemplate
 from resilience.core.model.probes import GrpcProbe, HttpProbe, PrometheusProbe, TcpProbe
@@ -14,6 +13,7 @@ from resilience.core.model.profiles import resolve
 from resilience.core.model.workload import Container
 from resilience.core.ownership import managed_probes
 from resilience.core.reconcile import decide
+from resilience.core.report import prerequisites
 from tests.support.factories import (
     LIVE_CHECK,
     NOW,
@@ -214,9 +214,9 @@ def test_a_query_needs_a_target_and_no_service() -> None:
 def test_a_query_has_no_port_that_could_be_missing() -> None:
     spec = make_spec(health={"checks": [QUERY_CHECK, READY_CHECK]})
 
-    assert stalled.find(make_resource(spec), make_seen(make_pod("a"))).status is False
+    assert prerequisites.find(make_resource(spec), make_seen(make_pod("a"))).status is False
     alone = make_spec(health={"checks": [QUERY_CHECK]}, service=None)
-    assert stalled.find(make_resource(alone), make_seen(make_pod("a"), services=())).status is False
+    assert prerequisites.find(make_resource(alone), make_seen(make_pod("a"), services=())).status is False
 
 
 def test_a_probe_that_asks_prometheus_is_named() -> None:

@@ -16,7 +16,6 @@ from resilience.api.status import CheckStatus, Condition, Status
 from resilience.api.status_alerts import FiringAlert
 from resilience.api.status_slo import SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import phase, slo
 from resilience.core.alerting import causes
 from resilience.core.alerting.alert import worse
 from resilience.core.alerting.catalogue import CATALOGUE
@@ -24,7 +23,8 @@ from resilience.core.health.thresholds import NOT_RUN_YET
 from resilience.core.model import conditions, trace_ids
 from resilience.core.model.observation import Resource
 from resilience.core.model.workload import Workload
-from resilience.core.stalled import BLIND
+from resilience.core.report import phase, slo
+from resilience.core.report.prerequisites import BLIND
 
 MOST: Final = 64
 # How long a restart that failed is worth an alert; then it is history.

@@ -1,35 +1,30 @@
 """The status that people and machines read: conditions, phase, health, and one sentence that explains it all."""
 
-import json
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from resilience.api.base import ApiModel
 from resilience.api.checks import Scope
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
-from resilience.api.scalars import format_duration
 from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, Status
 from resilience.api.status_alerts import AlertsStatus
-from resilience.api.status_base import format_time
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import phase, verdicts
 from resilience.core.failures import attention
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL, worst
 from resilience.core.model import conditions, history
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.conditions import Verdict
-from resilience.core.model.decision import Event
 from resilience.core.model.observation import Observation, Resource
+from resilience.core.report import condition_rules, phase
+from resilience.core.report.condition_rules import Facts
 from resilience.core.restarts import lifecycle, triggers
 from resilience.core.rollouts.status import describe_rollout
-from resilience.core.verdicts import Facts
 
 _FIGURES: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
-def stalled(resource: Resource, status: Status, verdict: Verdict, now: datetime) -> Status:
+def stalled_status(resource: Resource, status: Status, verdict: Verdict, now: datetime) -> Status:
     """The status of a resource that nothing can be done about until somebody mends it."""
     not_known = "nothing is known while the resource is stalled"
     said = [
@@ -50,7 +45,7 @@ def stalled(resource: Resource, status: Status, verdict: Verdict, now: datetime)
     )
 
 
-def released(resource: Resource, now: datetime) -> Status:
+def released_status(resource: Resource, now: datetime) -> Status:
     """The status that stays behind when the operator is uninstalled."""
     message = "the operator was uninstalled and gave the workload back; it runs as it would without this resource"
     said = [
@@ -72,20 +67,20 @@ def released(resource: Resource, now: datetime) -> Status:
     )
 
 
-def compose(status: Status, facts: Facts, now: datetime) -> Status:
+def compose_status(status: Status, facts: Facts, now: datetime) -> Status:
     """The whole status after a pass."""
     health = _health(facts.spec, facts.seen, status.health)
     troubled = attention.pods(facts.seen, facts.workload, facts.spec, status.attention)
     first = status.first_healthy_at or (now if phase.is_well(facts.workload, health) else None)
     status = status.model_copy(update={"attention": troubled, "first_healthy_at": first})
     said = [
-        verdicts.ready(facts, status),
-        verdicts.reconciling(facts, status),
+        condition_rules.ready(facts, status),
+        condition_rules.reconciling(facts, status),
         facts.stalled,
-        verdicts.healthy(health),
-        verdicts.progressing(facts, status),
-        verdicts.probes_synced(facts),
-        verdicts.degraded(facts, status),
+        condition_rules.healthy(health),
+        condition_rules.progressing(facts, status),
+        condition_rules.probes_synced(facts),
+        condition_rules.degraded(facts, status),
     ]
     generation = facts.resource.generation
     updated = conditions.update(status.conditions, said, generation=generation, now=now)
@@ -105,7 +100,7 @@ def _health(spec: ResilientServiceSpec, seen: Observation, before: HealthStatus)
     known = {check.name: check for check in before.checks}
     checks = [_check(check.name, seen.checks.get(check.name), known.get(check.name)) for check in spec.health.checks]
     dependencies = {check.name for check in spec.health.checks if check.scope is Scope.DEPENDENCY}
-    counted = [verdicts.counted(check.state, dependency=check.name in dependencies) for check in checks]
+    counted = [condition_rules.counted(check.state, dependency=check.name in dependencies) for check in checks]
     return HealthStatus(state=worst(counted), checks=checks)
 
 
@@ -189,74 +184,3 @@ def _policies(status: Status) -> list[str]:
         return [f"What restart.onChange names has changed; {restarts.message}"] if restarts.message else []
     named = ", ".join(f"{each.name} ({each.pods} pod{'s' if each.pods != 1 else ''})" for each in acting)
     return [f"Policies fire: {named}" + (f"; nothing is restarted yet: {restarts.message}" if restarts.message else "")]
-
-
-# Conditions that say something bad when they are true.
-_WELL: Final[dict[str, str]] = {ConditionType.STALLED: "False", ConditionType.DEGRADED: "False"}
-
-
-def events(before: Status, after: Status) -> tuple[Event, ...]:
-    """Events for conditions that changed: only transitions, never the first look at something that is well."""
-    known = {condition.type: condition for condition in before.conditions}
-    found = []
-    for condition in after.conditions:
-        old = known.get(condition.type)
-        changed = (
-            (old.status, old.reason) != (condition.status, condition.reason)
-            if old
-            else condition.status != _WELL.get(condition.type, "True")
-        )
-        if changed and (
-            event := _event(condition.type, condition.status, condition.reason, condition.message, old is None)
-        ):
-            found.append(event)
-    return tuple(found)
-
-
-def _event(kind: str, status: str, reason: str, message: str, first: bool) -> Event | None:
-    if kind == ConditionType.STALLED:
-        if status == "True":
-            return Event(Reason(reason), message, warning=True)
-        return None if first else Event(Reason.NOT_STALLED, "what was wrong is mended")
-    if kind == ConditionType.HEALTHY and not (first and status == "Unknown"):
-        return Event(Reason.HEALTH_CHANGED, f"Healthy is {status}: {message}", warning=status == "False")
-    if kind == ConditionType.PROBES_SYNCED and status == "False":
-        return Event(Reason(reason), message, warning=reason != Reason.WAITING_FOR_ROLLOUT)
-    if kind == ConditionType.PROBES_SYNCED and reason == Reason.APPLIED:
-        return Event(Reason.PROBES_APPLIED, message)
-    if kind == ConditionType.ALERTS_DELIVERED:
-        if status == "False":
-            return Event(Reason(reason), message, warning=True)
-        return None if first or status == "Unknown" else Event(Reason(reason), "alerts are delivered again")
-    # Flags have Events of their own.
-    told = reason != Reason.FLAGS_ON and (status == "True" or (status == "False" and not first))
-    if kind == ConditionType.DEGRADED and told:
-        return Event(Reason(reason), message, warning=status == "True")
-    return None
-
-
-def worth_writing(before: ApiModel, after: ApiModel) -> bool:
-    """Whether something a person would act on changed; latencies, counts and times alone are no reason to write."""
-    return _digest(before) != _digest(after)
-
-
-def _digest(status: ApiModel) -> str:
-    return json.dumps(_without_volatile(status), sort_keys=True)
-
-
-def _without_volatile(model: object) -> object:
-    if isinstance(model, list):
-        return [_without_volatile(each) for each in model]
-    # What was read back has lost what the API does not store: both sides are compared as they are stored.
-    if isinstance(model, datetime):
-        return format_time(model)
-    if isinstance(model, timedelta):
-        return format_duration(model)
-    fields = getattr(type(model), "model_fields", None)
-    if fields is None:
-        return str(model)
-    return {
-        name: _without_volatile(getattr(model, name))
-        for name, info in fields.items()
-        if not (isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("volatile"))
-    }

@@ -16,11 +16,11 @@ from resilience.api.slo import Slo
 from resilience.api.status import CheckStatus, Effective, Status
 from resilience.api.status_slo import DayOfOutages, Outage, SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import phase
 from resilience.core.health import quantities
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.probes import CheckTarget, PrometheusProbe
 from resilience.core.model.workload import Workload
+from resilience.core.report import phase
 
 # The check that asks for spec.slo.query: no name of a check of the spec has a slash.
 QUERY: Final = "slo/availability"

@@ -9,8 +9,8 @@ from resilience.api.reasons import HealthState, Phase, Severity
 from resilience.api.slo import Slo
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core import slo
 from resilience.core.model.workload import Workload
+from resilience.core.report import slo
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from resilience.core.health.thresholds import NOT_RUN_YET, WELL
 from resilience.core.model import conditions
 from resilience.core.model.observation import Resource
 from resilience.core.model.workload import Workload
-from resilience.core.verdicts import Facts
+from resilience.core.report.condition_rules import Facts
 
 # Until then a candidate has no clients: whether the service is down is a matter of the target's own pods.
 _WITHOUT_CLIENTS = ("Preparing", "Scaling")

@@ -1,0 +1,1 @@
+"""What a pass says: conditions, phase, health, objectives, Events and figures."""
