@@ -13,7 +13,7 @@ from resilience.api.names import (
 from resilience.api.reasons import Reason, Request
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core.alerting import service as alerts
+from resilience.core.alerting import service_status as alerts
 from resilience.core.degradation import dead_letters, flags, publish
 from resilience.core.health import targets
 from resilience.core.model import requests

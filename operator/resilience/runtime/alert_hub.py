@@ -11,7 +11,7 @@ from typing import Final
 from resilience.api.alerts import Alerts
 from resilience.api.reasons import AlertName, Reason
 from resilience.api.status import Status
-from resilience.core.alerting import delivery, service
+from resilience.core.alerting import delivery, service_status
 from resilience.core.alerting.alert import Alert, is_identity, service_of
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.alerting.receiver import Receiver
@@ -59,7 +59,7 @@ class AlertHub:
         key = resource.key
         spec = resource.spec.alerts if resource.spec is not None else Alerts()
         before, known = self._aims.get(key, ()), key in self._named
-        after = service.aims(key, spec, status, otherwise=self.default)
+        after = service_status.aims(key, spec, status, otherwise=self.default)
         named = self._named[key] = self._names(resource)
         self._gone.discard(key)
         if after:

@@ -15,11 +15,11 @@ import structlog
 from resilience.api.reasons import Reason, ReceiverRequest
 from resilience.api.receivers import AlertReceiverSpec
 from resilience.api.status_receiver import ReceiverStatus
-from resilience.core.alerting import delivery, rounds
+from resilience.core.alerting import delivery, receiver_pass
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
-from resilience.core.alerting.rounds import Round
+from resilience.core.alerting.receiver_pass import Round
 from resilience.core.alerting.routing import Aim
 from resilience.core.model import requests
 from resilience.core.model.decision import Event
@@ -136,7 +136,7 @@ class Courier:
 
     def _look(self, receiver: Receiver, spec: AlertReceiverSpec, aimed: Sequence[Aim]) -> Round:
         hub = self._hub
-        return rounds.look(
+        return receiver_pass.look(
             receiver,
             spec,
             aimed,
@@ -161,7 +161,7 @@ class Courier:
         refused: list[Message] = []
         trouble, known = Trouble(""), status.failure
         for number, message in enumerate(messages):
-            before, status = status, rounds.begun(spec, status, message)
+            before, status = status, receiver_pass.begun(spec, status, message)
             if status != before:
                 receiver = await self._notes.save(receiver, status)
             try:
@@ -175,7 +175,7 @@ class Courier:
                     continue
                 return receiver, *self._failed(receiver, status, trouble, [*refused, *messages[number + 1 :]])
             self._heard(status, message)
-            status = rounds.told(spec, status, message, receipt.handle, aimed, self._clock.now())
+            status = receiver_pass.told(spec, status, message, receipt.handle, aimed, self._clock.now())
             if self._refused:
                 status = status.model_copy(update={"failure": known})
             receiver = await self._notes.save(receiver, status)
@@ -218,7 +218,7 @@ class Courier:
         try:
             for message in messages:
                 receipt = await self._deliver(receiver, message)
-                status = rounds.told(spec, status, message, receipt.handle, aimed, self._clock.now())
+                status = receiver_pass.told(spec, status, message, receipt.handle, aimed, self._clock.now())
             note = "delivered" if messages else "nothing came and went unseen; what still fires is tried again now"
         except DeliveryFailed as error:
             note = f"not delivered: {error.trouble.message}"

@@ -11,8 +11,8 @@ import structlog
 from resilience.api.reasons import Reason
 from resilience.api.status_receiver import ReceiverStatus
 from resilience.core.alerting import receiver as receivers
-from resilience.core.alerting.announcements import is_open
 from resilience.core.alerting.receiver import Receiver
+from resilience.core.alerting.send_intents import is_open
 from resilience.core.model.decision import Event
 from resilience.core.model.observation import Key
 from resilience.core.report.diff import is_worth_writing

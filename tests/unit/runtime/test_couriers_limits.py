@@ -5,8 +5,8 @@ import asyncio
 from resilience.api.reasons import AlertName, Reason, Severity
 from resilience.api.status_receiver import ReceiverStatus
 from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.grouping import CAPACITY, CONVERSATIONS, MEMBERS
 from resilience.core.alerting.message import Message
-from resilience.core.alerting.openings import CAPACITY, CONVERSATIONS, MEMBERS
 from resilience.core.model.observation import Key
 from tests.support.telling import TEAM, FakeMessenger, FakeReceivers, Office, firing, kinds, make_receiver, minutes
 from tests.support.virtual_time import VirtualClock, run_virtual

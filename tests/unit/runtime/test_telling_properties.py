@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resilience.api.reasons import AlertName, Severity
+from resilience.core.alerting.alertmanager_feed import EXPIRES, FEED
 from resilience.core.alerting.delivery import LETTERS, Trouble
-from resilience.core.alerting.feed import EXPIRES, FEED
+from resilience.core.alerting.grouping import CAPACITY
 from resilience.core.alerting.message import Kind, Message
-from resilience.core.alerting.openings import CAPACITY
 from tests.support.counts import count
 from tests.support.telling import TEAM, FakeMessenger, FakeReceivers, Office, Told, firing, make_receiver, minutes
 from tests.support.virtual_time import VirtualClock, run_virtual

@@ -15,8 +15,8 @@ from resilience.adapters.receivers import alertmanager_body
 from resilience.adapters.receivers.post import JSON, Poster
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import AlertmanagerReceiver
+from resilience.core.alerting.alertmanager_feed import EXPIRES
 from resilience.core.alerting.delivery import Trouble
-from resilience.core.alerting.feed import EXPIRES
 from resilience.core.alerting.message import Message
 from resilience.core.health.dependencies import secret, trust
 from resilience.core.model.headers import parse_headers

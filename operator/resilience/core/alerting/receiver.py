@@ -8,7 +8,7 @@ from resilience.api.reasons import ConditionType, Reason
 from resilience.api.receivers import AlertReceiverSpec
 from resilience.api.status_receiver import ReceiverStatus
 from resilience.core.alerting import delivery
-from resilience.core.alerting.announcements import is_open
+from resilience.core.alerting.send_intents import is_open
 from resilience.core.model import conditions
 from resilience.core.model.conditions import Verdict
 from resilience.core.model.observation import Key

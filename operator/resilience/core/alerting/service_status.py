@@ -9,7 +9,7 @@ from resilience.api.names import ANNOTATION_EXPLAIN_ALERT
 from resilience.api.reasons import AlertName, ConditionType, Reason, Severity
 from resilience.api.status import Effective, Status
 from resilience.api.status_alerts import AlertsStatus
-from resilience.core.alerting import firing, routing
+from resilience.core.alerting import routing, rules
 from resilience.core.alerting.alert import Alert, of_status
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.alerting.routing import Aim, Pace
@@ -46,7 +46,7 @@ def aims(key: Key, alerts: Alerts, status: Status, *, otherwise: Key | None) -> 
 def report(resource: Resource, status: Status, seen: Observation, now: datetime) -> tuple[Status, timedelta | None]:
     """The status with its alerts and the condition AlertsDelivered, and when time alone will change them."""
     spec = resource.spec.alerts if resource.spec is not None else Alerts()
-    found = firing.look(resource, status, seen.workload, now)
+    found = rules.look(resource, status, seen.workload, now)
     before = status.alerts
     named = []
     for each in found.firing:

@@ -10,9 +10,9 @@ from typing import Final
 
 from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import Alert, by_weight, worst
-from resilience.core.alerting.conversations import Plan, entry_of, windows_move
+from resilience.core.alerting.grouping import CAPACITY
 from resilience.core.alerting.message import Ended, Kind, Message
-from resilience.core.alerting.openings import CAPACITY
+from resilience.core.alerting.notifications import Plan, entry_of, windows_move
 from resilience.core.alerting.routing import Aim
 
 FEED: Final = "feed"

@@ -16,11 +16,11 @@ from typing import Final
 from resilience.api.reasons import Severity
 from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import Alert, by_weight
-from resilience.core.alerting.announcements import is_open, labels_of
+from resilience.core.alerting.grouping import CAPACITY, CONVERSATIONS, STORM, STORM_LASTS, identifier, openings
 from resilience.core.alerting.message import Manner, Message
-from resilience.core.alerting.openings import CAPACITY, CONVERSATIONS, STORM, STORM_LASTS, identifier, openings
+from resilience.core.alerting.notification_update import Talk
 from resilience.core.alerting.routing import Aim, Pace
-from resilience.core.alerting.talk import Talk
+from resilience.core.alerting.send_intents import is_open, labels_of
 
 # Alerts of one conversation that are kept, with those that are over: a status has to hold them.
 _ENTRIES: Final = 400

@@ -16,7 +16,7 @@ from resilience.api.status import CheckStatus, Condition, Status
 from resilience.api.status_alerts import FiringAlert
 from resilience.api.status_slo import SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.alerting import causes
+from resilience.core.alerting import shared_causes
 from resilience.core.alerting.alert import worse
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.health.thresholds import NOT_RUN_YET
@@ -207,7 +207,7 @@ def _dependency(
         yield _Wrong(AlertName.CHECK_WARNING, seen.message, seen.name)
     if seen.state is not HealthState.UNHEALTHY and not told:
         return
-    cause = causes.of_check(check, spec, namespace=namespace)
+    cause = shared_causes.of_check(check, spec, namespace=namespace)
     # Applications that were told work without it: nobody has to get up, unless they do not.
     severity = Severity.WARNING if told and not unhealthy else Severity.CRITICAL
     words = seen.message if seen.state is HealthState.UNHEALTHY else f"it answers again and proves itself; {check.name}"

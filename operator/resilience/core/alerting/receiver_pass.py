@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from resilience.api.reasons import AlertName, ReceiverRequest, Severity
 from resilience.api.receivers import AlertReceiverSpec
 from resilience.api.status_receiver import ReceiverStatus
-from resilience.core.alerting import announcements, conversations, delivery, feed
+from resilience.core.alerting import alertmanager_feed, delivery, notifications, send_intents
 from resilience.core.alerting.alert import Alert, is_identity, worst
-from resilience.core.alerting.conversations import Plan
 from resilience.core.alerting.message import Ended, Kind, Manner, Message
+from resilience.core.alerting.notifications import Plan
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.alerting.routing import Aim, Pace
 from resilience.core.model import requests
@@ -44,11 +44,11 @@ def look(
     """What is due. Nothing in it was told yet. `settled`: every service has been looked at, so silence means none."""
     status, firing = _known(receiver.status), {each.alert.identity for each in aimed}
     talks = [
-        announcements.taken_in(each, status.announced, firing, looked_at=looked_at, now=now)
+        send_intents.taken_in(each, status.announced, firing, looked_at=looked_at, now=now)
         for each in status.conversations
     ]
     found = _plan(spec, status.model_copy(update={"conversations": talks}), aimed, looked_at, fires, now)
-    ends = announcements.ends(status.announced, found.conversations, firing, looked_at=looked_at, now=now)
+    ends = send_intents.ends(status.announced, found.conversations, firing, looked_at=looked_at, now=now)
     messages = (*ends, *found.messages)
     letters = delivery.letters(status, firing, looked_at, now)
     status = status.model_copy(update={"conversations": list(found.conversations), "dead_letters": letters})
@@ -64,9 +64,9 @@ def begun(spec: AlertReceiverSpec, status: ReceiverStatus, message: Message) -> 
         # An Alertmanager is told everything again every minute.
         return status
     announced = status.announced
-    if announcements.keeps_open(spec):
-        announced = announcements.announce(announced, message, status.conversations)
-    talks = conversations.ending(status.conversations, message)
+    if send_intents.keeps_open(spec):
+        announced = send_intents.announce(announced, message, status.conversations)
+    talks = notifications.ending(status.conversations, message)
     return status.model_copy(update={"announced": announced, "conversations": talks})
 
 
@@ -80,13 +80,13 @@ def told(
     if message.kind is Kind.MISSED:
         kept = [each for each in status.dead_letters if each.ended_at is None]
         return status.model_copy(update={"dead_letters": kept})
-    known, announced = status.conversations, announcements.withdraw(status.announced, message)
+    known, announced = status.conversations, send_intents.withdraw(status.announced, message)
     if spec.alertmanager is not None:
-        after = feed.delivered(known, message, now=now)
+        after = alertmanager_feed.delivered(known, message, now=now)
     else:
         mine = {each.identity for each in message.firing}
         pace = next((each.pace for each in aimed if each.alert.identity in mine), Pace())
-        after = conversations.delivered(known, message, handle=handle, pace=pace, now=now)
+        after = notifications.delivered(known, message, handle=handle, pace=pace, now=now)
     return status.model_copy(update={"conversations": list(after), "announced": announced})
 
 
@@ -110,12 +110,12 @@ def _plan(
     now: datetime,
 ) -> Plan:
     if spec.alertmanager is not None:
-        return feed.plan(status.conversations, aimed, looked_at=looked_at, fires=fires, now=now)
+        return alertmanager_feed.plan(status.conversations, aimed, looked_at=looked_at, fires=fires, now=now)
     # A bot changes what it wrote, PagerDuty an incident's details, and a webhook's program is not woken by them.
     bot = spec.slack is not None and spec.slack.token_from is not None
     live = bot or spec.pagerduty is not None or spec.webhook is not None
     manner = Manner(live=live, send_resolved=spec.send_resolved)
-    return conversations.plan(status.conversations, aimed, looked_at=looked_at, fires=fires, manner=manner, now=now)
+    return notifications.plan(status.conversations, aimed, looked_at=looked_at, fires=fires, manner=manner, now=now)
 
 
 def _asked(

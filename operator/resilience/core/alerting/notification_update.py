@@ -7,10 +7,10 @@ from typing import Final
 from resilience.api.reasons import Severity
 from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import by_weight, worse, worst
-from resilience.core.alerting.announcements import is_open
+from resilience.core.alerting.grouping import fitting
 from resilience.core.alerting.message import Ended, Kind, Manner, Message
-from resilience.core.alerting.openings import fitting
 from resilience.core.alerting.routing import Aim, Pace
+from resilience.core.alerting.send_intents import is_open
 
 _PACE: Final = Pace()
 
