@@ -5,14 +5,10 @@ A pass is safe to cut off after any action and to repeat; a converged resource y
 
 from dataclasses import replace as replace_fields
 from datetime import datetime, timedelta
-from enum import Enum
 
-from resilience.api.names import (
-    ANNOTATION_SERVING,
-)
-from resilience.api.reasons import Reason, Request
+from resilience.api.reasons import Reason
 from resilience.api.status import Effective, Status
-from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
+from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.alerting import service_status as alerts
 from resilience.core.degradation import dead_letters, flags, publish
 from resilience.core.health import targets
@@ -42,42 +38,6 @@ _MISSING = (
     Reason.SERVICE_MISMATCH,
     Reason.PORT_NOT_FOUND,
 )
-
-
-class Depth(Enum):
-    """How much has to be read to decide: what the watches show; pods as well; or also what limits their replacement."""
-
-    WATCHES = 0
-    PODS = 1
-    LIMITS = 2
-
-
-def depth(resource: Resource, workload: Workload) -> Depth:
-    """How much has to be read. A rolling update that Kubernetes does, and pods in trouble, are only told of."""
-    if _may_replace(resource) or rollout.is_held(resource, workload):
-        return Depth.LIMITS
-    told = workload.available < workload.replicas and not workload.rolling
-    return Depth.PODS if told or rollout.in_flight(resource, workload) else Depth.WATCHES
-
-
-def _may_replace(resource: Resource) -> bool:
-    """Whether pods may be replaced or told something: asked for, in flight, by a policy, or being given back."""
-    status, spec = resource.status, resource.spec
-    asked = any(requests.pending(resource.annotations, status, request) for request in Request)
-    if resource.deleting_since is not None or status.restart is not None or (asked and spec is not None):
-        return True
-    if spec is not None and (spec.restart.policies or spec.restart.on_change):
-        return True
-    # Pods that are made while a flag is on have to be told.
-    return any(each.on for each in status.degradation)
-
-
-def looks_at_releases(resource: Resource, workload: Workload) -> bool:
-    """Whether a look at the pods includes the second colour."""
-    held = ANNOTATION_SERVING in workload.annotations
-    return workload.kind is TargetKind.DEPLOYMENT and (
-        held or (resource.spec is not None and rollout.is_blue_green(resource.spec))
-    )
 
 
 def decide(resource: Resource, seen: Observation, now: datetime) -> Decision:

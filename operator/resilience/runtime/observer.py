@@ -7,11 +7,10 @@ from dataclasses import replace
 from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
-from resilience.core import reconcile
 from resilience.core.health import targets
 from resilience.core.model.observation import FlagsMap, Observation, PodsView, Resource
 from resilience.core.model.workload import Workload
-from resilience.core.reconcile import Depth
+from resilience.core.read_depth import Depth, includes_green, read_depth
 from resilience.core.rollouts import drain
 from resilience.ports import Calm, Drainer
 from resilience.ports.cluster import Cluster
@@ -82,7 +81,7 @@ class Observer:
         if taken_by and resource.deleting_since is None:
             return Observation(workload=workload, taken_by=taken_by)
         new = workload.annotations.get(ANNOTATION_CLAIM) != resource.claim
-        depth = reconcile.depth(resource, workload)
+        depth = read_depth(resource, workload)
         seen = self._known(workload)
         unknown = new or not self._watched(resource) or (_checks_pods(resource) and not seen.selecting)
         if thorough or unknown or depth is Depth.LIMITS:
@@ -128,7 +127,7 @@ class Observer:
         return replace(seen, endpoints=tuple(endpoints))
 
     async def _pods(self, resource: Resource, workload: Workload, *, limits: bool) -> PodsView:
-        releases = reconcile.looks_at_releases(resource, workload)
+        releases = includes_green(resource, workload)
         view = await self._cluster.pods_view(workload, releases=releases, limits=limits)
         view = await self._with_connections(resource, view)
         return replace(view, container_restarts=self._restarts.look(resource.key, view.pods))

@@ -10,7 +10,8 @@ from resilience.api.status_restarts import Attention
 from resilience.core.failures import attention
 from resilience.core.model.decision import Decision
 from resilience.core.model.observation import Pod
-from resilience.core.reconcile import Depth, decide, depth
+from resilience.core.read_depth import Depth, read_depth
+from resilience.core.reconcile import decide
 from tests.support.factories import NOW, make_pod, make_resource, make_seen, make_spec, make_workload
 
 CRASHING: Any = {"fault": "CrashLoopBackOff", "restarts": 4, "trouble": "CrashLoopBackOff: exit code 1"}
@@ -85,7 +86,7 @@ def test_what_was_known_holds_while_pods_are_missing_and_nobody_has_looked() -> 
 
 @pytest.mark.parametrize(("available", "looks"), [(2, Depth.WATCHES), (1, Depth.PODS)])
 def test_pods_are_looked_at_when_some_are_missing(available: int, looks: Depth) -> None:
-    assert depth(make_resource(), make_workload(replicas=2, available=available)) is looks
+    assert read_depth(make_resource(), make_workload(replicas=2, available=available)) is looks
 
 
 @pytest.mark.parametrize(

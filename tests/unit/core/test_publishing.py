@@ -15,7 +15,8 @@ from resilience.core.model import flags
 from resilience.core.model.decision import Decision, PublishFlags, RemoveFlags, TellPods
 from resilience.core.model.flags import Publication, PublishedFlag
 from resilience.core.model.observation import FlagsMap, Observation, Pod
-from resilience.core.reconcile import Depth, decide, depth
+from resilience.core.read_depth import Depth, read_depth
+from resilience.core.reconcile import decide
 from tests.support.factories import (
     KEY,
     LONG_AGO,
@@ -178,7 +179,7 @@ def test_suspended_the_last_word_stands() -> None:
 
 @pytest.mark.parametrize("on", [True, False])
 def test_pods_are_looked_at_while_a_flag_is_on(on: bool) -> None:
-    looked = depth(make_resource(flag_spec(), status=told(on=on)), make_workload())
+    looked = read_depth(make_resource(flag_spec(), status=told(on=on)), make_workload())
 
     assert looked is (Depth.LIMITS if on else Depth.WATCHES)
 

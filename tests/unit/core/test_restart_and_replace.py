@@ -16,7 +16,8 @@ from resilience.core.model import history
 from resilience.core.model.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, SendSignal, TakeOver
 from resilience.core.model.observation import Budget, Observation, Pod, Traffic
 from resilience.core.model.workload import Template, Workload
-from resilience.core.reconcile import Depth, decide, depth
+from resilience.core.read_depth import Depth, read_depth
+from resilience.core.reconcile import decide
 from resilience.core.restarts import lifecycle
 from tests.support.factories import (
     LIVE_CHECK,
@@ -393,10 +394,10 @@ def test_the_history_forgets_by_number_and_by_age() -> None:
 
 
 def test_pods_are_read_only_when_something_is_to_be_done() -> None:
-    assert depth(make_resource(), make_workload()) is Depth.WATCHES
-    assert depth(make_resource(annotations=ASK), make_workload()) is Depth.LIMITS
-    assert depth(make_resource(status=running()), make_workload()) is Depth.LIMITS
-    assert depth(make_resource(deleting_since=NOW), make_workload()) is Depth.LIMITS
+    assert read_depth(make_resource(), make_workload()) is Depth.WATCHES
+    assert read_depth(make_resource(annotations=ASK), make_workload()) is Depth.LIMITS
+    assert read_depth(make_resource(status=running()), make_workload()) is Depth.LIMITS
+    assert read_depth(make_resource(deleting_since=NOW), make_workload()) is Depth.LIMITS
 
 
 @pytest.mark.parametrize(
@@ -412,7 +413,7 @@ def test_pods_are_read_only_when_something_is_to_be_done() -> None:
 def test_of_a_rolling_update_that_kubernetes_does_only_pods_are_read(
     spec: ResilientServiceSpec, workload: Workload, expected: Depth
 ) -> None:
-    assert depth(make_resource(spec), workload) is expected
+    assert read_depth(make_resource(spec), workload) is expected
 
 
 def test_a_pod_in_flight_waits_for_a_look_that_reads_all() -> None:

@@ -1,0 +1,50 @@
+"""The amount that the observer has to read before a pass can decide."""
+
+from enum import Enum
+
+from resilience.api.names import ANNOTATION_SERVING
+from resilience.api.reasons import Request
+from resilience.api.v1alpha1 import TargetKind
+from resilience.core.model import requests
+from resilience.core.model.observation import Resource
+from resilience.core.model.workload import Workload
+from resilience.core.rollouts import rollout
+
+
+class Depth(Enum):
+    """WATCHES: what the watches show. PODS: the pods as well. LIMITS: also what limits their replacement."""
+
+    WATCHES = 0
+    PODS = 1
+    LIMITS = 2
+
+
+def read_depth(resource: Resource, workload: Workload) -> Depth:
+    """The least depth that this pass needs.
+
+    Status only reports pods in trouble and a rolling update by Kubernetes itself, so pods are enough for these.
+    """
+    if _may_replace(resource) or rollout.is_held(resource, workload):
+        return Depth.LIMITS
+    in_trouble = workload.available < workload.replicas and not workload.rolling
+    return Depth.PODS if in_trouble or rollout.in_flight(resource, workload) else Depth.WATCHES
+
+
+def _may_replace(resource: Resource) -> bool:
+    """Pods may be replaced or notified: on request, by a policy, by what is in flight, or as the target goes back."""
+    status, spec = resource.status, resource.spec
+    asked = any(requests.pending(resource.annotations, status, request) for request in Request)
+    if resource.deleting_since is not None or status.restart is not None or (asked and spec is not None):
+        return True
+    if spec is not None and (spec.restart.policies or spec.restart.on_change):
+        return True
+    # Pods that are made while a flag is on have to be notified.
+    return any(flag.on for flag in status.degradation)
+
+
+def includes_green(resource: Resource, workload: Workload) -> bool:
+    """The pods of the second colour have to be read, too."""
+    held = ANNOTATION_SERVING in workload.annotations
+    return workload.kind is TargetKind.DEPLOYMENT and (
+        held or (resource.spec is not None and rollout.is_blue_green(resource.spec))
+    )
