@@ -20,7 +20,7 @@ from resilience.core.model.observation import Pod
 from resilience.core.ownership import handback
 from resilience.core.reconcile import decide
 from resilience.core.rollouts import bluegreen
-from resilience.core.rollouts.context import Stage
+from resilience.core.rollouts.context import RolloutContext
 from tests.support.factories import LONG_AGO, NOW, make_pod, make_resource, make_seen, make_workload
 from tests.support.preconditions import require
 from tests.support.stages import GREEN_HASH, GREEN_LABELS, HASHES, LATER, NEW, Scenario, look, make_stage, own_pods
@@ -121,7 +121,7 @@ def ending_green(*, wanted: str, paused: bool) -> Scenario:
     )
 
 
-def stage_of(made: Scenario) -> Stage:
+def stage_of(made: Scenario) -> RolloutContext:
     stage = make_stage(**{name: getattr(made, name) for name in made.__dataclass_fields__})
     require([service.pin for service in stage.services] == [HASHES[NEW]], "the Service is not pinned")
     require(stage.green.deleting, "green is not being deleted")
@@ -152,7 +152,7 @@ def given_back(*, pin: str) -> tuple[Action, ...]:
     resource, seen = look(made)
     require(seen.workload is not None and seen.workload.paused, "the target is not paused")
     resource = replace(resource, deleting_since=NOW - timedelta(minutes=11))
-    return handback.release(resource, seen, NOW).actions
+    return handback.hand_back(resource, seen, NOW).actions
 
 
 @pytest.mark.xfail(

@@ -10,7 +10,9 @@ from resilience.api.reasons import HealthState
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core.model.check_state import CheckState
+from resilience.core.model.context import Context
 from resilience.core.model.observation import Key, Observation, Pod, PodsView, Resource
+from resilience.core.model.profiles import resolve
 from resilience.core.model.service import Endpoint, Service, ServicePort
 from resilience.core.model.workload import Container, ContainerPort, ReplicaSet, Template, Workload
 
@@ -176,3 +178,12 @@ def make_check(name: str = "ready", state: HealthState = HealthState.HEALTHY, **
 def owned(*fields: str, by: str = FIELD_MANAGER) -> dict[str, frozenset[str]]:
     """Owners of template fields."""
     return {field: frozenset({by}) for field in fields}
+
+
+def make_context(
+    resource: Resource, observation: Observation, *, status: Status | None = None, now: datetime = NOW
+) -> Context:
+    """A pass over a resource whose target exists; its status is the resource's unless another is given."""
+    assert resource.spec is not None
+    workload, known = observation.workload or make_workload(), status or resource.status
+    return Context(resource, resource.spec, resolve(resource.spec), observation, workload, known, now)

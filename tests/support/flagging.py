@@ -13,8 +13,7 @@ from resilience.core.health.thresholds import CheckResult, Fold, Outcome
 from resilience.core.model.decision import Event
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import CheckTarget
-from resilience.core.model.profiles import resolve
-from tests.support.factories import KEY, NOW, make_resource, make_spec
+from tests.support.factories import NOW, make_context, make_resource, make_spec
 
 CACHE: Final = {"name": "cache", "scope": "Dependency", "redis": {"address": "redis:6379"}}
 FLAG: Final = {"name": "redis-degraded", "check": "cache", "mode": "memory"}
@@ -57,7 +56,8 @@ class Flagged:
 
     @property
     def target(self) -> CheckTarget:
-        (found,) = flags.watched(self.spec, resolve(self.spec), self.status, namespace=KEY.namespace)
+        resource = make_resource(self.spec, status=self.status)
+        (found,) = flags.targets(make_context(resource, Observation(workload=None)))
         return found
 
     def restart(self) -> None:
@@ -97,9 +97,10 @@ class Flagged:
         known = self.status.degradation[0].on if self.status.degradation else False
         resource = make_resource(self.spec, status=self.status, annotations=self.annotations)
         seen = Observation(workload=None, checks={NAME: thresholds.of_service(NAME, self._fold)})
-        found = flags.look(resource, self.spec, seen, self.status, self.now)
+        found = flags.update(make_context(resource, seen, now=self.now))
         self.status = found.status
         self.events.extend(found.events)
-        self._due = self.now + max(found.wait, timedelta(milliseconds=1)) if found.wait is not None else None
+        wait = found.requeue_after
+        self._due = self.now + max(wait, timedelta(milliseconds=1)) if wait is not None else None
         if self.status.degradation and self.flag.on != known:
             self.switches.append((self.now, self.flag.on))

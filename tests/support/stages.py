@@ -14,16 +14,16 @@ from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus, StepTime, Version
 from resilience.core.model.actions import AdvanceGreen
 from resilience.core.model.observation import Green, Observation, Pod, PodsView, Resource
-from resilience.core.model.profiles import resolve
 from resilience.core.model.workload import ReplicaSet, Template, Workload
 from resilience.core.rollouts import gates, rollout
-from resilience.core.rollouts.context import Stage
+from resilience.core.rollouts.context import RolloutContext
 from tests.support.factories import (
     LABELS,
     NOW,
     READY_CHECK,
     make_check,
     make_container,
+    make_context,
     make_endpoint,
     make_pod,
     make_resource,
@@ -119,21 +119,13 @@ class Scenario:
         return own_pods(self.serving or self.wanted) if self.towards is Colour.GREEN else own_pods(self.wanted)
 
 
-def make_stage(step: ReleaseStep | None = None, towards: Colour = Colour.GREEN, **fields: Any) -> Stage:
-    """The stage of a scenario."""
+def make_stage(step: ReleaseStep | None = None, towards: Colour = Colour.GREEN, **fields: Any) -> RolloutContext:
+    """The context of a scenario."""
     made = Scenario(step, towards, **fields)
-    resource, seen = look(made)
-    assert resource.spec is not None
-    return rollout.make_stage(
-        resource,
-        resource.spec,
-        resolve(resource.spec),
-        seen,
-        resource.status,
-        NOW,
-        writing=made.writing,
-        leaving=made.leaving,
-    )
+    resource, observation = look(made)
+    base = make_context(resource, observation)
+    assert observation.pods is not None
+    return rollout.make_context(base, observation.pods, writing=made.writing, leaving=made.leaving)
 
 
 def look(made: Scenario) -> tuple[Resource, Observation]:

@@ -12,12 +12,11 @@ import pytest
 from resilience.core.health import targets
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import CheckTarget
-from resilience.core.model.profiles import resolve
 from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.core.restarts import policies
 from resilience.ports import Contents, Network
 from resilience.runtime.measuring import MeasuringChecker
-from tests.support.factories import NOW, make_seen, make_spec
+from tests.support.factories import NOW, make_context, make_resource, make_seen, make_spec
 from tests.variety import manifests
 from tests.variety.manifests import Object
 
@@ -53,8 +52,9 @@ def watched(of_template: str, of_pod: str) -> list[CheckTarget]:
     reported = {"name": "app", "resources": raw["spec"]["containers"][0].get("resources", {})}
     raw["status"]["containerStatuses"] = [reported | {"ready": True, "restartCount": 0}]
     workload = manifests.read_workload(manifests.deployment(template(of_template), replicas=1))
-    seen, effective = make_seen(manifests.read_pod(raw), workload=workload), resolve(SPEC)
-    return [*policies.watched(SPEC, effective, seen, NOW), *targets.check_targets(SPEC, effective, seen)]
+    context = make_context(make_resource(SPEC), make_seen(manifests.read_pod(raw), workload=workload))
+    health = targets.check_targets(context.spec, context.effective, context.observation)
+    return [*policies.targets(context), *health]
 
 
 async def outcomes(of_template: str, of_pod: str, *, used: int) -> dict[str, Outcome]:

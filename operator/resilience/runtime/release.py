@@ -11,7 +11,7 @@ import structlog
 
 from resilience.api.names import FINALIZER
 from resilience.core.model.observation import Key, Resource
-from resilience.core.ownership.handback import release
+from resilience.core.ownership.handback import hand_back
 from resilience.core.report.status import released_status
 from resilience.ports import Clock, PortError
 from resilience.ports.cluster import Cluster
@@ -61,7 +61,7 @@ class Releaser:
         if FINALIZER not in resource.finalizers:
             return True
         seen = await self._observer.observe(resource, thorough=True)
-        decision = release(resource, seen, self._clock.now())
+        decision = hand_back(resource, seen, self._clock.now())
         last = decision.requeue_after is None
         if last:
             resource = await self._cluster.write_status(resource, released_status(resource, self._clock.now()))

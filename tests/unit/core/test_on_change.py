@@ -11,10 +11,19 @@ from resilience.api.status_restarts import ConfigStatus, RestartsStatus, Restart
 from resilience.core.model.decision import Decision, TakeOver
 from resilience.core.model.observation import Pod, Turn
 from resilience.core.model.probes import ContentProbe
-from resilience.core.model.profiles import resolve
 from resilience.core.reconcile import decide
 from resilience.core.restarts import triggers
-from tests.support.factories import LONG_AGO, NOW, make_check, make_pod, make_resource, make_seen, make_workload
+from resilience.core.restarts.content import CONTENT_CHECK
+from tests.support.factories import (
+    LONG_AGO,
+    NOW,
+    make_check,
+    make_context,
+    make_pod,
+    make_resource,
+    make_seen,
+    make_workload,
+)
 from tests.support.firing import HUNG, fires, past, policy_spec
 from tests.support.model import stored
 
@@ -44,10 +53,10 @@ def looked(
 ) -> Decision:
     """A pass that reads this content, since so long; a turn is granted unless one is given."""
     pods = pods or (A, B)
-    content = make_check(triggers.CONTENT_CHECK, fingerprint=reads, read_since=since if reads else None)
+    content = make_check(CONTENT_CHECK, fingerprint=reads, read_since=since if reads else None)
     seen = make_seen(
         *pods,
-        checks={triggers.CONTENT_CHECK: content} | (checks or {}),
+        checks={CONTENT_CHECK: content} | (checks or {}),
         turn=turn or Turn(granted=True),
         workload=make_workload(replicas=len(pods), **workload),
     )
@@ -68,11 +77,11 @@ def known(found: Decision) -> str:
 def test_all_objects_are_read_as_one_whatever_their_order() -> None:
     spec = policy_spec(**CHANGES)
 
-    (found,) = triggers.watched(spec, resolve(spec), make_seen(A), Status(), NOW)
+    (found,) = triggers.targets(make_context(make_resource(spec), make_seen(A)))
 
     assert found.probe == ContentProbe("shop", (("ConfigMap", "settings"), ("Secret", "token")))
     assert (found.interval, found.failure_threshold, found.pod_uid) == (20 * SECOND, 1, "")
-    assert triggers.watched(policy_spec(), resolve(spec), make_seen(A), Status(), NOW) == ()
+    assert triggers.targets(make_context(make_resource(policy_spec()), make_seen(A))) == ()
 
 
 @pytest.mark.parametrize(
@@ -82,13 +91,13 @@ def test_a_change_that_has_settled_is_read_once_more(reads: str, ago: int, inter
     # given: whatever else keeps it from restarting
     found = looked(reads=reads, since=NOW - ago * SECOND, status=knows("x-one"), turn=Turn(False, 1, MINUTE))
 
-    (content,) = [each for each in found.checks if each.check == triggers.CONTENT_CHECK]
+    (content,) = [each for each in found.checks if each.check == CONTENT_CHECK]
     assert content.interval == interval * SECOND
 
 
 def test_no_check_of_the_spec_can_have_the_name_of_the_content() -> None:
     with pytest.raises(ValueError, match="name"):
-        policy_spec(checks=[{"name": triggers.CONTENT_CHECK, "http": {"path": "/"}}])
+        policy_spec(checks=[{"name": CONTENT_CHECK, "http": {"path": "/"}}])
 
 
 def test_what_is_read_first_is_what_the_pods_have() -> None:
@@ -138,8 +147,8 @@ def test_a_change_is_one_restart_of_all_pods_that_are_older() -> None:
 
 @pytest.mark.parametrize("pods", [(make_pod("young", created=NOW - SECOND),), ()], ids=["all-are-younger", "none"])
 def test_pods_that_have_the_change_already_stay(pods: tuple[Pod, ...]) -> None:
-    content = make_check(triggers.CONTENT_CHECK, fingerprint="x-two", read_since=SETTLED)
-    seen = make_seen(*pods, checks={triggers.CONTENT_CHECK: content}, turn=Turn(granted=True))
+    content = make_check(CONTENT_CHECK, fingerprint="x-two", read_since=SETTLED)
+    seen = make_seen(*pods, checks={CONTENT_CHECK: content}, turn=Turn(granted=True))
 
     found = decide(make_resource(policy_spec(**CHANGES), status=knows("x-one")), seen, NOW)
 
@@ -201,14 +210,14 @@ def test_a_change_during_a_restart_comes_after_it() -> None:
 @pytest.mark.parametrize("last", ["x-one", "x-two"])
 def test_content_that_cannot_be_read_is_named_and_changes_nothing(last: str) -> None:
     content = make_check(
-        triggers.CONTENT_CHECK,
+        CONTENT_CHECK,
         HealthState.UNKNOWN,
         silent=True,
         message="label it",
         fingerprint=last,
         read_since=LONG_AGO,
     )
-    seen = make_seen(A, checks={triggers.CONTENT_CHECK: content}, turn=Turn(granted=True))
+    seen = make_seen(A, checks={CONTENT_CHECK: content}, turn=Turn(granted=True))
 
     found = decide(make_resource(policy_spec(**CHANGES), status=knows("x-one")), seen, NOW)
 

@@ -1,23 +1,26 @@
 """Restart policies: which pods they fire for, what is measured for them, and which can never fire."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from resilience.api.reasons import HealthState, ReplaceStep
+from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health import quantities
+from resilience.core.model.context import Context
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import CheckTarget, HttpProbe, Measure, SlopeProbe, UsageLine, UsageProbe
-from resilience.core.model.profiles import resolve
 from resilience.core.restarts import policies
 from tests.support.factories import (
     LIVE_CHECK,
     NOW,
     make_check,
     make_container,
+    make_context,
     make_pod,
+    make_resource,
     make_retiring,
     make_seen,
     make_spec,
@@ -32,15 +35,19 @@ MEBI = 2**20
 LIMITS = {"memory": 512.0 * MEBI, "cpu": 2.0}
 
 
+def context_of(spec: ResilientServiceSpec, seen: Observation, now: datetime = NOW) -> Context:
+    return make_context(make_resource(spec), seen, now=now)
+
+
 def fired(seen: Observation, *found: dict[str, Any], after: timedelta = timedelta()) -> list[tuple[str, str]]:
     spec = policy_spec(*found)
-    return [(each.policy.name, each.pod.name) for each in policies.firing(spec, resolve(spec), seen, NOW + after)]
+    return [(each.policy.name, each.pod.name) for each in policies.firing(context_of(spec, seen, NOW + after))]
 
 
 def watched(*found: dict[str, Any], seen: Observation | None = None, **spec: Any) -> list[CheckTarget]:
     made = policy_spec(*found, **spec)
     limited = make_workload(containers=[make_container(limits=LIMITS, requests={"cpu": 1.0})])
-    return list(policies.watched(made, resolve(made), seen or make_seen(A, workload=limited), NOW))
+    return list(policies.targets(context_of(made, seen or make_seen(A, workload=limited))))
 
 
 @pytest.mark.parametrize("policy", [LEAKS, GROWS, HUNG], ids=lambda each: each["name"])
@@ -112,11 +119,11 @@ def test_a_start_takes_as_long_as_the_startup_probe_allows_and_is_looked_at_agai
     spec = make_spec(probes=probes, restart={"policies": [HUNG]}, health={"checks": [LIVE_CHECK]})
 
     def hung(after: timedelta) -> bool:
-        return bool(policies.firing(spec, resolve(spec), make_seen(pod, checks=fires(HUNG, pod)), NOW + after))
+        return bool(policies.firing(context_of(spec, make_seen(pod, checks=fires(HUNG, pod)), NOW + after)))
 
-    assert policies.next_due(spec, resolve(spec), make_seen(pod), NOW) == timedelta(seconds=15)
+    assert policies.next_due(context_of(spec, make_seen(pod))) == timedelta(seconds=15)
     assert not hung(timedelta(seconds=14)) and hung(timedelta(seconds=15))
-    assert policies.next_due(spec, resolve(spec), make_seen(A), NOW) is None
+    assert policies.next_due(context_of(spec, make_seen(A))) is None
 
 
 def test_a_leak_is_one_from_the_first_moment() -> None:
@@ -143,7 +150,7 @@ def test_without_a_value_the_profile_says_what_is_old(fields: Any, hours: int) -
     spec = make_spec(restart={"policies": [{"name": "aged", "uptime": {}}]}, **fields)
 
     def old(age: timedelta) -> bool:
-        return bool(policies.firing(spec, resolve(spec), make_seen(make_pod(created=NOW - age)), NOW))
+        return bool(policies.firing(context_of(spec, make_seen(make_pod(created=NOW - age)))))
 
     assert not old(hours * HOUR - MINUTE)
     assert old(1.1 * hours * HOUR)
@@ -153,7 +160,7 @@ def test_the_next_look_is_when_the_next_pod_is_too_old() -> None:
     spec = policy_spec(AGED, HUNG)
 
     def due(*pods: Any, quiet: bool = False) -> timedelta | None:
-        return policies.next_due(spec, resolve(spec), make_seen(*pods, quiet=quiet), NOW)
+        return policies.next_due(context_of(spec, make_seen(*pods, quiet=quiet)))
 
     left = due(A, B)
     assert left is not None and HOUR <= left <= 2 * HOUR
@@ -185,7 +192,7 @@ def test_the_words_have_the_rule_the_value_and_the_line(policy: dict[str, Any], 
     spec = policy_spec(policy)
     checks = fires(policy, A) if "uptime" not in policy else {}
 
-    (found,) = policies.firing(spec, resolve(spec), make_seen(view=view, checks=checks), NOW)
+    (found,) = policies.firing(context_of(spec, make_seen(view=view, checks=checks)))
 
     assert found.message == words
 
@@ -251,7 +258,7 @@ def test_what_the_api_tells_needs_no_check(policy: dict[str, Any]) -> None:
 def test_a_line_without_anything_to_be_a_share_of_never_fires_and_is_named(policy: dict[str, Any], words: str) -> None:
     seen = make_seen(A)
 
-    said = policies.lacking(policy_spec(policy), seen)
+    said = policies.lacking(context_of(policy_spec(policy), seen))
 
     assert said.startswith(words) or words in said
     assert bool(said) is bool(words)

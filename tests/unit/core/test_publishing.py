@@ -12,7 +12,7 @@ from resilience.api.status import Status
 from resilience.api.status_flags import FlagsStatus, FlagStatus
 from resilience.core.degradation import publish
 from resilience.core.model import flags
-from resilience.core.model.decision import Decision, PublishFlags, RemoveFlags, TellPods
+from resilience.core.model.decision import SOON, Decision, PublishFlags, RemoveFlags, TellPods
 from resilience.core.model.flags import Publication, PublishedFlag
 from resilience.core.model.observation import FlagsMap, Observation, Pod
 from resilience.core.read_depth import Depth, read_depth
@@ -22,6 +22,7 @@ from tests.support.factories import (
     LONG_AGO,
     NOW,
     make_check,
+    make_context,
     make_endpoint,
     make_pod,
     make_resource,
@@ -114,15 +115,17 @@ def test_many_pods_hear_it_in_batches() -> None:
     resource = make_resource(flag_spec(), status=status)
     left, batches = pods, []
     while True:
-        found = publish.publish(resource, seen(*left, shows=shown(status)), status)
+        found = publish.publish(make_context(resource, seen(*left, shows=shown(status))))
         if not found.actions:
             break
         (action,) = found.actions
         assert isinstance(action, TellPods)
         batches.append(len(action.pods))
-        assert (found.wait is not None) == (sum(not pod.flags for pod in left) > publish.BATCH)
-        if found.wait is not None:
-            assert timedelta(seconds=0.5) <= found.wait <= timedelta(seconds=1.5)
+        assert found.requeue_after is not None
+        if sum(not pod.flags for pod in left) > publish.BATCH:
+            assert timedelta(seconds=0.5) <= found.requeue_after <= timedelta(seconds=1.5)
+        else:
+            assert found.requeue_after == SOON
         left = [make_pod(p.name, uid=p.uid, flags=str(action.value)) if p in action.pods else p for p in left]
     assert batches == [50, 50, 20]
 
@@ -131,7 +134,7 @@ def test_what_somebody_changed_or_removed_is_put_back() -> None:
     status = told(on=True)
     spoilt = FlagsMap(dict(shown(status).data) | {"redis-degraded": "false"}, ours=True)
     for shows in (spoilt, None):
-        found = publish.publish(make_resource(flag_spec()), seen(shows=shows), status)
+        found = publish.publish(make_context(make_resource(flag_spec(), status=status), seen(shows=shows)))
         assert [type(each) for each in found.actions] == [PublishFlags]
 
 

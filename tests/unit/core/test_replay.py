@@ -17,7 +17,7 @@ from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.degradation import dead_letters
 from resilience.core.model.decision import Event, Replay
 from resilience.core.model.observation import Observation, Replayed
-from tests.support.factories import NOW, make_check, make_resource, make_spec
+from tests.support.factories import NOW, make_check, make_context, make_resource, make_spec
 
 REDIS = {"name": "cache", "scope": "Dependency", "redis": {"address": "redis:6379"}}
 ASK = request_annotation(Request.REPLAY)
@@ -58,10 +58,11 @@ class Queue:
         }
         resource = make_resource(self.spec, status=self.status, annotations=self.annotations)
         seen = Observation(workload=None, checks=checks, replays=self.progress)
-        found = dead_letters.look(resource, self.spec, seen, self.status, self.now)
-        self.status, self.wait = found.status, found.wait
+        found = dead_letters.reconcile(make_context(resource, seen, now=self.now))
+        self.status, self.wait = found.status, found.requeue_after
         self.events.extend(found.events)
         for action in found.actions:
+            assert isinstance(action, Replay)
             self._batch(action)
         return bool(found.actions)
 

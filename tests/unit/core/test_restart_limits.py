@@ -11,10 +11,18 @@ from resilience.api.status import Status
 from resilience.api.status_restarts import PastRestart, RestartsStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.observation import Observation, Pod
-from resilience.core.model.profiles import resolve
 from resilience.core.restarts import limits, policies
 from resilience.core.restarts.limits import Blocker
-from tests.support.factories import LIVE_CHECK, NOW, make_check, make_pod, make_seen, make_workload
+from tests.support.factories import (
+    LIVE_CHECK,
+    NOW,
+    make_check,
+    make_context,
+    make_pod,
+    make_resource,
+    make_seen,
+    make_workload,
+)
 from tests.support.firing import DATABASE, GROWS, HUNG, LEAKS, SPINS, fires, past, policy_spec
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -39,11 +47,11 @@ def asked(
     spec = spec or policy_spec(*found, **restart or {})
     known = {name: state for each in found for name, state in fires(each, A).items()} if checks is None else checks
     observed: Observation = make_seen(*pods, checks=known, **seen)
-    effective = resolve(spec)
-    fired = policies.firing(spec, effective, observed, now)
+    context = make_context(make_resource(spec), observed, status=status, now=now)
+    fired = policies.firing(context)
     # As in every pass: what is futile is noted first.
-    status, _ = limits.note_loops(effective, status, fired, now)
-    left, block = limits.allowed(spec, effective, observed, status, fired, now)
+    status, _ = limits.note_loops(context, fired)
+    left, block = limits.allowed(context.with_status(status), fired)
     return [(each.policy.name, each.pod.name) for each in left], block
 
 
@@ -100,7 +108,7 @@ def test_a_hundred_restarts_are_remembered_and_no_budget_is_greater() -> None:
     status = past(LEAKS, *(NOW - (120 - number) * SECOND for number in range(100)))
     spec = policy_spec(LEAKS, budget={"max": 100})
 
-    assert len(limits.recent(status, resolve(spec), NOW)) == 100
+    assert len(limits.recent(make_context(make_resource(spec), make_seen(A), status=status))) == 100
     assert reason(asked(spec=spec, checks=fires(LEAKS, A), status=status))[0] == "BudgetSpent"
     with pytest.raises(ValueError, match="less than or equal to 100"):
         policy_spec(LEAKS, budget={"max": 101})
@@ -221,10 +229,10 @@ def test_each_try_in_a_loop_waits_twice_as_long_up_to_six_hours() -> None:
 
 
 def test_the_longest_wait_does_not_shrink_while_the_loop_goes_on() -> None:
-    status, effective = past(HUNG, *(NOW - 6 * number * HOUR for number in range(20, -1, -1)), futile=True), None
-    effective = resolve(policy_spec(HUNG, coolDown="0s"))
+    status = past(HUNG, *(NOW - 6 * number * HOUR for number in range(20, -1, -1)), futile=True)
+    context = make_context(make_resource(policy_spec(HUNG, coolDown="0s")), make_seen(A), status=status)
 
-    kept = Status(restarts=RestartsStatus(recent=limits.recent(status, effective, NOW)))
+    kept = Status(restarts=RestartsStatus(recent=limits.recent(context)))
 
     assert reason(again(10 * SECOND, status=kept, cool_down="0s")) == ("RestartLoop", NOW + 6 * HOUR)
 
@@ -298,16 +306,18 @@ def test_what_fails_is_tried_less_and_less_often_also_for_the_pod_that_stayed() 
 
 def test_a_loop_is_noted_once_and_only_for_its_policy() -> None:
     spec = policy_spec(HUNG, LEAKS, coolDown="1m")
-    effective, both = resolve(spec), PastRestart(at=NOW, policies=["stuck", "leak"])
+    both = PastRestart(at=NOW, policies=["stuck", "leak"])
     status = Status(restarts=RestartsStatus(recent=[PastRestart(at=NOW - HOUR, policies=["stuck"]), both]))
     seen = make_seen(A, FRESH, checks=fires(HUNG, A, FRESH))
-    fired = policies.firing(spec, effective, seen, NOW + 10 * SECOND)
+    context = make_context(make_resource(spec), seen, status=status, now=NOW + 10 * SECOND)
+    fired = policies.firing(context)
 
-    noted, news = limits.note_loops(effective, status, fired, NOW + 10 * SECOND)
+    noted, news = limits.note_loops(context, fired)
 
     assert news == ("stuck",)
     assert [each.futile for each in noted.restarts.recent] == [[], ["stuck"]]
-    assert limits.note_loops(effective, noted, fired, NOW + 20 * SECOND) == (noted, ())
+    later = make_context(make_resource(spec), seen, status=noted, now=NOW + 20 * SECOND)
+    assert limits.note_loops(later, fired) == (noted, ())
 
 
 def test_the_first_that_says_no_is_named() -> None:

@@ -12,12 +12,12 @@ from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
-from resilience.core.model.profiles import resolve
+from resilience.core.model.decision import StepResult
 from resilience.core.model.workload import ReplicaSet
 from resilience.core.rollouts import rolling, rollout
-from resilience.core.rollouts.context import Stage
-from resilience.core.rollouts.rollout import Look
-from tests.support.factories import NOW
+from resilience.core.rollouts.context import RolloutContext
+from resilience.core.rollouts.rollout import RolloutResult
+from tests.support.factories import NOW, make_context
 from tests.support.stages import (
     HASHES,
     LATER,
@@ -53,19 +53,21 @@ def scenario(*, notes: Any = None, **fields: Any) -> Scenario:
     )
 
 
-def stage(**fields: Any) -> Stage:
+def stage(**fields: Any) -> RolloutContext:
     kind = fields.pop("kind", TargetKind.DEPLOYMENT)
     made = scenario(**fields)
     names = Scenario.__dataclass_fields__
     found = make_stage(**{name: getattr(made, name) for name in names})
-    return replace(found, leaving=False, workload=replace(found.workload, kind=kind))
+    base = replace(found.base, workload=replace(found.workload, kind=kind))
+    return replace(found, leaving=False, base=base)
 
 
-def seen(**fields: Any) -> Look:
-    resource, observed = look(scenario(**fields))
-    spec = resource.spec
-    assert spec is not None
-    return rollout.look(resource, spec, resolve(spec), observed, resource.status, NOW, writing=False)
+def passed(**fields: Any) -> RolloutResult:
+    return rollout.reconcile(make_context(*look(scenario(**fields))), writing=False)
+
+
+def seen(**fields: Any) -> StepResult:
+    return passed(**fields).step
 
 
 def rolls(*, ago: int = 5, **trouble: Any) -> dict[str, Any]:
@@ -217,20 +219,21 @@ def test_a_pause_of_somebody_else_is_left_alone() -> None:
 )
 def test_the_gate_is_asked_when_all_pods_are_there(seen_now: Any, complete: bool, words: str) -> None:
     made = stage(rollout=AFTER, seen=seen_now)
-    found = seen(rollout=AFTER, seen=seen_now)
+    result = passed(rollout=AFTER, seen=seen_now)
+    found = result.step
 
     assert rolling.complete(made) is complete
     assert words in rolling.plan(made).waiting
     assert (found.status.rollout.candidate is None) is complete
     assert found.status.rollout.step == ("Complete" if complete else "Gate")
-    assert {each.pod_uid for each in found.checks} == {pod.uid for pod in own_pods(NEW)}
-    result = found.status.last_rollout
-    assert (result.result if result is not None else None) == (RolloutOutcome.SUCCEEDED if complete else None)
+    assert {each.pod_uid for each in result.checks} == {pod.uid for pod in own_pods(NEW)}
+    last = found.status.last_rollout
+    assert (last.result if last is not None else None) == (RolloutOutcome.SUCCEEDED if complete else None)
 
 
 @pytest.mark.parametrize("fields", [rolls(), {"status": DONE}, {"own": own_pods(NEW, ready=False)}])
 def test_before_and_after_that_it_is_not_asked(fields: Any) -> None:
-    assert seen(rollout=AFTER, **fields).checks == ()
+    assert passed(rollout=AFTER, **fields).checks == ()
 
 
 def test_a_deployment_without_pods_is_complete() -> None:

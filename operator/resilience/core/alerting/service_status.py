@@ -15,7 +15,7 @@ from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.alerting.routing import Aim, Pace
 from resilience.core.model import conditions, requests
 from resilience.core.model.conditions import Verdict
-from resilience.core.model.decision import Event
+from resilience.core.model.decision import Event, StepResult
 from resilience.core.model.observation import Alerting, Key, Observation, Resource
 
 EXPLAIN: Final = "explain-alert"
@@ -41,6 +41,13 @@ def aims(key: Key, alerts: Alerts, status: Status, *, otherwise: Key | None) -> 
     found = (of_status(key, each) for each in status.alerts.firing)
     told = pace(alerts, status.effective)
     return tuple(aim for alert in found for aim in routing.aims(alert, alerts, pace=told, otherwise=otherwise))
+
+
+def reconcile(resource: Resource, status: Status, observation: Observation, now: datetime) -> StepResult:
+    """Alerts come last in a pass: they follow from everything else in the status."""
+    explained, events = explain(resource, status, observation, now)
+    reported, wait = report(resource, explained, observation, now)
+    return StepResult(reported, events=events, requeue_after=wait)
 
 
 def report(resource: Resource, status: Status, seen: Observation, now: datetime) -> tuple[Status, timedelta | None]:

@@ -18,24 +18,15 @@ from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health import dependencies
 from resilience.core.health.thresholds import WELL
 from resilience.core.model import history, requests
-from resilience.core.model.decision import Event, Replay
-from resilience.core.model.observation import Observation, Replayed, Resource
+from resilience.core.model.context import Context
+from resilience.core.model.decision import SOON, Event, Replay, StepResult
+from resilience.core.model.observation import Observation, Replayed
 from resilience.core.model.probes import DeadLetters
 
 FIRST_PAUSE: Final = timedelta(minutes=1)
 LONGEST_PAUSE: Final = timedelta(hours=1)
 # Nothing tells when what it waits for is over, but checks wake the key.
 LOOK_AGAIN: Final = timedelta(seconds=15)
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Outcome: the status, what to tell, what to do, and when to look again."""
-
-    status: Status
-    events: tuple[Event, ...] = ()
-    actions: tuple[Replay, ...] = ()
-    wait: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +40,40 @@ class _One:
     ended: HistoryEntry | None = None
 
 
-def look(resource: Resource, spec: ResilientServiceSpec, seen: Observation, status: Status, now: datetime) -> Look:
-    """Begins, goes on with and ends replays."""
+def reconcile(context: Context) -> StepResult:
+    """Begin, continue and end replays. While a flag is on, nothing is put back."""
+    spec, status, observation, now = context.spec, context.status, context.observation, context.now
     if spec.suspend:
-        return Look(status)
-    running = any(each.finished_at is None for each in status.replays)
-    # One that comes while a replay runs is about what has come since.
-    asked = requests.pending(resource.annotations, status, Request.REPLAY) if not running else None
-    streams = list(_streams(spec, namespace=resource.key.namespace))
+        return StepResult(status)
+    running = any(entry.finished_at is None for entry in status.replays)
+    # A request that comes while a replay runs is about what has come since.
+    asked = requests.pending(context.resource.annotations, status, Request.REPLAY) if not running else None
+    streams = list(_streams(spec, namespace=context.namespace))
     events: list[Event] = []
     if asked is not None:
         note = "begun" if streams else "no redisStream check has a deadLetter"
         status = requests.handle(status, Request.REPLAY, asked, now=now, note=note)
         if not streams:
             events.append(Event(Reason.REQUEST_IGNORED, f"replay: {note}"))
-    before = {each.check: each for each in status.replays}
-    blocked = _blocked(spec, seen, status)
-    found = [
-        _stream(name, when, letters, before.get(name), seen, asked or "", blocked, now)
+    before = {entry.check: entry for entry in status.replays}
+    blocked = _blocked(spec, observation, status)
+    steps = [
+        _stream(name, when, letters, before.get(name), observation, asked or "", blocked, now)
         for name, when, letters in streams
     ]
-    ended = [each.ended for each in found if each.ended is not None]
     past = list(status.history)
-    for entry in ended:
-        past = history.remember(past, entry, now)
-    entries = [each.entry for each in found if each.entry is not None]
-    events.extend(event for each in found for event in each.events)
-    return Look(
+    for step in steps:
+        if step.ended is not None:
+            past = history.remember(past, step.ended, now)
+    entries = [step.entry for step in steps if step.entry is not None]
+    events.extend(event for step in steps for event in step.events)
+    actions = tuple(step.action for step in steps if step.action is not None)
+    wait = min((step.wait for step in steps if step.wait is not None), default=None)
+    return StepResult(
         status.model_copy(update={"replays": entries, "history": past}),
+        actions,
         tuple(events),
-        tuple(each.action for each in found if each.action is not None),
-        min((each.wait for each in found if each.wait is not None), default=None),
+        requeue_after=max(wait or SOON, SOON) if wait is not None or actions else None,
     )
 
 

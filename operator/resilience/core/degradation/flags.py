@@ -14,15 +14,14 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.api.names import override_annotation
 from resilience.api.reasons import FlagState, HealthState, Reason
 from resilience.api.scalars import format_duration
-from resilience.api.status import Effective, Status
 from resilience.api.status_base import format_time
 from resilience.api.status_flags import FlagStatus, OverrideStatus
-from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health import dependencies
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL
 from resilience.core.model.check_state import CheckState
-from resilience.core.model.decision import Event
-from resilience.core.model.observation import Observation, Resource
+from resilience.core.model.context import Context
+from resilience.core.model.decision import Event, StepResult
+from resilience.core.model.observation import Resource
 from resilience.core.model.probes import CheckTarget, Probe, RedisProbe
 
 # No name of a check of the spec has a slash.
@@ -43,15 +42,6 @@ _DEFAULT: Final = Thresholds(3, 5, timedelta(seconds=30))
 _PRESETS: Final = {Preset.CIRCUIT_BREAKER: Thresholds(5, 2, timedelta(seconds=60))}
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Outcome: the status, what to tell, and when to look again."""
-
-    status: Status
-    events: tuple[Event, ...] = ()
-    wait: timedelta | None = None
-
-
 def thresholds(flag: Flag) -> Thresholds:
     """What is set, else the preset's, else the defaults."""
     base = _PRESETS[flag.preset] if flag.preset is not None else _DEFAULT
@@ -62,19 +52,18 @@ def thresholds(flag: Flag) -> Thresholds:
     )
 
 
-def watched(
-    spec: ResilientServiceSpec, effective: Effective, status: Status, *, namespace: str
-) -> tuple[CheckTarget, ...]:
-    """What is asked for the flags: the same questions as the checks ask, with the thresholds of the flags."""
-    lost = {each.name for each in status.degradation if each.degraded_since is not None}
-    found = []
+def targets(context: Context) -> tuple[CheckTarget, ...]:
+    """The checks that the flags need: those of the spec once more, with the thresholds of the flags."""
+    spec, effective = context.spec, context.effective
+    lost = {flag.name for flag in context.status.degradation if flag.degraded_since is not None}
+    wanted = []
     for flag in spec.degradation.flags:
-        check = next((each for each in spec.health.checks if each.name == flag.check), None)
-        probe = dependencies.probe(check, spec, namespace=namespace) if check is not None else None
+        check = next((check for check in spec.health.checks if check.name == flag.check), None)
+        probe = dependencies.probe(check, spec, namespace=context.namespace) if check is not None else None
         if probe is None:
             continue
         limits = thresholds(flag)
-        found.append(
+        wanted.append(
             CheckTarget(
                 check=PREFIX + flag.name,
                 probe=_proving(probe),
@@ -88,19 +77,20 @@ def watched(
                 assumed=HealthState.UNHEALTHY if flag.name in lost else HealthState.UNKNOWN,
             )
         )
-    return tuple(found)
+    return tuple(wanted)
 
 
-def look(resource: Resource, spec: ResilientServiceSpec, seen: Observation, status: Status, now: datetime) -> Look:
-    """The flags after this pass. Suspended, they stay as they were told last."""
-    if spec.suspend:
-        return Look(status)
-    before = {each.name: each for each in status.degradation}
-    steps = [_step(resource, flag, seen, before.get(flag.name), now) for flag in spec.degradation.flags]
-    found = [each.flag for each in steps]
-    after = status.model_copy(update={"degradation": found})
-    events = [event for each in steps for event in each.events]
-    return Look(after, tuple(events), min((each.wait for each in steps if each.wait is not None), default=None))
+def update(context: Context) -> StepResult:
+    """The flags after this pass. While the resource is suspended they do not change."""
+    if context.spec.suspend:
+        return StepResult(context.status)
+    before = {flag.name: flag for flag in context.status.degradation}
+    steps = [_step(context, flag, before.get(flag.name)) for flag in context.spec.degradation.flags]
+    return StepResult(
+        context.status.model_copy(update={"degradation": [step.flag for step in steps]}),
+        events=tuple(event for step in steps for event in step.events),
+        requeue_after=min((step.wait for step in steps if step.wait is not None), default=None),
+    )
 
 
 def words(found: Sequence[FlagStatus]) -> str:
@@ -122,11 +112,12 @@ def _proving(probe: Probe) -> Probe:
     return probe
 
 
-def _step(resource: Resource, flag: Flag, seen: Observation, before: FlagStatus | None, now: datetime) -> _Step:
+def _step(context: Context, flag: Flag, before: FlagStatus | None) -> _Step:
+    now = context.now
     known = before or FlagStatus(name=flag.name, mode=flag.mode, since=now)
-    check = seen.checks.get(PREFIX + flag.name)
+    check = context.observation.checks.get(PREFIX + flag.name)
     lost_since, wait = _lost_since(known, check, thresholds(flag), now)
-    override, problem = _override(resource, flag, now)
+    override, problem = _override(context.resource, flag, now)
     if override is not None:
         wait = min(wait or timedelta.max, override.until - now)
     on = override.on if override is not None else lost_since is not None

@@ -1,11 +1,10 @@
-"""How the flags are told: their version in status, then the ConfigMap, then a word to each pod.
+"""Publication of the flags: their version in status, then the ConfigMap, then an annotation of each pod.
 
-Level-triggered: what is told follows from status, and only what is not told yet is written.
+Level-triggered: what is published follows from status, and only what differs is written.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from zlib import crc32
 
@@ -14,7 +13,8 @@ from resilience.api.reasons import Reason
 from resilience.api.status import Status
 from resilience.api.status_flags import FlagsStatus, FlagStatus
 from resilience.core.model import flags
-from resilience.core.model.decision import Action, Event, PublishFlags, RemoveFlags, TellPods
+from resilience.core.model.context import Context
+from resilience.core.model.decision import SOON, Action, Event, PublishFlags, RemoveFlags, StepResult, TellPods
 from resilience.core.model.flags import Publication, PublishedFlag
 from resilience.core.model.observation import Observation, Pod, Resource
 
@@ -22,26 +22,12 @@ from resilience.core.model.observation import Observation, Pod, Resource
 BATCH: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Numbered:
-    """The status with the version of what is told, and Events."""
-
-    status: Status
-    events: tuple[Event, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Publishing:
-    """What is still to be told; with `wait`, more pods are to be told after it."""
-
-    actions: tuple[Action, ...] = ()
-    wait: timedelta | None = None
-
-
-def number(resource: Resource, seen: Observation, before: Status, after: Status, now: datetime) -> Numbered:
-    """The status with a new version when what applications see changes."""
-    told = _told(resource, seen, before, after, now)
-    return Numbered(after.model_copy(update={"flags": told}), _unpublished(before.flags, told))
+def number(context: Context, before: Status) -> StepResult:
+    """The status with a new version of the flags when applications see a change. `before`: as it was published."""
+    after = context.status
+    published = _published(context, before)
+    events = _unpublished(before.flags, published)
+    return StepResult(after.model_copy(update={"flags": published}), events=events)
 
 
 def publication(resource: Resource, status: Status) -> Publication | None:
@@ -53,20 +39,21 @@ def publication(resource: Resource, status: Status) -> Publication | None:
     return Publication(resource.key.namespace, resource.key.name, told.version, told.updated_at, found)
 
 
-def publish(resource: Resource, seen: Observation, status: Status) -> Publishing:
-    """What is still to be told, and to whom."""
-    said, shown = publication(resource, status), seen.flags_map
-    if said is None:
+def publish(context: Context) -> StepResult:
+    """Write what is not published yet. When there are more pods than a batch, the others follow in a later pass."""
+    observation, status = context.observation, context.status
+    wanted, shown = publication(context.resource, status), observation.flags_map
+    if wanted is None:
         gone = (RemoveFlags(),) if shown is not None and shown.ours else ()
-        return Publishing((*gone, *_tell(_pods(seen, lambda pod: bool(pod.flags)), None, status)))
-    actions: list[Action] = []
-    if shown is None or (shown.ours and dict(shown.data) != flags.config_map_data(said)):
-        actions.append(PublishFlags(said))
-    value = flags.annotation(said)
-    # A pod that was never told needs no word while nothing is degraded.
-    behind = _pods(seen, lambda pod: pod.flags != value and (said.any_on or bool(pod.flags)))
-    actions.extend(_tell(behind[:BATCH], value, status))
-    return Publishing(tuple(actions), _pause(behind) if len(behind) > BATCH else None)
+        actions: tuple[Action, ...] = (*gone, *_tell(_pods(observation, lambda pod: bool(pod.flags)), None, status))
+        return StepResult(status, actions, requeue_after=SOON if actions else None)
+    is_stale = shown is None or (shown.ours and dict(shown.data) != flags.config_map_data(wanted))
+    value = flags.annotation(wanted)
+    # A pod that never had the annotation needs none while nothing is degraded.
+    behind = _pods(observation, lambda pod: pod.flags != value and (wanted.any_on or bool(pod.flags)))
+    actions = (*((PublishFlags(wanted),) if is_stale else ()), *_tell(behind[:BATCH], value, status))
+    wait = _pause(behind) if len(behind) > BATCH else SOON
+    return StepResult(status, actions, requeue_after=wait if actions else None)
 
 
 def withdraw(seen: Observation) -> tuple[Action, ...]:
@@ -104,16 +91,17 @@ def _unpublished(before: FlagsStatus | None, after: FlagsStatus | None) -> tuple
     return (Event(Reason.FLAGS_NOT_PUBLISHED, after.problem, warning=True),)
 
 
-def _told(resource: Resource, seen: Observation, before: Status, after: Status, now: datetime) -> FlagsStatus | None:
+def _published(context: Context, before: Status) -> FlagsStatus | None:
+    after, shown = context.status, context.observation.flags_map
     if not after.degradation:
         return None
-    known, name = before.flags, flags_config_map(resource.key.name)
-    foreign = seen.flags_map is not None and not seen.flags_map.ours
+    known, name = before.flags, flags_config_map(context.resource.key.name)
+    foreign = shown is not None and not shown.ours
     problem = f"ConfigMap {name} is not the operator's: rename or delete it, and it is published" if foreign else ""
     if known is not None and _content(before.degradation) == _content(after.degradation):
         return known.model_copy(update={"problem": problem})
     version = known.version + 1 if known is not None else 1
-    return FlagsStatus(version=version, updated_at=now, config_map=name, problem=problem)
+    return FlagsStatus(version=version, updated_at=context.now, config_map=name, problem=problem)
 
 
 def _content(found: Sequence[FlagStatus]) -> list[tuple[str, bool, str]]:

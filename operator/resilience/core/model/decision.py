@@ -175,12 +175,14 @@ class StepResult:
     """Outcome of one part of a pass: the status after it, and what is to be done.
 
     `requeue_after`: time until the next pass; None when only a change of something that is watched matters.
+    `ticket`: asks for a turn among the services whose policies fire.
     """
 
     status: Status
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
     requeue_after: timedelta | None = None
+    ticket: Ticket | None = None
 
 
 @dataclass(frozen=True, slots=True)

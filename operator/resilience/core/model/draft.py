@@ -1,25 +1,25 @@
-"""A decision while it grows: each step adds to it, and none takes away what another one added."""
+"""A decision in the making: each part of a pass adds to it, and none removes what another one added."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from resilience.api.status import Status
+from resilience.core.model.context import Context
 from resilience.core.model.decision import Action, Event, StepResult
 
 
 @dataclass(slots=True)
 class Draft:
-    """The decision while it grows."""
+    """The decision so far. `context` has the status so far; `waits` has every time after which a part wants a pass."""
 
-    status: Status
+    context: Context
     actions: list[Action] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     waits: list[timedelta] = field(default_factory=list)
 
-    def take(self, result: StepResult) -> None:
-        """Add what one part of the pass decided."""
-        self.status = result.status
-        self.actions.extend(result.actions)
+    def take(self, result: StepResult, *, first: bool = False) -> None:
+        """Add what one part of the pass decided. With `first` its actions go before all others."""
+        self.context = self.context.with_status(result.status)
+        self.actions[0 if first else len(self.actions) :] = [*result.actions, *(self.actions if first else ())]
         self.events.extend(result.events)
         self.wait(result.requeue_after)
 

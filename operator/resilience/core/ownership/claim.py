@@ -1,82 +1,75 @@
-"""What the operator writes into other people's objects before it does anything: marks, and the managed fields."""
-
-from datetime import datetime
+"""Writes into the objects of others before anything else is done: marks, and the managed fields."""
 
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER, LABEL_MANAGED, LABEL_MANAGED_VALUE
 from resilience.api.reasons import ConditionType, Reason, Request
-from resilience.api.status import Effective
-from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.health import ports, targets
+from resilience.core.health import targets
+from resilience.core.health.ports import PortMissing, find_container
 from resilience.core.model import requests
-from resilience.core.model.decision import ApplyTemplate, Claim, Event, MarkService, SetFinalizer
-from resilience.core.model.draft import Draft
-from resilience.core.model.observation import Observation, Resource
-from resilience.core.model.workload import Workload
+from resilience.core.model.context import Context
+from resilience.core.model.decision import Action, ApplyTemplate, Claim, Event, MarkService, SetFinalizer, StepResult
+from resilience.core.model.observation import Resource
 from resilience.core.ownership import managed_probes
+from resilience.core.ownership.managed_probes import TemplatePlan
 from resilience.core.replacement import availability
 from resilience.core.rollouts import rollout
 
 
-def adopt(draft: Draft, resource: Resource, seen: Observation, workload: Workload) -> None:
+def adopt(context: Context) -> StepResult:
     """Finalizer first, then the marks: whatever is marked can be given back."""
+    resource, workload = context.resource, context.workload
+    actions: list[Action] = []
     if FINALIZER not in resource.finalizers:
-        draft.actions.append(SetFinalizer(present=True))
-    marked = workload.labels.get(LABEL_MANAGED) == LABEL_MANAGED_VALUE
-    if not marked or workload.annotations.get(ANNOTATION_CLAIM) != resource.claim:
-        draft.actions.append(Claim())
-    draft.actions.extend(MarkService(service.name) for service in seen.selecting if not service.managed)
+        actions.append(SetFinalizer(present=True))
+    is_marked = workload.labels.get(LABEL_MANAGED) == LABEL_MANAGED_VALUE
+    if not is_marked or workload.annotations.get(ANNOTATION_CLAIM) != resource.claim:
+        actions.append(Claim())
+    actions.extend(MarkService(service.name) for service in context.observation.selecting if not service.managed)
+    return StepResult(context.status, tuple(actions))
 
 
-def template(
-    spec: ResilientServiceSpec, effective: Effective, seen: Observation
-) -> managed_probes.TemplatePlan | ports.PortMissing:
-    """What the managed container should have from us, or the port that is missing for it."""
-    assert seen.workload is not None
-    container = ports.find_container(spec, seen.workload)
+def plan_fields(context: Context) -> TemplatePlan | PortMissing:
+    """The fields of the managed container that are to be ours, or the port that is missing for them."""
+    container = find_container(context.spec, context.workload)
     assert container is not None
     try:
-        service = targets.client_service(spec, seen)
-        grace_period = seen.workload.template.grace_period
-        return managed_probes.plan(spec, effective, container, service, grace_period=grace_period)
-    except ports.PortMissing as missing:
+        service = targets.client_service(context.spec, context.observation)
+        grace_period = context.workload.template.grace_period
+        return managed_probes.plan(context.spec, context.effective, container, service, grace_period=grace_period)
+    except PortMissing as missing:
         return missing
 
 
-def sync(
-    draft: Draft,
-    resource: Resource,
-    spec: ResilientServiceSpec,
-    seen: Observation,
-    wanted: managed_probes.TemplatePlan | ports.PortMissing,
-    now: datetime,
-) -> bool:
-    """Writes managed fields when that rolls no pod that would not be rolled anyway, or when it is asked for.
-
-    Returns whether it does.
-    """
-    workload = seen.workload
-    assert workload is not None
-    asked = requests.pending(resource.annotations, draft.status, Request.ADOPT)
-    write = isinstance(wanted, managed_probes.TemplatePlan) and not wanted.in_sync
+def sync(context: Context, wanted: TemplatePlan | PortMissing) -> StepResult:
+    """Write managed fields when that rolls no pod that would not be rolled anyway, or when a person requests it."""
+    status = context.status
+    events: tuple[Event, ...] = ()
+    asked = requests.pending(context.resource.annotations, status, Request.ADOPT)
+    write = isinstance(wanted, TemplatePlan) and not wanted.in_sync
     if asked is not None and not write:
         # Handled only when done: a write that fails, or an operator that dies before it, must not lose the request.
-        missing = isinstance(wanted, ports.PortMissing)
+        missing = isinstance(wanted, PortMissing)
         note = str(wanted) if missing else "the managed fields are in place"
-        draft.status = requests.handle(draft.status, Request.ADOPT, asked, now=now, note=note)
-        if missing or _was_synced(resource):
-            draft.events.append(Event(Reason.REQUEST_IGNORED, f"adopt: {note}"))
-    held = ANNOTATION_SERVING in workload.annotations
-    if seen.pods is not None and seen.pods.green is not None:
+        status = requests.handle(status, Request.ADOPT, asked, now=context.now, note=note)
+        if missing or _was_synced(context.resource):
+            events = (Event(Reason.REQUEST_IGNORED, f"adopt: {note}"),)
+    due = _is_due(context, asked=asked is not None)
+    if isinstance(wanted, TemplatePlan) and write and due:
+        return StepResult(status, (ApplyTemplate(wanted.container, wanted.fields),), events)
+    return StepResult(status, events=events)
+
+
+def _is_due(context: Context, *, asked: bool) -> bool:
+    workload, observation = context.workload, context.observation
+    if observation.pods is not None and observation.pods.green is not None:
         # A change now would be another candidate.
         return False
-    # Under blue-green the fields come with the next release, and make one only when a person asks.
-    due = availability.releasing(seen) if held else workload.observed and (workload.rolling or workload.replicas == 0)
-    if rollout.is_blue_green(spec) and not held and asked is None:
-        due = False
-    if isinstance(wanted, managed_probes.TemplatePlan) and write and (asked is not None or due):
-        draft.actions.append(ApplyTemplate(wanted.container, wanted.fields))
-        return True
-    return False
+    held = ANNOTATION_SERVING in workload.annotations
+    if rollout.is_blue_green(context.spec) and not held:
+        return asked
+    # Under blue-green the fields come with the next rollout, and make one only when a person requests it.
+    if held:
+        return asked or availability.releasing(observation)
+    return asked or (workload.observed and (workload.rolling or not workload.replicas))
 
 
 def _was_synced(resource: Resource) -> bool:

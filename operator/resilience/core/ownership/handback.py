@@ -3,6 +3,7 @@
 Pods in flight first, then whichever colour serves, then the template, the flags, the marks and the finalizer.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from resilience.api.names import (
@@ -12,63 +13,65 @@ from resilience.api.names import (
     FINALIZER,
 )
 from resilience.api.reasons import Reason
-from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.degradation import publish
 from resilience.core.model.actions import MarkLeft
+from resilience.core.model.context import Context
 from resilience.core.model.decision import SOON, Action, ApplyTemplate, Decision, Event, SetFinalizer, Unclaim
-from resilience.core.model.observation import Observation, Resource
+from resilience.core.model.observation import Observation, PodsView, Resource
 from resilience.core.model.profiles import resolve
 from resilience.core.ownership import managed_probes
-from resilience.core.replacement.context import GONE_POLL, Scene
+from resilience.core.replacement.context import GONE_POLL, ReplacementContext
 from resilience.core.replacement.plan import plan_replacements
 from resilience.core.restarts import lifecycle
 from resilience.core.rollouts import bluegreen, preview, rollout
 
 # A deletion waits so long for pods in flight; then the resource goes and the pods are left to their owners.
-RELEASE_PATIENCE = timedelta(minutes=10)
+PATIENCE = timedelta(minutes=10)
 
 
-def release(resource: Resource, seen: Observation, now: datetime) -> Decision:
-    """Gives the workload back as the user had it: pods in flight first, then the template, the marks, the finalizer."""
-    workload, spec = seen.workload, resource.spec
+def hand_back(resource: Resource, observation: Observation, now: datetime) -> Decision:
+    """Pods in flight first, then the template, the marks, the finalizer."""
+    workload, spec = observation.workload, resource.spec
     theirs = workload is None or workload.annotations.get(ANNOTATION_CLAIM) not in (None, resource.claim)
     if theirs or spec is None or workload is None:
         return Decision(actions=_last(resource))
-    late = resource.deleting_since is not None and now >= resource.deleting_since + RELEASE_PATIENCE
-    if seen.pods is not None and not late:
-        scene = Scene(
-            spec, resolve(spec), seen, workload, seen.pods, lifecycle.wish(resource.status, deleting=True), now
-        )
-        plan = plan_replacements(scene)
+    late = resource.deleting_since is not None and now >= resource.deleting_since + PATIENCE
+    if observation.pods is not None and not late:
+        context = Context(resource, spec, resolve(spec), observation, workload, resource.status, now)
+        wish = lifecycle.wish(resource.status, deleting=True)
+        plan = plan_replacements(ReplacementContext(context, observation.pods, wish))
         if plan.remaining:
             wait = SOON if plan.actions else plan.requeue_after or GONE_POLL
             return Decision(actions=plan.actions, requeue_after=wait)
-        returning = _bring_home(resource, spec, seen, now)
+        returning = _bring_home(context, observation.pods)
         if returning is not None:
             return returning
-    actions: list[Action] = [MarkLeft(reason)] if (reason := _left_as_it_is(seen, late=late)) else []
+    actions: list[Action] = [MarkLeft(reason)] if (reason := _left_as_it_is(observation, late=late)) else []
     # Every container: spec.container may have named another one when its fields were written.
     plans = [managed_probes.give_up(container) for container in workload.template.containers]
-    actions.extend([ApplyTemplate(each.container, {}) for each in plans if not each.in_sync][:1])
-    actions.extend(publish.withdraw(seen))
-    actions.append(Unclaim(tuple(service.name for service in seen.selecting if service.managed)))
-    told = tuple(Event(Reason.GIVEN_BACK, each.reason, True) for each in actions if isinstance(each, MarkLeft))
-    return Decision(actions=(*actions, *_last(resource)), events=(*told, *_left_behind(seen)))
+    actions.extend([ApplyTemplate(fields.container, {}) for fields in plans if not fields.in_sync][:1])
+    actions.extend(publish.withdraw(observation))
+    actions.append(Unclaim(tuple(service.name for service in observation.selecting if service.managed)))
+    return Decision(actions=(*actions, *_last(resource)), events=(*_kept(actions), *_left_behind(observation)))
 
 
-def _bring_home(resource: Resource, spec: ResilientServiceSpec, seen: Observation, now: datetime) -> Decision | None:
+def _bring_home(base: Context, view: PodsView) -> Decision | None:
     """Whichever colour serves keeps serving until the target's own pods can take over; None when they have."""
-    status = resource.status
-    stage = rollout.make_stage(resource, spec, resolve(spec), seen, status, now, leaving=True)
-    move = bluegreen.plan(stage)
-    actions = (*move.actions, *preview.plan(stage))
-    stuck = bluegreen.stays_on_green(stage)
+    context = rollout.make_context(base, view, leaving=True)
+    move = bluegreen.plan(context)
+    actions = (*move.actions, *preview.plan(context))
+    stuck = bluegreen.stays_on_green(context)
     if actions:
-        told = tuple(Event(Reason.GIVEN_BACK, each.reason, True) for each in actions if isinstance(each, MarkLeft))
-        return Decision(actions=actions, events=told, requeue_after=SOON)
-    if stage.view.green is None or stuck:
+        return Decision(actions=actions, events=_kept(actions), requeue_after=SOON)
+    if view.green is None or stuck:
         return None
     return Decision(requeue_after=move.wait or GONE_POLL)
+
+
+def _kept(actions: Sequence[Action]) -> tuple[Event, ...]:
+    """Events for what stays behind on purpose."""
+    marks = (action for action in actions if isinstance(action, MarkLeft))
+    return tuple(Event(Reason.GIVEN_BACK, mark.reason, True) for mark in marks)
 
 
 def _left_as_it_is(seen: Observation, *, late: bool) -> str:

@@ -7,6 +7,7 @@ from resilience.api.checks import Scope
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core.health.thresholds import WELL
+from resilience.core.model.context import Context
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Observation, Pod, PodsView
 from resilience.core.model.workload import Workload
@@ -43,16 +44,37 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """All that a step looks at."""
+class ReplacementContext:
+    """All that a step of a replacement decides from."""
 
-    spec: ResilientServiceSpec
-    effective: Effective
-    observation: Observation
-    workload: Workload
+    base: Context
     view: PodsView
     wish: Wish
-    now: datetime
+
+    @property
+    def spec(self) -> ResilientServiceSpec:
+        """As in the pass."""
+        return self.base.spec
+
+    @property
+    def effective(self) -> Effective:
+        """As in the pass."""
+        return self.base.effective
+
+    @property
+    def observation(self) -> Observation:
+        """As in the pass."""
+        return self.base.observation
+
+    @property
+    def workload(self) -> Workload:
+        """As in the pass."""
+        return self.base.workload
+
+    @property
+    def now(self) -> datetime:
+        """As in the pass."""
+        return self.base.now
 
     @property
     def surges(self) -> bool:
@@ -60,39 +82,39 @@ class Scene:
         return self.workload.kind is TargetKind.DEPLOYMENT
 
 
-def is_old(scene: Scene, pod: Pod) -> bool:
+def is_old(context: ReplacementContext, pod: Pod) -> bool:
     """Whether the restart in flight asks for this pod's replacement."""
-    wish = scene.wish
+    wish = context.wish
     return wish.born_before is not None and pod.created <= wish.born_before and (not wish.only or pod.uid in wish.only)
 
 
-def unfinished_replacement(scene: Scene) -> str:
+def unfinished_replacement(context: ReplacementContext) -> str:
     """What the replacements made so far still lack; empty when the next pod may be touched."""
-    missing = scene.workload.replicas - len(availability.staying(scene.view))
+    missing = context.workload.replicas - len(availability.staying(context.view))
     if missing > 0:
-        why = f": {scene.workload.trouble}" if scene.workload.trouble else ""
+        why = f": {context.workload.trouble}" if context.workload.trouble else ""
         return f"{missing} pod{'s' if missing > 1 else ''} not created yet{why}"
-    return next((lack for pod in young(scene) if (lack := lack_of(scene, pod))), "")
+    return next((lack for pod in young(context) if (lack := lack_of(context, pod))), "")
 
 
-def young(scene: Scene) -> list[Pod]:
+def young(context: ReplacementContext) -> list[Pod]:
     """Pods made since the restart was accepted, or, when none is in flight, since the first take-over still open."""
-    staying = availability.staying(scene.view)
-    if scene.wish.born_before is not None:
-        return [pod for pod in staying if pod.created > scene.wish.born_before]
-    taken = min((pod.taken_at for pod in scene.view.pods if pod.taken_at is not None), default=scene.now)
+    staying = availability.staying(context.view)
+    if context.wish.born_before is not None:
+        return [pod for pod in staying if pod.created > context.wish.born_before]
+    taken = min((pod.taken_at for pod in context.view.pods if pod.taken_at is not None), default=context.now)
     # A creation time has whole seconds, so one that lies in the second of the take-over may be a replacement.
     return [pod for pod in staying if pod.created >= taken - timedelta(seconds=1)]
 
 
-def lack_of(scene: Scene, pod: Pod) -> str:
+def lack_of(context: ReplacementContext, pod: Pod) -> str:
     """Why a replacement does not count yet; empty when it does."""
     if not pod.available:
         return f"pod {pod.name} is not ready" + (f": {pod.trouble}" if pod.trouble else "")
-    if not availability.is_serving(scene.observation, pod):
+    if not availability.is_serving(context.observation, pod):
         return f"pod {pod.name} is ready, but not yet in every Service"
-    for check in scene.spec.health.checks:
-        state = scene.observation.checks.get(check.name)
+    for check in context.spec.health.checks:
+        state = context.observation.checks.get(check.name)
         # Of a pod that is new nobody knows yet what it uses.
         asked = check.scope is Scope.POD and check.usage is None
         if asked and state and state.by_pod.get(pod.uid) not in WELL:
@@ -100,15 +122,15 @@ def lack_of(scene: Scene, pod: Pod) -> str:
     return ""
 
 
-def held(scene: Scene, pod: Pod) -> Step | None:
+def held(context: ReplacementContext, pod: Pod) -> Step | None:
     """After an outage of the API server nodes may still send clients to where they were before it."""
-    left = scene.observation.unsettled
+    left = context.observation.unsettled
     if not left:
         return None
     return Step(waiting=f"pod {pod.name} stays until every node has caught up: the API server was away", wait=left)
 
 
-def until(scene: Scene, since: datetime | None, span: timedelta) -> timedelta | None:
+def until(context: ReplacementContext, since: datetime | None, span: timedelta) -> timedelta | None:
     """Time left of a span that began then; None when it is over."""
-    left = (since or scene.now) + span - scene.now
+    left = (since or context.now) + span - context.now
     return left if left > timedelta() else None

@@ -14,7 +14,7 @@ from resilience.core.model.observation import Pod
 from resilience.core.replacement import availability
 from resilience.core.replacement.context import (
     GONE_POLL,
-    Scene,
+    ReplacementContext,
     Step,
     held,
     is_old,
@@ -49,19 +49,19 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def plan_replacements(scene: Scene) -> Plan:
+def plan_replacements(context: ReplacementContext) -> Plan:
     """The next actions for all pods: those in flight first, then new ones as far as surge and guard allow."""
-    steps = [progress(scene, pod) for pod in scene.view.pods if pod.step is not None and not pod.deleting]
-    old = _to_replace(scene)
-    steps.append(_begin(scene, old, held=any(step.refusal is not None for step in steps)))
+    steps = [progress(context, pod) for pod in context.view.pods if pod.step is not None and not pod.deleting]
+    old = _to_replace(context)
+    steps.append(_begin(context, old, held=any(step.refusal is not None for step in steps)))
     waits = [step.wait for step in steps if step.wait is not None]
-    ending = [pod for pod in scene.view.pods if pod.deleting and (pod.step is not None or is_old(scene, pod))]
+    ending = [pod for pod in context.view.pods if pod.deleting and (pod.step is not None or is_old(context, pod))]
     if ending:
         waits.append(GONE_POLL)
     if any(step.refusal is not None for step in steps):
         waits.append(REFUSED_POLL)
-    in_flight = sum(pod.step is not None and not pod.deleting for pod in scene.view.pods)
-    reborn = _reborn(scene) if not in_flight and not ending else Step()
+    in_flight = sum(pod.step is not None and not pod.deleting for pod in context.view.pods)
+    reborn = _reborn(context) if not in_flight and not ending else Step()
     steps.append(reborn)
     if reborn.wait is not None:
         waits.append(reborn.wait)
@@ -79,78 +79,83 @@ def plan_replacements(scene: Scene) -> Plan:
     )
 
 
-def _to_replace(scene: Scene) -> list[Pod]:
+def _to_replace(context: ReplacementContext) -> list[Pod]:
     """Pods asked for and not begun: those that do not serve first, then the worst, then the oldest."""
-    old = [pod for pod in availability.staying(scene.view) if is_old(scene, pod)]
-    rank = {uid: number for number, uid in enumerate(scene.wish.only)}
+    old = [pod for pod in availability.staying(context.view) if is_old(context, pod)]
+    rank = {uid: number for number, uid in enumerate(context.wish.only)}
     return sorted(
         old,
-        key=lambda pod: (availability.is_serving(scene.observation, pod), rank.get(pod.uid, 0), pod.created, pod.name),
+        key=lambda pod: (
+            availability.is_serving(context.observation, pod),
+            rank.get(pod.uid, 0),
+            pod.created,
+            pod.name,
+        ),
     )
 
 
-def _begin(scene: Scene, old: list[Pod], *, held: bool) -> Step:
+def _begin(context: ReplacementContext, old: list[Pod], *, held: bool) -> Step:
     """The next pods. `held` says that one in flight has to stay: then one that does not serve goes before it."""
-    if not old or scene.wish.undo:
+    if not old or context.wish.undo:
         return Step()
-    in_flight = sum(pod.step is not None and not pod.deleting for pod in scene.view.pods)
-    free = scene.spec.restart.surge - in_flight if scene.surges else 1 - in_flight
+    in_flight = sum(pod.step is not None and not pod.deleting for pod in context.view.pods)
+    free = context.spec.restart.surge - in_flight if context.surges else 1 - in_flight
     if free <= 0:
-        old = [pod for pod in old if held and not availability.is_serving(scene.observation, pod)]
+        old = [pod for pod in old if held and not availability.is_serving(context.observation, pod)]
         free = 1
     if not old:
         return Step()
-    if scene.wish.not_before is not None and scene.now < scene.wish.not_before:
-        return Step(waiting="about to begin", wait=scene.wish.not_before - scene.now)
-    refusal = availability.may_begin(scene.observation)
+    if context.wish.not_before is not None and context.now < context.wish.not_before:
+        return Step(waiting="about to begin", wait=context.wish.not_before - context.now)
+    refusal = availability.may_begin(context.observation)
     if refusal is not None:
         return Step(waiting=refusal.message, refusal=refusal)
-    unfinished = unfinished_replacement(scene)
+    unfinished = unfinished_replacement(context)
     if unfinished:
         return Step(waiting=unfinished)
-    if scene.surges:
-        return _take_over(scene, old[:free])
-    return _end_without_twin(scene, old[0])
+    if context.surges:
+        return _take_over(context, old[:free])
+    return _end_without_twin(context, old[0])
 
 
-def _take_over(scene: Scene, pods: list[Pod]) -> Step:
+def _take_over(context: ReplacementContext, pods: list[Pod]) -> Step:
     """Serving pods are left alone when no number of replacements could ever let them go."""
-    refusal = availability.too_strict(scene.workload, scene.view)
+    refusal = availability.too_strict(context.workload, context.view)
     if refusal is not None:
-        pods = [pod for pod in pods if not availability.is_serving(scene.observation, pod)]
+        pods = [pod for pod in pods if not availability.is_serving(context.observation, pod)]
     return Step(
-        actions=tuple(TakeOver(pod, scene.now) for pod in pods if pod.owner_kind == "ReplicaSet"),
+        actions=tuple(TakeOver(pod, context.now) for pod in pods if pod.owner_kind == "ReplicaSet"),
         waiting=refusal.message if refusal is not None else "",
         refusal=refusal,
     )
 
 
-def _end_without_twin(scene: Scene, pod: Pod) -> Step:
+def _end_without_twin(context: ReplacementContext, pod: Pod) -> Step:
     """Kinds without surge: signal, then evict; no pod may leave its Service by label, its controller would drop it.
 
     The only replica has a floor of zero: a person asked, and status says what it costs.
     """
-    refusal = availability.may_lose(scene.observation, scene.view, pod)
+    refusal = availability.may_lose(context.observation, context.view, pod)
     if refusal is not None:
         return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
-    stop = held(scene, pod)
+    stop = held(context, pod)
     if stop is not None:
         return stop
-    full = availability.full_budget(scene.view)
+    full = availability.full_budget(context.view)
     if full is not None and pod.ready:
         # The API server would refuse the eviction; the pod need not be drained for that.
         return Step(waiting=f"pod {pod.name} stays: {full.message}", refusal=full)
-    if signal_target(scene.spec, pod) is not None:
-        return Step(actions=(Advance(pod, ReplaceStep.LEFT, scene.now),))
-    return Step(actions=(EvictPod(pod, grace(scene, pod)),))
+    if signal_target(context.spec, pod) is not None:
+        return Step(actions=(Advance(pod, ReplaceStep.LEFT, context.now),))
+    return Step(actions=(EvictPod(pod, grace(context, pod)),))
 
 
-def _reborn(scene: Scene) -> Step:
+def _reborn(context: ReplacementContext) -> Step:
     """With nothing in flight: a replacement that has not served for too long ends the restart."""
-    lack = unfinished_replacement(scene)
-    if scene.wish.born_before is None or scene.wish.undo or not lack:
+    lack = unfinished_replacement(context)
+    if context.wish.born_before is None or context.wish.undo or not lack:
         return Step()
-    lacking = [pod for pod in young(scene) if lack_of(scene, pod)]
-    born = max((max(pod.created, pod.ready_changed or pod.created) for pod in lacking), default=scene.now)
-    left = until(scene, born, scene.spec.rollout.progress_deadline)
+    lacking = [pod for pod in young(context) if lack_of(context, pod)]
+    born = max((max(pod.created, pod.ready_changed or pod.created) for pod in lacking), default=context.now)
+    left = until(context, born, context.spec.rollout.progress_deadline)
     return Step(waiting=lack, wait=left, given_up=left is None)

@@ -5,17 +5,13 @@ from dataclasses import dataclass
 from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import ConditionType, HealthState, Reason
-from resilience.api.status import (
-    Effective,
-    HealthStatus,
-    Status,
-)
-from resilience.api.v1alpha1 import Management, ResilientServiceSpec
+from resilience.api.status import HealthStatus, Status
+from resilience.api.v1alpha1 import Management
 from resilience.core.degradation import flags
 from resilience.core.health.ports import PortMissing
 from resilience.core.model.conditions import Verdict
-from resilience.core.model.observation import Observation, Resource
-from resilience.core.model.workload import Workload
+from resilience.core.model.context import Context
+from resilience.core.model.observation import Observation
 from resilience.core.ownership.managed_probes import TemplatePlan
 from resilience.core.replacement.plan import Plan
 from resilience.core.rollouts.context import Move
@@ -23,17 +19,13 @@ from resilience.core.rollouts.context import Move
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that the report is made of."""
+    """All that the report is made of: the pass, and what its parts decided."""
 
-    resource: Resource
-    spec: ResilientServiceSpec
-    effective: Effective
-    seen: Observation
-    workload: Workload
-    stalled: Verdict
+    base: Context
+    prerequisites: Verdict
     template: TemplatePlan | PortMissing
     plan: Plan | None
-    # What was decided about a release; None while suspended.
+    # None while suspended.
     move: Move | None = None
 
 
@@ -45,14 +37,14 @@ def counted(state: HealthState, *, dependency: bool) -> HealthState:
 def degraded(facts: Facts, status: Status) -> Verdict:
     """Degraded: something that the service depends on is lost, or its applications are told so."""
     kind = ConditionType.DEGRADED
-    names = [check.name for check in facts.spec.health.checks if check.scope is Scope.DEPENDENCY]
-    states = {name: facts.seen.checks.get(name) for name in names}
+    names = [check.name for check in facts.base.spec.health.checks if check.scope is Scope.DEPENDENCY]
+    states = {name: facts.base.observation.checks.get(name) for name in names}
     lost = {name: each for name, each in states.items() if each is not None and each.state is HealthState.UNHEALTHY}
     on = flags.words(status.degradation)
     if lost:
         words = "; ".join(f"{name}: {each.message}" for name, each in lost.items())
         words = f"{words}; {on}" if on else words
-        return Verdict(kind, True, Reason.DEPENDENCY_LOST, words + _coupled(facts.seen))
+        return Verdict(kind, True, Reason.DEPENDENCY_LOST, words + _coupled(facts.base.observation))
     if on:
         return Verdict(kind, True, Reason.FLAGS_ON, on)
     if not names:
@@ -94,7 +86,7 @@ def _speaks(state: HealthState, whole: HealthState) -> bool:
 
 def ready(facts: Facts, status: Status) -> Verdict:
     """Ready: the current template serves and nothing is in flight."""
-    workload, kind = facts.workload, ConditionType.READY
+    workload, kind = facts.base.workload, ConditionType.READY
     counts = f"{workload.available} of {workload.replicas} pods available"
     if workload.replicas == 0:
         return Verdict(kind, True, Reason.SCALED_TO_ZERO, "the target is scaled to zero")
@@ -117,7 +109,7 @@ def ready(facts: Facts, status: Status) -> Verdict:
 
 def reconciling(facts: Facts, status: Status) -> Verdict:
     """Reconciling: something is on its way, by us or by the workload's own controller."""
-    kind, workload = ConditionType.RECONCILING, facts.workload
+    kind, workload = ConditionType.RECONCILING, facts.base.workload
     if status.restart is not None:
         return Verdict(kind, True, Reason.RESTARTING, restart_words(status))
     if status.rollout.candidate is not None:
@@ -140,7 +132,7 @@ def progressing(facts: Facts, status: Status) -> Verdict:
 
 def probes_synced(facts: Facts) -> Verdict:
     """ProbesSynced: the template has what it should have from us."""
-    kind, template, workload = ConditionType.PROBES_SYNCED, facts.template, facts.workload
+    kind, template, workload = ConditionType.PROBES_SYNCED, facts.template, facts.base.workload
     if isinstance(template, PortMissing):
         return Verdict(kind, False, Reason.PORT_NOT_FOUND, str(template))
     if template.conflicts:
@@ -153,7 +145,7 @@ def probes_synced(facts: Facts) -> Verdict:
         return Verdict(kind, False, Reason.FIELD_CONFLICT, f"{named}; {mend}.{waiting}")
     if not template.in_sync:
         adopt = (
-            f"kubectl annotate -n {workload.namespace} rsvc {facts.resource.key.name} --overwrite "
+            f"kubectl annotate -n {workload.namespace} rsvc {facts.base.resource.key.name} --overwrite "
             'resilience.dev/adopt-requested-at="$(date)"'
         )
         return Verdict(
@@ -163,7 +155,7 @@ def probes_synced(facts: Facts) -> Verdict:
             "written with the next template change, for writing rolls all pods, and the pods that run now end without "
             f"them; to write now: {adopt}",
         )
-    if facts.spec.probes.management is Management.OBSERVE:
+    if facts.base.spec.probes.management is Management.OBSERVE:
         return Verdict(kind, True, Reason.OBSERVED_ONLY, "spec.probes.management is Observe")
     if not template.fields:
         return Verdict(kind, True, Reason.NOT_MANAGED, "no probes are asked for")
@@ -180,7 +172,7 @@ def restart_words(status: Status) -> str:
 
 def _releasing(facts: Facts) -> Reason:
     """Who brings the new template out: we, or the workload's own controller."""
-    return Reason.RELEASING if ANNOTATION_SERVING in facts.workload.annotations else Reason.ROLLING
+    return Reason.RELEASING if ANNOTATION_SERVING in facts.base.workload.annotations else Reason.ROLLING
 
 
 def release_words(status: Status) -> str:

@@ -17,24 +17,25 @@ _WITHOUT_CLIENTS = ("Preparing", "Scaling")
 
 def of(facts: Facts, health: HealthStatus, status: Status, now: datetime) -> Phase:
     """The phase after a pass; `status` is composed so far."""
-    workload, green = facts.workload, facts.seen.pods is not None and facts.seen.pods.green is not None
+    workload, pods = facts.base.workload, facts.base.observation.pods
+    green = pods is not None and pods.green is not None
     down = is_down(workload) and (not green or status.rollout.step in _WITHOUT_CLIENTS)
-    if facts.spec.suspend:
+    if facts.base.spec.suspend:
         return Phase.SUSPENDED
-    if facts.stalled.status:
+    if facts.prerequisites.status:
         return Phase.FAILED
     if down and attention.crashes(status.attention):
         return Phase.CRASHED
-    if down and _told_down(facts.resource.status):
+    if down and _told_down(facts.base.resource.status):
         # Until something serves, whatever is tried meanwhile.
         return Phase.FAILED
-    if starting(facts.resource, status, now) and (down or health.state is HealthState.UNHEALTHY):
+    if starting(facts.base.resource, status, now) and (down or health.state is HealthState.UNHEALTHY):
         return Phase.INITIALIZING
     moves = workload.rolling or not (workload.observed or workload.paused)
     if (status.rollout.candidate is not None or moves) and not (down and green):
         return Phase.DEPLOYING
     if down:
-        return Phase.INITIALIZING if _patience(facts.resource, now) else Phase.FAILED
+        return Phase.INITIALIZING if _patience(facts.base.resource, now) else Phase.FAILED
     if not workload.settled and not workload.paused:
         return Phase.DEPLOYING
     if health.checks and all(check.reason == NOT_RUN_YET for check in health.checks):

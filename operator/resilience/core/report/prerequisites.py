@@ -33,8 +33,8 @@ def find(resource: Resource, seen: Observation) -> Verdict:
     )
 
 
-def of_release(verdict: Verdict, status: Status, obstacle: str) -> Verdict:
-    """What is wrong with the last release, when nothing worse is."""
+def of_rollout(verdict: Verdict, status: Status, obstacle: str) -> Verdict:
+    """The failure of the last rollout as the condition Stalled, when nothing worse is wrong."""
     if verdict.status:
         return verdict
     failure = status.rollout.failure

@@ -18,6 +18,8 @@ from resilience.api.status_slo import DayOfOutages, Outage, SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health import quantities
 from resilience.core.model.check_state import CheckState
+from resilience.core.model.context import Context
+from resilience.core.model.decision import StepResult
 from resilience.core.model.probes import CheckTarget, PrometheusProbe
 from resilience.core.model.workload import Workload
 from resilience.core.report import phase
@@ -78,6 +80,16 @@ def outage(status: Status, workload: Workload | None) -> bool | None:
     if not status.health.checks:
         return None if down or status.phase is Phase.FAILED else False
     return None if status.health.state is HealthState.UNKNOWN else status.health.state is HealthState.UNHEALTHY
+
+
+def reconcile(context: Context) -> StepResult:
+    """Keep the books of the objectives, by what the status of this pass says."""
+    resource, spec, status, now = context.resource, context.spec, context.status, context.now
+    starting = phase.starting(resource, status, now)
+    checks = context.observation.checks
+    known = follow(spec, status.slo, status, context.workload, checks, now, starting=starting)
+    burns = known is not None and spec.slo is not None and burning(spec.slo, known, now) is not None
+    return StepResult(status.model_copy(update={"slo": known}), requeue_after=appointment(known, burns=burns))
 
 
 def follow(

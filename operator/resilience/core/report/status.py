@@ -69,20 +69,20 @@ def released_status(resource: Resource, now: datetime) -> Status:
 
 def compose_status(status: Status, facts: Facts, now: datetime) -> Status:
     """The whole status after a pass."""
-    health = _health(facts.spec, facts.seen, status.health)
-    troubled = attention.pods(facts.seen, facts.workload, facts.spec, status.attention)
-    first = status.first_healthy_at or (now if phase.is_well(facts.workload, health) else None)
+    health = _health(facts.base.spec, facts.base.observation, status.health)
+    troubled = attention.pods(facts.base.observation, facts.base.workload, facts.base.spec, status.attention)
+    first = status.first_healthy_at or (now if phase.is_well(facts.base.workload, health) else None)
     status = status.model_copy(update={"attention": troubled, "first_healthy_at": first})
     said = [
         condition_rules.ready(facts, status),
         condition_rules.reconciling(facts, status),
-        facts.stalled,
+        facts.prerequisites,
         condition_rules.healthy(health),
         condition_rules.progressing(facts, status),
         condition_rules.probes_synced(facts),
         condition_rules.degraded(facts, status),
     ]
-    generation = facts.resource.generation
+    generation = facts.base.resource.generation
     updated = conditions.update(status.conditions, said, generation=generation, now=now)
     return status.model_copy(
         update={
@@ -149,20 +149,20 @@ def _explanation(facts: Facts, status: Status, said: Sequence[Verdict], now: dat
     """One paragraph: what is going on, why, what blocks it, and what it waits for."""
     ready, _, stalled_verdict, healthy, progressing, synced, degraded = said
     parts = [f"Stalled: {stalled_verdict.message}"] if stalled_verdict.status else []
-    if facts.spec.suspend:
+    if facts.base.spec.suspend:
         parts.append("Suspended by spec.suspend: observed and reported only")
     parts.append(f"{'Ready' if ready.status else 'Not ready'}: {ready.message}")
     if progressing.reason is Reason.RESTART_BLOCKED:
         parts.append("Blocked; tried again when pods or endpoints change")
-    if facts.seen.refusal:
-        parts.append(f"Refused, and tried again every 10 s: {facts.seen.refusal}")
+    if facts.base.observation.refusal:
+        parts.append(f"Refused, and tried again every 10 s: {facts.base.observation.refusal}")
     if degraded.status:
         parts.append(f"Degraded: {degraded.message}")
     parts.extend(f"Flag {each.name}: {each.problem}" for each in status.degradation if each.problem)
     if status.flags is not None and status.flags.problem:
         parts.append(f"Flags are not published: {status.flags.problem}")
     parts.extend(_policies(status))
-    parts.extend(triggers.unknown(facts.spec, facts.seen, now))
+    parts.extend(triggers.not_judged(facts.base))
     if healthy.status is False or healthy.reason is Reason.CHECKS_UNKNOWN:
         parts.append(f"{'Unhealthy' if healthy.status is False else 'Health unknown'}: {healthy.message}")
     if synced.status is False:

@@ -1,7 +1,7 @@
 """A restart from its request to its result: accept, follow, finish, fail or abort.
 
-Which pods are replaced is fixed when the request is accepted: those that existed then, by the API server's own clock.
-How each of them is replaced is `replace`'s affair.
+The request fixes the pods: those that exist when it is accepted, by the API server's own clock. The package
+`replacement` replaces them.
 """
 
 from dataclasses import replace
@@ -13,9 +13,10 @@ from resilience.api.status_base import Requests
 from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model import requests, trace_ids
+from resilience.core.model.context import Context
 from resilience.core.model.decision import SOON, Event, StepResult
 from resilience.core.model.history import remember
-from resilience.core.model.observation import PodsView, Resource, Traffic
+from resilience.core.model.observation import PodsView, Traffic
 from resilience.core.model.workload import Workload
 from resilience.core.replacement import availability
 from resilience.core.replacement.context import Wish
@@ -35,8 +36,9 @@ _REASONS = {
 }
 
 
-def accept(resource: Resource, status: Status, workload: Workload, view: PodsView, now: datetime) -> StepResult:
-    """Takes up a waiting request, unless a restart is in flight or the target cannot be restarted."""
+def accept(context: Context, view: PodsView) -> StepResult:
+    """Accept a pending request, unless a restart is in flight or the target cannot be restarted."""
+    resource, status, workload, now = context.resource, context.status, context.workload, context.now
     value = requests.pending(resource.annotations, status, Request.RESTART)
     if value is None or status.restart is not None:
         return StepResult(status)
@@ -77,13 +79,14 @@ def wish(status: Status, *, deleting: bool) -> Wish:
     return Wish(running.born_before, running.started_at + SETTLE, undo, only)
 
 
-def follow(status: Status, view: PodsView, plan: Plan, traffic: Traffic | None, now: datetime) -> StepResult:
+def follow(context: Context, view: PodsView, plan: Plan) -> StepResult:
     """Progress of the restart in flight, and its end."""
+    status, now = context.status, context.now
     running = status.restart
     if running is None:
         return StepResult(status)
     running, finished = _fold_pods(running, view, plan, now)
-    running = running.model_copy(update={"requests": _requests(running, traffic)})
+    running = running.model_copy(update={"requests": _requests(running, context.observation.traffic)})
     if plan.given_up and not running.failure:
         # Noted first: the restart ends when nothing of it is in flight any more.
         failure = f"the replacement did not come up: {plan.waiting}"[:1024]
@@ -108,9 +111,10 @@ def _outcome(running: RestartStatus, plan: Plan) -> RestartOutcome:
     return RestartOutcome.ABORTED if running.aborted and plan.remaining else RestartOutcome.SUCCEEDED
 
 
-def abort(resource: Resource, status: Status, now: datetime) -> StepResult:
-    """Takes up a waiting abort: no further pod is begun, what has not begun to serve is undone."""
-    value = requests.pending(resource.annotations, status, Request.ABORT)
+def abort(context: Context) -> StepResult:
+    """Accept a pending abort: no further pod is begun, and replacements that do not serve yet are undone."""
+    status, now = context.status, context.now
+    value = requests.pending(context.resource.annotations, status, Request.ABORT)
     if value is None:
         return StepResult(status)
     accepted = _accepted(status)

@@ -17,6 +17,7 @@ from resilience.api.status_restarts import PastRestart
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
+from resilience.core.model.context import Context
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.replacement import availability
 from resilience.core.restarts.policies import PREFIX, Firing
@@ -46,37 +47,31 @@ class Blocker:
 _Left = tuple[tuple[Firing, ...], Blocker | None]
 
 
-def recent(status: Status, effective: Effective, now: datetime) -> list[PastRestart]:
-    """Restarts by policies that still count for something."""
-    memory = max(MEMORY, effective.cool_down, effective.budget_per)
-    return [each for each in status.restarts.recent if each.at > now - memory][-MOST:]
+def recent(context: Context) -> list[PastRestart]:
+    """Restarts by policies that a limit still counts."""
+    memory = max(MEMORY, context.effective.cool_down, context.effective.budget_per)
+    return [entry for entry in context.status.restarts.recent if entry.at > context.now - memory][-MOST:]
 
 
-def allowed(
-    spec: ResilientServiceSpec,
-    effective: Effective,
-    seen: Observation,
-    status: Status,
-    fired: Sequence[Firing],
-    now: datetime,
-) -> _Left:
+def allowed(context: Context, firing: Sequence[Firing]) -> _Left:
     """The firings that may restart their pods now; what forbids it when none may."""
-    past = recent(status, effective, now)
-    left, block = _without_dependency(spec, seen, fired, now)
+    past, effective, now = recent(context), context.effective, context.now
+    left, block = _without_dependency(context, firing)
     if left:
         left, block = _out_of_loops(effective, past, left, now)
     if left:
-        left, block = _in_window(spec, left, now)
+        left, block = _in_window(context.spec, left, now)
     if left:
-        block = _cool_down(effective, past, now) or _budget(effective, past, now) or moving(seen)
+        block = _cool_down(effective, past, now) or _budget(effective, past, now) or moving(context.observation)
     return (left if block is None else ()), block
 
 
-def _without_dependency(spec: ResilientServiceSpec, seen: Observation, fired: Sequence[Firing], now: datetime) -> _Left:
+def _without_dependency(context: Context, fired: Sequence[Firing]) -> _Left:
     """When all pods fail together while a dependency is not known to work, it is not the pods.
 
     Neither thresholds nor single passes count: which check fails first, and which recovers first, is chance.
     """
+    spec, seen, now = context.spec, context.observation, context.now
     blamed = [each for each in fired if _blames_the_pod(each.policy)]
     failures = [each.policy.check.failures for each in blamed if each.policy.check is not None]
     steady = max([_STEADY, *failures])
@@ -117,13 +112,12 @@ def _is_well(policy: Policy, pod: Pod, seen: Observation, steady: int, now: date
     return state is not None and state.passes_by_pod.get(pod.uid, 0) >= steady
 
 
-def note_loops(
-    effective: Effective, status: Status, fired: Sequence[Firing], now: datetime
-) -> tuple[Status, tuple[str, ...]]:
-    """Notes which restarts were futile: a pod made since, and before the next, fires again soon after its birth.
+def note_loops(context: Context, fired: Sequence[Firing]) -> tuple[Status, tuple[str, ...]]:
+    """Note the restarts that were futile: a pod made since, and before the next, fires again soon after its birth.
 
     In status, for the loop goes on when the operator is restarted. Returns the policies that are news, too.
     """
+    status, effective, now = context.status, context.effective, context.now
     past, news = list(status.restarts.recent), []
     for each in fired:
         name, made_by = each.policy.name, _made_since(past, each)

@@ -1,7 +1,7 @@
-"""Restart policies: what has to be watched for them, and which pods they fire for, worst first.
+"""Restart policies: the checks that they need, and the pods that they fire for.
 
-Sustained values are folded where the checks run: a policy is a check of its own with its own threshold. What a firing
-policy may do is `permission`'s affair; an unknown value never fires.
+The check runner counts how long a value lasts: a policy is a check of its own with its own threshold. `limits` decides
+whether a firing policy may restart anything. An unknown value never fires.
 """
 
 import zlib
@@ -15,9 +15,11 @@ from resilience.api.restarts import Of, Policy
 from resilience.api.scalars import format_duration
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.health import quantities, targets
+from resilience.core.health import quantities
 from resilience.core.health.ports import find_container
-from resilience.core.model.observation import Observation, Pod
+from resilience.core.health.targets import at_pods
+from resilience.core.model.context import Context
+from resilience.core.model.observation import Pod
 from resilience.core.model.probes import CheckTarget, Measure, Probe, SlopeProbe, UsageLine, UsageProbe
 from resilience.core.model.workload import Container
 from resilience.core.replacement import availability
@@ -39,34 +41,34 @@ class Firing:
     message: str
 
 
-def firing(spec: ResilientServiceSpec, effective: Effective, seen: Observation, now: datetime) -> tuple[Firing, ...]:
+def firing(context: Context) -> tuple[Firing, ...]:
     """Every pod that a policy fires for, in the order of the policies, then the oldest pod first."""
-    if seen.pods is None:
+    if context.observation.pods is None:
         return ()
-    pods = sorted(availability.staying(seen.pods), key=lambda pod: (pod.created, pod.name))
+    pods = sorted(availability.staying(context.observation.pods), key=lambda pod: (pod.created, pod.name))
     return tuple(
         Firing(policy, pod, message)
-        for policy in spec.restart.policies
+        for policy in context.spec.restart.policies
         for pod in pods
-        if not (_waits_for_start(policy) and _is_starting(spec, pod, now))
-        if (message := _fires(policy, effective, seen, pod, now))
+        if not (_waits_for_start(policy) and _is_starting(context, pod))
+        if (message := _fires(context, policy, pod))
     )
 
 
-def next_due(spec: ResilientServiceSpec, effective: Effective, seen: Observation, now: datetime) -> timedelta | None:
-    """When a pod becomes too old or has no time left to start, if nothing changes before; None when none does."""
-    if seen.pods is None:
+def next_due(context: Context) -> timedelta | None:
+    """Time until a pod becomes too old or has no time left to start, if nothing changes before; None when none does."""
+    if context.observation.pods is None:
         return None
-    pods = availability.staying(seen.pods)
+    pods, all_policies = availability.staying(context.observation.pods), context.spec.restart.policies
     ends = [
-        pod.created + _age(policy, effective, pod)
-        for policy in spec.restart.policies
+        pod.created + _age(policy, context.effective, pod)
+        for policy in all_policies
         if policy.uptime is not None
         for pod in pods
     ]
-    if any(_waits_for_start(policy) for policy in spec.restart.policies):
-        ends += [_start_end(spec, pod) for pod in pods if _is_starting(spec, pod, now)]
-    return min((end - now for end in ends if end > now), default=None)
+    if any(_waits_for_start(policy) for policy in all_policies):
+        ends += [_start_end(context.spec, pod) for pod in pods if _is_starting(context, pod)]
+    return min((end - context.now for end in ends if end > context.now), default=None)
 
 
 def _waits_for_start(policy: Policy) -> bool:
@@ -74,12 +76,12 @@ def _waits_for_start(policy: Policy) -> bool:
     return policy.check is not None or policy.cpu is not None
 
 
-def _is_starting(spec: ResilientServiceSpec, pod: Pod, now: datetime) -> bool:
+def _is_starting(context: Context, pod: Pod) -> bool:
     """The pod has not been ready since its container started, and still has time for that.
 
     A pod is unready from before its container starts, so a later change means that it was ready in between.
     """
-    if pod.ready or now >= _start_end(spec, pod):
+    if pod.ready or context.now >= _start_end(context.spec, pod):
         return False
     return pod.started is None or pod.ready_changed is None or pod.ready_changed <= pod.started
 
@@ -90,18 +92,20 @@ def _start_end(spec: ResilientServiceSpec, pod: Pod) -> datetime:
     return (pod.started or pod.created) + (longest or _START)
 
 
-def _fires(policy: Policy, effective: Effective, seen: Observation, pod: Pod, now: datetime) -> str:
+def _fires(context: Context, policy: Policy, pod: Pod) -> str:
+    """The message of a policy that fires for the pod; empty when it does not."""
+    effective, observation, now = context.effective, context.observation, context.now
     if policy.uptime is not None:
         age, most = now - pod.created, _age(policy, effective, pod)
         long = format_duration(timedelta(seconds=int(age.total_seconds())))
         return f"pod {pod.name} is {long} old (above {_line(policy, effective)})" if age >= most else ""
     if policy.container_restarts is not None:
         rule = policy.container_restarts
-        times = seen.pods.container_restarts.get(pod.uid, ()) if seen.pods is not None else ()
+        times = observation.pods.container_restarts.get(pod.uid, ()) if observation.pods is not None else ()
         count = sum(at > now - rule.within for at in times)
         words = f"containers of pod {pod.name} restarted {count} times within {format_duration(rule.within)}"
         return f"{words} (above {rule.above})" if count > rule.above else ""
-    state = seen.checks.get(PREFIX + policy.name)
+    state = observation.checks.get(PREFIX + policy.name)
     if state is None or state.by_pod.get(pod.uid) is not HealthState.UNHEALTHY:
         return ""
     return f"pod {pod.name}: {state.words_by_pod.get(pod.uid, state.message)}{_for_how_long(policy)}"
@@ -126,38 +130,32 @@ def _age(policy: Policy, effective: Effective, pod: Pod) -> timedelta:
     return most * (1 + AGE_SPREAD * share)
 
 
-def watched(
-    spec: ResilientServiceSpec, effective: Effective, seen: Observation, now: datetime
-) -> tuple[CheckTarget, ...]:
-    """What is measured for the policies, one target a pod; a policy without a line to compare with has none."""
-    container = find_container(spec, seen.workload) if seen.workload is not None else None
-    if container is None:
-        return ()
-    return tuple(_targets(spec, effective, seen, container, now))
+def targets(context: Context) -> tuple[CheckTarget, ...]:
+    """The checks that the policies need, one a pod; a policy without a line to compare with has none."""
+    container = find_container(context.spec, context.workload)
+    return tuple(_targets(context, container)) if container is not None else ()
 
 
-def _targets(
-    spec: ResilientServiceSpec, effective: Effective, seen: Observation, container: Container, now: datetime
-) -> Iterator[CheckTarget]:
-    assert seen.workload is not None
-    pods = availability.staying(seen.pods) if seen.pods is not None else ()
+def _targets(context: Context, container: Container) -> Iterator[CheckTarget]:
+    spec, effective, view = context.spec, context.effective, context.observation.pods
+    pods = availability.staying(view) if view is not None else ()
     # Not measured either: what was counted in a start must not be there when it is over.
-    starting = {pod.uid for pod in pods if _is_starting(spec, pod, now)}
+    starting = {pod.uid for pod in pods if _is_starting(context, pod)}
     checks = {check.name: check for check in spec.health.checks}
     for policy in spec.restart.policies:
         check = checks.get(policy.check.name) if policy.check is not None else None
         if policy.check is not None and check is not None:
-            for each in targets.at_pods(check, spec, effective, seen):
-                if each.pod_uid in starting:
+            for target in at_pods(check, spec, effective, context.observation):
+                if target.pod_uid in starting:
                     continue
                 name, runs = PREFIX + policy.name, policy.check.failures
-                yield replace(each, check=name, failure_threshold=runs, success_threshold=1)
+                yield replace(target, check=name, failure_threshold=runs, success_threshold=1)
             continue
         usage = policy.memory or policy.cpu
         for pod in pods:
             if pod.uid in starting and _waits_for_start(policy):
                 continue
-            probe = _probe(policy, container, seen.workload.namespace, pod)
+            probe = _probe(policy, container, context.workload.namespace, pod)
             if probe is not None:
                 yield CheckTarget(
                     check=PREFIX + policy.name,
@@ -184,9 +182,9 @@ def _probe(policy: Policy, container: Container, namespace: str, pod: Pod) -> Pr
     return None
 
 
-def lacking(spec: ResilientServiceSpec, seen: Observation) -> str:
-    """Which policy or usage check can never say anything, with what to do; empty when all can."""
-    container = find_container(spec, seen.workload) if seen.workload is not None else None
+def lacking(context: Context) -> str:
+    """The first policy or usage check that can never say anything, with what to do; empty when all can."""
+    spec, container = context.spec, find_container(context.spec, context.workload)
     if container is None:
         return ""
     for who, resource, amount, of in _lines(spec):

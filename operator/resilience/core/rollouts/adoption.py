@@ -2,33 +2,33 @@
 
 from resilience.api.names import ANNOTATION_FAILED, LABEL_TRACK
 from resilience.core.model.actions import Hold, MarkLeft, Resume
-from resilience.core.rollouts.context import Move, Stage
+from resilience.core.rollouts.context import Move, RolloutContext
 
 
-def obstacle(stage: Stage) -> str:
+def obstacle(context: RolloutContext) -> str:
     """Why the target cannot have a second colour beside it, with what to do; empty when it can."""
-    workload, template = stage.workload, stage.workload.template
+    workload, template = context.workload, context.workload.template
     ports = [port.number for each in template.containers for port in each.ports if port.on_host]
     instead = "use rollout.strategy: RollingUpdate"
-    if workload.paused and not stage.held and ANNOTATION_FAILED not in workload.annotations:
+    if workload.paused and not context.held and ANNOTATION_FAILED not in workload.annotations:
         return "somebody else has paused the Deployment; resume it (kubectl rollout resume) to have it adopted"
-    if stage.view.green_taken:
-        name = stage.view.green_taken
+    if context.view.green_taken:
+        name = context.view.green_taken
         return f"Deployment {name} exists and is not the operator's, and a release needs that name; rename or delete it"
     if workload.strategy == "Recreate":
         return f"strategy Recreate forbids two versions at once; change the Deployment's strategy, or {instead}"
     if template.host_network or ports:
         what = "the host's network" if template.host_network else f"host port {ports[0]}"
         return f"a second set of pods cannot use {what} on the same nodes; {instead}"
-    if stage.view.exclusive_claims:
-        claim = stage.view.exclusive_claims[0]
+    if context.view.exclusive_claims:
+        claim = context.view.exclusive_claims[0]
         return f"volume claim {claim} can be mounted once only (ReadWriteOnce); {instead}"
-    if stage.view.autoscaler is not None and stage.view.autoscaler.min_replicas == 0:
-        name = stage.view.autoscaler.name
+    if context.view.autoscaler is not None and context.view.autoscaler.min_replicas == 0:
+        name = context.view.autoscaler.name
         return f"HorizontalPodAutoscaler {name} may scale to zero; set minReplicas to 1, or {instead}"
     if LABEL_TRACK in template.labels:
         return f"the pod template carries the label {LABEL_TRACK}, which tells the colours apart; take it out"
-    for service in stage.services:
+    for service in context.services:
         if service.selector_owner:
             return (
                 f"the selector of Service {service.name} belongs to {service.selector_owner} (server-side apply), "
@@ -38,26 +38,26 @@ def obstacle(stage: Stage) -> str:
     return ""
 
 
-def adopt(stage: Stage) -> Move:
+def adopt(context: RolloutContext) -> Move:
     """Pauses the target once its template serves completely, and again when somebody resumed it meanwhile."""
-    if stage.workload.replicas == 0 or obstacle(stage):
+    if context.workload.replicas == 0 or obstacle(context):
         return Move()
-    if stage.workload.paused and ANNOTATION_FAILED in stage.workload.annotations:
+    if context.workload.paused and ANNOTATION_FAILED in context.workload.annotations:
         # Left paused by an earlier life of ours: what serves is the only template that has pods.
-        active = [each for each in stage.view.replica_sets if each.replicas]
+        active = [each for each in context.view.replica_sets if each.replicas]
         return Move(actions=(Hold(active[0].fingerprint),)) if len(active) == 1 else Move()
-    if not stage.workload.settled:
+    if not context.workload.settled:
         return Move(waiting="the Deployment rolls by itself; it is adopted when that has ended")
-    if any(pod.step is not None for pod in stage.view.pods):
+    if any(pod.step is not None for pod in context.view.pods):
         return Move(waiting="pods are being replaced; the Deployment is adopted when that has ended")
-    return Move(actions=(Hold(stage.wanted),))
+    return Move(actions=(Hold(context.wanted),))
 
 
-def give_back(stage: Stage) -> Move:
+def give_back(context: RolloutContext) -> Move:
     """With green gone and nothing pinned: as the user had it; a template that failed stays paused, and says why."""
-    if not stage.held:
+    if not context.held:
         return Move()
-    if stage.failed(stage.wanted) and stage.workload.replicas > 0:
+    if context.failed(context.wanted) and context.workload.replicas > 0:
         reason = "paused: its newest template failed and has not been released; change it, then: kubectl rollout resume"
         return Move(actions=(Resume(give_back=True, stay_paused=True), MarkLeft(reason)))
     return Move(actions=(Resume(give_back=True),))

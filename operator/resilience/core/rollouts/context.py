@@ -4,7 +4,7 @@ Colours are told apart by the hash that Deployments put on their pods; templates
 size or age.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
@@ -13,6 +13,7 @@ from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import BlueGreen, ResilientServiceSpec
 from resilience.core.failures.classify import Failure
 from resilience.core.model import requests
+from resilience.core.model.context import Context
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Green, Observation, Pod, PodsView, Resource
 from resilience.core.model.service import Service
@@ -37,21 +38,54 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """All that a release looks at. `leaving`: the workload is to be given back."""
+class RolloutContext:
+    """All that a rollout decides from. `leaving`: the workload is to be given back."""
 
-    resource: Resource
-    spec: ResilientServiceSpec
-    effective: Effective
-    seen: Observation
-    workload: Workload
+    base: Context
     view: PodsView
-    status: Status
-    now: datetime
     leaving: bool = False
-    # Whether managed fields are about to be written into the template.
+    # Managed fields are about to be written into the template.
     writing: bool = False
-    settings: BlueGreen = field(default_factory=BlueGreen)
+
+    @property
+    def resource(self) -> Resource:
+        """As in the pass."""
+        return self.base.resource
+
+    @property
+    def spec(self) -> ResilientServiceSpec:
+        """As in the pass."""
+        return self.base.spec
+
+    @property
+    def effective(self) -> Effective:
+        """As in the pass."""
+        return self.base.effective
+
+    @property
+    def observation(self) -> Observation:
+        """As in the pass."""
+        return self.base.observation
+
+    @property
+    def workload(self) -> Workload:
+        """As in the pass."""
+        return self.base.workload
+
+    @property
+    def status(self) -> Status:
+        """As in the pass."""
+        return self.base.status
+
+    @property
+    def now(self) -> datetime:
+        """As in the pass."""
+        return self.base.now
+
+    @property
+    def settings(self) -> BlueGreen:
+        """The blue-green settings of the spec, or their defaults."""
+        return self.spec.rollout.blue_green or BlueGreen()
 
     @property
     def green(self) -> Green:
@@ -62,7 +96,7 @@ class Stage:
     @property
     def services(self) -> tuple[Service, ...]:
         """The Services that a release pins and switches."""
-        return self.seen.selecting
+        return self.observation.selecting
 
     @property
     def held(self) -> bool:
@@ -138,7 +172,7 @@ class Stage:
 
     def all_listed(self, colour: Colour) -> bool:
         """Whether every available pod of the colour gets new connections from all its Services."""
-        listed = {(each.service, each.pod_uid) for each in self.seen.endpoints if each.counts}
+        listed = {(each.service, each.pod_uid) for each in self.observation.endpoints if each.counts}
         ready = self.available_pods(colour)
         return bool(ready) and all(
             (service.name, pod.uid) in listed
@@ -154,7 +188,7 @@ class Stage:
         else:
             greens = {pod.uid for pod in self.view.green.pods} if self.view.green is not None else set()
             uids = {pod.uid for pod in self.view.pods} - greens
-        return any(each.counts and each.pod_uid in uids for each in self.seen.endpoints)
+        return any(each.counts and each.pod_uid in uids for each in self.observation.endpoints)
 
     @property
     def full_size(self) -> int:

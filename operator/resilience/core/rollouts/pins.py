@@ -7,58 +7,62 @@ to a colour that has nothing ready.
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.model.actions import Route
 from resilience.core.model.service import Service
-from resilience.core.rollouts.context import Stage
+from resilience.core.rollouts.context import RolloutContext
 
 _EXPECTS_PINS = (ReleaseStep.PREPARING, ReleaseStep.SCALING, ReleaseStep.WARM, ReleaseStep.DRAINING)
 
 
-def route(stage: Stage, colour: Colour | None) -> tuple[Route, ...]:
+def route(context: RolloutContext, colour: Colour | None) -> tuple[Route, ...]:
     """What to write so that every Service leads to this colour; None stands for both."""
     if colour is None:
-        return tuple(Route(service.name, "") for service in stage.services if service.pin)
-    wanted = stage.hash_of(colour)
+        return tuple(Route(service.name, "") for service in context.services if service.pin)
+    wanted = context.hash_of(colour)
     if not wanted:
         return ()
-    return tuple(Route(service.name, wanted) for service in _of(stage, colour) if service.pin != wanted)
+    return tuple(Route(service.name, wanted) for service in _of(context, colour) if service.pin != wanted)
 
 
-def _of(stage: Stage, colour: Colour) -> tuple[Service, ...]:
+def _of(context: RolloutContext, colour: Colour) -> tuple[Service, ...]:
     """Before green exists its Services are those of blue; a Service that would not select a colour is left alone."""
-    if colour is Colour.GREEN or stage.pods_of(colour):
-        return stage.leading_to(colour)
-    return stage.services
+    if colour is Colour.GREEN or context.pods_of(colour):
+        return context.leading_to(colour)
+    return context.services
 
 
-def leads_to(stage: Stage, colour: Colour) -> bool:
+def leads_to(context: RolloutContext, colour: Colour) -> bool:
     """Whether all Services of the colour lead to it alone, and no endpoint of the other is left."""
     other = Colour.BLUE if colour is Colour.GREEN else Colour.GREEN
-    return not route(stage, colour) and not stage.any_listed(other)
+    return not route(context, colour) and not context.any_listed(other)
 
 
-def keep(stage: Stage, colour: Colour) -> tuple[Route, ...]:
+def keep(context: RolloutContext, colour: Colour) -> tuple[Route, ...]:
     """The colour serves alone; but if too few of its pods do and the other colour can help, both serve.
 
     A disruption budget counts both colours together, so it does not protect the one that serves.
     """
     other = Colour.BLUE if colour is Colour.GREEN else Colour.GREEN
-    if stage.available(colour) < stage.workload.replicas and stage.available(other) > 0 and _proved(stage, other):
-        return route(stage, None)
-    wanted = route(stage, colour)
-    if wanted and not stage.all_listed(colour):
+    if (
+        context.available(colour) < context.workload.replicas
+        and context.available(other) > 0
+        and _proved(context, other)
+    ):
+        return route(context, None)
+    wanted = route(context, colour)
+    if wanted and not context.all_listed(colour):
         # Never from one to the other at once; the guard holds the rest back until the slices list both.
-        elsewhere = {service.name for service in stage.services if service.pin}
+        elsewhere = {service.name for service in context.services if service.pin}
         return tuple(Route(each.service, "") for each in wanted if each.service in elsewhere) or wanted
     return wanted
 
 
-def _proved(stage: Stage, other: Colour) -> bool:
+def _proved(context: RolloutContext, other: Colour) -> bool:
     """Whether the other colour may have clients: not while its template failed or is still to be checked."""
-    hopping = stage.green.towards is Colour.BLUE and stage.green.step is ReleaseStep.PREPARING
-    return not (other is Colour.BLUE and hopping and stage.home_candidate)
+    hopping = context.green.towards is Colour.BLUE and context.green.step is ReleaseStep.PREPARING
+    return not (other is Colour.BLUE and hopping and context.home_candidate)
 
 
-def lost(stage: Stage, colour: Colour) -> tuple[str, ...]:
+def lost(context: RolloutContext, colour: Colour) -> tuple[str, ...]:
     """Services whose pin somebody's apply took away: they still carry the note that they have one."""
-    if stage.green.step not in _EXPECTS_PINS or stage.available(colour) < stage.workload.replicas:
+    if context.green.step not in _EXPECTS_PINS or context.available(colour) < context.workload.replicas:
         return ()
-    return tuple(service.name for service in _of(stage, colour) if service.pinned and not service.pin)
+    return tuple(service.name for service in _of(context, colour) if service.pinned and not service.pin)

@@ -1,25 +1,25 @@
 """What has to be so before a release begins: found before anything is changed, so that nothing has to be undone."""
 
-from resilience.core.rollouts.context import Stage
+from resilience.core.rollouts.context import RolloutContext
 
 
-def lack(stage: Stage) -> str:
+def lack(context: RolloutContext) -> str:
     """What a release waits for before its first step; empty when it may begin."""
-    retiring = [pod.name for pod in stage.view.pods if pod.step is not None]
+    retiring = [pod.name for pod in context.view.pods if pod.step is not None]
     if retiring:
         return f"pod {retiring[0]} is being replaced"
-    if stage.writing:
+    if context.writing:
         return "managed fields are being written into the template"
-    if stage.seen.unsettled:
+    if context.observation.unsettled:
         return "the API server was away; nodes may not have caught up"
-    return _service(stage) or _drained_node(stage) or _room(stage) or stage.view.quota_short
+    return _service(context) or _drained_node(context) or _room(context) or context.view.quota_short
 
 
-def _service(stage: Stage) -> str:
+def _service(context: RolloutContext) -> str:
     """Every Service has to lead to both colours, or the switch would leave it with nothing."""
-    old = [pod.labels for pod in stage.view.pods]
-    for service in stage.services:
-        new = service.concerns(stage.workload.template.labels)
+    old = [pod.labels for pod in context.view.pods]
+    for service in context.services:
+        new = service.concerns(context.workload.template.labels)
         if new and any(service.concerns(labels) for labels in old):
             continue
         which = "old" if new else "new"
@@ -30,19 +30,19 @@ def _service(stage: Stage) -> str:
     return ""
 
 
-def _drained_node(stage: Stage) -> str:
-    cordoned = {node.name for node in stage.view.nodes or () if node.unschedulable}
-    drained = sorted({pod.node for pod in stage.view.pods} & cordoned)
-    if not drained or len(cordoned) == len(stage.view.nodes or ()):
+def _drained_node(context: RolloutContext) -> str:
+    cordoned = {node.name for node in context.view.nodes or () if node.unschedulable}
+    drained = sorted({pod.node for pod in context.view.pods} & cordoned)
+    if not drained or len(cordoned) == len(context.view.nodes or ()):
         return ""
     return f"node {drained[0]} under its pods is cordoned; the release begins when they have moved or it is uncordoned"
 
 
-def _room(stage: Stage) -> str:
-    if not stage.workload.template.apart or stage.view.nodes is None:
+def _room(context: RolloutContext) -> str:
+    if not context.workload.template.apart or context.view.nodes is None:
         return ""
-    usable = sum(not node.unschedulable for node in stage.view.nodes)
-    needed = 2 * stage.workload.replicas
+    usable = sum(not node.unschedulable for node in context.view.nodes)
+    needed = 2 * context.workload.replicas
     if usable >= needed:
         return ""
     return (

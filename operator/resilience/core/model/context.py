@@ -1,0 +1,37 @@
+"""The values that every rule of a pass decides from."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Self
+
+from resilience.api.status import Effective, Status
+from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core.model.observation import Observation, Resource
+from resilience.core.model.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One resource in one pass. Its specification is readable and its target exists."""
+
+    resource: Resource
+    spec: ResilientServiceSpec
+    # The settings in force: those of the spec, and the defaults of its profile.
+    effective: Effective
+    # The cluster around the target, as it was read for this pass.
+    observation: Observation
+    # The target, with its pod template.
+    workload: Workload
+    # The status as far as this pass has come: each part starts from what the part before it decided.
+    status: Status
+    # The time of the pass (UTC, aware). All rules of a pass use this one.
+    now: datetime
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the resource, and so of its target."""
+        return self.resource.key.namespace
+
+    def with_status(self, status: Status) -> Self:
+        """The same pass after another part of it."""
+        return replace(self, status=status)

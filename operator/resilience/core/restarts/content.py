@@ -1,0 +1,96 @@
+"""Restarts by changed configuration: the content of ConfigMaps and Secrets that the running pods do not have yet."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from resilience.api.status import Status
+from resilience.api.status_restarts import ConfigStatus
+from resilience.core.model.check_state import CheckState
+from resilience.core.model.context import Context
+from resilience.core.model.probes import CheckTarget, ContentProbe
+from resilience.core.replacement import availability
+
+# No name of a check of the spec has a slash.
+CONTENT_CHECK: Final = "restart/onchange"
+# Several objects are often applied one after the other: their changes are one.
+COALESCED: Final = timedelta(seconds=5)
+# The content is then read once more before a restart begins: a change that is seen later would cause another restart.
+CONFIRMED: Final = COALESCED + timedelta(seconds=1)
+_CONFIRMING_INTERVAL: Final = timedelta(seconds=1)
+# Secrets may only be read, not watched; the kubelet brings a change to the pods no sooner.
+CONTENT_INTERVAL: Final = timedelta(seconds=20)
+
+
+def target(context: Context) -> CheckTarget | None:
+    """The check that reads the content; None when spec.restart.onChange names nothing."""
+    if not context.spec.restart.on_change:
+        return None
+    objects = tuple(sorted((entry.kind.value, entry.name) for entry in context.spec.restart.on_change))
+    return CheckTarget(
+        check=CONTENT_CHECK,
+        probe=ContentProbe(context.workload.namespace, objects),
+        pod_uid="",
+        interval=_CONFIRMING_INTERVAL if _is_confirming(context) else CONTENT_INTERVAL,
+        timeout=context.effective.timeout,
+        failure_threshold=1,
+        success_threshold=1,
+    )
+
+
+def state(context: Context) -> CheckState | None:
+    """The state of that check; None before its first result."""
+    return context.observation.checks.get(CONTENT_CHECK)
+
+
+def settled(context: Context) -> tuple[datetime | None, timedelta | None]:
+    """The time since which settled content differs from the pods', or how long the change still has to settle.
+
+    Both are None when the pods have the content, or it cannot be read.
+    """
+    since = _changed_since(context)
+    if since is None or context.observation.pods is None:
+        return None, None
+    for due in (since + COALESCED, since + CONFIRMED):
+        if context.now < due:
+            return None, due - context.now
+    return since, None
+
+
+def remember(context: Context) -> Status:
+    """The status with the content that the pods are taken to have: the first one, and any that all were made after."""
+    status, known, check = context.status, context.status.restarts.config, state(context)
+    if not context.spec.restart.on_change:
+        return _with_config(status, None)
+    if check is None or not check.fingerprint or context.observation.pods is None:
+        return status
+    since = check.read_since or check.since
+    if known is not None:
+        same = _objects(known.fingerprint) == _objects(check.fingerprint)
+        if same and any(pod.created <= since for pod in availability.staying(context.observation.pods)):
+            return status
+    return _with_config(status, ConfigStatus(fingerprint=check.fingerprint, changed_at=since))
+
+
+def _changed_since(context: Context) -> datetime | None:
+    check, known = state(context), context.status.restarts.config
+    if check is None or check.silent or known is None or check.fingerprint in ("", known.fingerprint):
+        return None
+    return check.read_since or context.now
+
+
+def _is_confirming(context: Context) -> bool:
+    """Changed content is to be read for the last time. A check whose interval changes is run at once."""
+    since = _changed_since(context)
+    return since is not None and since + COALESCED <= context.now < since + CONFIRMED
+
+
+def _objects(fingerprint: str) -> str:
+    """The part of a fingerprint that names the objects: other objects are no change of these."""
+    return fingerprint.partition("-")[0]
+
+
+def _with_config(status: Status, config: ConfigStatus | None) -> Status:
+    known = status.restarts.config
+    if (known and known.fingerprint) == (config and config.fingerprint):
+        return status
+    return status.model_copy(update={"restarts": status.restarts.model_copy(update={"config": config})})
