@@ -19,7 +19,7 @@ from pathlib import Path
 import aiohttp
 
 from resilience.core.model.flags import Publication, PublishedFlag
-from resilience.runtime.flag_board import FlagBoard
+from resilience.runtime.flag_cache import FlagBoard
 from resilience.web import flags as web_flags
 from resilience.web.app import serve
 

@@ -31,17 +31,17 @@ from resilience.core.model.observation import Key
 from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, Probe
 from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import Batch
-from resilience.runtime.alert_hub import AlertHub
-from resilience.runtime.checks import CheckRunner
+from resilience.runtime.alerting.alert_index import AlertHub
+from resilience.runtime.checking.check_runner import CheckRunner
+from resilience.runtime.checking.traffic_meter import TrafficMeter
+from resilience.runtime.container_restarts import RestartLog
 from resilience.runtime.controller import Controller
+from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
+from resilience.runtime.fair_queue import StormControl
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
-from resilience.runtime.replays import Replays
-from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.store import Store
-from resilience.runtime.storm import StormControl
-from resilience.runtime.traffic import TrafficMeter
 
 PASSES = 3
 

@@ -17,7 +17,7 @@ from resilience.handlers import flags, lifecycle, resources
 from resilience.handlers.watch_log import count_watches
 from resilience.parts import Parts, assemble
 from resilience.ports import Unavailable
-from resilience.runtime.release import Releaser
+from resilience.runtime.uninstall import Releaser
 from resilience.web import app as web
 from resilience.web import flags as web_flags
 

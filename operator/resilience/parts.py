@@ -38,23 +38,23 @@ from resilience.config import Settings
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import Key
 from resilience.core.restarts.fair_queue import Caps
-from resilience.runtime.alert_hub import AlertHub, Heartbeat
-from resilience.runtime.checks import CheckRunner
+from resilience.runtime.alerting.alert_index import AlertHub, Heartbeat
+from resilience.runtime.alerting.dispatcher import Couriers
+from resilience.runtime.checking.check_runner import CheckRunner
+from resilience.runtime.checking.sentinels import SentinelWatch
+from resilience.runtime.checking.traffic_meter import TrafficMeter
+from resilience.runtime.checking.usage_cache import UsageCache
+from resilience.runtime.checking.usage_checker import MeasuringChecker
+from resilience.runtime.container_restarts import RestartLog
 from resilience.runtime.controller import Controller
-from resilience.runtime.couriers import Couriers
+from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
-from resilience.runtime.flag_board import FlagBoard
-from resilience.runtime.measuring import MeasuringChecker
+from resilience.runtime.fair_queue import StormControl
+from resilience.runtime.flag_cache import FlagBoard
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
-from resilience.runtime.replays import Replays
-from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.resync import Resync
-from resilience.runtime.sentinels import SentinelWatch
 from resilience.runtime.store import Store
-from resilience.runtime.storm import StormControl
-from resilience.runtime.traffic import TrafficMeter
-from resilience.runtime.usage import UsageCache
 
 _LOOP_STUCK: Final = 30.0
 

@@ -22,7 +22,7 @@ from resilience.core.model import flags
 from resilience.core.model.flags import Publication, PublishedFlag
 from resilience.core.model.observation import Key
 from resilience.ports import Unavailable
-from resilience.runtime.flag_board import STALE_AFTER, FlagBoard
+from resilience.runtime.flag_cache import STALE_AFTER, FlagBoard
 from resilience.web import flags as web_flags
 from resilience.web.app import serve
 from resilience.web.flags import Limits

@@ -17,7 +17,7 @@ from resilience.adapters.checks.sentinel_events import SentinelEvents, event
 from resilience.adapters.credentials import Credentials
 from resilience.core.model.probes import RedisKind, RedisPlace, SecretRef
 from resilience.ports import Unavailable
-from resilience.runtime.sentinels import SentinelWatch
+from resilience.runtime.checking.sentinels import SentinelWatch
 from tests.support import redis
 from tests.support.redis import HOST, Server
 from tests.support.secrets import FakeSecrets, no_secrets
@@ -107,7 +107,7 @@ async def test_a_switch_by_hand_is_told(group: Group) -> None:
 
 async def test_a_sentinel_that_comes_back_is_heard_again(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     place = RedisPlace(RedisKind.SENTINEL, (group.place().addresses[0],), master_name="mymaster")
-    monkeypatch.setattr("resilience.runtime.sentinels._LONGEST_PAUSE", 0.2)
+    monkeypatch.setattr("resilience.runtime.checking.sentinels._LONGEST_PAUSE", 0.2)
     async with listening(place) as heard:
         group.sentinels[0].kill()
         group.sentinels[0].start()

@@ -19,8 +19,8 @@ from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import CheckTarget, Probe, RedisKind, RedisPlace, TcpProbe
 from resilience.ports import MasterLost, Metrics
-from resilience.runtime.checks import CheckRunner
-from resilience.runtime.sentinels import SentinelWatch
+from resilience.runtime.checking.check_runner import CheckRunner
+from resilience.runtime.checking.sentinels import SentinelWatch
 from tests.support.preconditions import require
 from tests.support.virtual_time import VirtualClock, run_virtual
 

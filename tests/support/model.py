@@ -23,9 +23,9 @@ from resilience.core.reconcile import decide
 from resilience.core.report.diff import is_worth_writing
 from resilience.ports import Clock, Conflict, Drainer, Metrics, PortError, Secrets
 from resilience.ports.cluster import Cluster
+from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
-from resilience.runtime.replays import Replays
 from tests.support.factories import (
     KEY,
     LABELS,

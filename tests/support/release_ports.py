@@ -11,7 +11,7 @@ from resilience.core.model.probes import HttpTarget
 from resilience.ports import Drainer, Metrics, PortError, Secrets
 from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
-from resilience.runtime.release_executor import ReleaseExecutor
+from resilience.runtime.rollout_executor import ReleaseExecutor
 from tests.support.stages import Scenario, look
 
 

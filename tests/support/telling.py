@@ -21,8 +21,8 @@ from resilience.core.model.decision import Event
 from resilience.core.model.observation import Key
 from resilience.core.model.profiles import resolve
 from resilience.ports import Conflict, DeliveryFailed, Metrics, Receipt, Unavailable
-from resilience.runtime.alert_hub import AlertHub, Heartbeat
-from resilience.runtime.couriers import Couriers
+from resilience.runtime.alerting.alert_index import AlertHub, Heartbeat
+from resilience.runtime.alerting.dispatcher import Couriers
 from tests.support.factories import NOW, make_resource, make_spec
 from tests.support.virtual_time import VirtualClock
 

@@ -15,7 +15,7 @@ from resilience.core.model.probes import CheckTarget
 from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.core.restarts import policies
 from resilience.ports import Contents, Network
-from resilience.runtime.measuring import MeasuringChecker
+from resilience.runtime.checking.usage_checker import MeasuringChecker
 from tests.support.factories import NOW, make_context, make_resource, make_seen, make_spec
 from tests.variety import manifests
 from tests.variety.manifests import Object

@@ -20,13 +20,13 @@ from resilience.core.model.observation import Resource
 from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import Calm, Checker, DeadLetterOffice, Drainer, Metrics, Prober
 from resilience.ports.cluster import Cluster
-from resilience.runtime.checks import CheckRunner
+from resilience.runtime.checking.check_runner import CheckRunner
+from resilience.runtime.checking.traffic_meter import TrafficMeter
+from resilience.runtime.container_restarts import RestartLog
+from resilience.runtime.dead_letters import Replays
+from resilience.runtime.fair_queue import StormControl
 from resilience.runtime.observer import Observer
-from resilience.runtime.replays import Replays
-from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.store import Store
-from resilience.runtime.storm import StormControl
-from resilience.runtime.traffic import TrafficMeter
 from tests.support.factories import KEY, NOW
 from tests.support.preconditions import require
 from tests.support.stages import OLD, Scenario, look

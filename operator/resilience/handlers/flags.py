@@ -10,7 +10,7 @@ from resilience.adapters.kube import parse
 from resilience.api.names import LABEL_FLAGS_OF, flags_config_map
 from resilience.core.model import flags
 from resilience.core.model.observation import Key
-from resilience.runtime.flag_board import FlagBoard
+from resilience.runtime.flag_cache import FlagBoard
 from resilience.runtime.queue import KeyQueue
 from resilience.runtime.store import Store
 

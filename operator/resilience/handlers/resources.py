@@ -17,7 +17,7 @@ from resilience.api.names import (
 )
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.observation import Key
-from resilience.runtime.couriers import Couriers
+from resilience.runtime.alerting.dispatcher import Couriers
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
 

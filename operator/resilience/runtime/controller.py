@@ -21,16 +21,16 @@ from resilience.core.report import metrics
 from resilience.core.report.diff import is_worth_writing
 from resilience.ports import Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
 from resilience.ports.cluster import Cluster
-from resilience.runtime.alert_hub import AlertHub
-from resilience.runtime.checks import CheckRunner
+from resilience.runtime.alerting.alert_index import AlertHub
+from resilience.runtime.checking.check_runner import CheckRunner
+from resilience.runtime.checking.traffic_meter import TrafficMeter
+from resilience.runtime.container_restarts import RestartLog
+from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
+from resilience.runtime.fair_queue import StormControl
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue, Priority
-from resilience.runtime.replays import Replays
-from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.store import Store
-from resilience.runtime.storm import StormControl
-from resilience.runtime.traffic import TrafficMeter
 
 log = structlog.get_logger(__name__)
 

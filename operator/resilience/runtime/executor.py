@@ -30,10 +30,10 @@ from resilience.core.model.observation import Observation, Pod, Resource
 from resilience.core.replacement import availability
 from resilience.ports import Clock, Conflict, Drainer, Leadership, Metrics, PortError, Secrets, Unavailable
 from resilience.ports.cluster import Cluster
+from resilience.runtime.dead_letters import Replays
 from resilience.runtime.flag_publisher import FlagPublisher
 from resilience.runtime.observer import Observer
-from resilience.runtime.release_executor import ReleaseExecutor, describe, headers_of
-from resilience.runtime.replays import Replays
+from resilience.runtime.rollout_executor import ReleaseExecutor, describe, headers_of
 
 log = structlog.get_logger(__name__)
 

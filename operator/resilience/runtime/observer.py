@@ -14,13 +14,13 @@ from resilience.core.read_depth import Depth, includes_green, read_depth
 from resilience.core.rollouts import drain
 from resilience.ports import Calm, Drainer
 from resilience.ports.cluster import Cluster
-from resilience.runtime.alert_hub import AlertHub
-from resilience.runtime.checks import CheckRunner
-from resilience.runtime.replays import Replays
-from resilience.runtime.restart_log import RestartLog
+from resilience.runtime.alerting.alert_index import AlertHub
+from resilience.runtime.checking.check_runner import CheckRunner
+from resilience.runtime.checking.traffic_meter import TrafficMeter
+from resilience.runtime.container_restarts import RestartLog
+from resilience.runtime.dead_letters import Replays
+from resilience.runtime.fair_queue import StormControl
 from resilience.runtime.store import Store
-from resilience.runtime.storm import StormControl
-from resilience.runtime.traffic import TrafficMeter
 
 
 class Observer:

@@ -14,12 +14,12 @@ import structlog
 from resilience.core.model.observation import Key, Resource
 from resilience.ports import PortError
 from resilience.ports.cluster import ClusterReader, Marked
-from resilience.runtime.alert_hub import AlertHub
+from resilience.runtime.alerting.alert_index import AlertHub
+from resilience.runtime.alerting.dispatcher import Couriers
 from resilience.runtime.controller import Controller
-from resilience.runtime.couriers import Couriers
+from resilience.runtime.fair_queue import StormControl
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
-from resilience.runtime.storm import StormControl
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import Key
 from resilience.ports import Unavailable
-from resilience.runtime.flag_board import FlagBoard
+from resilience.runtime.flag_cache import FlagBoard
 from resilience.web import flag_bodies as bodies
 from resilience.web.app import hide_server
 

@@ -21,8 +21,8 @@ from resilience.core.model.probes import (
     VerifyTarget,
 )
 from resilience.ports import Metrics, Unavailable
-from resilience.runtime.checks import CheckRunner
-from resilience.runtime.traffic import TrafficMeter
+from resilience.runtime.checking.check_runner import CheckRunner
+from resilience.runtime.checking.traffic_meter import TrafficMeter
 from tests.support.factories import KEY
 from tests.support.virtual_time import VirtualClock, run_virtual
 

@@ -30,18 +30,18 @@ from resilience.ports import (
     Unavailable,
 )
 from resilience.ports.cluster import Cluster, Marked, View
-from resilience.runtime.checks import CheckRunner
+from resilience.runtime.alerting.dispatcher import Couriers
+from resilience.runtime.checking.check_runner import CheckRunner
+from resilience.runtime.checking.traffic_meter import TrafficMeter
+from resilience.runtime.container_restarts import RestartLog
 from resilience.runtime.controller import Controller
-from resilience.runtime.couriers import Couriers
+from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
+from resilience.runtime.fair_queue import StormControl
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
-from resilience.runtime.replays import Replays
-from resilience.runtime.restart_log import RestartLog
 from resilience.runtime.resync import Resync
 from resilience.runtime.store import Store
-from resilience.runtime.storm import StormControl
-from resilience.runtime.traffic import TrafficMeter
 from tests.support.factories import (
     KEY,
     NOW,

@@ -7,7 +7,7 @@ from resilience.api.reasons import AlertName, Reason, Severity
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.alerting.message import Kind
 from resilience.core.model.observation import Key, Resource
-from resilience.runtime.alert_hub import Heartbeat
+from resilience.runtime.alerting.alert_index import Heartbeat
 from tests.support.factories import make_resource, make_spec
 from tests.support.telling import TEAM, FakeMessenger, FakeReceivers, Office, firing, kinds, make_receiver, minutes
 from tests.support.virtual_time import VirtualClock, run_virtual

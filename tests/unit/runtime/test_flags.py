@@ -16,8 +16,8 @@ from resilience.core.model.flags import Publication, PublishedFlag
 from resilience.core.model.observation import FlagsMap, Key, Pod, Resource
 from resilience.core.model.probes import CheckTarget, Probe, RedisKind, RedisPlace, RedisProbe
 from resilience.ports import Metrics, Unavailable
-from resilience.runtime.checks import CheckRunner
-from resilience.runtime.flag_board import STALE_AFTER, FlagBoard
+from resilience.runtime.checking.check_runner import CheckRunner
+from resilience.runtime.flag_cache import STALE_AFTER, FlagBoard
 from resilience.runtime.flag_publisher import FlagPublisher
 from tests.support.factories import KEY, NOW, make_pod, make_resource
 from tests.support.virtual_time import VirtualClock, run_virtual

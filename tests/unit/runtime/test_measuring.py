@@ -21,7 +21,7 @@ from resilience.core.model.probes import (
 )
 from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.ports import Invalid, Network, PortError, Refused, Unavailable
-from resilience.runtime.measuring import MeasuringChecker
+from resilience.runtime.checking.usage_checker import MeasuringChecker
 from tests.support.factories import NOW
 
 MEBI = 2**20

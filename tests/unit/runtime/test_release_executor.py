@@ -30,7 +30,7 @@ from resilience.core.model.observation import Observation
 from resilience.core.model.probes import HttpTarget
 from resilience.core.rollouts import bluegreen
 from resilience.ports import Conflict, PortError, Refused, Unavailable
-from resilience.runtime.release_executor import describe
+from resilience.runtime.rollout_executor import describe
 from tests.support.factories import NOW, RS, make_pod
 from tests.support.release_ports import FakePorts, executor, run, seen
 from tests.support.stages import GREEN_HASH, HASHES, LATER, OLD, own_pods

@@ -9,7 +9,7 @@ from resilience.core.model.decision import Replay
 from resilience.core.model.observation import Key, Replayed
 from resilience.core.model.probes import DeadLetters, RedisKind, RedisPlace
 from resilience.ports import Batch, PortError, Refused, Unavailable
-from resilience.runtime.replays import Replays
+from resilience.runtime.dead_letters import Replays
 from tests.support.factories import NOW
 
 KEY = Key("default", "shop")

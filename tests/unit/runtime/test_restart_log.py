@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from resilience.core.model.observation import Key
-from resilience.runtime.restart_log import RestartLog
+from resilience.runtime.container_restarts import RestartLog
 from tests.support.factories import KEY, LONG_AGO, NOW, make_pod
 
 MINUTE = timedelta(minutes=1)

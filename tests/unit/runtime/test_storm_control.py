@@ -13,7 +13,7 @@ from resilience.api.status import Status
 from resilience.api.status_restarts import RestartStatus
 from resilience.core.model.observation import Key, Resource, Ticket, Turn
 from resilience.core.restarts.fair_queue import Caps
-from resilience.runtime.storm import StormControl
+from resilience.runtime.fair_queue import StormControl
 from tests.support.factories import NOW, make_resource
 
 SECOND = timedelta(seconds=1)

@@ -9,7 +9,7 @@ import pytest
 
 from resilience.core.model.usage import PodUsage
 from resilience.ports import Unavailable
-from resilience.runtime.usage import UsageCache
+from resilience.runtime.checking.usage_cache import UsageCache
 from tests.support.factories import NOW
 from tests.support.virtual_time import VirtualClock, run_virtual
 

@@ -6,8 +6,8 @@ import random
 from resilience.core.model.observation import Key
 from resilience.ports import Clock, Leadership, Messenger, Metrics
 from resilience.ports.cluster import ReceiverCluster
-from resilience.runtime.alert_hub import AlertHub
-from resilience.runtime.courier import Courier
+from resilience.runtime.alerting.alert_index import AlertHub
+from resilience.runtime.alerting.receiver_worker import Courier
 
 
 class Couriers:

@@ -26,8 +26,8 @@ from resilience.core.model.decision import Event
 from resilience.core.model.observation import Key
 from resilience.ports import Clock, Conflict, DeliveryFailed, Leadership, Messenger, Metrics, PortError, Receipt
 from resilience.ports.cluster import ReceiverCluster
-from resilience.runtime.alert_hub import AlertHub
-from resilience.runtime.receiver_notes import Notes
+from resilience.runtime.alerting.alert_index import AlertHub
+from resilience.runtime.alerting.receiver_status import Notes
 
 log = structlog.get_logger(__name__)
 

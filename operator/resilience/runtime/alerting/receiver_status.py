@@ -18,7 +18,7 @@ from resilience.core.model.observation import Key
 from resilience.core.report.diff import is_worth_writing
 from resilience.ports import Clock, Conflict, Leadership, Metrics, PortError
 from resilience.ports.cluster import ReceiverCluster
-from resilience.runtime.alert_hub import AlertHub
+from resilience.runtime.alerting.alert_index import AlertHub
 
 log = structlog.get_logger(__name__)
 
