@@ -25,7 +25,7 @@ from resilience.adapters.clock import SystemClock
 from resilience.adapters.kube import parse
 from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.transport import Transport
-from resilience.adapters.metrics import PrometheusMetrics
+from resilience.adapters.telemetry.metrics import PrometheusMetrics
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, Probe

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _operate(command: str) -> int:
     # Imported late: `ping` must be quick, and needs none of it.
     from resilience import app
-    from resilience.adapters import logging
+    from resilience.adapters.telemetry import logging
     from resilience.config import Settings
     from resilience.ports import PortError
 

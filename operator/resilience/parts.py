@@ -9,16 +9,14 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from resilience import __version__
-from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
-from resilience.adapters.checks.redis_connections import RedisConnections
-from resilience.adapters.checks.redis_dead_letters import RedisDeadLetters
-from resilience.adapters.checks.sentinel_events import SentinelEvents
+from resilience.adapters.checks.prometheus.client import PrometheusClient
+from resilience.adapters.checks.redis.connections import RedisConnections
+from resilience.adapters.checks.redis.dead_letters import RedisDeadLetters
+from resilience.adapters.checks.redis.sentinel_events import SentinelEvents
 from resilience.adapters.clock import SystemClock
-from resilience.adapters.credentials import Credentials
 from resilience.adapters.drain import HttpDrainer, HttpProber
-from resilience.adapters.http import HttpClient
-from resilience.adapters.kube.calm import ApiCalm
+from resilience.adapters.kube.api_outage import ApiCalm
 from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.contents import KubeContents
 from resilience.adapters.kube.lease import KubeLease
@@ -28,12 +26,14 @@ from resilience.adapters.kube.tokens import KubeTokens
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.kube.usage import KubeUsage
 from resilience.adapters.live_settings import LiveSettings
-from resilience.adapters.logging import set_level
-from resilience.adapters.looplag import LoopLag
-from resilience.adapters.metrics import PrometheusMetrics
-from resilience.adapters.prometheus import PrometheusClient
-from resilience.adapters.receivers.messenger import Messengers
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.http import HttpClient
+from resilience.adapters.receivers.notifier import Messengers
 from resilience.adapters.receivers.wording import Origin
+from resilience.adapters.telemetry.logging import set_level
+from resilience.adapters.telemetry.loop_lag import LoopLag
+from resilience.adapters.telemetry.metrics import PrometheusMetrics
 from resilience.config import Settings
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import Key

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
-from resilience.adapters.http import HttpClient
-from resilience.adapters.looplag import LoopLag
-from resilience.adapters.network import from_os_error, from_text
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.failures import from_os_error, from_text
+from resilience.adapters.net.http import HttpClient
+from resilience.adapters.telemetry.loop_lag import LoopLag
 from resilience.api.checks import Scheme
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import GrpcProbe, HttpProbe, HttpTarget, NetworkProbe, TcpProbe

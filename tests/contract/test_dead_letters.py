@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from resilience.adapters.checks.redis_dead_letters import RedisDeadLetters
+from resilience.adapters.checks.redis.dead_letters import RedisDeadLetters
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import DeadLetters, RedisKind, RedisPlace, RedisStreamProbe
 from resilience.ports import Refused, Unavailable

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from resilience.adapters.address import AddressGuard, Resolve
 from resilience.adapters.checks.dns_check import check_dns
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.net.address import AddressGuard, Resolve
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import DnsProbe
 from resilience.ports import Refused

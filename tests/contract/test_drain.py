@@ -6,9 +6,9 @@ from ipaddress import ip_network
 import pytest
 
 from resilience.adapters import drain
-from resilience.adapters.address import AddressGuard
 from resilience.adapters.drain import HttpDrainer, HttpProber
-from resilience.adapters.http import HttpClient
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.http import HttpClient
 from resilience.core.model.probes import ConnectionsTarget, HttpTarget
 from resilience.ports import Refused, Unavailable
 from tests.support.faulty import Faulty, faulty_server

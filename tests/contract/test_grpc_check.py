@@ -13,10 +13,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.checks.grpc_check import decode_status, encode_request
-from resilience.adapters.http import HttpClient
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.http import HttpClient
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import GrpcProbe
 from tests.support.secrets import no_secrets

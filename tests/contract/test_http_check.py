@@ -16,11 +16,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from resilience.adapters.address import AddressGuard, Resolve, system_resolve
 from resilience.adapters.checks.http_check import check_http
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.http import HttpClient
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.net.address import AddressGuard, Resolve, system_resolve
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.failures import NetworkFailure
+from resilience.adapters.net.http import HttpClient
 from resilience.api.checks import Scheme
 from resilience.api.reasons import HealthState
 from resilience.core.health.thresholds import CheckResult, Outcome

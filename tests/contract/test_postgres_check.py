@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 
-from resilience.adapters.checks import postgres_connections
+from resilience.adapters.checks.postgres import connections
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import SecretRef
 from tests.support import postgres, postgres_checks
@@ -254,7 +254,7 @@ async def test_many_checks_hold_one_connection(server: postgres.Postgres, operat
 async def test_unused_connections_go(
     server: postgres.Postgres, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_connections, "KEPT_UNUSED", timedelta(milliseconds=300))
+    monkeypatch.setattr(connections, "KEPT_UNUSED", timedelta(milliseconds=300))
     for _ in range(3):
         assert (await operator.run(app(server))).outcome is PASS
         await asyncio.sleep(0.15)
@@ -271,7 +271,7 @@ async def test_unused_connections_go(
 async def test_their_number_is_bounded(
     server: postgres.Postgres, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_connections, "MOST_SESSIONS", 1)
+    monkeypatch.setattr(connections, "MOST_SESSIONS", 1)
     slow = asyncio.create_task(operator.run(app(server), query="SELECT pg_sleep(0.3)"))
     await asyncio.sleep(0.1)
     full = await operator.run(server.dsn() + "disable")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from resilience.adapters.checks.postgres_dsn import SslMode, parse_dsn
+from resilience.adapters.checks.postgres.dsn import SslMode, parse_dsn
 from resilience.core.health.thresholds import Outcome
 from tests.support import postgres_checks
 from tests.support.faulty import faulty_server

@@ -15,11 +15,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
-from resilience.adapters.checks.promql import force_namespace
-from resilience.adapters.http import HttpClient
-from resilience.adapters.prometheus import ANSWER_LIMIT, PrometheusClient
+from resilience.adapters.checks.prometheus.client import ANSWER_LIMIT, PrometheusClient
+from resilience.adapters.checks.prometheus.promql import force_namespace
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.http import HttpClient
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PrometheusProbe
 from resilience.ports import Invalid

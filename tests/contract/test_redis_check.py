@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from resilience.adapters.checks.redis_check import describe
+from resilience.adapters.checks.redis.redis_check import describe
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisKind, RedisProbe

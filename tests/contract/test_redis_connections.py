@@ -11,8 +11,8 @@ from shutil import which
 
 import pytest
 
-from resilience.adapters.checks import redis_connections
-from resilience.adapters.checks.redis_link import ANSWER_LIMIT
+from resilience.adapters.checks.redis import connections
+from resilience.adapters.checks.redis.link import ANSWER_LIMIT
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisKind
@@ -44,7 +44,7 @@ async def test_one_connection_for_all_checks(master: Server) -> None:
 
 
 async def test_what_nobody_uses_is_closed(master: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_connections, "KEPT", timedelta(milliseconds=200))
+    monkeypatch.setattr(connections, "KEPT", timedelta(milliseconds=200))
     before = master.clients()
     async with asking() as asker:
         for _ in range(3):

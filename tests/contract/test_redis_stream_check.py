@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resilience.adapters.checks.redis_link import ANSWER_LIMIT
+from resilience.adapters.checks.redis.link import ANSWER_LIMIT
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from resilience.adapters.address import AddressGuard
-from resilience.adapters.checks import sentinel_events
-from resilience.adapters.checks.redis_connections import RedisConnections
-from resilience.adapters.checks.sentinel_events import SentinelEvents, event
-from resilience.adapters.credentials import Credentials
+from resilience.adapters.checks.redis import sentinel_events
+from resilience.adapters.checks.redis.connections import RedisConnections
+from resilience.adapters.checks.redis.sentinel_events import SentinelEvents, event
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.credentials import Credentials
 from resilience.core.model.probes import RedisKind, RedisPlace, SecretRef
 from resilience.ports import Unavailable
 from resilience.runtime.checking.sentinels import SentinelWatch

@@ -15,8 +15,8 @@ from typing import Final
 from aiohttp import web
 from kubernetes.aio import client
 
-from resilience.adapters.address import AddressGuard
 from resilience.adapters.kube.transport import Transport
+from resilience.adapters.net.address import AddressGuard
 from resilience.ports import PortError
 from tests.support.preconditions import require
 

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from resilience.adapters.checks.http_check import check_http
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.http import HttpClient
 from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.http import HttpClient
 from resilience.core.model.probes import HttpProbe, HttpTarget, SecretRef
 from resilience.core.model.workload import Workload
 from resilience.core.replacement import availability

@@ -16,11 +16,11 @@ import promql_parser
 import pytest
 from aiohttp import web
 
-from resilience.adapters.checks.postgres_check import check_postgres
-from resilience.adapters.checks.postgres_connections import PostgresConnections
-from resilience.adapters.checks.promql import LONGEST
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.prometheus import PrometheusClient
+from resilience.adapters.checks.postgres.connections import PostgresConnections
+from resilience.adapters.checks.postgres.postgres_check import check_postgres
+from resilience.adapters.checks.prometheus.client import PrometheusClient
+from resilience.adapters.checks.prometheus.promql import LONGEST
+from resilience.adapters.net.credentials import Credentials
 from resilience.core.model.probes import PostgresProbe, SecretRef
 from tests.hostile.support import OneSecret, http_server, in_words, loopback_guard, tcp_server
 from tests.support.preconditions import require

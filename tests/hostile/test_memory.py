@@ -15,10 +15,10 @@ from typing import Final
 import pytest
 from aiohttp import web
 
-from resilience.adapters.checks.postgres_check import check_postgres
-from resilience.adapters.checks.postgres_connections import PostgresConnections
-from resilience.adapters.credentials import Credentials
+from resilience.adapters.checks.postgres.connections import PostgresConnections
+from resilience.adapters.checks.postgres.postgres_check import check_postgres
 from resilience.adapters.kube.cluster import KubeCluster
+from resilience.adapters.net.credentials import Credentials
 from resilience.api.names import LABEL_FLAGS_OF, flags_config_map
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import PostgresProbe, SecretRef

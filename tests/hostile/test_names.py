@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from resilience.adapters.address import AddressGuard
+from resilience.adapters.net.address import AddressGuard
 from tests.hostile.support import in_words, loopback_guard, until
 from tests.support.preconditions import require
 

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
-from resilience.adapters.address import AddressGuard, system_resolve
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.http import HttpClient
-from resilience.adapters.receivers.messenger import Messengers
+from resilience.adapters.net.address import AddressGuard, system_resolve
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.http import HttpClient
+from resilience.adapters.receivers.notifier import Messengers
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import AlertName, Severity
 from resilience.api.receivers import Region

@@ -11,11 +11,11 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
-from resilience.adapters.address import AddressGuard
-from resilience.adapters.checks.postgres_check import check_postgres, describe
-from resilience.adapters.checks.postgres_connections import PostgresConnections
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.checks.postgres.connections import PostgresConnections
+from resilience.adapters.checks.postgres.postgres_check import check_postgres, describe
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PostgresProbe, SecretRef
 from resilience.ports import Invalid, Refused

@@ -9,12 +9,12 @@ from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 
-from resilience.adapters.address import AddressGuard, Resolve, system_resolve
-from resilience.adapters.checks.redis_check import check_redis
-from resilience.adapters.checks.redis_connections import MOST, RedisConnections
-from resilience.adapters.checks.redis_stream_check import check_redis_stream
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.checks.redis.connections import MOST, RedisConnections
+from resilience.adapters.checks.redis.redis_check import check_redis
+from resilience.adapters.checks.redis.stream_check import check_redis_stream
+from resilience.adapters.net.address import AddressGuard, Resolve, system_resolve
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe, SecretRef

@@ -15,7 +15,7 @@ from typing import Any, Final
 from annotated_types import Ge, Gt, Le
 
 from resilience.adapters.live_settings import LiveSettings
-from resilience.adapters.metrics import PrometheusMetrics
+from resilience.adapters.telemetry.metrics import PrometheusMetrics
 from resilience.api import crd, names
 from resilience.api.reasons import ReceiverRequest, Request
 from resilience.api.scalars import DURATION_PATTERN, format_duration

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from resilience.adapters.credentials import Credentials
+from resilience.adapters.net.credentials import Credentials
 from resilience.core.model.probes import SecretRef
 from resilience.ports import Refused
 

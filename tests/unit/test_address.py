@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.adapters.address import AddressGuard
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.ports import Refused
 
 SECOND = timedelta(seconds=1)

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 import structlog
 
-from resilience.adapters.logging import configure
-from resilience.adapters.redaction import TEXT_LIMIT, is_secret_key, redact_mapping, redact_text
+from resilience.adapters.telemetry.logging import configure
+from resilience.adapters.telemetry.redaction import TEXT_LIMIT, is_secret_key, redact_mapping, redact_text
 
 SECRET = "s3cr3tV4lue"
 # As kopf reads them: nothing is posted as an Event.

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from resilience.adapters.metrics import PrometheusMetrics
+from resilience.adapters.telemetry.metrics import PrometheusMetrics
 from resilience.api.reasons import HealthState, Phase
 from resilience.core.model.observation import Key
 from resilience.core.report.metrics import Picture

@@ -12,7 +12,7 @@ from monitoring import grafana, operator_rules, slo_rules
 from monitoring.__main__ import PAGES, files
 from monitoring.expressions import asked, filled
 from monitoring.rule import Alert, Group, Record
-from resilience.adapters.metrics import PrometheusMetrics
+from resilience.adapters.telemetry.metrics import PrometheusMetrics
 
 RUNBOOKS = Path(__file__).resolve().parents[2] / "docs" / "runbooks"
 GROUPS = [*slo_rules.groups(), *operator_rules.groups()]

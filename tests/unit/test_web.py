@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from resilience.adapters.metrics import PrometheusMetrics
+from resilience.adapters.telemetry.metrics import PrometheusMetrics
 from resilience.web.app import create_app, serve
 
 

@@ -14,10 +14,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.drain import HttpProber
-from resilience.adapters.http import HttpClient
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.http import HttpClient
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING
 from resilience.api.reasons import ReleaseStep
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec

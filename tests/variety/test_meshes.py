@@ -11,9 +11,9 @@ from typing import Final
 
 import pytest
 
-from resilience.adapters.address import AddressGuard
 from resilience.adapters.checks.checker import NetworkChecker
-from resilience.adapters.http import HttpClient
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.http import HttpClient
 from resilience.api.reasons import HealthState, Severity
 from resilience.api.status import Status
 from resilience.core.health.thresholds import CheckResult, Fold, Outcome, fold, initial, of_service, over_pods

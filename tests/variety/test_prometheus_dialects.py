@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from resilience.adapters.checks.prometheus_check import check_prometheus
-from resilience.adapters.prometheus import PrometheusClient
+from resilience.adapters.checks.prometheus.client import PrometheusClient
+from resilience.adapters.checks.prometheus.prometheus_check import check_prometheus
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PrometheusProbe
 

@@ -8,9 +8,9 @@ from typing import Final, cast
 
 import pytest
 
-from resilience.adapters.credentials import Credentials
 from resilience.adapters.kube.reader import KubeSecrets
 from resilience.adapters.kube.transport import Transport
+from resilience.adapters.net.credentials import Credentials
 from resilience.api.names import LABEL_READABLE
 from resilience.core.model.probes import SecretRef
 from tests.support.transport import FakeTransport

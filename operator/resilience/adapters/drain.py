@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from resilience.adapters.http import HttpClient
-from resilience.adapters.json_body import at_path, parse_json
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.net.failures import NetworkFailure
+from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.json_body import at_path, parse_json
 from resilience.core.model.probes import ConnectionsTarget, HttpTarget
 from resilience.ports import Refused, Unavailable
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from resilience.adapters.kube.calm import LONGEST, ApiCalm
+from resilience.adapters.kube.api_outage import LONGEST, ApiCalm
 
 
 class Time:

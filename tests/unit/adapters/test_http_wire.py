@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 from yarl import URL
 
-from resilience.adapters.http_wire import HEADER_LIMIT, Answer, AnswerReader, request_bytes
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.net.failures import NetworkFailure
+from resilience.adapters.net.http_wire import HEADER_LIMIT, Answer, AnswerReader, request_bytes
 from resilience.ports import Refused
 
 LIMIT = 100

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from resilience.adapters.kube import mounts, parse_workload, quota
+from resilience.adapters.kube import mount_failures, parse_workload, quota
 from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.api.names import ANNOTATION_SERVING
@@ -263,7 +263,7 @@ def event(message: str, at: str) -> dict[str, Any]:
 
 
 async def volumes(pod: Pod, transport: FakeTransport) -> Pod:
-    (found,) = await mounts.told(cast(Transport, transport), [pod], namespace="shop")
+    (found,) = await mount_failures.told(cast(Transport, transport), [pod], namespace="shop")
     return found
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from resilience.adapters.receivers.shares import Shares
+from resilience.adapters.receivers.namespace_slots import Shares
 
 
 async def test_a_namespace_has_its_share_and_no_more() -> None:

@@ -8,22 +8,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, assert_never
 
-from resilience.adapters.checks import (
-    dns_check,
-    grpc_check,
-    http_check,
-    postgres_check,
-    prometheus_check,
-    redis_check,
-    redis_stream_check,
-    tcp_check,
-)
-from resilience.adapters.checks.postgres_connections import PostgresConnections
-from resilience.adapters.checks.redis_connections import RedisConnections
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.http import HttpClient
-from resilience.adapters.network import NetworkFailure
-from resilience.adapters.prometheus import PrometheusClient
+from resilience.adapters.checks import dns_check, grpc_check, http_check, tcp_check
+from resilience.adapters.checks.postgres import postgres_check
+from resilience.adapters.checks.postgres.connections import PostgresConnections
+from resilience.adapters.checks.prometheus import prometheus_check
+from resilience.adapters.checks.prometheus.client import PrometheusClient
+from resilience.adapters.checks.redis import redis_check, stream_check
+from resilience.adapters.checks.redis.connections import RedisConnections
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.failures import NetworkFailure
+from resilience.adapters.net.http import HttpClient
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import (
     DnsProbe,
@@ -113,7 +107,7 @@ class NetworkChecker:
             case RedisProbe():
                 return await redis_check.check_redis(probe, connections=self._redis, timeout=timeout)
             case RedisStreamProbe():
-                return await redis_stream_check.check_redis_stream(probe, connections=self._redis, timeout=timeout)
+                return await stream_check.check_redis_stream(probe, connections=self._redis, timeout=timeout)
             case DnsProbe():
                 return await dns_check.check_dns(probe, guard_resolve=client.guard.resolve, timeout=timeout)
             case _:
@@ -135,7 +129,7 @@ def _describe(probe: NetworkProbe) -> str:
         case RedisProbe():
             return redis_check.describe(probe)
         case RedisStreamProbe():
-            return redis_stream_check.describe(probe)
+            return stream_check.describe(probe)
         case DnsProbe():
             return dns_check.DESCRIPTION
         case _:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from resilience.adapters.redaction import redact_text
+from resilience.adapters.telemetry.redaction import redact_text
 from resilience.api.reasons import HealthState
 from resilience.core.model.check_state import Component
 

@@ -13,9 +13,9 @@ from typing import Final
 
 import grpc
 
-from resilience.adapters.address import Address, AddressGuard
-from resilience.adapters.http_wire import BODY_LIMIT
-from resilience.adapters.network import NetworkFailure, from_os_error, from_text
+from resilience.adapters.net.address import Address, AddressGuard
+from resilience.adapters.net.failures import NetworkFailure, from_os_error, from_text
+from resilience.adapters.net.http_wire import BODY_LIMIT
 from resilience.api.scalars import format_duration
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import GrpcProbe

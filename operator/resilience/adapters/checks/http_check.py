@@ -12,11 +12,11 @@ from datetime import timedelta
 from typing import Final
 
 from resilience.adapters.checks.components import read_components
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.http import HttpClient
-from resilience.adapters.http_wire import BODY_LIMIT, Answer
-from resilience.adapters.json_body import at_path, parse_json
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.failures import NetworkFailure
+from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.http_wire import BODY_LIMIT, Answer
+from resilience.adapters.net.json_body import at_path, parse_json
 from resilience.api.reasons import HealthState
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.check_state import Component

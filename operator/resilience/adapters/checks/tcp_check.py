@@ -4,8 +4,8 @@ import asyncio
 import socket
 from datetime import timedelta
 
-from resilience.adapters.address import Address, AddressGuard
-from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.adapters.net.address import Address, AddressGuard
+from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import TcpProbe

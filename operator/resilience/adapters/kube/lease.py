@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from resilience.adapters.kube import parse
-from resilience.adapters.kube.calm import ApiCalm
+from resilience.adapters.kube.api_outage import ApiCalm
 from resilience.adapters.kube.paths import collection, named
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.api.status_base import format_micro_time

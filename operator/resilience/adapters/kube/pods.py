@@ -11,10 +11,10 @@ from typing import Final
 
 import structlog
 
-from resilience.adapters import redaction
-from resilience.adapters.kube import mounts, parse, parse_workload, quota, selectors
+from resilience.adapters.kube import mount_failures, parse, parse_workload, quota, selectors
 from resilience.adapters.kube.paths import collection, green_name, named, workload_path
 from resilience.adapters.kube.transport import Json, Transport
+from resilience.adapters.telemetry import redaction
 from resilience.api.names import (
     ANNOTATION_GREEN_OF,
     ANNOTATION_PULL_RETRIES,
@@ -62,7 +62,9 @@ class PodsReader:
             for raw in sets
             if _controller_uid(raw) == workload.uid
         ]
-        pods = await mounts.told(self._transport, _own(workload, own, [*chosen, *retiring]), namespace=namespace)
+        pods = await mount_failures.told(
+            self._transport, _own(workload, own, [*chosen, *retiring]), namespace=namespace
+        )
         view = replace(limited, pods=pods, replica_sets=tuple(own))
         return await self._with_releases(workload, view, green, sets, chosen) if releases else view
 
@@ -100,7 +102,7 @@ class PodsReader:
         green = _green_view(raw_green, sets, pods) if raw_green is not None and ours else None
         taken = green_name(workload.name) if raw_green is not None and not ours else ""
         if green is not None:
-            pods_told = await mounts.told(self._transport, green.pods, namespace=workload.namespace)
+            pods_told = await mount_failures.told(self._transport, green.pods, namespace=workload.namespace)
             green = replace(green, pods=pods_told)
         view = replace(view, green=green, green_taken=taken, autoscaler=await self._autoscaler(workload))
         serving = workload.annotations.get(ANNOTATION_SERVING)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.http import no_answer
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.failures import NetworkFailure
+from resilience.adapters.net.http import no_answer
 from resilience.adapters.receivers import alertmanager_body
 from resilience.adapters.receivers.post import JSON, Poster
 from resilience.adapters.receivers.wording import Origin

@@ -11,10 +11,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
-from resilience.adapters.address import AddressGuard
-from resilience.adapters.credentials import Credentials
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.receivers import wording
-from resilience.adapters.receivers.ward import guarded
+from resilience.adapters.receivers.connect_guard import guarded
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import Severity
 from resilience.api.receivers import AppriseReceiver

@@ -12,9 +12,9 @@ from typing import Final
 
 import aiosmtplib
 
-from resilience.adapters.address import Address, AddressGuard
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.adapters.net.address import Address, AddressGuard
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import EmailReceiver, StartTls

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from resilience.adapters.credentials import Credentials
+from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.post import Poster
 from resilience.adapters.receivers.wording import Origin

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from resilience.adapters.credentials import tls_context
-from resilience.adapters.http import HttpClient
-from resilience.adapters.http_wire import Answer
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.net.credentials import tls_context
+from resilience.adapters.net.failures import NetworkFailure
+from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.http_wire import Answer
 from resilience.api.checks import Scheme
 from resilience.core.alerting.delivery import Trouble
 from resilience.core.model.probes import HttpTarget

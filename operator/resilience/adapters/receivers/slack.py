@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.http_wire import Answer
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.http_wire import Answer
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.post import JSON, Poster
 from resilience.adapters.receivers.wording import Origin

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from resilience.adapters.credentials import Credentials
+from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.receivers import alertmanager_body
 from resilience.adapters.receivers.post import JSON, Poster
 from resilience.adapters.receivers.wording import Origin

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from resilience.adapters.redaction import redact_text
+from resilience.adapters.telemetry.redaction import redact_text
 from resilience.api.reasons import AlertName, Severity
 from resilience.core.alerting import catalogue
 from resilience.core.alerting.alert import Alert

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Final
 
-from resilience.adapters.checks.redis_answers import PING, Command, LoginRefused, Reply, ServerError, Verdict
-from resilience.adapters.checks.redis_connections import Node, RedisConnections
-from resilience.adapters.checks.redis_link import Deadline, Link
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.checks.redis.answers import PING, Command, LoginRefused, Reply, ServerError, Verdict
+from resilience.adapters.checks.redis.connections import Node, RedisConnections
+from resilience.adapters.checks.redis.link import Deadline, Link
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.core.model.probes import RedisPlace
 from resilience.ports import MasterLost, Unavailable
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from resilience.adapters.address import AddressGuard
+from resilience.adapters.net.address import AddressGuard
 
 _HERE: Final = threading.local()
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from resilience.adapters.checks.redis_answers import (
+from resilience.adapters.checks.redis.answers import (
     PING,
     ROLE,
     Command,
@@ -21,9 +21,9 @@ from resilience.adapters.checks.redis_answers import (
     text,
     unreadable,
 )
-from resilience.adapters.checks.redis_connections import Answer, Node, RedisConnections
-from resilience.adapters.checks.redis_link import Deadline
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.checks.redis.connections import Answer, Node, RedisConnections
+from resilience.adapters.checks.redis.link import Deadline
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
 from resilience.api.scalars import format_duration
 from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe

@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from resilience.adapters.checks.postgres_dsn import Dsn, SslMode
+from resilience.adapters.checks.postgres.dsn import Dsn, SslMode
 
 
 @dataclass(frozen=True, slots=True)

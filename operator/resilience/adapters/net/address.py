@@ -14,7 +14,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.ports import Refused
 
 IPAddress = IPv4Address | IPv6Address

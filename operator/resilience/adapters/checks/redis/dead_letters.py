@@ -6,11 +6,11 @@ Nothing of an entry is read here.
 from datetime import timedelta
 from typing import Final
 
-from resilience.adapters.checks.redis_answers import Command, Verdict, items, number, required
-from resilience.adapters.checks.redis_connections import RedisConnections
-from resilience.adapters.checks.redis_link import Deadline
-from resilience.adapters.checks.redis_master import Run, find_master
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.checks.redis.answers import Command, Verdict, items, number, required
+from resilience.adapters.checks.redis.connections import RedisConnections
+from resilience.adapters.checks.redis.link import Deadline
+from resilience.adapters.checks.redis.master import Run, find_master
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.core.model.probes import DeadLetters
 from resilience.ports import Batch, Refused, Unavailable
 

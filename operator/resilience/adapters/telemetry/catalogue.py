@@ -9,7 +9,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from resilience.adapters.metric_families import Families
+from resilience.adapters.telemetry.families import Families
 
 _PASS: Final = (0.005, 0.025, 0.1, 0.5, 2.0, 10.0)
 _WAIT: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.http import HttpClient, no_answer
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.http import HttpClient, no_answer
 from resilience.adapters.receivers.alertmanager import Alertmanager
 from resilience.adapters.receivers.apprise_url import Apprise
 from resilience.adapters.receivers.email import Email
 from resilience.adapters.receivers.msteams import Teams
+from resilience.adapters.receivers.namespace_slots import Shares
 from resilience.adapters.receivers.pagerduty import URLS, PagerDuty
 from resilience.adapters.receivers.post import Poster
-from resilience.adapters.receivers.shares import Shares
 from resilience.adapters.receivers.slack import API, Slack
 from resilience.adapters.receivers.webhook import Webhook
 from resilience.adapters.receivers.wording import Origin

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]
 
-from resilience.adapters.address import Address, AddressGuard
-from resilience.adapters.checks.postgres_dsn import SslMode, parse_dsn
-from resilience.adapters.checks.postgres_tls import Place, contexts
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.checks.postgres.dsn import SslMode, parse_dsn
+from resilience.adapters.checks.postgres.tls import Place, contexts
+from resilience.adapters.net.address import Address, AddressGuard
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.core.model.probes import PostgresProbe, TlsTrust
 from resilience.ports import Invalid
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from resilience.adapters.address import Address, AddressGuard
-from resilience.adapters.checks.redis_answers import Command, LoginRefused, Reply, ServerError, Verdict, verdict
-from resilience.adapters.checks.redis_link import Deadline, Link, open_link
-from resilience.adapters.credentials import Credentials
-from resilience.adapters.network import NetworkFailure, Untrusted
+from resilience.adapters.checks.redis.answers import Command, LoginRefused, Reply, ServerError, Verdict, verdict
+from resilience.adapters.checks.redis.link import Deadline, Link, open_link
+from resilience.adapters.net.address import Address, AddressGuard
+from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.failures import NetworkFailure, Untrusted
 from resilience.core.model.probes import SecretRef, TlsTrust
 
 # How long a connection is kept that nobody uses.

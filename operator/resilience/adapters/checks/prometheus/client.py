@@ -17,10 +17,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, Field, ValidationError
 from yarl import URL
 
-from resilience.adapters.address import AddressGuard
-from resilience.adapters.checks.promql import QueryRefused, force_namespace
-from resilience.adapters.http import HttpClient
-from resilience.adapters.http_wire import Answer
+from resilience.adapters.checks.prometheus.promql import QueryRefused, force_namespace
+from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.http_wire import Answer
 from resilience.core.model.probes import HttpTarget
 from resilience.ports import Invalid, Unavailable
 

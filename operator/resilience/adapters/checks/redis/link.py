@@ -17,9 +17,9 @@ from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, R
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from resilience.adapters.address import Address
-from resilience.adapters.checks.redis_answers import Command, LoginRefused, Reply, ServerError
-from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.adapters.checks.redis.answers import Command, LoginRefused, Reply, ServerError
+from resilience.adapters.net.address import Address
+from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
 
 # Bytes of all answers to what is asked at once. A line counts as more, for it takes more time than bytes do.

@@ -15,9 +15,9 @@ from typing import Final
 from aiohappyeyeballs import start_connection
 from yarl import URL
 
-from resilience.adapters.address import Address, AddressGuard
-from resilience.adapters.http_wire import BODY_LIMIT, Answer, AnswerReader, request_bytes, unwritable
-from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.adapters.net.address import Address, AddressGuard
+from resilience.adapters.net.failures import NetworkFailure, from_os_error
+from resilience.adapters.net.http_wire import BODY_LIMIT, Answer, AnswerReader, request_bytes, unwritable
 from resilience.api.scalars import format_duration
 from resilience.core.model.probes import HttpTarget
 from resilience.ports import Refused

@@ -11,7 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from resilience.adapters.metric_catalogue import Declared, OperatorMetrics, ReceiverMetrics, ServiceMetrics
+from resilience.adapters.telemetry.catalogue import Declared, OperatorMetrics, ReceiverMetrics, ServiceMetrics
 from resilience.api.reasons import HealthState, Phase, RestartOutcome, RolloutOutcome, Severity
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.observation import Key

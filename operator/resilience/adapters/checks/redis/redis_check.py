@@ -4,20 +4,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from resilience.adapters.checks.redis_answers import (
-    PING,
-    ROLE,
-    Command,
-    Reply,
-    Shortage,
-    Verdict,
-    lines,
-    required,
-)
-from resilience.adapters.checks.redis_cluster import look_at_cluster
-from resilience.adapters.checks.redis_connections import Node, RedisConnections
-from resilience.adapters.checks.redis_link import Deadline
-from resilience.adapters.checks.redis_master import INFO_SERVER, Run, find_master, look, node_of, require_master
+from resilience.adapters.checks.redis.answers import PING, ROLE, Command, Reply, Shortage, Verdict, lines, required
+from resilience.adapters.checks.redis.cluster import look_at_cluster
+from resilience.adapters.checks.redis.connections import Node, RedisConnections
+from resilience.adapters.checks.redis.link import Deadline
+from resilience.adapters.checks.redis.master import INFO_SERVER, Run, find_master, look, node_of, require_master
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe

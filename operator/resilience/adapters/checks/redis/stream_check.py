@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from resilience.adapters.checks.redis_answers import (
+from resilience.adapters.checks.redis.answers import (
     Command,
     Reply,
     Shortage,
@@ -21,11 +21,11 @@ from resilience.adapters.checks.redis_answers import (
     text,
     unreadable,
 )
-from resilience.adapters.checks.redis_check import concluded
-from resilience.adapters.checks.redis_connections import Node, RedisConnections
-from resilience.adapters.checks.redis_link import TOO_LONG, Deadline
-from resilience.adapters.checks.redis_master import Run, find_master
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.checks.redis.connections import Node, RedisConnections
+from resilience.adapters.checks.redis.link import TOO_LONG, Deadline
+from resilience.adapters.checks.redis.master import Run, find_master
+from resilience.adapters.checks.redis.redis_check import concluded
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.api.scalars import format_duration
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisStreamProbe

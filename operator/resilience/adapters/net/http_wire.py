@@ -12,7 +12,7 @@ from typing import Final, cast
 import httptools
 from yarl import URL
 
-from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.ports import Refused
 
 BODY_LIMIT: Final = 64 * 1024

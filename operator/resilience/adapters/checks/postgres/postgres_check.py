@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]
 
-from resilience.adapters.checks.postgres_connections import PostgresConnections, Session
-from resilience.adapters.checks.postgres_tls import Place
-from resilience.adapters.network import NetworkFailure, from_os_error
+from resilience.adapters.checks.postgres.connections import PostgresConnections, Session
+from resilience.adapters.checks.postgres.tls import Place
+from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PostgresProbe

@@ -8,8 +8,8 @@ import math
 from datetime import timedelta
 from typing import Final
 
-from resilience.adapters.checks.promql import QueryRefused
-from resilience.adapters.prometheus import PrometheusClient, TooLong, Values
+from resilience.adapters.checks.prometheus.client import PrometheusClient, TooLong, Values
+from resilience.adapters.checks.prometheus.promql import QueryRefused
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PrometheusProbe
 from resilience.ports import PortError

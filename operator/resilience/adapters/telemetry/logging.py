@@ -12,7 +12,7 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from resilience.adapters.redaction import redact_mapping
+from resilience.adapters.telemetry.redaction import redact_mapping
 
 # What kind of line it is, by its event: people and machines look for these apart from the rest.
 _MARKS: Final = {

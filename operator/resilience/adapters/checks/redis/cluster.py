@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from resilience.adapters.checks.redis_answers import (
+from resilience.adapters.checks.redis.answers import (
     PING,
     Command,
     Reply,
@@ -19,9 +19,9 @@ from resilience.adapters.checks.redis_answers import (
     required,
     text,
 )
-from resilience.adapters.checks.redis_connections import Node
-from resilience.adapters.checks.redis_master import WRITE, Run, first_answer, look, node_of
-from resilience.adapters.network import NetworkFailure
+from resilience.adapters.checks.redis.connections import Node
+from resilience.adapters.checks.redis.master import WRITE, Run, first_answer, look, node_of
+from resilience.adapters.net.failures import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.model.probes import RedisProbe
 

@@ -1,0 +1,1 @@
+"""Checks of Redis: a server, a Sentinel group, a cluster, and streams."""
