@@ -14,7 +14,7 @@ from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import AlertName, Severity
 from resilience.api.receivers import Region
 from resilience.core.alerting.alert import Alert
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Ended, Kind, Message
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import SecretRef
@@ -103,7 +103,7 @@ class Post:
     async def _resolve(self, host: str) -> Sequence[str]:
         return self.names[host] if host in self.names else await system_resolve(host)
 
-    async def fails(self, message: Message, **spec: Any) -> Trouble:
+    async def fails(self, message: Message, **spec: Any) -> DeliveryFailure:
         """What the receiver's courier is told."""
         try:
             await self.send(message, **spec)

@@ -14,7 +14,7 @@ from resilience.api.reasons import AlertName, Severity
 from resilience.api.status import Status
 from resilience.api.status_alerts import AlertsStatus, FiringAlert
 from resilience.api.status_receiver import ReceiverStatus
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.model.decision import Event
@@ -128,7 +128,7 @@ class FakeMessenger:
 
     clock: VirtualClock
     arrived: list[Told] = field(default_factory=list)
-    down: dict[Key, Trouble] = field(default_factory=dict)
+    down: dict[Key, DeliveryFailure] = field(default_factory=dict)
     tries: Counter[Key] = field(default_factory=Counter)
     hang: set[Key] = field(default_factory=set)
     # Those that are told, but whose answers are lost.
@@ -142,15 +142,15 @@ class FakeMessenger:
         self.tries[receiver.key] += 1
         if receiver.key in self.hang:
             await asyncio.sleep(10)
-            raise DeliveryFailed(Trouble("no answer within 10s"))
+            raise DeliveryFailed(DeliveryFailure("no answer within 10s"))
         if receiver.key in self.down:
             raise DeliveryFailed(self.down[receiver.key])
         if self.refused(message):
-            raise DeliveryFailed(Trouble("it answered 400", permanent=True, of_message=True))
+            raise DeliveryFailed(DeliveryFailure("it answered 400", permanent=True, of_message=True))
         self.arrived.append(Told(self.clock.now(), receiver.key, message))
         self.after()
         if receiver.key in self.lost:
-            raise DeliveryFailed(Trouble("it answered 502", unsure=True))
+            raise DeliveryFailed(DeliveryFailure("it answered 502", unsure=True))
         return Receipt(f"handle-{message.conversation}", self.note)
 
     def mend(self) -> None:

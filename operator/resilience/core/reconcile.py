@@ -15,7 +15,7 @@ from resilience.core.degradation import reconcile as degradation
 from resilience.core.health import targets
 from resilience.core.health.ports import PortMissing
 from resilience.core.model import requests
-from resilience.core.model.conditions import Verdict
+from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
 from resilience.core.model.decision import SOON, Claim, Decision, SetFinalizer
 from resilience.core.model.draft import Draft
@@ -25,7 +25,7 @@ from resilience.core.model.profiles import resolve
 from resilience.core.ownership import claim, handback
 from resilience.core.ownership.managed_probes import TemplatePlan
 from resilience.core.replacement.context import ReplacementContext
-from resilience.core.replacement.plan import Plan, plan_replacements
+from resilience.core.replacement.plan import ReplacementPlan, plan_replacements
 from resilience.core.report import phase, prerequisites, slo
 from resilience.core.report.condition_rules import Facts
 from resilience.core.report.events import condition_events
@@ -93,7 +93,9 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
     )
 
 
-def _stalled(resource: Resource, observation: Observation, status: Status, verdict: Verdict, now: datetime) -> Decision:
+def _stalled(
+    resource: Resource, observation: Observation, status: Status, verdict: ConditionVerdict, now: datetime
+) -> Decision:
     """Nothing can be done until a person mends what is missing: say so, and go on with alerts."""
     alerted = alerts.reconcile(resource, stalled_status(resource, status, verdict, now), observation, now)
     waits = [alerted.requeue_after, MISSING_POLL if verdict.reason in _MISSING else None]
@@ -105,7 +107,7 @@ def _stalled(resource: Resource, observation: Observation, status: Status, verdi
     )
 
 
-def _replace_pods(draft: Draft) -> Plan | None:
+def _replace_pods(draft: Draft) -> ReplacementPlan | None:
     """Move on the pods in flight. A restart begins after the pass that accepts it: its status is written first."""
     context, view = draft.context, draft.context.observation.pods
     if view is None or not view.limits_read:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.health.thresholds import CheckResult
@@ -260,7 +260,7 @@ class DeadLetterOffice(Protocol):
 class DeliveryFailed(PortError):
     """A message did not arrive, or nobody can say that it did."""
 
-    def __init__(self, trouble: Trouble) -> None:
+    def __init__(self, trouble: DeliveryFailure) -> None:
         super().__init__(trouble.message)
         self.trouble = trouble
 

@@ -13,7 +13,7 @@ from resilience.api.status import Status
 from resilience.core.health import thresholds
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model import conditions, requests
-from resilience.core.model.conditions import Verdict
+from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.profiles import resolve
 from tests.support.factories import NOW, make_spec
 
@@ -196,8 +196,8 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
 
 
 def test_the_transition_time_moves_only_with_the_status() -> None:
-    def verdict(status: bool | None, reason: Reason) -> Verdict:
-        return Verdict(ConditionType.READY, status, reason, "x" * 2000)
+    def verdict(status: bool | None, reason: Reason) -> ConditionVerdict:
+        return ConditionVerdict(ConditionType.READY, status, reason, "x" * 2000)
 
     first = conditions.update([], [verdict(True, Reason.SERVING)], generation=1, now=NOW)
     second = conditions.update(first, [verdict(True, Reason.IDLE)], generation=2, now=NOW + SECOND)

@@ -33,7 +33,7 @@ def said(state: HealthState = HEALTHY, *, ago: timedelta = LONG, **fields: Any) 
     return make_check(state=state, **words | {"by_pod": both} | fields)
 
 
-def evaluate(gate: Gate | None = GATE, *, brief: bool = False, **checks: CheckState) -> gates.Verdict:
+def evaluate(gate: Gate | None = GATE, *, brief: bool = False, **checks: CheckState) -> gates.GateVerdict:
     seen = make_seen(checks={gates.PREFIX + name: state for name, state in checks.items()})
     return gates.evaluate(gate, seen, (A, B), NOW, brief=brief)
 

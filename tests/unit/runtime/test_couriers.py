@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from resilience.api.reasons import AlertName, Reason, Severity
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Kind
 from resilience.core.model.observation import Key, Resource
 from resilience.runtime.alerting.alert_index import Heartbeat
@@ -12,7 +12,7 @@ from tests.support.factories import make_resource, make_spec
 from tests.support.telling import TEAM, FakeMessenger, FakeReceivers, Office, firing, kinds, make_receiver, minutes
 from tests.support.virtual_time import VirtualClock, run_virtual
 
-DOWN = Trouble("it answered 503")
+DOWN = DeliveryFailure("it answered 503")
 OTHER = Key("shop", "other")
 
 
@@ -206,7 +206,7 @@ def test_what_only_a_person_can_mend_is_not_tried_again_and_again() -> None:
     async def main() -> None:
         receivers = (make_receiver(fallback="other"), make_receiver(OTHER))
         async with Office(*receivers).open() as office:
-            office.messenger.down[TEAM] = Trouble("it answered 404", permanent=True)
+            office.messenger.down[TEAM] = DeliveryFailure("it answered 404", permanent=True)
             office.service(firing(since=office.now()))
             await minutes(1)
             assert office.messenger.tries[TEAM] == 1
@@ -247,7 +247,7 @@ def test_replay_tells_what_came_and_went() -> None:
 def test_a_test_is_sent_once_and_its_result_said() -> None:
     async def main() -> None:
         async with Office(make_receiver()).open() as office:
-            office.messenger.down[TEAM] = Trouble("it answered 401", permanent=True)
+            office.messenger.down[TEAM] = DeliveryFailure("it answered 401", permanent=True)
             office.cluster.annotate(TEAM, test="1")
             office.couriers.wake(TEAM)
             await minutes(1)
@@ -382,7 +382,7 @@ def test_the_operators_own_receiver_hears_of_one_that_cannot_be_reached() -> Non
     async def main() -> None:
         own = Key("resilience-system", "ops")
         async with Office(make_receiver(), make_receiver(own), default=own).open() as office:
-            office.messenger.down[TEAM] = Trouble("it answered 403", permanent=True)
+            office.messenger.down[TEAM] = DeliveryFailure("it answered 403", permanent=True)
             office.service(firing(since=office.now()))
             await minutes(1)
             (alert,) = office.messenger.at(own)[0].firing

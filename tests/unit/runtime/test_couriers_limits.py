@@ -4,14 +4,14 @@ import asyncio
 
 from resilience.api.reasons import AlertName, Reason, Severity
 from resilience.api.status_receiver import ReceiverStatus
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.grouping import CAPACITY, CONVERSATIONS, MEMBERS
 from resilience.core.alerting.message import Message
 from resilience.core.model.observation import Key
 from tests.support.telling import TEAM, FakeMessenger, FakeReceivers, Office, firing, kinds, make_receiver, minutes
 from tests.support.virtual_time import VirtualClock, run_virtual
 
-REFUSES = Trouble("it answered 404", permanent=True)
+REFUSES = DeliveryFailure("it answered 404", permanent=True)
 OTHER, LAST = Key("shop", "other"), Key("shop", "last")
 
 
@@ -60,7 +60,7 @@ def test_a_page_gets_through_however_much_else_was_told() -> None:
 def test_one_failed_try_for_what_is_over_says_nothing_of_the_receiver() -> None:
     async def main() -> None:
         async with Office(make_receiver(fallback="other"), make_receiver(OTHER)).open() as office:
-            office.messenger.down[TEAM] = Trouble("it answered 503")
+            office.messenger.down[TEAM] = DeliveryFailure("it answered 503")
             office.service(firing(since=office.now()))
             await asyncio.sleep(11)
             office.service()

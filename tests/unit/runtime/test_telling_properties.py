@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from resilience.api.reasons import AlertName, Severity
 from resilience.core.alerting.alertmanager_feed import EXPIRES, FEED
-from resilience.core.alerting.delivery import LETTERS, Trouble
+from resilience.core.alerting.delivery import LETTERS, DeliveryFailure
 from resilience.core.alerting.grouping import CAPACITY
 from resilience.core.alerting.message import Kind, Message
 from tests.support.counts import count
@@ -109,9 +109,9 @@ class World:
             case "wait":
                 await asyncio.sleep(step.seconds)
             case "down":
-                self.messenger.down[TEAM] = Trouble("it answered 503")
+                self.messenger.down[TEAM] = DeliveryFailure("it answered 503")
             case "refuses":
-                self.messenger.down[TEAM] = Trouble("it answered 404", permanent=True)
+                self.messenger.down[TEAM] = DeliveryFailure("it answered 404", permanent=True)
             case "answers lost":
                 self.messenger.lost.add(TEAM)
             case "up":

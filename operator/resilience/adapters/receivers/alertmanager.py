@@ -16,7 +16,7 @@ from resilience.adapters.receivers.post import JSON, Poster
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import AlertmanagerReceiver
 from resilience.core.alerting.alertmanager_feed import EXPIRES
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.health.dependencies import secret, trust
 from resilience.core.model.headers import parse_headers
@@ -72,7 +72,7 @@ class Alertmanager:
                         url, body, timeout=timeout, headers=headers, tls=tls, server_name=server_name
                     )
         except TimeoutError as error:
-            raise DeliveryFailed(Trouble(str(no_answer(timeout)), unsure=True)) from error
+            raise DeliveryFailed(DeliveryFailure(str(no_answer(timeout)), unsure=True)) from error
 
     async def _peers(self, spec: AlertmanagerReceiver, key: Key, timeout: timedelta) -> list[str]:
         """Addresses of the API of every replica."""
@@ -83,9 +83,9 @@ class Alertmanager:
         try:
             found = await self.poster.client.guard.addresses(host, spec.service.port, timeout=timeout / 2)
         except NetworkFailure as failure:
-            raise DeliveryFailed(Trouble(str(failure))) from failure
+            raise DeliveryFailed(DeliveryFailure(str(failure))) from failure
         except Refused as refusal:
-            raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
+            raise DeliveryFailed(DeliveryFailure(str(refusal), permanent=True)) from refusal
         scheme = "https" if spec.tls is not None else "http"
         return [f"{scheme}://{address}/api/v2/alerts" for address in found[:_PEERS]]
 

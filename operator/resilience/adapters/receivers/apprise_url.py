@@ -18,7 +18,7 @@ from resilience.adapters.receivers.connect_guard import guarded
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import Severity
 from resilience.api.receivers import AppriseReceiver
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.health.dependencies import secret
 from resilience.core.model.observation import Key
@@ -71,9 +71,9 @@ def _notify(guard: AddressGuard, url: str, title: str, body: str, kind: str, sec
         taken = plugin.notify(title=title, body=body, notify_type=kind, body_format="text")
     if refusals:
         words = f"the operator does not speak to that address: {refusals[0]}; its settings can allow the network"
-        raise DeliveryFailed(Trouble(words, permanent=True))
+        raise DeliveryFailed(DeliveryFailure(words, permanent=True))
     if not taken:
-        raise DeliveryFailed(Trouble(f"Apprise could not deliver to {urlsplit(url).scheme}://"))
+        raise DeliveryFailed(DeliveryFailure(f"Apprise could not deliver to {urlsplit(url).scheme}://"))
 
 
 def _plugin(url: str, seconds: float) -> Any:
@@ -84,11 +84,11 @@ def _plugin(url: str, seconds: float) -> Any:
         words = (
             "the Secret holds an address that Apprise would serve on the operator's own machine: choose another kind"
         )
-        raise DeliveryFailed(Trouble(words, permanent=True))
+        raise DeliveryFailed(DeliveryFailure(words, permanent=True))
     asset = apprise.AppriseAsset(http_redirects=False, async_mode=False, secure_logging=True)
     found = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if found is None:
-        raise DeliveryFailed(Trouble(_NOT_AN_ADDRESS, permanent=True))
+        raise DeliveryFailed(DeliveryFailure(_NOT_AN_ADDRESS, permanent=True))
     # The address may ask for the opposite of each.
     found.redirects, found.verify_certificate = False, True
     found.socket_connect_timeout = found.socket_read_timeout = seconds

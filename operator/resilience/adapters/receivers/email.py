@@ -18,7 +18,7 @@ from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import EmailReceiver, StartTls
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.health.dependencies import secret, trust
 from resilience.core.model.observation import Key
@@ -50,9 +50,9 @@ class Email:
             connection = await _connected(addresses, timeout)
             refused = await _send(spec, connection, mail, login=login, tls=tls)
         except NetworkFailure as failure:
-            raise DeliveryFailed(Trouble(str(failure))) from failure
+            raise DeliveryFailed(DeliveryFailure(str(failure))) from failure
         except Refused as refusal:
-            raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
+            raise DeliveryFailed(DeliveryFailure(str(refusal), permanent=True)) from refusal
         except (aiosmtplib.SMTPException, OSError) as error:
             raise DeliveryFailed(_trouble(error)) from error
         return Receipt(note=_partly(refused, len(spec.to)))
@@ -134,28 +134,28 @@ def _partly(refused: Mapping[str, object], of: int) -> str:
     return f"the mail server takes no mail for {len(refused)} of {of} recipients: {', '.join(sorted(refused))[:500]}"
 
 
-def _trouble(error: Exception) -> Trouble:
+def _trouble(error: Exception) -> DeliveryFailure:
     """What the mail server's refusal means; 5xx is for good: https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     match error:
         case aiosmtplib.SMTPAuthenticationError(code=code):
             words = "the mail server does not accept the credentials: look at the Secret"
-            return Trouble(words, permanent=code >= 500)
+            return DeliveryFailure(words, permanent=code >= 500)
         case aiosmtplib.SMTPNotSupported():
             words = (
                 f"the mail server does not offer {error.args[0]}: look at email.startTls, email.authFrom and the port"
             )
-            return Trouble(words, permanent=True)
+            return DeliveryFailure(words, permanent=True)
         case aiosmtplib.SMTPRecipientsRefused(recipients=refused):
             codes = sorted({each.code for each in refused})
             words = f"the mail server takes no mail for {len(refused)} of the recipients ({codes[0] if codes else '?'})"
-            return Trouble(words, permanent=all(code >= 500 for code in codes))
+            return DeliveryFailure(words, permanent=all(code >= 500 for code in codes))
         case aiosmtplib.SMTPResponseException(code=code):
-            return Trouble(f"the mail server answered {code}", permanent=code >= 500)
+            return DeliveryFailure(f"the mail server answered {code}", permanent=code >= 500)
         case _ if isinstance(cause, OSError):
-            return Trouble(str(from_os_error(cause)))
+            return DeliveryFailure(str(from_os_error(cause)))
         case _:
-            return Trouble("the connection to the mail server broke")
+            return DeliveryFailure("the connection to the mail server broke")
 
 
 def _one_line(text: str) -> str:

@@ -21,7 +21,7 @@ from resilience.adapters.receivers.slack import API, Slack
 from resilience.adapters.receivers.webhook import Webhook
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import AlertReceiverSpec, Region
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.ports import DeliveryFailed, Invalid, Receipt, Unavailable
@@ -74,15 +74,15 @@ class Messengers:
             async with asyncio.timeout((spec.timeout + _SLACK).total_seconds()):
                 return await self._tell(receiver, spec, message, fresh=fresh)
         except TimeoutError as error:
-            raise DeliveryFailed(Trouble(str(no_answer(spec.timeout)), unsure=True)) from error
+            raise DeliveryFailed(DeliveryFailure(str(no_answer(spec.timeout)), unsure=True)) from error
         except Invalid as error:
-            raise DeliveryFailed(Trouble(str(error), permanent=True)) from error
+            raise DeliveryFailed(DeliveryFailure(str(error), permanent=True)) from error
         except Unavailable as error:
-            raise DeliveryFailed(Trouble(f"a Secret could not be read: {error}")) from error
+            raise DeliveryFailed(DeliveryFailure(f"a Secret could not be read: {error}")) from error
         except ValueError as error:
             # The library's words might quote it.
             words = "a Secret cannot be used: headers are one `Name: value` a line, an address is one line"
-            raise DeliveryFailed(Trouble(words, permanent=True)) from error
+            raise DeliveryFailed(DeliveryFailure(words, permanent=True)) from error
 
     async def _tell(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
         key, timeout = receiver.key, spec.timeout
@@ -101,4 +101,4 @@ class Messengers:
                 return await self._email.deliver(found, key, message, timeout=timeout, fresh=fresh)
             case AlertReceiverSpec(apprise=found) if found is not None:
                 return await self._apprise.deliver(found, key, message, timeout=timeout, fresh=fresh)
-        raise DeliveryFailed(Trouble("no kind of receiver is set", permanent=True))
+        raise DeliveryFailed(DeliveryFailure("no kind of receiver is set", permanent=True))

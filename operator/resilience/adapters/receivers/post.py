@@ -15,7 +15,7 @@ from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
 from resilience.adapters.net.http_wire import Answer
 from resilience.api.checks import Scheme
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.model.probes import HttpTarget
 from resilience.ports import DeliveryFailed, Refused
 
@@ -68,9 +68,9 @@ class Poster:
                 "POST", target, timeout=timeout, headers=headers, tls=tls, server_name=server_name, body=body
             )
         except NetworkFailure as failure:
-            raise DeliveryFailed(Trouble(str(failure), unsure=failure.reason in _UNSURE)) from failure
+            raise DeliveryFailed(DeliveryFailure(str(failure), unsure=failure.reason in _UNSURE)) from failure
         except Refused as refusal:
-            raise DeliveryFailed(Trouble(str(refusal), permanent=True)) from refusal
+            raise DeliveryFailed(DeliveryFailure(str(refusal), permanent=True)) from refusal
         judge(answer)
         return answer
 
@@ -81,7 +81,7 @@ def target_of(url: str) -> HttpTarget:
         return HttpTarget.at(url.strip())
     except ValueError as error:
         words = "the Secret holds no http or https address, or one with user, password or fragment in it"
-        raise DeliveryFailed(Trouble(words, permanent=True)) from error
+        raise DeliveryFailed(DeliveryFailure(words, permanent=True)) from error
 
 
 def judge(answer: Answer) -> None:
@@ -92,14 +92,16 @@ def judge(answer: Answer) -> None:
     if status in _TRANSIENT or status >= 500:
         words = f"it answered {status}"
         # Whoever stands before the server may have handed it on.
-        raise DeliveryFailed(Trouble(words, retry_after=_seconds(answer.retry_after), unsure=status >= 500))
+        raise DeliveryFailed(DeliveryFailure(words, retry_after=_seconds(answer.retry_after), unsure=status >= 500))
     if 300 <= status < 400:
         words = (
             f"it answered {status}, a redirect, which is not followed: put the address that it leads to in the Secret"
         )
-        raise DeliveryFailed(Trouble(words, permanent=True))
+        raise DeliveryFailed(DeliveryFailure(words, permanent=True))
     hint = _HINTS.get(status, "it does not take the message")
-    raise DeliveryFailed(Trouble(f"it answered {status}: {hint}", permanent=True, of_message=status in _OF_MESSAGE))
+    raise DeliveryFailed(
+        DeliveryFailure(f"it answered {status}: {hint}", permanent=True, of_message=status in _OF_MESSAGE)
+    )
 
 
 def _seconds(header: str) -> timedelta | None:

@@ -14,7 +14,7 @@ from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.post import JSON, Poster
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.receivers import SlackReceiver
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.health.dependencies import secret
 from resilience.core.model.observation import Key
@@ -112,7 +112,7 @@ def _handle(answer: Answer, *, editing: bool) -> str:
         said = json.loads(answer.body)
         taken, error = bool(said.get("ok")), str(said.get("error", ""))
     except (ValueError, AttributeError) as broken:
-        raise DeliveryFailed(Trouble("what answered is not Slack's API")) from broken
+        raise DeliveryFailed(DeliveryFailure("what answered is not Slack's API")) from broken
     if taken:
         return f"{said.get('channel', '')} {said.get('ts', '')}".strip()
     if editing and error in _GONE:
@@ -120,7 +120,7 @@ def _handle(answer: Answer, *, editing: bool) -> str:
     hint = _PERMANENT.get(error)
     known = f"Slack says {error}" if error.replace("_", "").isalnum() and len(error) < 64 else "Slack refuses it"
     words = f"{known}: {hint}" if hint else known
-    raise DeliveryFailed(Trouble(words, permanent=hint is not None, of_message=error in _OF_MESSAGE))
+    raise DeliveryFailed(DeliveryFailure(words, permanent=hint is not None, of_message=error in _OF_MESSAGE))
 
 
 def blocks(message: Message, origin: Origin) -> list[dict[str, Any]]:

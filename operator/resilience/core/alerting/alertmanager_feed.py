@@ -12,7 +12,7 @@ from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import Alert, by_weight, worst
 from resilience.core.alerting.grouping import CAPACITY
 from resilience.core.alerting.message import Ended, Kind, Message
-from resilience.core.alerting.notifications import Plan, entry_of, windows_move
+from resilience.core.alerting.notifications import NotificationPlan, entry_of, windows_move
 from resilience.core.alerting.routing import Aim
 
 FEED: Final = "feed"
@@ -28,7 +28,7 @@ def plan(
     looked_at: Callable[[str], bool],
     fires: Callable[[str], bool],
     now: datetime,
-) -> Plan:
+) -> NotificationPlan:
     """One message with all that fires and all that is over, when that changed or has to be sent again."""
     before = next((each for each in known if each.id == FEED), None)
     alerts = sorted((each.alert for each in aimed if not each.held(now)), key=by_weight)[:CAPACITY]
@@ -44,7 +44,7 @@ def plan(
     again = before.sent_at + RESEND if before is not None and alerts else None
     if not (ended or changed or (again is not None and again <= now)):
         times = [*windows_move(aimed, now), *([again] if again is not None else [])]
-        return Plan(tuple(known), (), min((at - now for at in times), default=None))
+        return NotificationPlan(tuple(known), (), min((at - now for at in times), default=None))
     message = Message(
         conversation=FEED,
         began_at=before.began_at if before is not None else now,
@@ -57,7 +57,7 @@ def plan(
         ended=ended,
         follows=before.sent_at if before is not None else None,
     )
-    return Plan(tuple(known), (message,), RESEND)
+    return NotificationPlan(tuple(known), (message,), RESEND)
 
 
 def delivered(known: Sequence[Conversation], message: Message, *, now: datetime) -> tuple[Conversation, ...]:

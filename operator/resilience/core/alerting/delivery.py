@@ -26,7 +26,7 @@ _LETTERS_LAST: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class DeliveryFailure:
     """Why a delivery failed. `permanent`: only a person can help. `retry_after`: what the receiver asked for.
 
     `unsure`: it may have arrived nevertheless. `of_message`: another message might be taken.
@@ -54,7 +54,7 @@ def reach_ends(status: ReceiverStatus, now: datetime) -> timedelta | None:
 
 
 def failed(
-    status: ReceiverStatus, trouble: Trouble, *, undelivered: Sequence[Message], jitter: float, now: datetime
+    status: ReceiverStatus, trouble: DeliveryFailure, *, undelivered: Sequence[Message], jitter: float, now: datetime
 ) -> tuple[ReceiverStatus, timedelta]:
     """The status after a failure, and when to try again. `jitter`: evenly from 0 to 1."""
     before = status.failure
@@ -117,7 +117,7 @@ def _bury(status: ReceiverStatus, alerts: Sequence[Alert]) -> ReceiverStatus:
     )
 
 
-def _wait(failure: Failure, trouble: Trouble, jitter: float) -> timedelta:
+def _wait(failure: Failure, trouble: DeliveryFailure, jitter: float) -> timedelta:
     if trouble.permanent:
         return _PERMANENT
     if trouble.retry_after is not None:

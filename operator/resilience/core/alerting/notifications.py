@@ -29,7 +29,7 @@ _MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class NotificationPlan:
     """`conversations` is the book-keeping without the messages, which count only when they are delivered."""
 
     conversations: tuple[Conversation, ...]
@@ -45,7 +45,7 @@ def plan(
     fires: Callable[[str], bool],
     manner: Manner,
     now: datetime,
-) -> Plan:
+) -> NotificationPlan:
     """The messages that are due, the worst first.
 
     `looked_at` tells by an alert's identity whether its service has been looked at since this operator began: of one
@@ -70,7 +70,7 @@ def plan(
     kept = [_told_silently(each, now) if each.id in silent else each for each in kept]
     waits = [at for talk in talks if (at := talk.due(manner)) is not None and at > now]
     waits.extend(windows_move(aimed, now))
-    return Plan(
+    return NotificationPlan(
         tuple(kept),
         tuple(sorted(messages, key=_urgency)),
         min((at - now for at in (*waits, *begun.later, *_forgotten(kept, now))), default=None),

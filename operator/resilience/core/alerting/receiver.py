@@ -10,7 +10,7 @@ from resilience.api.status_receiver import ReceiverStatus
 from resilience.core.alerting import delivery
 from resilience.core.alerting.send_intents import is_open
 from resilience.core.model import conditions
-from resilience.core.model.conditions import Verdict
+from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.observation import Key
 
 
@@ -50,20 +50,22 @@ def out_of_reach(status: ReceiverStatus) -> bool:
     return any(each.type == ConditionType.READY and each.reason in reasons for each in status.conditions)
 
 
-def _ready(receiver: Receiver, status: ReceiverStatus, now: datetime) -> Verdict:
+def _ready(receiver: Receiver, status: ReceiverStatus, now: datetime) -> ConditionVerdict:
     kind, failure = ConditionType.READY, status.failure
     if receiver.spec is None:
-        return Verdict(kind, False, Reason.INVALID_SPEC, f"the specification cannot be read: {receiver.problem}")
+        return ConditionVerdict(
+            kind, False, Reason.INVALID_SPEC, f"the specification cannot be read: {receiver.problem}"
+        )
     if receiver.spec.suspend:
-        return Verdict(kind, False, Reason.RECEIVER_SUSPENDED, "spec.suspend is set: nothing is told")
+        return ConditionVerdict(kind, False, Reason.RECEIVER_SUSPENDED, "spec.suspend is set: nothing is told")
     if failure is not None and failure.permanent:
-        return Verdict(kind, False, Reason.RECEIVER_REFUSES, failure.message)
+        return ConditionVerdict(kind, False, Reason.RECEIVER_REFUSES, failure.message)
     if failure is not None and delivery.out_of_reach(status, now):
         more = f"; {receiver.spec.fallback} is told instead" if receiver.spec.fallback else ""
-        return Verdict(kind, False, Reason.NOT_DELIVERED, f"{failure.message}{more}")
+        return ConditionVerdict(kind, False, Reason.NOT_DELIVERED, f"{failure.message}{more}")
     if failure is not None:
-        return Verdict(kind, False, Reason.RETRYING, f"{failure.message}; tried again")
+        return ConditionVerdict(kind, False, Reason.RETRYING, f"{failure.message}; tried again")
     if status.last_success is None:
         words = "nothing was told yet; try it: kubectl annotate arcv --overwrite resilience.dev/test-requested-at=1"
-        return Verdict(kind, None, Reason.NOT_TRIED_YET, words)
-    return Verdict(kind, True, Reason.DELIVERED, "the last delivery succeeded")
+        return ConditionVerdict(kind, None, Reason.NOT_TRIED_YET, words)
+    return ConditionVerdict(kind, True, Reason.DELIVERED, "the last delivery succeeded")

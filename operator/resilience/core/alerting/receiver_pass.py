@@ -11,7 +11,7 @@ from resilience.api.status_receiver import ReceiverStatus
 from resilience.core.alerting import alertmanager_feed, delivery, notifications, send_intents
 from resilience.core.alerting.alert import Alert, is_identity, worst
 from resilience.core.alerting.message import Ended, Kind, Manner, Message
-from resilience.core.alerting.notifications import Plan
+from resilience.core.alerting.notifications import NotificationPlan
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.alerting.routing import Aim, Pace
 from resilience.core.model import requests
@@ -108,7 +108,7 @@ def _plan(
     looked_at: Callable[[str], bool],
     fires: Callable[[str], bool],
     now: datetime,
-) -> Plan:
+) -> NotificationPlan:
     if spec.alertmanager is not None:
         return alertmanager_feed.plan(status.conversations, aimed, looked_at=looked_at, fires=fires, now=now)
     # A bot changes what it wrote, PagerDuty an incident's details, and a webhook's program is not woken by them.

@@ -14,7 +14,7 @@ from resilience.core.alerting.alert import Alert, of_status
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.alerting.routing import Aim, Pace
 from resilience.core.model import conditions, requests
-from resilience.core.model.conditions import Verdict
+from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.decision import Event, StepResult
 from resilience.core.model.observation import Alerting, Key, Observation, Resource
 
@@ -122,18 +122,18 @@ def _alert(key: Key, text: str, now: datetime) -> Alert:
     return Alert(key, AlertName(name), Severity(severity), now, "", subject, labels.get("cause", ""))
 
 
-def _delivered(resource: Resource, spec: Alerts, alerting: Alerting) -> Verdict:
+def _delivered(resource: Resource, spec: Alerts, alerting: Alerting) -> ConditionVerdict:
     kind, key = ConditionType.ALERTS_DELIVERED, resource.key
     named = [Key(key.namespace, each.receiver) for each in spec.routes]
     default = Key(key.namespace, spec.default_receiver) if spec.default_receiver is not None else alerting.default
     receivers = list(dict.fromkeys([*named, *([default] if default is not None else [])]))
     if not receivers:
-        return Verdict(kind, None, Reason.NOBODY_TO_TELL, _NOBODY)
+        return ConditionVerdict(kind, None, Reason.NOBODY_TO_TELL, _NOBODY)
     wrong = [(each, *alerting.troubles[each]) for each in receivers if each in alerting.troubles]
     if wrong:
         words = "; ".join(f"{_name(each, key)}: {message}" for each, _, message in wrong)
-        return Verdict(kind, False, wrong[0][1], words)
-    return Verdict(kind, True, Reason.DELIVERED, f"told: {', '.join(_name(each, key) for each in receivers)}")
+        return ConditionVerdict(kind, False, wrong[0][1], words)
+    return ConditionVerdict(kind, True, Reason.DELIVERED, f"told: {', '.join(_name(each, key) for each in receivers)}")
 
 
 def _name(receiver: Key, key: Key) -> str:

@@ -104,7 +104,7 @@ _PATTERNS: Final = tuple((re.compile(each[0], re.I), each[1], each[2], each[3]) 
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class AdmissionRefusal:
     """What the API server's words say."""
 
     kind: FailureClass
@@ -112,9 +112,9 @@ class Refusal:
     advice: str
 
 
-def read(words: str, *, option: str = "") -> Refusal:
+def read(words: str, *, option: str = "") -> AdmissionRefusal:
     """What is behind a refusal. `option`: kubectl's for the namespace, with a space before it."""
     for pattern, kind, reason, advice in _PATTERNS:
         if found := pattern.search(words):
-            return Refusal(kind, reason, advice.format(what=found.groupdict().get("what", ""), n=option))
-    return Refusal(FailureClass.UNKNOWN, "Refused", "do what the message asks, then release again")
+            return AdmissionRefusal(kind, reason, advice.format(what=found.groupdict().get("what", ""), n=option))
+    return AdmissionRefusal(FailureClass.UNKNOWN, "Refused", "do what the message asks, then release again")

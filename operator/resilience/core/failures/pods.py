@@ -49,7 +49,7 @@ _EXIT_CODE: Final = re.compile(r"exit code (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class PodTrouble:
     """What is wrong with a pod, its name aside."""
 
     kind: FailureClass
@@ -70,7 +70,7 @@ class _Seen:
     option: str
 
 
-def read(pod: Pod, *, image: str, secrets: tuple[str, ...], option: str) -> Trouble | None:
+def read(pod: Pod, *, image: str, secrets: tuple[str, ...], option: str) -> PodTrouble | None:
     """What is wrong; None when it only needs time. `option`: kubectl's for the namespace, with a space before it."""
     if pod.ready or pod.deleting or not pod.fault:
         return None
@@ -78,7 +78,7 @@ def read(pod: Pod, *, image: str, secrets: tuple[str, ...], option: str) -> Trou
     return _rule(pod.fault)(_Seen(pod, words, image, secrets or pod.pull_secrets, option))
 
 
-def _rule(fault: str) -> Callable[[_Seen], Trouble | None]:
+def _rule(fault: str) -> Callable[[_Seen], PodTrouble | None]:
     if fault in image_pulls.FAULTS:
         return _of_pull
     if fault in ("InvalidImageName", "ErrImageNeverPull"):
@@ -95,7 +95,7 @@ def _rule(fault: str) -> Callable[[_Seen], Trouble | None]:
     return lambda seen: None
 
 
-def _of_pull(seen: _Seen) -> Trouble | None:
+def _of_pull(seen: _Seen) -> PodTrouble | None:
     pull = image_pulls.read(seen.words, image=seen.image)
     if pull is None:
         return None
@@ -112,7 +112,7 @@ def _of_pull(seen: _Seen) -> Trouble | None:
             advice = _wrong_image(pull, host)
         case _:
             advice = f"look at the pod's events ({describe}), and pull {pull.image} by hand on its node"
-    return Trouble(pull.kind, pull.reason, f"cannot pull image {pull.image}: {pull.cause}", advice)
+    return PodTrouble(pull.kind, pull.reason, f"cannot pull image {pull.image}: {pull.cause}", advice)
 
 
 def _credentials(seen: _Seen, image: str, host: str) -> str:
@@ -140,32 +140,34 @@ def _wrong_image(pull: image_pulls.Pull, host: str) -> str:
     return f"push image {pull.image} to {host}, or correct its name and tag in the pod template"
 
 
-def _of_image(seen: _Seen) -> Trouble:
+def _of_image(seen: _Seen) -> PodTrouble:
     fault, image = seen.pod.fault, seen.image
     if fault == "InvalidImageName":
         advice = f"correct the image's name in the pod template; {image!r} has to be like registry/name:tag"
     else:
         advice = f"bring image {image} onto every node, or set imagePullPolicy: IfNotPresent in the pod template"
-    return Trouble(FailureClass.CONFIGURATION, fault, seen.words or f"{fault}, image {image}", advice)
+    return PodTrouble(FailureClass.CONFIGURATION, fault, seen.words or f"{fault}, image {image}", advice)
 
 
-def _of_start(seen: _Seen) -> Trouble | None:
+def _of_start(seen: _Seen) -> PodTrouble | None:
     words, fault = seen.words, seen.pod.fault
     if "OOM-killed" in words:
         return _of_memory(seen)
     if "no space left on device" in words:
         advice = f"make room on the disk of node {seen.pod.node or 'that the pod is on'}"
-        return Trouble(FailureClass.RESOURCE, "NoSpace", words, advice)
+        return PodTrouble(FailureClass.RESOURCE, "NoSpace", words, advice)
     if _ONLY_SLOW.search(words):
         return None
     if found := _FORBIDDEN.search(words):
         advice = f"allow the pod's node to read Secret {found['name']}; it has to be in the pod's own namespace"
-        return Trouble(FailureClass.AUTHENTICATION, "SecretForbidden", words, advice)
+        return PodTrouble(FailureClass.AUTHENTICATION, "SecretForbidden", words, advice)
     advice = _absent(seen)
     if fault == "FailedMount" and not advice:
         # Volumes of every other kind may take a while.
         return None
-    return Trouble(FailureClass.CONFIGURATION, fault, f"{fault}: {words}".rstrip(": "), advice or _start_advice(seen))
+    return PodTrouble(
+        FailureClass.CONFIGURATION, fault, f"{fault}: {words}".rstrip(": "), advice or _start_advice(seen)
+    )
 
 
 def _absent(seen: _Seen) -> str:
@@ -191,7 +193,7 @@ def _start_advice(seen: _Seen) -> str:
     return f"look at the pod's events and correct the pod template: kubectl{seen.option} describe pod {seen.pod.name}"
 
 
-def _of_crash(seen: _Seen) -> Trouble | None:
+def _of_crash(seen: _Seen) -> PodTrouble | None:
     if seen.pod.restarts < CRASHES - 1:
         return None
     code = _EXIT_CODE.search(seen.words)
@@ -204,18 +206,18 @@ def _of_crash(seen: _Seen) -> Trouble | None:
     }.get(code[1] if code else "", "")
     logs = f"read why it ended: kubectl{seen.option} logs {seen.pod.name} --all-containers --previous"
     what = f"{seen.pod.fault}, restarted {seen.pod.restarts} times: {seen.words}".rstrip(": ")
-    return Trouble(FailureClass.UNKNOWN, "CrashLoop", what, f"{hint}; {logs}" if hint else logs)
+    return PodTrouble(FailureClass.UNKNOWN, "CrashLoop", what, f"{hint}; {logs}" if hint else logs)
 
 
-def _of_memory(seen: _Seen) -> Trouble:
+def _of_memory(seen: _Seen) -> PodTrouble:
     advice = (
         "raise resources.limits.memory of the container, or find out why this version needs more: "
         f"kubectl{seen.option} describe pod {seen.pod.name}"
     )
-    return Trouble(FailureClass.RESOURCE, "OOMKilled", f"a container ran out of memory: {seen.words}", advice)
+    return PodTrouble(FailureClass.RESOURCE, "OOMKilled", f"a container ran out of memory: {seen.words}", advice)
 
 
-def _of_room(seen: _Seen) -> Trouble:
+def _of_room(seen: _Seen) -> PodTrouble:
     words, fault = seen.words, seen.pod.fault
     lacks = ", ".join(dict.fromkeys(_INSUFFICIENT.findall(words)))
     if found := _NO_CLAIM.search(words):
@@ -230,4 +232,4 @@ def _of_room(seen: _Seen) -> Trouble:
         node = seen.pod.node or "NAME"
         advice = f"free what is short on node {node}: kubectl describe node {node}"
     what = f"{fault}: {words}".rstrip(": ")
-    return Trouble(FailureClass.RESOURCE, fault, what, advice)
+    return PodTrouble(FailureClass.RESOURCE, fault, what, advice)

@@ -12,7 +12,7 @@ _LONGEST_MESSAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConditionVerdict:
     """What a condition should say now. `status` None is Unknown."""
 
     type: ConditionType
@@ -22,7 +22,7 @@ class Verdict:
 
 
 def update(
-    before: Sequence[Condition], verdicts: Sequence[Verdict], *, generation: int, now: datetime
+    before: Sequence[Condition], verdicts: Sequence[ConditionVerdict], *, generation: int, now: datetime
 ) -> list[Condition]:
     """The conditions after these verdicts, in the order of the verdicts; types without a verdict are dropped."""
     known = {condition.type: condition for condition in before}
@@ -34,7 +34,7 @@ def find(conditions: Sequence[Condition], kind: ConditionType) -> Condition | No
     return next((each for each in conditions if each.type == kind), None)
 
 
-def _updated(before: Condition | None, verdict: Verdict, *, generation: int, now: datetime) -> Condition:
+def _updated(before: Condition | None, verdict: ConditionVerdict, *, generation: int, now: datetime) -> Condition:
     status = {True: "True", False: "False", None: "Unknown"}[verdict.status]
     unchanged = before is not None and before.status == status
     return Condition(

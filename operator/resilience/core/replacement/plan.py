@@ -30,7 +30,7 @@ REFUSED_POLL = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplacementPlan:
     """What to do about pods now, and why not more."""
 
     actions: tuple[Action, ...]
@@ -49,7 +49,7 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def plan_replacements(context: ReplacementContext) -> Plan:
+def plan_replacements(context: ReplacementContext) -> ReplacementPlan:
     """The next actions for all pods: those in flight first, then new ones as far as surge and guard allow."""
     steps = [progress(context, pod) for pod in context.view.pods if pod.step is not None and not pod.deleting]
     old = _to_replace(context)
@@ -67,7 +67,7 @@ def plan_replacements(context: ReplacementContext) -> Plan:
         waits.append(reborn.wait)
     waiting = next((step.waiting for step in steps if step.waiting), "")
     actions = tuple(action for step in steps for action in step.actions)
-    return Plan(
+    return ReplacementPlan(
         actions=actions,
         waiting=waiting or (f"pod {ending[0].name} is ending" if ending else ""),
         refusal=next((step.refusal for step in steps if step.refusal), None),

@@ -9,11 +9,11 @@ from resilience.api.status import HealthStatus, Status
 from resilience.api.v1alpha1 import Management
 from resilience.core.degradation import flags
 from resilience.core.health.ports import PortMissing
-from resilience.core.model.conditions import Verdict
+from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
 from resilience.core.model.observation import Observation
 from resilience.core.ownership.managed_probes import TemplatePlan
-from resilience.core.replacement.plan import Plan
+from resilience.core.replacement.plan import ReplacementPlan
 from resilience.core.rollouts.context import Move
 
 
@@ -22,9 +22,9 @@ class Facts:
     """All that the report is made of: the pass, and what its parts decided."""
 
     base: Context
-    prerequisites: Verdict
+    prerequisites: ConditionVerdict
     template: TemplatePlan | PortMissing
-    plan: Plan | None
+    plan: ReplacementPlan | None
     # None while suspended.
     move: Move | None = None
 
@@ -34,7 +34,7 @@ def counted(state: HealthState, *, dependency: bool) -> HealthState:
     return HealthState.WARNING if dependency and state is HealthState.UNHEALTHY else state
 
 
-def degraded(facts: Facts, status: Status) -> Verdict:
+def degraded(facts: Facts, status: Status) -> ConditionVerdict:
     """Degraded: something that the service depends on is lost, or its applications are told so."""
     kind = ConditionType.DEGRADED
     names = [check.name for check in facts.base.spec.health.checks if check.scope is Scope.DEPENDENCY]
@@ -44,12 +44,12 @@ def degraded(facts: Facts, status: Status) -> Verdict:
     if lost:
         words = "; ".join(f"{name}: {each.message}" for name, each in lost.items())
         words = f"{words}; {on}" if on else words
-        return Verdict(kind, True, Reason.DEPENDENCY_LOST, words + _coupled(facts.base.observation))
+        return ConditionVerdict(kind, True, Reason.DEPENDENCY_LOST, words + _coupled(facts.base.observation))
     if on:
-        return Verdict(kind, True, Reason.FLAGS_ON, on)
+        return ConditionVerdict(kind, True, Reason.FLAGS_ON, on)
     if not names:
-        return Verdict(kind, False, Reason.NO_DEPENDENCIES, "no check of scope Dependency is defined")
-    return Verdict(kind, False, Reason.DEPENDENCIES_WORK, f"{', '.join(names)}: none is known to be lost")
+        return ConditionVerdict(kind, False, Reason.NO_DEPENDENCIES, "no check of scope Dependency is defined")
+    return ConditionVerdict(kind, False, Reason.DEPENDENCIES_WORK, f"{', '.join(names)}: none is known to be lost")
 
 
 def _coupled(seen: Observation) -> str:
@@ -64,77 +64,81 @@ def _coupled(seen: Observation) -> str:
     )
 
 
-def healthy(health: HealthStatus) -> Verdict:
+def healthy(health: HealthStatus) -> ConditionVerdict:
     """Healthy: what the checks say."""
     if not health.checks:
-        return Verdict(ConditionType.HEALTHY, None, Reason.NO_CHECKS, "no checks are defined in spec.health.checks")
+        return ConditionVerdict(
+            ConditionType.HEALTHY, None, Reason.NO_CHECKS, "no checks are defined in spec.health.checks"
+        )
     named = [f"{check.name}: {check.message}" for check in health.checks if _speaks(check.state, health.state)]
     match health.state:
         case HealthState.HEALTHY:
-            return Verdict(ConditionType.HEALTHY, True, Reason.CHECKS_PASS, f"{len(named)} of {len(named)} checks pass")
+            return ConditionVerdict(
+                ConditionType.HEALTHY, True, Reason.CHECKS_PASS, f"{len(named)} of {len(named)} checks pass"
+            )
         case HealthState.WARNING:
-            return Verdict(ConditionType.HEALTHY, True, Reason.CHECKS_WARN, "; ".join(named))
+            return ConditionVerdict(ConditionType.HEALTHY, True, Reason.CHECKS_WARN, "; ".join(named))
         case HealthState.UNHEALTHY:
-            return Verdict(ConditionType.HEALTHY, False, Reason.CHECKS_FAIL, "; ".join(named))
+            return ConditionVerdict(ConditionType.HEALTHY, False, Reason.CHECKS_FAIL, "; ".join(named))
         case HealthState.UNKNOWN:
-            return Verdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, "; ".join(named))
+            return ConditionVerdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, "; ".join(named))
 
 
 def _speaks(state: HealthState, whole: HealthState) -> bool:
     return state is whole or (whole is HealthState.WARNING and state is HealthState.UNHEALTHY)
 
 
-def ready(facts: Facts, status: Status) -> Verdict:
+def ready(facts: Facts, status: Status) -> ConditionVerdict:
     """Ready: the current template serves and nothing is in flight."""
     workload, kind = facts.base.workload, ConditionType.READY
     counts = f"{workload.available} of {workload.replicas} pods available"
     if workload.replicas == 0:
-        return Verdict(kind, True, Reason.SCALED_TO_ZERO, "the target is scaled to zero")
+        return ConditionVerdict(kind, True, Reason.SCALED_TO_ZERO, "the target is scaled to zero")
     if status.restart is not None:
-        return Verdict(kind, False, Reason.RESTARTING, restart_words(status))
+        return ConditionVerdict(kind, False, Reason.RESTARTING, restart_words(status))
     if status.rollout.candidate is not None:
         waits = facts.move is not None and facts.move.awaits_promotion
         reason = Reason.AWAITING_PROMOTION if waits else _releasing(facts)
-        return Verdict(kind, False, reason, release_words(status))
+        return ConditionVerdict(kind, False, reason, release_words(status))
     if status.rollout.failure is not None:
         serving = status.rollout.serving
         old = f"; {serving.image} serves" if serving is not None else ""
-        return Verdict(kind, False, Reason.ROLLED_BACK, f"{status.rollout.failure.version.image} failed{old}")
+        return ConditionVerdict(kind, False, Reason.ROLLED_BACK, f"{status.rollout.failure.version.image} failed{old}")
     if not workload.observed or workload.rolling:
-        return Verdict(kind, False, Reason.ROLLING, f"a rollout is moving; {counts}")
+        return ConditionVerdict(kind, False, Reason.ROLLING, f"a rollout is moving; {counts}")
     if workload.available < workload.replicas:
-        return Verdict(kind, False, Reason.NOT_AVAILABLE, counts)
-    return Verdict(kind, True, Reason.SERVING, counts)
+        return ConditionVerdict(kind, False, Reason.NOT_AVAILABLE, counts)
+    return ConditionVerdict(kind, True, Reason.SERVING, counts)
 
 
-def reconciling(facts: Facts, status: Status) -> Verdict:
+def reconciling(facts: Facts, status: Status) -> ConditionVerdict:
     """Reconciling: something is on its way, by us or by the workload's own controller."""
     kind, workload = ConditionType.RECONCILING, facts.base.workload
     if status.restart is not None:
-        return Verdict(kind, True, Reason.RESTARTING, restart_words(status))
+        return ConditionVerdict(kind, True, Reason.RESTARTING, restart_words(status))
     if status.rollout.candidate is not None:
-        return Verdict(kind, True, _releasing(facts), release_words(status))
+        return ConditionVerdict(kind, True, _releasing(facts), release_words(status))
     if not workload.observed or workload.rolling:
-        return Verdict(kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is moving")
-    return Verdict(kind, False, Reason.IDLE)
+        return ConditionVerdict(kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is moving")
+    return ConditionVerdict(kind, False, Reason.IDLE)
 
 
-def progressing(facts: Facts, status: Status) -> Verdict:
+def progressing(facts: Facts, status: Status) -> ConditionVerdict:
     """Progressing: what is in flight moves; False with a reason when it is blocked."""
     kind = ConditionType.PROGRESSING
     if status.restart is None:
         moving = reconciling(facts, status)
-        return Verdict(kind, moving.status, moving.reason, moving.message)
+        return ConditionVerdict(kind, moving.status, moving.reason, moving.message)
     if facts.plan is not None and facts.plan.refusal is not None and not facts.plan.actions:
-        return Verdict(kind, False, Reason.RESTART_BLOCKED, facts.plan.waiting)
-    return Verdict(kind, True, Reason.RESTARTING, restart_words(status))
+        return ConditionVerdict(kind, False, Reason.RESTART_BLOCKED, facts.plan.waiting)
+    return ConditionVerdict(kind, True, Reason.RESTARTING, restart_words(status))
 
 
-def probes_synced(facts: Facts) -> Verdict:
+def probes_synced(facts: Facts) -> ConditionVerdict:
     """ProbesSynced: the template has what it should have from us."""
     kind, template, workload = ConditionType.PROBES_SYNCED, facts.template, facts.base.workload
     if isinstance(template, PortMissing):
-        return Verdict(kind, False, Reason.PORT_NOT_FOUND, str(template))
+        return ConditionVerdict(kind, False, Reason.PORT_NOT_FOUND, str(template))
     if template.conflicts:
         named = "; ".join(
             f"{each.field} of container {template.container} belongs to {', '.join(each.owners)}"
@@ -142,13 +146,13 @@ def probes_synced(facts: Facts) -> Verdict:
         )
         mend = "take it out of that manifest, or out of spec.probes and spec.drain"
         waiting = "" if template.in_sync else " The other fields are written with the next rollout."
-        return Verdict(kind, False, Reason.FIELD_CONFLICT, f"{named}; {mend}.{waiting}")
+        return ConditionVerdict(kind, False, Reason.FIELD_CONFLICT, f"{named}; {mend}.{waiting}")
     if not template.in_sync:
         adopt = (
             f"kubectl annotate -n {workload.namespace} rsvc {facts.base.resource.key.name} --overwrite "
             'resilience.dev/adopt-requested-at="$(date)"'
         )
-        return Verdict(
+        return ConditionVerdict(
             kind,
             False,
             Reason.WAITING_FOR_ROLLOUT,
@@ -156,10 +160,10 @@ def probes_synced(facts: Facts) -> Verdict:
             f"them; to write now: {adopt}",
         )
     if facts.base.spec.probes.management is Management.OBSERVE:
-        return Verdict(kind, True, Reason.OBSERVED_ONLY, "spec.probes.management is Observe")
+        return ConditionVerdict(kind, True, Reason.OBSERVED_ONLY, "spec.probes.management is Observe")
     if not template.fields:
-        return Verdict(kind, True, Reason.NOT_MANAGED, "no probes are asked for")
-    return Verdict(kind, True, Reason.APPLIED, f"managing {', '.join(sorted(template.fields))}")
+        return ConditionVerdict(kind, True, Reason.NOT_MANAGED, "no probes are asked for")
+    return ConditionVerdict(kind, True, Reason.APPLIED, f"managing {', '.join(sorted(template.fields))}")
 
 
 def restart_words(status: Status) -> str:

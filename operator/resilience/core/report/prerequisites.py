@@ -7,7 +7,7 @@ from resilience.api.reasons import ConditionType, Reason
 from resilience.api.status import Status
 from resilience.core.health.ports import check_port, find_container
 from resilience.core.health.targets import client_service
-from resilience.core.model.conditions import Verdict
+from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.observation import Observation, Resource
 
 # With these nothing is looked after.
@@ -22,18 +22,18 @@ BLIND: Final = frozenset(
 )
 
 
-def find(resource: Resource, seen: Observation) -> Verdict:
+def find(resource: Resource, seen: Observation) -> ConditionVerdict:
     """The first thing that is wrong, as the condition Stalled; False when nothing is."""
     return (
         _unreadable(resource, seen)
         or _target(resource, seen)
         or _container(resource, seen)
         or _service(resource, seen)
-        or Verdict(ConditionType.STALLED, False, Reason.NOT_STALLED)
+        or ConditionVerdict(ConditionType.STALLED, False, Reason.NOT_STALLED)
     )
 
 
-def of_rollout(verdict: Verdict, status: Status, obstacle: str) -> Verdict:
+def of_rollout(verdict: ConditionVerdict, status: Status, obstacle: str) -> ConditionVerdict:
     """The failure of the last rollout as the condition Stalled, when nothing worse is wrong."""
     if verdict.status:
         return verdict
@@ -46,16 +46,16 @@ def of_rollout(verdict: Verdict, status: Status, obstacle: str) -> Verdict:
     return verdict
 
 
-def blocks_everything(verdict: Verdict) -> bool:
+def blocks_everything(verdict: ConditionVerdict) -> bool:
     """Whether nothing at all can be done, not even restarts and checks."""
     return verdict.status is True and verdict.reason in BLIND
 
 
-def _stalled(reason: Reason, message: str) -> Verdict:
-    return Verdict(ConditionType.STALLED, True, reason, message)
+def _stalled(reason: Reason, message: str) -> ConditionVerdict:
+    return ConditionVerdict(ConditionType.STALLED, True, reason, message)
 
 
-def _unreadable(resource: Resource, seen: Observation) -> Verdict | None:
+def _unreadable(resource: Resource, seen: Observation) -> ConditionVerdict | None:
     if seen.namespace_refused:
         return _stalled(
             Reason.NAMESPACE_REFUSED,
@@ -66,7 +66,7 @@ def _unreadable(resource: Resource, seen: Observation) -> Verdict | None:
     return None
 
 
-def _target(resource: Resource, seen: Observation) -> Verdict | None:
+def _target(resource: Resource, seen: Observation) -> ConditionVerdict | None:
     assert resource.spec is not None
     ref = resource.spec.target_ref
     if seen.workload is None:
@@ -84,7 +84,7 @@ def _target(resource: Resource, seen: Observation) -> Verdict | None:
     return None
 
 
-def _container(resource: Resource, seen: Observation) -> Verdict | None:
+def _container(resource: Resource, seen: Observation) -> ConditionVerdict | None:
     assert resource.spec is not None and seen.workload is not None
     if find_container(resource.spec, seen.workload) is not None:
         return None
@@ -96,7 +96,7 @@ def _container(resource: Resource, seen: Observation) -> Verdict | None:
     )
 
 
-def _service(resource: Resource, seen: Observation) -> Verdict | None:
+def _service(resource: Resource, seen: Observation) -> ConditionVerdict | None:
     spec = resource.spec
     assert spec is not None
     if spec.service is None:

@@ -14,7 +14,7 @@ from resilience.core.failures import attention
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL, worst
 from resilience.core.model import conditions, history
 from resilience.core.model.check_state import CheckState
-from resilience.core.model.conditions import Verdict
+from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.report import condition_rules, phase
 from resilience.core.report.condition_rules import Facts
@@ -24,14 +24,14 @@ from resilience.core.rollouts.status import describe_rollout
 _FIGURES: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
-def stalled_status(resource: Resource, status: Status, verdict: Verdict, now: datetime) -> Status:
+def stalled_status(resource: Resource, status: Status, verdict: ConditionVerdict, now: datetime) -> Status:
     """The status of a resource that nothing can be done about until somebody mends it."""
     not_known = "nothing is known while the resource is stalled"
     said = [
-        Verdict(ConditionType.READY, False, verdict.reason, verdict.message),
-        Verdict(ConditionType.RECONCILING, False, verdict.reason),
+        ConditionVerdict(ConditionType.READY, False, verdict.reason, verdict.message),
+        ConditionVerdict(ConditionType.RECONCILING, False, verdict.reason),
         verdict,
-        Verdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, not_known),
+        ConditionVerdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, not_known),
     ]
     generation = resource.generation
     return status.model_copy(
@@ -49,9 +49,9 @@ def released_status(resource: Resource, now: datetime) -> Status:
     """The status that stays behind when the operator is uninstalled."""
     message = "the operator was uninstalled and gave the workload back; it runs as it would without this resource"
     said = [
-        Verdict(ConditionType.READY, None, Reason.RELEASED, message),
-        Verdict(ConditionType.RECONCILING, False, Reason.RELEASED),
-        Verdict(ConditionType.STALLED, False, Reason.RELEASED),
+        ConditionVerdict(ConditionType.READY, None, Reason.RELEASED, message),
+        ConditionVerdict(ConditionType.RECONCILING, False, Reason.RELEASED),
+        ConditionVerdict(ConditionType.STALLED, False, Reason.RELEASED),
     ]
     generation = resource.generation
     updated = conditions.update(resource.status.conditions, said, generation=generation, now=now)
@@ -145,7 +145,7 @@ def _summary(status: Status, now: datetime) -> str:
     return str(len(recent))
 
 
-def _explanation(facts: Facts, status: Status, said: Sequence[Verdict], now: datetime) -> str:
+def _explanation(facts: Facts, status: Status, said: Sequence[ConditionVerdict], now: datetime) -> str:
     """One paragraph: what is going on, why, what blocks it, and what it waits for."""
     ready, _, stalled_verdict, healthy, progressing, synced, degraded = said
     parts = [f"Stalled: {stalled_verdict.message}"] if stalled_verdict.status else []

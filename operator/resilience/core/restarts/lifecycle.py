@@ -20,7 +20,7 @@ from resilience.core.model.observation import PodsView, Traffic
 from resilience.core.model.workload import Workload
 from resilience.core.replacement import availability
 from resilience.core.replacement.context import Wish
-from resilience.core.replacement.plan import Plan
+from resilience.core.replacement.plan import ReplacementPlan
 
 # Creation times have whole seconds: a pod made in the second of the acceptance must be an old one.
 SETTLE = timedelta(seconds=1)
@@ -79,7 +79,7 @@ def wish(status: Status, *, deleting: bool) -> Wish:
     return Wish(running.born_before, running.started_at + SETTLE, undo, only)
 
 
-def follow(context: Context, view: PodsView, plan: Plan) -> StepResult:
+def follow(context: Context, view: PodsView, plan: ReplacementPlan) -> StepResult:
     """Progress of the restart in flight, and its end."""
     status, now = context.status, context.now
     running = status.restart
@@ -105,7 +105,7 @@ def follow(context: Context, view: PodsView, plan: Plan) -> StepResult:
     return StepResult(status.model_copy(update={"restart": running}), events=replaced)
 
 
-def _outcome(running: RestartStatus, plan: Plan) -> RestartOutcome:
+def _outcome(running: RestartStatus, plan: ReplacementPlan) -> RestartOutcome:
     if running.failure:
         return RestartOutcome.FAILED
     return RestartOutcome.ABORTED if running.aborted and plan.remaining else RestartOutcome.SUCCEEDED
@@ -147,7 +147,9 @@ def _given_back(running: RestartStatus, view: PodsView) -> set[str]:
     return known & old
 
 
-def _fold_pods(running: RestartStatus, view: PodsView, plan: Plan, now: datetime) -> tuple[RestartStatus, list[str]]:
+def _fold_pods(
+    running: RestartStatus, view: PodsView, plan: ReplacementPlan, now: datetime
+) -> tuple[RestartStatus, list[str]]:
     """The pods in flight now; what a pod that is gone had left open goes into the total, once."""
     seen = {pod.name: pod for pod in view.pods if pod.step is not None}
     stayed = _given_back(running, view)

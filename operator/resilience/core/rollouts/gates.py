@@ -26,7 +26,7 @@ INTERVAL = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateVerdict:
     """What a gate says now. `failure` decides; else it is `passed`, or `waiting` says for what."""
 
     passed: bool = False
@@ -41,26 +41,26 @@ class Verdict:
 
 def evaluate(
     gate: Gate | None, seen: Observation, pods: Sequence[Pod], now: datetime, *, brief: bool = False
-) -> Verdict:
+) -> GateVerdict:
     """The gate over these pods. `brief`: passing once is enough, for something worse waits to be cured."""
     if gate is None:
-        return Verdict(passed=True, since=now)
+        return GateVerdict(passed=True, since=now)
     states = {name: seen.checks.get(PREFIX + name) for name in gate.checks}
     for name, state in states.items():
         if state is not None and _unhealthy(state, pods):
-            return Verdict(failure=_failure(name, state))
+            return GateVerdict(failure=_failure(name, state))
     lacking = {name: lack for name, state in states.items() if (lack := _lack(name, state, pods))}
     if lacking:
         # A person may overrule what says nothing, not what has not been asked or is about to fail.
         silent = all(_silent(states[name]) for name in lacking)
-        return Verdict(waiting=next(iter(lacking.values())), inconclusive=silent)
+        return GateVerdict(waiting=next(iter(lacking.values())), inconclusive=silent)
     since = max((state.settled_since or state.since for state in states.values() if state is not None), default=now)
     left = since + gate.for_ - now
     if left > timedelta() and not brief:
-        return Verdict(
+        return GateVerdict(
             waiting=f"checks {', '.join(gate.checks)} pass; they have to for {gate.for_}", wait=left, since=since
         )
-    return Verdict(passed=True, since=since)
+    return GateVerdict(passed=True, since=since)
 
 
 def _unhealthy(state: CheckState, pods: Sequence[Pod]) -> bool:

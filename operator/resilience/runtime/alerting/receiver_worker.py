@@ -16,7 +16,7 @@ from resilience.api.reasons import Reason, ReceiverRequest
 from resilience.api.receivers import AlertReceiverSpec
 from resilience.api.status_receiver import ReceiverStatus
 from resilience.core.alerting import delivery, receiver_pass
-from resilience.core.alerting.delivery import Trouble
+from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.alerting.receiver_pass import Round
@@ -159,7 +159,7 @@ class Courier:
         One that is refused for what is in it keeps no other waiting.
         """
         refused: list[Message] = []
-        trouble, known = Trouble(""), status.failure
+        trouble, known = DeliveryFailure(""), status.failure
         for number, message in enumerate(messages):
             before, status = status, receiver_pass.begun(spec, status, message)
             if status != before:
@@ -194,7 +194,7 @@ class Courier:
                 self._metrics.heard(receiver=self._key, seconds=seconds)
 
     def _failed(
-        self, receiver: Receiver, status: ReceiverStatus, trouble: Trouble, undelivered: Sequence[Message]
+        self, receiver: Receiver, status: ReceiverStatus, trouble: DeliveryFailure, undelivered: Sequence[Message]
     ) -> tuple[ReceiverStatus, timedelta]:
         """The status after a failure, and when to try again."""
         status, wait = delivery.failed(
@@ -241,7 +241,7 @@ class Courier:
         except Exception as error:
             log.exception("not told", receiver=str(self._key), what=message.title)
             words = f"the operator could not tell it ({type(error).__name__}); its log says more"
-            raise DeliveryFailed(Trouble(words, unsure=True)) from error
+            raise DeliveryFailed(DeliveryFailure(words, unsure=True)) from error
         self._metrics.delivered(receiver=self._key, result="delivered", seconds=self._clock.monotonic() - began)
         traces = sorted({each.trace for each in message.firing if each.trace})[:5]
         what = {"what": message.title, "kind": message.kind, "delivery": message.delivery, "traces": traces}
