@@ -31,20 +31,20 @@ def read_depth(resource: Resource, workload: Workload) -> Depth:
 
 
 def _may_replace(resource: Resource) -> bool:
-    """Pods may be replaced or notified: on request, by a policy, by what is in flight, or as the target goes back."""
+    """Pods may be replaced or notified: on request, by a policy, for a restart in flight, or at a hand-back."""
     status, spec = resource.status, resource.spec
-    asked = any(requests.pending(resource.annotations, status, request) for request in Request)
-    if resource.deleting_since is not None or status.restart is not None or (asked and spec is not None):
+    is_requested = any(requests.pending(resource.annotations, status, request) for request in Request)
+    if resource.deleting_since is not None or status.restart is not None or (is_requested and spec is not None):
         return True
     if spec is not None and (spec.restart.policies or spec.restart.on_change):
         return True
-    # Pods that are made while a flag is on have to be notified.
+    # Pods that are created while a flag is on have to be notified.
     return any(flag.on for flag in status.degradation)
 
 
 def includes_green(resource: Resource, workload: Workload) -> bool:
     """The pods of the second colour have to be read, too."""
-    held = ANNOTATION_SERVING in workload.annotations
+    has_serving_record = ANNOTATION_SERVING in workload.annotations
     return workload.kind is TargetKind.DEPLOYMENT and (
-        held or (resource.spec is not None and rollout.is_blue_green(resource.spec))
+        has_serving_record or (resource.spec is not None and rollout.is_blue_green(resource.spec))
     )

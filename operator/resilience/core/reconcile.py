@@ -1,6 +1,6 @@
-"""`decide`: from what exists to what is to be done. The order of the parts is the state machine.
+"""`decide`: one pass from the observation to the decision. The order of the parts is the state machine.
 
-A pass is safe to cut off after any action and to repeat; a converged resource yields no action and no write.
+A pass is safe to interrupt after any action and to repeat; a converged resource yields no action and no write.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ from resilience.core.restarts import reconcile as restarts
 from resilience.core.rollouts import rollout
 from resilience.core.rollouts.rollout import RolloutResult
 
-# A missing object carries no label of ours, so no watch shows its arrival.
+# A missing object does not carry the operator's label, so no watch shows its creation.
 MISSING_POLL = timedelta(seconds=15)
 _MISSING = (
     Reason.TARGET_NOT_FOUND,
@@ -48,7 +48,7 @@ _MISSING = (
 
 
 def decide(resource: Resource, observation: Observation, now: datetime) -> Decision:
-    """Decide what is to be done about one resource."""
+    """The decision about one resource."""
     if resource.deleting_since is not None:
         return handback.hand_back(resource, observation, now)
     status = requests.first_seen(resource.annotations, resource.status, now=now)
@@ -60,7 +60,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
     status = status.model_copy(update={"effective": effective})
     draft = Draft(Context(resource, spec, effective, observation, workload, status, now))
     fields = claim.plan_fields(draft.context)
-    # Pods first: what is in flight must not wait for a mark that somebody refuses.
+    # Pods come first: replacements in flight must not wait for a claim that somebody refuses.
     restarted = restarts.reconcile(draft.context)
     draft.take(restarted)
     plan, rolled = None, None
@@ -72,7 +72,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
         draft.wait(MISSING_POLL)
     has_acted = bool(draft.actions)
     if not has_acted:
-        # Nothing is tried any more, so nothing is refused.
+        # This pass tries no action, so the last refusal no longer applies.
         draft.context = replace(draft.context, observation=replace(observation, refusal=""))
     degraded = degradation.reconcile(draft.context)
     draft.take(degraded, first=True)
@@ -86,7 +86,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
         requeue_after=SOON if has_acted else min(draft.waits, default=None),
         checks=(*_checks(final), *(rolled.checks if rolled is not None else ())),
         verify=targets.verify_target(spec, final.status, final.observation),
-        # The pods that know the version before have to learn this one.
+        # Pods that have the previous version of the flags have to receive this one.
         pods_next=_in_flight(observation) or bool(degraded.actions) or final.status.flags != status.flags,
         refused=plan.refusal.reason if plan is not None and plan.refusal is not None else "",
         ticket=restarted.ticket,
@@ -96,7 +96,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
 def _stalled(
     resource: Resource, observation: Observation, status: Status, verdict: ConditionVerdict, now: datetime
 ) -> Decision:
-    """Nothing can be done until a person mends what is missing: say so, and go on with alerts."""
+    """The decision while a person has to correct a prerequisite: report that, and continue with alerts."""
     alerted = alerts.reconcile(resource, stalled_status(resource, status, verdict, now), observation, now)
     waits = [alerted.requeue_after, MISSING_POLL if verdict.reason in _MISSING else None]
     return Decision(
@@ -108,7 +108,7 @@ def _stalled(
 
 
 def _replace_pods(draft: Draft) -> ReplacementPlan | None:
-    """Move on the pods in flight. A restart begins after the pass that accepts it: its status is written first."""
+    """Advance the pods in flight. A restart begins after the pass that accepts it, so its status is written first."""
     context, view = draft.context, draft.context.observation.pods
     if view is None or not view.limits_read:
         return None
@@ -121,19 +121,19 @@ def _replace_pods(draft: Draft) -> ReplacementPlan | None:
 
 
 def _roll_out(draft: Draft, fields: TemplatePlan | PortMissing) -> RolloutResult:
-    """Mark the target, write managed fields, and move on the rollout; it does not begin before the target is marked."""
-    marks = claim.adopt(draft.context)
-    draft.take(marks)
+    """Claim the target, write managed fields, and advance the rollout, which waits until the target is claimed."""
+    claimed = claim.adopt(draft.context)
+    draft.take(claimed)
     synced = claim.sync(draft.context, fields)
     draft.take(synced)
     result = rollout.reconcile(draft.context, writing=bool(synced.actions))
-    is_marking = any(isinstance(action, SetFinalizer | Claim) for action in marks.actions)
-    draft.take(replace(result.step, actions=()) if is_marking else result.step)
+    is_claiming = any(isinstance(action, SetFinalizer | Claim) for action in claimed.actions)
+    draft.take(replace(result.step, actions=()) if is_claiming else result.step)
     return result
 
 
 def _report(draft: Draft, facts: Facts) -> None:
-    """Compose the status, then what follows from all of it: objectives, and last of all alerts."""
+    """Compose the status, then derive the results that need all of it: objectives, and last the alerts."""
     context = draft.context
     resource, observation, now = context.resource, context.observation, context.now
     status = compose_status(context.status, facts, now)

@@ -1,1 +1,1 @@
-"""Degradation: when flags turn on and off, how applications learn it, and dead letters that are put back."""
+"""Degradation: transitions of the flags, their publication to applications, and the replay of dead letters."""

@@ -1,7 +1,7 @@
-"""Dead letters go back to their stream when what the service depends on works: by request, or by themselves.
+"""Replay of dead letters to their stream when the service's dependencies work: by request, or automatically.
 
-One batch a pass. What was put back and failed again comes back as a dead letter; automatic replays then wait longer
-each time, so that a poisoned entry does not go round for ever.
+A pass moves one batch. An entry that is replayed and fails again returns as a dead letter; automatic replays then wait
+longer each time, so that a poisoned entry does not circulate for ever.
 """
 
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ from resilience.core.model.probes import DeadLetters
 
 FIRST_PAUSE: Final = timedelta(minutes=1)
 LONGEST_PAUSE: Final = timedelta(hours=1)
-# Nothing tells when what it waits for is over, but checks wake the key.
+# No event reports that the wait of a replay is over, but checks wake the key.
 LOOK_AGAIN: Final = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
-class _One:
-    """Outcome for one stream."""
+class _StreamStep:
+    """Outcome of a pass for one stream."""
 
     entry: ReplayStatus | None
     events: tuple[Event, ...] = ()
@@ -41,24 +41,24 @@ class _One:
 
 
 def reconcile(context: Context) -> StepResult:
-    """Begin, continue and end replays. While a flag is on, nothing is put back."""
+    """Begin, continue and end replays. While a flag is on, nothing is replayed."""
     spec, status, observation, now = context.spec, context.status, context.observation, context.now
     if spec.suspend:
         return StepResult(status)
-    running = any(entry.finished_at is None for entry in status.replays)
-    # A request that comes while a replay runs is about what has come since.
-    asked = requests.pending(context.resource.annotations, status, Request.REPLAY) if not running else None
+    is_running = any(entry.finished_at is None for entry in status.replays)
+    # A request that arrives during a replay is about the dead letters that have arrived since.
+    request = requests.pending(context.resource.annotations, status, Request.REPLAY) if not is_running else None
     streams = list(_streams(spec, namespace=context.namespace))
     events: list[Event] = []
-    if asked is not None:
+    if request is not None:
         note = "begun" if streams else "no redisStream check has a deadLetter"
-        status = requests.handle(status, Request.REPLAY, asked, now=now, note=note)
+        status = requests.handle(status, Request.REPLAY, request, now=now, note=note)
         if not streams:
             events.append(Event(Reason.REQUEST_IGNORED, f"replay: {note}"))
     before = {entry.check: entry for entry in status.replays}
     blocked = _blocked(spec, observation, status)
     steps = [
-        _stream(name, when, letters, before.get(name), observation, asked or "", blocked, now)
+        _stream(name, when, letters, before.get(name), observation, request or "", blocked, now)
         for name, when, letters in streams
     ]
     past = list(status.history)
@@ -86,11 +86,11 @@ def _streams(spec: ResilientServiceSpec, *, namespace: str) -> Iterator[tuple[st
             yield check.name, check.redis_stream.dead_letter.replay, letters
 
 
-def _blocked(spec: ResilientServiceSpec, seen: Observation, status: Status) -> str:
-    """What the service depends on and is not known to work; empty when all of it does."""
+def _blocked(spec: ResilientServiceSpec, observation: Observation, status: Status) -> str:
+    """The reason to wait: dependencies not known to work and flags that are on; empty when there are none."""
     names = [check.name for check in spec.health.checks if check.scope is Scope.DEPENDENCY]
-    bad = [name for name in names if name not in seen.checks or seen.checks[name].state not in WELL]
-    bad += [f"flag {each.name}" for each in status.degradation if each.on]
+    bad = [name for name in names if name not in observation.checks or observation.checks[name].state not in WELL]
+    bad += [f"flag {flag.name}" for flag in status.degradation if flag.on]
     return f"waits for {', '.join(bad)}" if bad else ""
 
 
@@ -99,41 +99,41 @@ def _stream(
     when: When,
     letters: DeadLetters,
     before: ReplayStatus | None,
-    seen: Observation,
-    asked: str,
+    observation: Observation,
+    request: str,
     blocked: str,
     now: datetime,
-) -> _One:
+) -> _StreamStep:
     if before is not None and before.finished_at is None:
-        return _go_on(name, letters, before, seen.replays.get(name), blocked, now)
-    check = seen.checks.get(name)
+        return _continue(name, letters, before, observation.replays.get(name), blocked, now)
+    check = observation.checks.get(name)
     count = check.dead_letters if check is not None else None
-    if asked:
-        return _begin(name, letters, ReplayStatus(check=name, request=asked, started_at=now), blocked)
-    # Those that were too old stay, and are no reason to begin again.
+    if request:
+        return _begin(name, letters, ReplayStatus(check=name, request=request, started_at=now), blocked)
+    # Entries that were too old stay, and are no reason to begin again.
     stays = before.left if before is not None else 0
     if when is not When.AUTOMATIC or not count or count <= stays or blocked:
-        return _One(before)
+        return _StreamStep(before)
     returns, due = 0, now
     if before is not None and before.finished_at is not None:
         pause = min(FIRST_PAUSE * 2**before.returns, LONGEST_PAUSE)
         due = before.finished_at + pause
         returns = min(before.returns + 1, 10) if now < due + pause else 0
     if now < due:
-        return _One(before, wait=due - now)
+        return _StreamStep(before, wait=due - now)
     return _begin(name, letters, ReplayStatus(check=name, started_at=now, returns=returns), blocked)
 
 
-def _begin(name: str, letters: DeadLetters, entry: ReplayStatus, blocked: str) -> _One:
-    said = f"replay of dead letters from {letters.dead_letter} to {letters.stream} ({name})"
-    event = Event(Reason.REPLAY_STARTED, f"{said} {blocked or 'began'}")
-    # Status first: the next pass moves the first batch.
-    return _One(entry.model_copy(update={"message": blocked}), (event,), wait=timedelta())
+def _begin(name: str, letters: DeadLetters, entry: ReplayStatus, blocked: str) -> _StreamStep:
+    words = f"replay of dead letters from {letters.dead_letter} to {letters.stream} ({name})"
+    event = Event(Reason.REPLAY_STARTED, f"{words} {blocked or 'began'}")
+    # Status is written first: the next pass moves the first batch.
+    return _StreamStep(entry.model_copy(update={"message": blocked}), (event,), wait=timedelta())
 
 
-def _go_on(
+def _continue(
     name: str, letters: DeadLetters, entry: ReplayStatus, done: Replayed | None, blocked: str, now: datetime
-) -> _One:
+) -> _StreamStep:
     if done is not None and done.started != entry.started_at:
         done = None
     if done is not None:
@@ -141,16 +141,18 @@ def _go_on(
         if not done.more:
             return _end(name, entry, now, uncounted=done.uncounted)
     if blocked:
-        return _One(entry.model_copy(update={"message": blocked}), wait=LOOK_AGAIN)
+        return _StreamStep(entry.model_copy(update={"message": blocked}), wait=LOOK_AGAIN)
     action = Replay(name, letters, entry.started_at, entry.replayed)
     trouble = done.trouble if done is not None else ""
-    return _One(entry.model_copy(update={"message": trouble}), action=action, wait=LOOK_AGAIN if trouble else None)
+    return _StreamStep(
+        entry.model_copy(update={"message": trouble}), action=action, wait=LOOK_AGAIN if trouble else None
+    )
 
 
-def _end(name: str, entry: ReplayStatus, now: datetime, *, uncounted: bool) -> _One:
+def _end(name: str, entry: ReplayStatus, now: datetime, *, uncounted: bool) -> _StreamStep:
     kept = f", {entry.left} older than maxAge stay" if entry.left else ""
     least = "at least " if uncounted else ""
     words = f"{least}{entry.replayed} dead letters of {name} were put back{kept}"
     ended = entry.model_copy(update={"finished_at": now, "message": words})
     past = HistoryEntry(at=now, kind="Replay", result="Succeeded", message=words, duration=now - entry.started_at)
-    return _One(ended, (Event(Reason.REPLAY_ENDED, words),), ended=past)
+    return _StreamStep(ended, (Event(Reason.REPLAY_ENDED, words),), ended=past)

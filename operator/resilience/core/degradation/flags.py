@@ -1,7 +1,7 @@
-"""Degradation flags: when one turns on and off, and what is told of it.
+"""Degradation flags: their transitions, and the status and Events about them.
 
-`Normal → Suspect → Degraded → Recovering → Normal`. What is known is in status, so that a new leader goes on from
-there; rows of failures and successes are counted where the checks run. Unknown changes nothing.
+`Normal → Suspect → Degraded → Recovering → Normal`. The state is in status, so that a new leader continues from there;
+failures and successes in a row are counted where the checks run. An unknown result changes nothing.
 """
 
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ from resilience.core.model.decision import Event, StepResult
 from resilience.core.model.observation import Resource
 from resilience.core.model.probes import CheckTarget, Probe, RedisProbe
 
-# No name of a check of the spec has a slash.
+# Check names in the spec contain no slash.
 PREFIX: Final = "flag/"
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Failures in a row that turn a flag on, successes in a row that turn it off, and how long it stays on at least."""
+    """Failures in a row that turn a flag on, successes in a row that turn it off, and the least time it stays on."""
 
     failures: int
     successes: int
@@ -38,12 +38,12 @@ class Thresholds:
 
 
 _DEFAULT: Final = Thresholds(3, 5, timedelta(seconds=30))
-# As the circuit breakers of most libraries have it.
+# The values of the circuit breakers of most libraries.
 _PRESETS: Final = {Preset.CIRCUIT_BREAKER: Thresholds(5, 2, timedelta(seconds=60))}
 
 
 def thresholds(flag: Flag) -> Thresholds:
-    """What is set, else the preset's, else the defaults."""
+    """The thresholds of the flag: those that are set, else the preset's, else the defaults."""
     base = _PRESETS[flag.preset] if flag.preset is not None else _DEFAULT
     return Thresholds(
         flag.failure_threshold or base.failures,
@@ -53,7 +53,7 @@ def thresholds(flag: Flag) -> Thresholds:
 
 
 def targets(context: Context) -> tuple[CheckTarget, ...]:
-    """The checks that the flags need: those of the spec once more, with the thresholds of the flags."""
+    """The checks that the flags need: those of the spec a second time, with the thresholds of the flags."""
     spec, effective = context.spec, context.effective
     lost = {flag.name for flag in context.status.degradation if flag.degraded_since is not None}
     wanted = []
@@ -73,7 +73,7 @@ def targets(context: Context) -> tuple[CheckTarget, ...]:
                 failure_threshold=limits.failures,
                 success_threshold=limits.successes,
                 rows=True,
-                # A new leader has to see it recover as the one before had to.
+                # A new leader has to observe the recovery, as the one before had to.
                 assumed=HealthState.UNHEALTHY if flag.name in lost else HealthState.UNKNOWN,
             )
         )
@@ -95,7 +95,7 @@ def update(context: Context) -> StepResult:
 
 def words(found: Sequence[FlagStatus]) -> str:
     """The flags that are on, in words; empty when none is."""
-    return "; ".join(f"flag {each.name} is on ({each.mode})" for each in found if each.on)
+    return "; ".join(f"flag {flag.name} is on ({flag.mode})" for flag in found if flag.on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class _Step:
 
 
 def _proving(probe: Probe) -> Probe:
-    """A Redis has to prove that it is a master and takes a write: one that answers PING only is no use to anybody."""
+    """The probe. A Redis also has to prove that it is a master and takes a write: answering PING alone is of no use."""
     if isinstance(probe, RedisProbe):
         return replace(probe, verify=probe.verify | {RedisVerify.ROLE, RedisVerify.WRITE})
     return probe
@@ -120,18 +120,18 @@ def _step(context: Context, flag: Flag, before: FlagStatus | None) -> _Step:
     override, problem = _override(context.resource, flag, now)
     if override is not None:
         wait = min(wait or timedelta.max, override.until - now)
-    on = override.on if override is not None else lost_since is not None
+    is_on = override.on if override is not None else lost_since is not None
     after = known.model_copy(
         update={
             "state": _state(check, lost_since),
-            "on": on,
+            "on": is_on,
             "mode": flag.mode,
             "degraded_since": lost_since,
             "override": override,
         }
     )
-    if on != known.on:
-        after = after.model_copy(update={"since": now, "reason": _reason(check, known, override, on=on)})
+    if is_on != known.on:
+        after = after.model_copy(update={"since": now, "reason": _reason(check, known, override, is_on=is_on)})
     message = _message(flag, check, after, known, thresholds(flag))
     after = after.model_copy(update={"message": message, "problem": problem})
     return _Step(after, (*_switched(known, after, now), *_misspelt(known, problem)), wait)
@@ -140,7 +140,7 @@ def _step(context: Context, flag: Flag, before: FlagStatus | None) -> _Step:
 def _lost_since(
     known: FlagStatus, check: CheckState | None, limits: Thresholds, now: datetime
 ) -> tuple[datetime | None, timedelta | None]:
-    """Since when it is lost, and when to look again at what keeps it so."""
+    """Time since which the dependency is lost, and the hold time left once it works again; None for neither."""
     since = known.degraded_since
     if check is None:
         return since, None
@@ -148,8 +148,8 @@ def _lost_since(
         return (now, None) if check.state is HealthState.UNHEALTHY else (None, None)
     if check.state not in WELL:
         return since, None
-    held_until = since + limits.hold
-    return (None, None) if now >= held_until else (since, held_until - now)
+    hold_end = since + limits.hold
+    return (None, None) if now >= hold_end else (since, hold_end - now)
 
 
 def _state(check: CheckState | None, lost_since: datetime | None) -> FlagState:
@@ -159,7 +159,7 @@ def _state(check: CheckState | None, lost_since: datetime | None) -> FlagState:
 
 
 def _override(resource: Resource, flag: Flag, now: datetime) -> tuple[OverrideStatus | None, str]:
-    """What a person set it to, while that lasts; and what is wrong with how it was written."""
+    """The override by a person, while it lasts, and the problem with the annotation; empty when it can be read."""
     key = override_annotation(flag.name)
     text = resource.annotations.get(key, "")
     value, _, until = text.strip().partition(" until ")
@@ -174,16 +174,16 @@ def _override(resource: Resource, flag: Flag, now: datetime) -> tuple[OverrideSt
     return (OverrideStatus(on=value == "On", until=end), "") if now < end else (None, "")
 
 
-def _reason(check: CheckState | None, known: FlagStatus, override: OverrideStatus | None, *, on: bool) -> str:
+def _reason(check: CheckState | None, known: FlagStatus, override: OverrideStatus | None, *, is_on: bool) -> str:
     if override is not None:
         return "Override"
-    if not on:
+    if not is_on:
         return "OverrideEnded" if known.override is not None else "Recovered"
     return check.reason if check is not None and check.state is HealthState.UNHEALTHY else "DependencyLost"
 
 
 def _message(flag: Flag, check: CheckState | None, after: FlagStatus, known: FlagStatus, limits: Thresholds) -> str:
-    """Why it is as it is, in words."""
+    """The reason for the state of the flag, in words."""
     if after.override is not None:
         value = "On" if after.override.on else "Off"
         return f"set to {value} by hand until {format_time(after.override.until)}"
@@ -198,16 +198,16 @@ def _message(flag: Flag, check: CheckState | None, after: FlagStatus, known: Fla
             return f"{flag.check}: {check.message}"
         case FlagState.RECOVERING:
             assert after.degraded_since is not None
-            held = format_time(after.degraded_since + limits.hold)
-            return f"{flag.check} answers again; off after {limits.successes} successes in a row, not before {held}"
+            hold_end = format_time(after.degraded_since + limits.hold)
+            return f"{flag.check} answers again; off after {limits.successes} successes in a row, not before {hold_end}"
 
 
 def _switched(known: FlagStatus, after: FlagStatus, now: datetime) -> tuple[Event, ...]:
     if after.on == known.on:
         return ()
     if after.on:
-        said = f"flag {after.name} is on, applications fall back to {after.mode}: {after.message}"
-        return (Event(Reason.FLAG_ON, said, warning=True),)
+        message = f"flag {after.name} is on, applications fall back to {after.mode}: {after.message}"
+        return (Event(Reason.FLAG_ON, message, warning=True),)
     lasted = format_duration(timedelta(seconds=round((now - known.since).total_seconds())))
     return (Event(Reason.FLAG_OFF, f"flag {after.name} is off after {lasted} ({after.reason})"),)
 

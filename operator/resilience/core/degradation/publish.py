@@ -1,6 +1,6 @@
 """Publication of the flags: their version in status, then the ConfigMap, then an annotation of each pod.
 
-Level-triggered: what is published follows from status, and only what differs is written.
+Level-triggered: the content to publish follows from status, and only differences are written.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +18,12 @@ from resilience.core.model.decision import SOON, Action, Event, PublishFlags, Re
 from resilience.core.model.flags import Publication, PublishedFlag
 from resilience.core.model.observation import Observation, Pod, Resource
 
-# All pods of a service must not come back from its memory in the same moment.
+# The pods of a service must not all leave their memory fallback at the same moment.
 BATCH: Final = 50
 
 
 def number(context: Context, before: Status) -> StepResult:
-    """The status with a new version of the flags when applications see a change. `before`: as it was published."""
+    """The status with a new version of the flags when applications see a change. `before`: the published status."""
     after = context.status
     published = _published(context, before)
     events = _unpublished(before.flags, published)
@@ -31,12 +31,14 @@ def number(context: Context, before: Status) -> StepResult:
 
 
 def publication(resource: Resource, status: Status) -> Publication | None:
-    """What every channel has to say; None when there are no flags."""
+    """The content for every channel; None when there are no flags."""
     if status.flags is None:
         return None
-    told = status.flags
-    found = tuple(PublishedFlag(each.name, each.on, each.mode, each.reason, each.since) for each in status.degradation)
-    return Publication(resource.key.namespace, resource.key.name, told.version, told.updated_at, found)
+    state = status.flags
+    published = tuple(
+        PublishedFlag(flag.name, flag.on, flag.mode, flag.reason, flag.since) for flag in status.degradation
+    )
+    return Publication(resource.key.namespace, resource.key.name, state.version, state.updated_at, published)
 
 
 def publish(context: Context) -> StepResult:
@@ -45,43 +47,43 @@ def publish(context: Context) -> StepResult:
     wanted, shown = publication(context.resource, status), observation.flags_map
     if wanted is None:
         gone = (RemoveFlags(),) if shown is not None and shown.ours else ()
-        actions: tuple[Action, ...] = (*gone, *_tell(_pods(observation, lambda pod: bool(pod.flags)), None, status))
+        actions: tuple[Action, ...] = (*gone, *_annotate(_pods(observation, lambda pod: bool(pod.flags)), None, status))
         return StepResult(status, actions, requeue_after=SOON if actions else None)
     is_stale = shown is None or (shown.ours and dict(shown.data) != flags.config_map_data(wanted))
     value = flags.annotation(wanted)
     # A pod that never had the annotation needs none while nothing is degraded.
     behind = _pods(observation, lambda pod: pod.flags != value and (wanted.any_on or bool(pod.flags)))
-    actions = (*((PublishFlags(wanted),) if is_stale else ()), *_tell(behind[:BATCH], value, status))
+    actions = (*((PublishFlags(wanted),) if is_stale else ()), *_annotate(behind[:BATCH], value, status))
     wait = _pause(behind) if len(behind) > BATCH else SOON
     return StepResult(status, actions, requeue_after=wait if actions else None)
 
 
 def withdraw(seen: Observation) -> tuple[Action, ...]:
-    """Nothing is told any more: whoever asks next finds nothing, which means that nothing is degraded."""
+    """Remove everything published: an application that then reads no flags assumes that nothing is degraded."""
     gone = (RemoveFlags(),) if seen.flags_map is not None and seen.flags_map.ours else ()
-    told = _pods(seen, lambda pod: bool(pod.flags))
-    return (*gone, *((TellPods(told, None),) if told else ()))
+    annotated = _pods(seen, lambda pod: bool(pod.flags))
+    return (*gone, *((TellPods(annotated, None),) if annotated else ()))
 
 
-def _pods(seen: Observation, behind: Callable[[Pod], bool]) -> tuple[Pod, ...]:
-    """Pods of both colours, in an order that mixes nodes and ages."""
-    if seen.pods is None:
+def _pods(observation: Observation, is_selected: Callable[[Pod], bool]) -> tuple[Pod, ...]:
+    """The selected pods of both colours, in an order that mixes nodes and ages."""
+    if observation.pods is None:
         return ()
-    green = seen.pods.green.pods if seen.pods.green is not None else ()
-    found = [pod for pod in (*seen.pods.pods, *green) if not pod.deleting and behind(pod)]
-    return tuple(sorted(found, key=lambda pod: _mixed(pod.uid)))
+    green = observation.pods.green.pods if observation.pods.green is not None else ()
+    pods = [pod for pod in (*observation.pods.pods, *green) if not pod.deleting and is_selected(pod)]
+    return tuple(sorted(pods, key=lambda pod: _hash(pod.uid)))
 
 
-def _tell(pods: tuple[Pod, ...], value: str | None, status: Status) -> tuple[TellPods, ...]:
+def _annotate(pods: tuple[Pod, ...], value: str | None, status: Status) -> tuple[TellPods, ...]:
     return (TellPods(pods, value, status.flags.updated_at if status.flags is not None else None),) if pods else ()
 
 
 def _pause(behind: tuple[Pod, ...]) -> timedelta:
-    """Between two batches: half a second to one and a half, by chance that a repeated look does not change."""
-    return timedelta(milliseconds=500 + _mixed(behind[BATCH].uid) % 1000)
+    """Pause between two batches: 0.5 s to 1.5 s, pseudorandom, and the same when a pass is repeated."""
+    return timedelta(milliseconds=500 + _hash(behind[BATCH].uid) % 1000)
 
 
-def _mixed(uid: str) -> int:
+def _hash(uid: str) -> int:
     return crc32(uid.encode())
 
 
@@ -96,13 +98,13 @@ def _published(context: Context, before: Status) -> FlagsStatus | None:
     if not after.degradation:
         return None
     known, name = before.flags, flags_config_map(context.resource.key.name)
-    foreign = shown is not None and not shown.ours
-    problem = f"ConfigMap {name} is not the operator's: rename or delete it, and it is published" if foreign else ""
+    is_foreign = shown is not None and not shown.ours
+    problem = f"ConfigMap {name} is not the operator's: rename or delete it, and it is published" if is_foreign else ""
     if known is not None and _content(before.degradation) == _content(after.degradation):
         return known.model_copy(update={"problem": problem})
     version = known.version + 1 if known is not None else 1
     return FlagsStatus(version=version, updated_at=context.now, config_map=name, problem=problem)
 
 
-def _content(found: Sequence[FlagStatus]) -> list[tuple[str, bool, str]]:
-    return [(each.name, each.on, each.mode) for each in found]
+def _content(statuses: Sequence[FlagStatus]) -> list[tuple[str, bool, str]]:
+    return [(flag.name, flag.on, flag.mode) for flag in statuses]

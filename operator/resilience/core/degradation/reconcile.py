@@ -8,7 +8,7 @@ from resilience.core.model.decision import StepResult
 
 
 def reconcile(context: Context) -> StepResult:
-    """Update the flags and publish them. While the resource is suspended, what was published last stands."""
+    """Update the flags and publish them. While the resource is suspended, the last publication stands."""
     updated = flags.update(context)
     numbered = publish.number(context.with_status(updated.status), context.status)
     result = replace(numbered, events=(*updated.events, *numbered.events), requeue_after=updated.requeue_after)

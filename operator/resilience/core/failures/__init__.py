@@ -1,1 +1,1 @@
-"""What is wrong with pods that do not come up: a class of failure, its cause in words, and what helps."""
+"""Diagnosis of pods that do not become ready: the class of failure, its cause in words, and advice."""

@@ -1,6 +1,6 @@
-"""What it means when the API server will not make or change something, read from the words of its admission.
+"""Classification of the API server's refusals to create or change an object, by the text of its admission.
 
-Plugins and webhooks share no code but 403, so the text decides. Must not decide what follows from it.
+Plugins and webhooks share no error code but 403, so the text decides. This module must not decide on actions.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Final
 from resilience.api.reasons import FailureClass
 
 _CONFIGURATION: Final = FailureClass.CONFIGURATION
-# Pattern (`what` is put into the advice), class, reason, advice; the first that matches counts.
+# Pattern (its group `what` is put into the advice), class, reason, advice; the first pattern that matches counts.
 _RULES: Final[tuple[tuple[str, FailureClass, str, str], ...]] = (
     (
         r"exceeded quota: (?P<what>[^,\s]+)",
@@ -100,12 +100,12 @@ _RULES: Final[tuple[tuple[str, FailureClass, str, str], ...]] = (
         "look whether the API server and its webhooks answer: kubectl get --raw /readyz?verbose",
     ),
 )
-_PATTERNS: Final = tuple((re.compile(each[0], re.I), each[1], each[2], each[3]) for each in _RULES)
+_PATTERNS: Final = tuple((re.compile(pattern, re.I), kind, reason, advice) for pattern, kind, reason, advice in _RULES)
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRefusal:
-    """What the API server's words say."""
+    """Class, reason and advice for a refusal of the API server."""
 
     kind: FailureClass
     reason: str
@@ -113,8 +113,8 @@ class AdmissionRefusal:
 
 
 def read(words: str, *, option: str = "") -> AdmissionRefusal:
-    """What is behind a refusal. `option`: kubectl's for the namespace, with a space before it."""
+    """The classification of a refusal. `option`: kubectl's option for the namespace, with a space before it."""
     for pattern, kind, reason, advice in _PATTERNS:
-        if found := pattern.search(words):
-            return AdmissionRefusal(kind, reason, advice.format(what=found.groupdict().get("what", ""), n=option))
+        if match := pattern.search(words):
+            return AdmissionRefusal(kind, reason, advice.format(what=match.groupdict().get("what", ""), n=option))
     return AdmissionRefusal(FailureClass.UNKNOWN, "Refused", "do what the message asks, then release again")

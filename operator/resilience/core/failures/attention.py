@@ -1,6 +1,6 @@
-"""Pods that need somebody's attention: what is wrong with those that are not available, by failure class.
+"""Pods that need a person's attention: those that are not available, with the class of failure.
 
-A pod that only needs time needs nobody; a release tells of its own candidates.
+A pod that only needs time needs no attention; a rollout reports its own candidates.
 """
 
 from typing import Final
@@ -16,22 +16,28 @@ _CRASHES: Final = ("CrashLoop", "OOMKilled")
 
 
 def pods(seen: Observation, workload: Workload, spec: ResilientServiceSpec, before: list[Attention]) -> list[Attention]:
-    """One entry a pod. Without a look at the pods what was known holds while pods are missing."""
+    """One entry per pod. When pods were not read, the entries `before` remain as long as pods are missing."""
     if seen.pods is None:
         return before if workload.available < workload.replicas else []
     image = workload.template.image(spec.container)
-    found = [
+    failures = [
         (pod, failure)
         for pod in seen.pods.pods
         if not pod.available and not pod.deleting
         if (failure := classify.of_pod(pod, image=image, namespace=workload.namespace)) is not None
     ]
     return [
-        Attention(pod=pod.name, class_=each.kind, reason=each.reason, message=each.message, advice=each.advice[:1024])
-        for pod, each in found[:_MOST]
+        Attention(
+            pod=pod.name,
+            class_=failure.kind,
+            reason=failure.reason,
+            message=failure.message,
+            advice=failure.advice[:1024],
+        )
+        for pod, failure in failures[:_MOST]
     ]
 
 
 def crashes(known: list[Attention]) -> bool:
-    """Whether containers end by themselves."""
-    return any(each.reason in _CRASHES for each in known)
+    """Containers of at least one pod crash or are killed for memory."""
+    return any(entry.reason in _CRASHES for entry in known)

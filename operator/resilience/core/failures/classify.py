@@ -1,6 +1,7 @@
-"""Why a release fails, by class (docs/concepts/releases.md): what was seen, and what a person should do about it.
+"""Failures of a rollout by class (docs/concepts/releases.md): the observation, and advice for a person.
 
-A pod that only needs time is no failure. Must not decide what is undone, and never takes silence for a failure.
+A pod that only needs time is no failure. This module must not decide what is undone, and a lack of information is
+never a failure.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ _ORDER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failure of a release. `pod` is the name of the pod that shows it, if one does."""
+    """A failure of a rollout. `pod` is the name of the pod that shows it; empty when none does."""
 
     kind: FailureClass
     reason: str
@@ -42,46 +43,48 @@ class Failure:
 
     @property
     def retried(self) -> bool:
-        """Whether it may pass by itself within seconds."""
+        """The failure may end by itself within seconds."""
         return self.kind is FailureClass.NETWORK
 
     @property
     def patient(self) -> bool:
-        """Whether it may pass by itself until the deadline: room is made, nodes are added."""
+        """The failure may end by itself before the deadline: resources become free, nodes are added."""
         return self.kind is FailureClass.RESOURCE
 
 
 def of_pod(pod: Pod, *, image: str, pull_secrets: tuple[str, ...] = (), namespace: str = "") -> Failure | None:
-    """What is wrong with a pod; None when it only needs time. `image`: what the release brings."""
-    found = read_pod(pod, image=image, secrets=pull_secrets, option=_option(namespace))
-    if found is None:
+    """The failure of a pod; None when it only needs time. `image`: the image that the rollout brings."""
+    trouble = read_pod(pod, image=image, secrets=pull_secrets, option=_option(namespace))
+    if trouble is None:
         return None
-    message = _cut(f"pod {pod.name}: {found.what}", _MESSAGE_LENGTH)
-    return Failure(found.kind, found.reason, message, _cut(found.advice, _ADVICE_LENGTH), pod.name)
+    message = _cut(f"pod {pod.name}: {trouble.what}", _MESSAGE_LENGTH)
+    return Failure(trouble.kind, trouble.reason, message, _cut(trouble.advice, _ADVICE_LENGTH), pod.name)
 
 
 def of_workload(workload: Workload) -> Failure | None:
-    """Why its controller cannot make pods; None when nothing is known or it only has to try again."""
+    """The failure of its controller to create pods; None when nothing is known or a retry may be enough."""
     if not workload.trouble:
         return None
-    found = admission.read(workload.trouble, option=_option(workload.namespace))
-    if found.kind is FailureClass.NETWORK:
+    refusal = admission.read(workload.trouble, option=_option(workload.namespace))
+    if refusal.kind is FailureClass.NETWORK:
         return None
     message = _cut(f"{workload.kind} {workload.name} cannot make pods: {workload.trouble}", _MESSAGE_LENGTH)
-    return Failure(found.kind, found.reason, message, found.advice)
+    return Failure(refusal.kind, refusal.reason, message, refusal.advice)
 
 
 def of_refusal(message: str) -> Failure:
-    """What it means that the API refused to make or change green."""
-    found = admission.read(message)
-    return Failure(found.kind, found.reason, _cut(f"the API server refused: {message}", _MESSAGE_LENGTH), found.advice)
+    """The failure behind the API server's refusal to create or change green."""
+    refusal = admission.read(message)
+    return Failure(
+        refusal.kind, refusal.reason, _cut(f"the API server refused: {message}", _MESSAGE_LENGTH), refusal.advice
+    )
 
 
 def timed_out(pods: Sequence[Pod], *, deadline: timedelta, what: str) -> Failure:
-    """The deadline passed and nothing else is known to be wrong; says how far the pods are."""
+    """The failure when the deadline passed and no other cause is known; it reports how many pods are ready."""
     ready = sum(pod.ready for pod in pods)
-    slow = [pod for pod in pods if not pod.ready and not pod.deleting]
-    worst = next((pod for pod in slow if pod.trouble), slow[0] if slow else None)
+    not_ready = [pod for pod in pods if not pod.ready and not pod.deleting]
+    worst = next((pod for pod in not_ready if pod.trouble), not_ready[0] if not_ready else None)
     message = f"{what} was not complete within {format_duration(deadline)}: {ready} of {len(pods)} pods are ready"
     longer = "or give it longer with rollout.progressDeadline"
     if worst is None:
@@ -93,10 +96,10 @@ def timed_out(pods: Sequence[Pod], *, deadline: timedelta, what: str) -> Failure
 
 
 def never_began(lack: str, *, deadline: timedelta) -> Failure:
-    """The deadline passed before the first step, for something else had to be so first."""
-    short = lack.startswith("quota ") or ("need" in lack and " nodes" in lack)
+    """The failure when the deadline passed before the first step, because a precondition was not met."""
+    is_short = lack.startswith("quota ") or ("need" in lack and " nodes" in lack)
     return Failure(
-        FailureClass.RESOURCE if short else FailureClass.TIMEOUT,
+        FailureClass.RESOURCE if is_short else FailureClass.TIMEOUT,
         "NeverBegan",
         _cut(f"the release could not begin within {format_duration(deadline)}: {lack}", _MESSAGE_LENGTH),
         "see to what it waited for, then ask for it again: resilience.dev/retry-requested-at",
@@ -104,14 +107,14 @@ def never_began(lack: str, *, deadline: timedelta) -> Failure:
 
 
 def first(workload: Workload, pods: Sequence[Pod], *, image: str, pull_secrets: tuple[str, ...] = ()) -> Failure | None:
-    """The worst that the workload and its pods show."""
-    found = [of_pod(pod, image=image, pull_secrets=pull_secrets, namespace=workload.namespace) for pod in pods]
-    seen = [each for each in (of_workload(workload), *found) if each is not None]
-    return min(seen, key=lambda each: _ORDER.index(each.kind), default=None)
+    """The worst failure of the workload and its pods, or None."""
+    of_pods = [of_pod(pod, image=image, pull_secrets=pull_secrets, namespace=workload.namespace) for pod in pods]
+    failures = [failure for failure in (of_workload(workload), *of_pods) if failure is not None]
+    return min(failures, key=lambda failure: _ORDER.index(failure.kind), default=None)
 
 
 def backoff(tries: int) -> timedelta:
-    """How long to wait before the next try of something that is retried, after so many."""
+    """Time to wait before the next try, after this number of tries."""
     return min(_RETRY_FIRST * (1 << min(tries, 10)), _RETRY_LAST)
 
 
@@ -120,7 +123,7 @@ def _option(namespace: str) -> str:
 
 
 def _cut(text: str, length: int) -> str:
-    """A text that is too long without its middle: what happened comes first, the cause last."""
+    """The text, without its middle when it is too long: the event comes first in it, the cause last."""
     if len(text) <= length:
         return text
     head = length // 3

@@ -1,7 +1,7 @@
-"""What a failed image pull means, read from the words of kubelet, containerd, CRI-O and registries.
+"""Classification of failed image pulls, by the messages of kubelet, containerd, CRI-O and registries.
 
-Nobody upstream gives these errors a code, so the text decides. Go wraps errors outside in: the last words that are
-known are the cause. Must not decide what follows from it.
+These errors have no code upstream, so the text decides. Go wraps errors from the outside in, so the last known words
+are the cause. This module must not decide on actions.
 """
 
 import re
@@ -10,13 +10,13 @@ from typing import Final
 
 from resilience.api.reasons import FailureClass
 
-# Faults that are about getting an image; the kubelet's own words.
+# Faults of pulling an image, in the kubelet's own words.
 FAULTS: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed"}
 )
 
 _BACK_OFF: Final = re.compile(r'^Back-off pulling image "[^"]*"(?:: )?')
-# What says only that a pull failed; the cause follows.
+# Prefixes that only say that a pull failed; the cause follows them.
 _WRAPPERS: Final = re.compile(
     r"^(?:ErrImagePull|RegistryUnavailable|ImageInspectError|SignatureValidationFailed): "
     r'|^Failed to pull image "[^"]*": '
@@ -29,9 +29,9 @@ _QUOTED: Final = re.compile(r'"[^"]*"')
 _URL: Final = re.compile(r"https?://\S+")
 _PRIVATE: Final = re.compile(r'(?<=://)[^\s/@"]+@|(?<=[^\s"?])\?[^\s"]*=[^\s":]*')
 
-# The kubelet limits its own pulls and goes on by itself.
+# The kubelet limits the rate of its own pulls and continues by itself.
 _ONLY_SLOW: Final = re.compile(r"pull qps exceeded", re.I)
-# Of two that end at the same word the first counts.
+# Of two patterns that match up to the same word, the first counts.
 _KINDS: Final = (
     (
         FailureClass.CONFIGURATION,
@@ -70,7 +70,7 @@ _PATTERNS: Final = tuple((kind, reason, re.compile(pattern, re.I)) for kind, rea
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A pull that failed: which image, and why in the words of who refused it."""
+    """A failed pull: its class and reason, the image, and the cause in the words of the component that refused it."""
 
     kind: FailureClass
     reason: str
@@ -79,7 +79,7 @@ class Pull:
 
 
 def read(words: str, *, image: str) -> Pull | None:
-    """Why a pull failed; None when the words do not tell or the pull is only slow. `image`: when they name none."""
+    """The failed pull; None when the words give no cause or the pull is only slow. `image`: if they name none."""
     pulled = _PULLED.search(words)
     image = pulled["image"] if pulled else image
     cause = _cause(words)
@@ -90,7 +90,7 @@ def read(words: str, *, image: str) -> Pull | None:
 
 
 def registry(image: str) -> str:
-    """Host of the registry that an image comes from."""
+    """Host of the registry of an image."""
     host, slash, _ = image.partition("/")
     return host if slash and (":" in host or "." in host or host == "localhost") else "docker.io"
 
@@ -105,12 +105,12 @@ def _cause(words: str) -> str:
 def _kind(cause: str, image: str) -> tuple[FailureClass, str]:
     text = _URL.sub("", _QUOTED.sub("", cause))
     text = text.replace(image, "") if image else text
-    found = [
+    matches = [
         (match.end(), -order, kind, reason)
         for order, (kind, reason, pattern) in enumerate(_PATTERNS)
         for match in pattern.finditer(text)
     ]
-    if not found:
+    if not matches:
         return FailureClass.UNKNOWN, "PullFailed"
-    _, _, kind, reason = max(found, key=lambda each: each[:2])
+    _, _, kind, reason = max(matches, key=lambda entry: entry[:2])
     return kind, reason

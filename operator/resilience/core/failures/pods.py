@@ -1,7 +1,7 @@
-"""What is wrong with a pod that is not ready, by failure class, and what a person should do about it.
+"""Diagnosis of a pod that is not ready: the class of failure, and advice for a person.
 
-The words are the kubelet's, the scheduler's and the runtime's, as `Pod.fault` and `Pod.trouble` have them. A pod that
-only needs time is not wrong. Must not decide what follows.
+It reads the words of the kubelet, the scheduler and the runtime in `Pod.fault` and `Pod.trouble`. A pod that only needs
+time has no failure. This module must not decide on actions.
 """
 
 import re
@@ -13,10 +13,10 @@ from resilience.api.reasons import FailureClass
 from resilience.core.failures import image_pulls
 from resilience.core.model.observation import Pod
 
-# A container that has ended so often will not heal by itself; the first two times something else may not be up yet.
+# A container that has ended this often will not recover by itself; the first two times, a dependency may not be up yet.
 CRASHES: Final = 3
 _CRASHED: Final = frozenset({"CrashLoopBackOff", "Error", "Completed", "PostStartHookError", "ContainerStatusUnknown"})
-# The runtime was told to make or start a container, and could not.
+# The runtime could not create or start a container.
 _NOT_STARTED: Final = frozenset(
     {
         "CreateContainerConfigError",
@@ -30,7 +30,7 @@ _NOT_STARTED: Final = frozenset(
     }
 )
 _NO_ROOM: Final = frozenset({"Unschedulable", "SchedulerError", "UnexpectedAdmissionError"})
-# A busy node, or a cache of the kubelet that is filled in a moment.
+# A busy node, or a cache of the kubelet that will be filled soon.
 _ONLY_SLOW: Final = re.compile(
     r"failed to sync \w+ cache|context deadline exceeded|is reserved for|timed out waiting", re.I
 )
@@ -50,7 +50,7 @@ _EXIT_CODE: Final = re.compile(r"exit code (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class PodTrouble:
-    """What is wrong with a pod, its name aside."""
+    """The failure of a pod, without the pod's name."""
 
     kind: FailureClass
     reason: str
@@ -59,8 +59,8 @@ class PodTrouble:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A pod in trouble, with what is needed to name things."""
+class _Symptoms:
+    """A pod in trouble, with the words about it and the names that advice needs."""
 
     pod: Pod
     words: str
@@ -71,14 +71,14 @@ class _Seen:
 
 
 def read(pod: Pod, *, image: str, secrets: tuple[str, ...], option: str) -> PodTrouble | None:
-    """What is wrong; None when it only needs time. `option`: kubectl's for the namespace, with a space before it."""
+    """The failure; None when the pod only needs time. `option`: kubectl's for the namespace, with a space before it."""
     if pod.ready or pod.deleting or not pod.fault:
         return None
     words = pod.trouble.removeprefix(pod.fault).lstrip(": ")
-    return _rule(pod.fault)(_Seen(pod, words, image, secrets or pod.pull_secrets, option))
+    return _rule(pod.fault)(_Symptoms(pod, words, image, secrets or pod.pull_secrets, option))
 
 
-def _rule(fault: str) -> Callable[[_Seen], PodTrouble | None]:
+def _rule(fault: str) -> Callable[[_Symptoms], PodTrouble | None]:
     if fault in image_pulls.FAULTS:
         return _of_pull
     if fault in ("InvalidImageName", "ErrImageNeverPull"):
@@ -91,23 +91,23 @@ def _rule(fault: str) -> Callable[[_Seen], PodTrouble | None]:
         return _of_memory
     if fault in _NO_ROOM or fault == "Evicted" or fault.startswith("OutOf"):
         return _of_room
-    # Probes that have not passed, or a word that is new: the deadline decides.
-    return lambda seen: None
+    # For probes that have not passed, or an unknown word, the deadline decides.
+    return lambda symptoms: None
 
 
-def _of_pull(seen: _Seen) -> PodTrouble | None:
-    pull = image_pulls.read(seen.words, image=seen.image)
+def _of_pull(symptoms: _Symptoms) -> PodTrouble | None:
+    pull = image_pulls.read(symptoms.words, image=symptoms.image)
     if pull is None:
         return None
     host = image_pulls.registry(pull.image)
-    describe = f"kubectl{seen.option} describe pod {seen.pod.name}"
+    describe = f"kubectl{symptoms.option} describe pod {symptoms.pod.name}"
     match pull.kind:
         case FailureClass.AUTHENTICATION:
-            advice = _credentials(seen, pull.image, host)
+            advice = _credentials(symptoms, pull.image, host)
         case FailureClass.NETWORK:
             advice = f"look whether nodes reach the registry {host} (DNS, proxy, its limits), then release again"
         case FailureClass.RESOURCE:
-            advice = f"make room for image {pull.image} on the disk of node {seen.pod.node or 'that the pod is on'}"
+            advice = f"make room for image {pull.image} on the disk of node {symptoms.pod.node or 'that the pod is on'}"
         case FailureClass.CONFIGURATION:
             advice = _wrong_image(pull, host)
         case _:
@@ -115,18 +115,18 @@ def _of_pull(seen: _Seen) -> PodTrouble | None:
     return PodTrouble(pull.kind, pull.reason, f"cannot pull image {pull.image}: {pull.cause}", advice)
 
 
-def _credentials(seen: _Seen, image: str, host: str) -> str:
-    if not seen.secrets:
+def _credentials(symptoms: _Symptoms, image: str, host: str) -> str:
+    if not symptoms.secrets:
         return (
             f"registry {host} wants credentials for {image} (or there is no such repository), and the pod has no "
-            f"imagePullSecrets: kubectl{seen.option} create secret docker-registry NAME --docker-server={host} ..., "
-            "then name it in the pod template or its ServiceAccount"
+            f"imagePullSecrets: kubectl{symptoms.option} create secret docker-registry NAME --docker-server={host} "
+            "..., then name it in the pod template or its ServiceAccount"
         )
-    names = ", ".join(seen.secrets)
+    names = ", ".join(symptoms.secrets)
     return (
         f"registry {host} does not accept the credentials in Secret {names} for {image} (or there is no such "
         f"repository): check that it exists, is for {host} and has not expired: "
-        f"kubectl{seen.option} get secret {seen.secrets[0]} -o jsonpath='{{.type}}'"
+        f"kubectl{symptoms.option} get secret {symptoms.secrets[0]} -o jsonpath='{{.type}}'"
     )
 
 
@@ -140,63 +140,66 @@ def _wrong_image(pull: image_pulls.Pull, host: str) -> str:
     return f"push image {pull.image} to {host}, or correct its name and tag in the pod template"
 
 
-def _of_image(seen: _Seen) -> PodTrouble:
-    fault, image = seen.pod.fault, seen.image
+def _of_image(symptoms: _Symptoms) -> PodTrouble:
+    fault, image = symptoms.pod.fault, symptoms.image
     if fault == "InvalidImageName":
         advice = f"correct the image's name in the pod template; {image!r} has to be like registry/name:tag"
     else:
         advice = f"bring image {image} onto every node, or set imagePullPolicy: IfNotPresent in the pod template"
-    return PodTrouble(FailureClass.CONFIGURATION, fault, seen.words or f"{fault}, image {image}", advice)
+    return PodTrouble(FailureClass.CONFIGURATION, fault, symptoms.words or f"{fault}, image {image}", advice)
 
 
-def _of_start(seen: _Seen) -> PodTrouble | None:
-    words, fault = seen.words, seen.pod.fault
+def _of_start(symptoms: _Symptoms) -> PodTrouble | None:
+    words, fault = symptoms.words, symptoms.pod.fault
     if "OOM-killed" in words:
-        return _of_memory(seen)
+        return _of_memory(symptoms)
     if "no space left on device" in words:
-        advice = f"make room on the disk of node {seen.pod.node or 'that the pod is on'}"
+        advice = f"make room on the disk of node {symptoms.pod.node or 'that the pod is on'}"
         return PodTrouble(FailureClass.RESOURCE, "NoSpace", words, advice)
     if _ONLY_SLOW.search(words):
         return None
-    if found := _FORBIDDEN.search(words):
-        advice = f"allow the pod's node to read Secret {found['name']}; it has to be in the pod's own namespace"
+    if match := _FORBIDDEN.search(words):
+        advice = f"allow the pod's node to read Secret {match['name']}; it has to be in the pod's own namespace"
         return PodTrouble(FailureClass.AUTHENTICATION, "SecretForbidden", words, advice)
-    advice = _absent(seen)
+    advice = _absent(symptoms)
     if fault == "FailedMount" and not advice:
-        # Volumes of every other kind may take a while.
+        # Mounting any other kind of volume may take a while.
         return None
     return PodTrouble(
-        FailureClass.CONFIGURATION, fault, f"{fault}: {words}".rstrip(": "), advice or _start_advice(seen)
+        FailureClass.CONFIGURATION, fault, f"{fault}: {words}".rstrip(": "), advice or _start_advice(symptoms)
     )
 
 
-def _absent(seen: _Seen) -> str:
-    """Which ConfigMap, Secret or key is not there, as advice; empty when that is not what is wrong."""
-    for found in (_MISSING.search(seen.words), _MISSING_KEY.search(seen.words)):
-        if found is None:
+def _absent(symptoms: _Symptoms) -> str:
+    """Advice that names the missing ConfigMap, Secret or key; empty when none of them is missing."""
+    for match in (_MISSING.search(symptoms.words), _MISSING_KEY.search(symptoms.words)):
+        if match is None:
             continue
-        kind = "ConfigMap" if found["kind"].lower() == "configmap" else "Secret"
-        what = f"{kind} {found['name']}"
-        get = f"kubectl{seen.option} get {kind.lower()} {found['name']}"
-        key = found.groupdict().get("key")
+        kind = "ConfigMap" if match["kind"].lower() == "configmap" else "Secret"
+        what = f"{kind} {match['name']}"
+        get = f"kubectl{symptoms.option} get {kind.lower()} {match['name']}"
+        key = match.groupdict().get("key")
         return f"add key {key} to {what}: {get}" if key else f"create {what} in the pod's namespace: {get}"
-    if found := _NO_KEY.search(seen.words):
-        return f"add key {found['key']} to the ConfigMap or Secret that the volume names, or correct its items"
+    if match := _NO_KEY.search(symptoms.words):
+        return f"add key {match['key']} to the ConfigMap or Secret that the volume names, or correct its items"
     return ""
 
 
-def _start_advice(seen: _Seen) -> str:
-    if "runAsNonRoot" in seen.words or "non-numeric user" in seen.words:
-        return f"set runAsUser in the pod template to a user that image {seen.image} can run as, other than root"
-    if _NO_COMMAND.search(seen.words):
-        return f"correct command and args in the pod template: image {seen.image} cannot run them"
-    return f"look at the pod's events and correct the pod template: kubectl{seen.option} describe pod {seen.pod.name}"
+def _start_advice(symptoms: _Symptoms) -> str:
+    if "runAsNonRoot" in symptoms.words or "non-numeric user" in symptoms.words:
+        return f"set runAsUser in the pod template to a user that image {symptoms.image} can run as, other than root"
+    if _NO_COMMAND.search(symptoms.words):
+        return f"correct command and args in the pod template: image {symptoms.image} cannot run them"
+    return (
+        "look at the pod's events and correct the pod template: "
+        f"kubectl{symptoms.option} describe pod {symptoms.pod.name}"
+    )
 
 
-def _of_crash(seen: _Seen) -> PodTrouble | None:
-    if seen.pod.restarts < CRASHES - 1:
+def _of_crash(symptoms: _Symptoms) -> PodTrouble | None:
+    if symptoms.pod.restarts < CRASHES - 1:
         return None
-    code = _EXIT_CODE.search(seen.words)
+    code = _EXIT_CODE.search(symptoms.words)
     hint = {
         "0": "it ended by itself; the program has to keep running",
         "126": "its command cannot be executed",
@@ -204,32 +207,32 @@ def _of_crash(seen: _Seen) -> PodTrouble | None:
         "137": "it was killed: look for a liveness or startup probe that fails",
         "139": "it crashed with a segmentation fault",
     }.get(code[1] if code else "", "")
-    logs = f"read why it ended: kubectl{seen.option} logs {seen.pod.name} --all-containers --previous"
-    what = f"{seen.pod.fault}, restarted {seen.pod.restarts} times: {seen.words}".rstrip(": ")
+    logs = f"read why it ended: kubectl{symptoms.option} logs {symptoms.pod.name} --all-containers --previous"
+    what = f"{symptoms.pod.fault}, restarted {symptoms.pod.restarts} times: {symptoms.words}".rstrip(": ")
     return PodTrouble(FailureClass.UNKNOWN, "CrashLoop", what, f"{hint}; {logs}" if hint else logs)
 
 
-def _of_memory(seen: _Seen) -> PodTrouble:
+def _of_memory(symptoms: _Symptoms) -> PodTrouble:
     advice = (
         "raise resources.limits.memory of the container, or find out why this version needs more: "
-        f"kubectl{seen.option} describe pod {seen.pod.name}"
+        f"kubectl{symptoms.option} describe pod {symptoms.pod.name}"
     )
-    return PodTrouble(FailureClass.RESOURCE, "OOMKilled", f"a container ran out of memory: {seen.words}", advice)
+    return PodTrouble(FailureClass.RESOURCE, "OOMKilled", f"a container ran out of memory: {symptoms.words}", advice)
 
 
-def _of_room(seen: _Seen) -> PodTrouble:
-    words, fault = seen.words, seen.pod.fault
-    lacks = ", ".join(dict.fromkeys(_INSUFFICIENT.findall(words)))
-    if found := _NO_CLAIM.search(words):
-        advice = f"create PersistentVolumeClaim {found['name']} in the pod's namespace"
-    elif lacks:
-        advice = f"add nodes, or lower the requests of the pod template: {lacks} is short"
+def _of_room(symptoms: _Symptoms) -> PodTrouble:
+    words, fault = symptoms.words, symptoms.pod.fault
+    short_resources = ", ".join(dict.fromkeys(_INSUFFICIENT.findall(words)))
+    if match := _NO_CLAIM.search(words):
+        advice = f"create PersistentVolumeClaim {match['name']} in the pod's namespace"
+    elif short_resources:
+        advice = f"add nodes, or lower the requests of the pod template: {short_resources} is short"
     elif fault == "Unschedulable":
         advice = (
             "add nodes that match, or loosen what the message names: taints, affinity, topology, volumes, host ports"
         )
     else:
-        node = seen.pod.node or "NAME"
+        node = symptoms.pod.node or "NAME"
         advice = f"free what is short on node {node}: kubectl describe node {node}"
     what = f"{fault}: {words}".rstrip(": ")
     return PodTrouble(FailureClass.RESOURCE, fault, what, advice)

@@ -1,1 +1,1 @@
-"""Health checks: what they ask, how their results become states, and what amounts and ports in them mean."""
+"""Health checks: their probes, the folding of results into states, and the meaning of amounts and ports."""

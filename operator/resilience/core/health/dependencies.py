@@ -1,6 +1,6 @@
-"""What a check of a dependency asks: addresses and Secrets of the spec become probes that can be compared.
+"""Probes of dependencies, made from the addresses and Secrets of the spec.
 
-Equal probes are one check and one connection, whoever asks.
+Probes can be compared: equal probes share one check and one connection, across all services.
 """
 
 from typing import Final
@@ -32,7 +32,7 @@ _CONNECTION_USE: Final = "80%"
 
 
 def probe(check: Check, spec: ResilientServiceSpec, *, namespace: str) -> Probe | None:
-    """What is asked; None when the check is no dependency's, or the redis check that it names is gone."""
+    """The probe; None when the check is not of a dependency, or names a redis check that no longer exists."""
     if check.http is not None and check.http.url is not None:
         return _at_url(check.http, check.http.url, namespace)
     if check.postgres is not None:
@@ -51,7 +51,7 @@ def probe(check: Check, spec: ResilientServiceSpec, *, namespace: str) -> Probe 
 
 
 def http_probe(check: HttpCheck, target: HttpTarget, *, namespace: str, trust: TlsTrust | None = None) -> HttpProbe:
-    """What an http check asks of an address."""
+    """The probe of an http check for this address."""
     number = None
     if check.json_ is not None:
         number = (check.json_.field, Bounds(above=_number(check.json_.above), below=_number(check.json_.below)))
@@ -70,7 +70,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _at_url(check: HttpCheck, url: str, namespace: str) -> HttpProbe:
-    # The field's pattern lets only such URLs through.
+    # The pattern of the field admits no other URLs.
     target = HttpTarget.at(url)
     verified = trust(check.tls or Tls(), namespace) if target.scheme is Scheme.HTTPS else None
     return http_probe(check, target, namespace=namespace, trust=verified)
@@ -114,7 +114,7 @@ def _place(check: RedisCheck, namespace: str) -> RedisPlace:
 
 
 def _stream(check: RedisStreamCheck, spec: ResilientServiceSpec, namespace: str) -> RedisStreamProbe | None:
-    redis = next((each.redis for each in spec.health.checks if each.name == check.redis), None)
+    redis = next((other.redis for other in spec.health.checks if other.name == check.redis), None)
     if redis is None:
         return None
     return RedisStreamProbe(
@@ -129,8 +129,8 @@ def _stream(check: RedisStreamCheck, spec: ResilientServiceSpec, namespace: str)
 
 
 def dead_letters(check: RedisStreamCheck, spec: ResilientServiceSpec, *, namespace: str) -> DeadLetters | None:
-    """What may be replayed of a stream; None when it has no dead letters, or its redis check is gone."""
-    redis = next((each.redis for each in spec.health.checks if each.name == check.redis), None)
+    """Dead letters of a stream that may be replayed; None when it has none, or its redis check no longer exists."""
+    redis = next((other.redis for other in spec.health.checks if other.name == check.redis), None)
     letters = check.dead_letter
     if redis is None or letters is None:
         return None
@@ -143,10 +143,10 @@ def _host_port(address: str) -> tuple[str, int]:
 
 
 def secret(source: FromSecret | None, namespace: str) -> SecretRef | None:
-    """A key of a Secret of this namespace."""
+    """A reference to a key of a Secret in this namespace; None without a source."""
     return None if source is None else SecretRef(namespace, source.secret_key_ref.name, source.secret_key_ref.key)
 
 
 def trust(tls: Tls | None, namespace: str) -> TlsTrust | None:
-    """How a certificate is verified; None where nothing is said of it."""
+    """The verification of a certificate; None when the spec has no TLS settings."""
     return None if tls is None else TlsTrust(secret(tls.ca_from, namespace), tls.server_name or "")

@@ -1,13 +1,13 @@
-"""When growing memory reaches its limit: a straight line through the last measurements (least squares)."""
+"""Forecast of the time at which memory reaches its limit: a least-squares line through the last measurements."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-# Fewer measurements, or a shorter time, say nothing about growth.
+# Fewer measurements, or a shorter time, permit no statement about growth.
 FEWEST: Final = 5
 SHORTEST: Final = timedelta(minutes=2)
-# How much further than it was watched growth is foreseen: what an application takes while it warms up is no leak.
+# Largest forecast, as a multiple of the time measured: memory that an application takes while it warms up is no leak.
 FARTHEST: Final = 10
 # Share of the variance that the line has to explain: memory that goes up and down does not grow.
 STEADY: Final = 0.7
@@ -17,7 +17,7 @@ Sample = tuple[float, float]
 
 
 def time_to(samples: Sequence[Sample], limit: float, *, watched: timedelta = SHORTEST) -> timedelta | None:
-    """From the last sample until the line reaches the limit; None unless it grows steadily, for at least `watched`.
+    """Time from the last sample until the line reaches the limit; None without steady growth over at least `watched`.
 
     >>> time_to([(0, 10), (40, 20), (80, 30), (120, 40), (160, 50)], 100)
     datetime.timedelta(seconds=200)

@@ -1,4 +1,4 @@
-"""Amounts of the API (`90%`, `512Mi`, `750m`) as numbers, and numbers in words for people."""
+"""Conversion of API amounts (`90%`, `512Mi`, `750m`) to numbers, and of numbers to text for people."""
 
 from typing import Final
 
@@ -18,23 +18,23 @@ _SUFFIXES: Final = {
 
 
 def share(percent: str, whole: float = 1.0) -> float:
-    """`80%` of the whole: by itself 0.8."""
+    """A percentage of the whole; `80%` alone is 0.8."""
     return whole * float(percent.removesuffix("%")) / 100
 
 
 def resolve(amount: str, whole: float | None) -> float | None:
-    """Bytes or cores; a share of `whole`, and None when there is no whole to have a share of."""
+    """The amount in bytes or cores; a percentage is of `whole`, and None when there is no whole."""
     if amount.endswith("%"):
         return None if whole is None else share(amount, whole)
-    suffix = next((each for each in _SUFFIXES if amount.endswith(each)), "")
+    suffix = next((ending for ending in _SUFFIXES if amount.endswith(ending)), "")
     return float(amount.removesuffix(suffix)) * _SUFFIXES.get(suffix, 1.0)
 
 
 def whole(container: Container, resource: str, of: str) -> float | None:
-    """What a percentage of this resource is of; None when the container sets no such limit or request."""
+    """The amount of this resource that is 100 %; None when the container sets no such limit or request."""
     return (container.limits if of == "Limit" else container.requests).get(resource)
 
 
 def words(value: float, resource: str) -> str:
-    """`312 MiB` or `0.42 cores`."""
+    """The value with its unit: `312 MiB` or `0.42 cores`."""
     return f"{value / 2**20:.0f} MiB" if resource == "memory" else f"{value:.2f} cores"

@@ -1,4 +1,4 @@
-"""Where the checks and the verifying requests go to: names of ports become addresses of Services and pods."""
+"""Targets of checks and of verifying requests: names of ports become addresses of Services and pods."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -25,29 +25,29 @@ from resilience.core.model.probes import (
 )
 from resilience.core.model.service import Service
 
-# CPU is squeezed at its limit, not killed, so no profile has lines for it.
+# A container at its CPU limit is throttled, not killed, so no profile has limits for it.
 _CPU_WARNING: Final = "80%"
 _CPU_CRITICAL: Final = "95%"
 
 
 def check_targets(spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> tuple[CheckTarget, ...]:
-    """What to check: one target for each query and Service-scope check, one a pod for each Pod-scope check."""
+    """Targets to check: one for a query, a dependency or a Service-scope check, one per pod for a Pod-scope check."""
     service = client_service(spec, seen)
-    found: list[CheckTarget] = []
+    targets: list[CheckTarget] = []
     for check in spec.health.checks:
         if check.prometheus is not None:
-            found.extend(_at_prometheus(check, spec, effective, seen))
+            targets.extend(_at_prometheus(check, spec, effective, seen))
         elif check.scope is Scope.DEPENDENCY:
-            found.extend(at_dependency(check, spec, effective, seen))
+            targets.extend(at_dependency(check, spec, effective, seen))
         elif check.scope is Scope.SERVICE:
-            found.extend(_at_service(check, spec, effective, service, seen))
+            targets.extend(_at_service(check, spec, effective, service, seen))
         else:
-            found.extend(at_pods(check, spec, effective, seen))
-    return tuple(found)
+            targets.extend(at_pods(check, spec, effective, seen))
+    return tuple(targets)
 
 
 def client_service(spec: ResilientServiceSpec, seen: Observation) -> Service | None:
-    """The Service of the spec, when it exists."""
+    """The Service of the spec, or None when it does not exist."""
     if spec.service is None:
         return None
     name = spec.service.name
@@ -55,10 +55,10 @@ def client_service(spec: ResilientServiceSpec, seen: Observation) -> Service | N
 
 
 def verify_target(spec: ResilientServiceSpec, status: Status, seen: Observation) -> VerifyTarget | None:
-    """Where to send measuring requests while a restart or a release is in flight; None for nowhere."""
+    """Target of measuring requests while a restart or a rollout is in flight; None when none are to be sent."""
     service = client_service(spec, seen)
-    moving = status.restart is not None or status.rollout.candidate is not None
-    if spec.verify is None or spec.service is None or not moving or service is None or spec.suspend:
+    is_moving = status.restart is not None or status.rollout.candidate is not None
+    if spec.verify is None or spec.service is None or not is_moving or service is None or spec.suspend:
         return None
     port = service.port(spec.service.port)
     if port is None or not service.cluster_ip:
@@ -73,7 +73,7 @@ def verify_target(spec: ResilientServiceSpec, status: Status, seen: Observation)
 
 
 def connections_target(spec: ResilientServiceSpec, pod: Pod) -> ConnectionsTarget | None:
-    """Where a pod tells how many connections it has."""
+    """Address at which a pod reports its number of connections; None when there is none."""
     quiet = spec.drain.quiet
     if quiet is None or not pod.ip:
         return None
@@ -82,7 +82,7 @@ def connections_target(spec: ResilientServiceSpec, pod: Pod) -> ConnectionsTarge
 
 
 def signal_target(spec: ResilientServiceSpec, pod: Pod) -> HttpTarget | None:
-    """Where the pod takes the drain signal; None when it takes none."""
+    """Address at which the pod takes the drain signal; None when it takes none."""
     signal = spec.drain.signal
     if signal is None or not pod.ip:
         return None
@@ -98,27 +98,30 @@ def _at_service(
     spec: ResilientServiceSpec,
     effective: Effective,
     service: Service | None,
-    seen: Observation,
+    observation: Observation,
 ) -> list[CheckTarget]:
     port = service.port(check_port(check, spec)) if service is not None else None
     if service is None or port is None:
         return []
     if service.cluster_ip:
-        return [check_target(check, spec, effective, seen, host=service.cluster_ip, port=port.number)]
-    # A headless Service has no address of its own: its clients speak to one of its pods.
+        return [check_target(check, spec, effective, observation, host=service.cluster_ip, port=port.number)]
+    # A headless Service has no address of its own, so its clients connect to one of its pods.
     ready = [
-        (each.ip, each.ports[port.name])
-        for each in seen.endpoints
-        if each.service == service.name and each.counts and port.name in each.ports
+        (endpoint.ip, endpoint.ports[port.name])
+        for endpoint in observation.endpoints
+        if endpoint.service == service.name and endpoint.counts and port.name in endpoint.ports
     ]
     if not ready:
         return []
     host, number = min(ready)
-    return [check_target(check, spec, effective, seen, host=host, port=number)]
+    return [check_target(check, spec, effective, observation, host=host, port=number)]
 
 
 def at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> list[CheckTarget]:
-    """The check at every pod that its Services list; without a Service, and for usage, at every pod."""
+    """Targets of the check: every pod that its Services list; without a Service, every pod.
+
+    A usage check is at every pod that was read, or else at the pods that the Services list.
+    """
     if check.usage is not None:
         return of_usage(check, check.usage, spec, effective, seen, pods=_pod_names(seen))
     container = find_container(spec, seen.workload) if seen.workload is not None else None
@@ -128,8 +131,12 @@ def at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, seen
     if port is None:
         return []
     ours = {service.name for service in seen.selecting}
-    listed = [each for each in seen.endpoints if each.service in ours and each.pod_uid and not each.terminating]
-    addresses = {each.pod_uid: each.ip for each in listed}
+    listed = [
+        endpoint
+        for endpoint in seen.endpoints
+        if endpoint.service in ours and endpoint.pod_uid and not endpoint.terminating
+    ]
+    addresses = {endpoint.pod_uid: endpoint.ip for endpoint in listed}
     if not seen.selecting and seen.pods is not None:
         addresses = {pod.uid: pod.ip for pod in seen.pods.pods if pod.ip and not pod.deleting}
     return [
@@ -149,7 +156,7 @@ def of_usage(
     name: str = "",
     often: timedelta | None = None,
 ) -> list[CheckTarget]:
-    """One target for each pod (name by uid); a line that is a share of nothing is left out."""
+    """One target per pod (`pods`: name by uid). Percentages of a limit or request that is not set do not count."""
     container = find_container(spec, seen.workload) if seen.workload is not None else None
     if container is None or seen.workload is None:
         return []
@@ -181,23 +188,23 @@ def of_usage(
     ]
 
 
-def _pod_names(seen: Observation) -> dict[str, str]:
-    """Names by uid of the pods that are there."""
-    if seen.pods is not None:
-        return {pod.uid: pod.name for pod in seen.pods.pods if not pod.deleting}
-    ours = {service.name for service in seen.selecting}
+def _pod_names(observation: Observation) -> dict[str, str]:
+    """Names by uid of the pods that exist."""
+    if observation.pods is not None:
+        return {pod.uid: pod.name for pod in observation.pods.pods if not pod.deleting}
+    ours = {service.name for service in observation.selecting}
     return {
-        each.pod_uid: each.pod_name
-        for each in seen.endpoints
-        if each.service in ours and each.pod_uid and not each.terminating
+        endpoint.pod_uid: endpoint.pod_name
+        for endpoint in observation.endpoints
+        if endpoint.service in ours and endpoint.pod_uid and not endpoint.terminating
     }
 
 
 def _at_prometheus(
-    check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation
+    check: Check, spec: ResilientServiceSpec, effective: Effective, observation: Observation
 ) -> list[CheckTarget]:
-    # Only the namespace of what exists is known to be ours.
-    return [] if seen.workload is None else [check_target(check, spec, effective, seen)]
+    # Only the namespace of a workload that exists is known to be the service's own.
+    return [] if observation.workload is None else [check_target(check, spec, effective, observation)]
 
 
 def at_dependency(
@@ -209,7 +216,7 @@ def at_dependency(
     name: str = "",
     often: timedelta | None = None,
 ) -> list[CheckTarget]:
-    """The check at the dependency; nothing when what it names is gone."""
+    """The target at the dependency; none when the workload, or a redis check that it names, does not exist."""
     probe = None if seen.workload is None else dependencies.probe(check, spec, namespace=seen.workload.namespace)
     return [] if probe is None else [_target(name or check.name, probe, spec, effective, often=often)]
 
@@ -226,7 +233,7 @@ def check_target(
     name: str = "",
     often: timedelta | None = None,
 ) -> CheckTarget:
-    """One thing to check, under the check's name unless another is given; `often` is the longest interval."""
+    """One target, under the check's name unless `name` is given; `often` is the longest interval."""
     probe = _probe(check, seen, host=host, port=port)
     return _target(name or check.name, probe, spec, effective, pod_uid=pod_uid, often=often)
 
@@ -251,20 +258,20 @@ def _target(
     )
 
 
-def _probe(check: Check, seen: Observation, *, host: str, port: int) -> Probe:
-    assert seen.workload is not None
+def _probe(check: Check, observation: Observation, *, host: str, port: int) -> Probe:
+    assert observation.workload is not None
     if check.prometheus is not None:
         bounds = check.prometheus
         return PrometheusProbe(
             query=bounds.query,
-            namespace=seen.workload.namespace,
+            namespace=observation.workload.namespace,
             above=None if bounds.above is None else float(bounds.above),
             below=None if bounds.below is None else float(bounds.below),
         )
     if check.http is not None:
         path = check.http.path or "/"
         target = HttpTarget(host, port, path, check.http.scheme_ or Scheme.HTTP)
-        return dependencies.http_probe(check.http, target, namespace=seen.workload.namespace)
+        return dependencies.http_probe(check.http, target, namespace=observation.workload.namespace)
     if check.grpc is not None:
         return GrpcProbe(host, port, check.grpc.service)
     return TcpProbe(host, port)

@@ -1,6 +1,6 @@
-"""Folding of check results with thresholds, and of many states into one.
+"""Folding of check results into states by thresholds, and of many states into one.
 
-Unknown is not Unhealthy: an inconclusive result changes nothing by itself, it only ends in Unknown when it persists.
+Unknown is not Unhealthy. One inconclusive result changes no state; the state only becomes Unknown when they persist.
 """
 
 from dataclasses import dataclass, replace
@@ -18,32 +18,32 @@ class Outcome(StrEnum):
     """Result of one run of a check."""
 
     PASS = "Pass"
-    # It works, and something is short: not a failure, and not well.
+    # The target works, but something runs short: neither a failure nor a clean pass.
     WARN = "Warn"
     FAIL = "Fail"
-    # We could not ask: our own fault or nobody's. Never counts against the target.
+    # The check could not be made, through the operator's own fault or nobody's. It never counts against the target.
     INCONCLUSIVE = "Inconclusive"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One run of a check. `message` is for people and holds nothing that the target sent beyond a status."""
+    """Result of one run of a check. `message` is for people; of the target's answer it contains the status at most."""
 
     outcome: Outcome
     reason: str
     message: str
     latency_seconds: float | None = None
-    # What the application says of its own parts, for http checks that read them.
+    # States of the application's parts, from its own health body, for http checks that read them.
     components: tuple[Component, ...] = ()
-    # Whether a new connection had to be made, for checks that keep one.
+    # True when a new connection had to be made, for checks that keep one.
     reconnected: bool = False
-    # Identity of what was read, for checks that look for changes.
+    # Identity of the content that was read, for checks that detect changes.
     fingerprint: str = ""
-    # When what it says was measured, for checks that are told figures; the same figure counts once.
+    # Time of the measurement, for checks that read figures; the same measurement counts once.
     measured_at: datetime | None = None
-    # For streams that have them: how many dead letters there are.
+    # Number of dead letters, for streams that have them.
     dead_letters: int | None = None
-    # The number that it is about: replication lag in seconds, or the one value of a query.
+    # The number that the check measures: replication lag in seconds, or the single value of a query.
     figure: float | None = None
 
 
@@ -53,40 +53,40 @@ class Fold:
 
     state: HealthState
     since: datetime
-    # In a row: results that are no failure, those among them that are no warning either, those that are no clean pass.
+    # Consecutive results: `passes` are not failures, `clean` neither failures nor warnings, `unclean` not clean.
     passes: int = 0
     clean: int = 0
     unclean: int = 0
     failures: int = 0
     inconclusive: int = 0
-    # Whether the last runs, as many as a verdict takes, could not say anything.
+    # True when as many runs in a row as a verdict takes were inconclusive.
     silent: bool = False
-    # Whether it has passed at least once since it is known.
+    # True when the target has passed at least once since it became known.
     ever_passed: bool = False
     reason: str = ""
     message: str = ""
     latency_seconds: float | None = None
     components: tuple[Component, ...] = ()
-    # When the first failure in the row was measured, and the last figure of all.
+    # Time of measurement of the first failure in the row, and of the last figure of any result.
     failing_since: datetime | None = None
     measured_at: datetime | None = None
-    # Since it is known: how often it failed, and how often a new connection was needed.
+    # Number of failures, and of new connections, since the target became known.
     failed: int = 0
     reconnects: int = 0
-    # What was read last, for checks that look for changes, and since when it is that.
+    # For checks that detect changes: identity of the content that was read last, and the time it was first read.
     fingerprint: str = ""
     read_since: datetime | None = None
     dead_letters: int | None = None
-    # The last one that there was.
+    # The last figure that a result had.
     figure: float | None = None
 
     @property
     def holding(self) -> int:
-        """Passes in a row until now: while nothing can be said, there are none."""
+        """Consecutive passes until now; zero while results are inconclusive."""
         return 0 if self.inconclusive else self.passes
 
     def differs(self, other: "Fold", *, rows: bool = False) -> bool:
-        """Whether there is news for whoever decides; with `rows` a row that begins or ends is news, too."""
+        """The difference from `other` requires a decision; with `rows`, also when a row begins or ends."""
         if rows and (bool(self.failures), bool(self.holding)) != (bool(other.failures), bool(other.holding)):
             return True
         read = (self.fingerprint, self.dead_letters) != (other.fingerprint, other.dead_letters)
@@ -94,17 +94,17 @@ class Fold:
 
 
 def initial(*, now: datetime, assumed: HealthState = HealthState.UNKNOWN) -> Fold:
-    """Nothing is known yet, but what is assumed."""
+    """The state before the first result, which is the assumed one."""
     return Fold(state=assumed, since=now, reason=NOT_RUN_YET, message="has not run yet")
 
 
 def struck(before: Fold, *, reason: str, message: str, now: datetime) -> Fold:
-    """The state after somebody who knows said that it is lost: as if it had failed often enough."""
-    lost = before.state is HealthState.UNHEALTHY
+    """The state after a reliable report that the target is lost: as if it had failed often enough."""
+    was_unhealthy = before.state is HealthState.UNHEALTHY
     return replace(
         before,
         state=HealthState.UNHEALTHY,
-        since=before.since if lost else now,
+        since=before.since if was_unhealthy else now,
         passes=0,
         clean=0,
         failures=max(before.failures, 1),
@@ -125,12 +125,12 @@ def fold(
     now: datetime,
     sustained: timedelta = timedelta(),
 ) -> Fold:
-    """The state after one more result; one that was counted before changes nothing.
+    """The state after one more result; a result that was counted before changes nothing.
 
-    From Unknown one result is enough (as a kubelet probe's first success is), a failure excepted; back from Unhealthy
-    it takes `success_threshold` results in a row that are no failure, from Warning as many clean ones. Failures,
-    warnings and inconclusive results need `failure_threshold` in a row; an inconclusive result breaks no row of the
-    others, as the kubelet's probes have it.
+    From Unknown one result is enough, except a failure, as a kubelet probe needs one first success. From Unhealthy,
+    recovery takes `success_threshold` results in a row that are not failures; from Warning, as many clean passes.
+    Failures, warnings and inconclusive results need `failure_threshold` in a row. An inconclusive result does not
+    interrupt a row of other results, as with the kubelet's probes.
     """
     if result.measured_at is not None and result.measured_at == before.measured_at:
         return before
@@ -140,24 +140,24 @@ def fold(
         after = replace(after, fingerprint=result.fingerprint, read_since=now)
     since = after.failing_since
     if result.outcome is Outcome.FAIL and since is not None and at < since + sustained:
-        # It has not failed for long enough, whatever the count.
+        # It has not failed for long enough, regardless of the count.
         return replace(after, reason=before.reason, message=before.message)
     state = _state(after, result.outcome, failure_threshold=failure_threshold, success_threshold=success_threshold)
     changed = state is not before.state
     after = replace(after, state=state, since=now if changed else before.since)
-    # Between transitions the words belong to the state that holds, not to a single odd result.
-    if changed or result.outcome is _SPEAKS.get(state, result.outcome):
+    # Between transitions reason and message explain the present state, not a single deviating result.
+    if changed or result.outcome is _EXPLAINED_BY.get(state, result.outcome):
         return replace(after, reason=result.reason, message=result.message)
     return after
 
 
 def _counted(before: Fold, result: CheckResult, *, failure_threshold: int, at: datetime) -> Fold:
-    """One more result in the rows, and what it measured."""
-    outcome, said = result.outcome, result.outcome is not Outcome.INCONCLUSIVE
-    inconclusive = 0 if said else before.inconclusive + 1
+    """The fold with this result counted in its rows, and with the values that it measured."""
+    outcome, is_conclusive = result.outcome, result.outcome is not Outcome.INCONCLUSIVE
+    inconclusive = 0 if is_conclusive else before.inconclusive + 1
 
     def row(count: int, goes_on: bool) -> int:
-        return (count + 1 if goes_on else 0) if said else count
+        return (count + 1 if goes_on else 0) if is_conclusive else count
 
     return replace(
         before,
@@ -166,15 +166,15 @@ def _counted(before: Fold, result: CheckResult, *, failure_threshold: int, at: d
         unclean=row(before.unclean, outcome is not Outcome.PASS),
         failures=row(before.failures, outcome is Outcome.FAIL),
         failing_since=(before.failing_since or at if outcome is Outcome.FAIL else None)
-        if said
+        if is_conclusive
         else before.failing_since,
         measured_at=result.measured_at or before.measured_at,
         inconclusive=inconclusive,
         silent=inconclusive >= failure_threshold,
         ever_passed=before.ever_passed or outcome in _NO_FAILURE,
         latency_seconds=result.latency_seconds,
-        components=result.components if said else before.components,
-        dead_letters=result.dead_letters if said else before.dead_letters,
+        components=result.components if is_conclusive else before.components,
+        dead_letters=result.dead_letters if is_conclusive else before.dead_letters,
         figure=result.figure if result.figure is not None else before.figure,
         failed=before.failed + (outcome is Outcome.FAIL),
         reconnects=before.reconnects + result.reconnected,
@@ -200,11 +200,11 @@ def _state(after: Fold, outcome: Outcome, *, failure_threshold: int, success_thr
     return HealthState.HEALTHY if due.get(state, True) else state
 
 
-# States in which something works.
+# States in which a target works.
 WELL = (HealthState.HEALTHY, HealthState.WARNING)
 _NO_FAILURE = (Outcome.PASS, Outcome.WARN)
-# Which result explains a state; Unknown is explained by whatever was seen last.
-_SPEAKS = {
+# The result that explains a state; Unknown is explained by the last result of any kind.
+_EXPLAINED_BY = {
     HealthState.HEALTHY: Outcome.PASS,
     HealthState.WARNING: Outcome.WARN,
     HealthState.UNHEALTHY: Outcome.FAIL,
@@ -215,23 +215,23 @@ _BADNESS = {HealthState.HEALTHY: 0, HealthState.UNKNOWN: 1, HealthState.WARNING:
 
 
 def worst(states: list[HealthState]) -> HealthState:
-    """The state of the whole: Unhealthy over Warning over Unknown over Healthy; Unknown when there is nothing."""
+    """The worst state: Unhealthy, then Warning, then Unknown, then Healthy; Unknown when there are no states."""
     return max(states, key=_BADNESS.__getitem__, default=HealthState.UNKNOWN)
 
 
 def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState:
-    """State of a pod-scope check: the worst pod speaks, and the message says how many agree."""
+    """State of a Pod-scope check: the state of the worst pod, with a message that says how many pods share it."""
     if not folds:
         return CheckState(name, HealthState.UNKNOWN, "NoPods", "no pod to check", now, None)
-    # A pod that has never passed is starting: it says nothing about the service while others do.
-    heard = [each for each in folds.values() if each.ever_passed] or list(folds.values())
-    state = worst([each.state for each in heard])
-    speakers = [each for each in heard if each.state is state]
-    first = min(speakers, key=lambda each: each.since)
+    # A pod that has never passed is starting. It does not count while other pods have passed.
+    counting = [pod_fold for pod_fold in folds.values() if pod_fold.ever_passed] or list(folds.values())
+    state = worst([pod_fold.state for pod_fold in counting])
+    agreeing = [pod_fold for pod_fold in counting if pod_fold.state is state]
+    first = min(agreeing, key=lambda pod_fold: pod_fold.since)
     message = (
-        first.message if state is HealthState.HEALTHY else f"{len(speakers)} of {len(folds)} pods: {first.message}"
+        first.message if state is HealthState.HEALTHY else f"{len(agreeing)} of {len(folds)} pods: {first.message}"
     )
-    latencies = [each.latency_seconds for each in folds.values() if each.latency_seconds is not None]
+    latencies = [pod_fold.latency_seconds for pod_fold in folds.values() if pod_fold.latency_seconds is not None]
     return CheckState(
         name=name,
         state=state,
@@ -239,13 +239,15 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
         message=message,
         since=first.since,
         latency_seconds=max(latencies, default=None),
-        by_pod={uid: each.state for uid, each in folds.items()},
-        passes_by_pod={uid: each.passes for uid, each in folds.items()},
-        words_by_pod={uid: each.message for uid, each in folds.items() if each.state is HealthState.UNHEALTHY},
-        failed=sum(each.failed for each in folds.values()),
+        by_pod={uid: pod_fold.state for uid, pod_fold in folds.items()},
+        passes_by_pod={uid: pod_fold.passes for uid, pod_fold in folds.items()},
+        words_by_pod={
+            uid: pod_fold.message for uid, pod_fold in folds.items() if pod_fold.state is HealthState.UNHEALTHY
+        },
+        failed=sum(pod_fold.failed for pod_fold in folds.values()),
         components=first.components,
-        silent=all(each.silent for each in folds.values() if each.state is HealthState.UNKNOWN),
-        settled_since=max(each.since for each in folds.values()),
+        silent=all(pod_fold.silent for pod_fold in folds.values() if pod_fold.state is HealthState.UNKNOWN),
+        settled_since=max(pod_fold.since for pod_fold in folds.values()),
     )
 
 

@@ -1,1 +1,1 @@
-"""The values of a pass: what was observed, what is asked of the network, what is to be done, and the status so far."""
+"""The values of a pass: the observation, the probes to send, the actions to take, and the status so far."""

@@ -1,4 +1,4 @@
-"""What a release does. Each is safe to repeat and re-checked against a fresh read by the executor."""
+"""Actions of a rollout. Every action is safe to repeat; the executor checks it again against a fresh read."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,14 +11,14 @@ from resilience.core.model.workload import ReplicaSet
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Pause the target, and note which template serves; its own progress deadline is kept for later."""
+    """Pause the target, and record on it which template serves and its own progress deadline, to restore it later."""
 
     serving: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Un-pause the target; with `give_back` all that `Hold` wrote is undone, and the pause may stay all the same."""
+    """Unpause the target. `give_back`: undo all that `Hold` wrote. `stay_paused`: leave the pause in place even so."""
 
     give_back: bool = False
     stay_paused: bool = False
@@ -26,35 +26,35 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class PauseFailed:
-    """Pause the target in the middle of a rolling update of this template, and note it as failed: one write."""
+    """Pause the target in the middle of a rolling update of this template, and record it as failed, in one write."""
 
     fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
 class MarkFailed:
-    """Note on the target which template failed; an empty one takes the note off."""
+    """Record on the target which template failed; an empty fingerprint removes the record."""
 
     fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
 class MarkLeft:
-    """Note on the target why something of ours stays behind."""
+    """Record on the target why the operator leaves something of its own behind."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleTarget:
-    """Raise the target's replicas, so that it can carry the load that green carries now."""
+    """Raise the target's replicas so that it can carry the load that green carries now."""
 
     replicas: int
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreTemplate:
-    """Give the target the template of this ReplicaSet again, and note the other one as failed: one write."""
+    """Restore the template of this ReplicaSet to the target, and record the other one as failed, in one write."""
 
     replica_set: ReplicaSet
     failed: str
@@ -62,7 +62,7 @@ class RestoreTemplate:
 
 @dataclass(frozen=True, slots=True)
 class CreateGreen:
-    """Make green from the target's template."""
+    """Create green from the target's template."""
 
     replicas: int
     at: datetime
@@ -70,14 +70,14 @@ class CreateGreen:
 
 @dataclass(frozen=True, slots=True)
 class ScaleGreen:
-    """Give green so many replicas."""
+    """Scale green to this number of replicas."""
 
     replicas: int
 
 
 @dataclass(frozen=True, slots=True)
 class AdvanceGreen:
-    """Mark the next step of the release on green, and give it so many replicas where that is said."""
+    """Record the next step of the rollout on green, and scale it unless `replicas` is None."""
 
     step: ReleaseStep
     towards: Colour
@@ -87,7 +87,7 @@ class AdvanceGreen:
 
 @dataclass(frozen=True, slots=True)
 class RetryPull:
-    """Delete candidate pods that could not pull their image, so that others try again at once."""
+    """Delete candidate pods that could not pull their image, so that new pods try again at once."""
 
     pods: tuple[Pod, ...]
     tries: int
@@ -95,12 +95,12 @@ class RetryPull:
 
 @dataclass(frozen=True, slots=True)
 class DeleteGreen:
-    """Delete green; it stays until its pods have ended."""
+    """Delete green; the Deployment exists until its pods have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Pin a Service to the pods with this template hash; an empty one takes the pin off."""
+    """Pin a Service to the pods with this template hash; an empty hash removes the pin."""
 
     service: str
     template_hash: str
@@ -108,7 +108,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class PutPreview:
-    """Make the preview Service, or point it at the pods with this template hash (empty: at all of them)."""
+    """Create the preview Service, or point it at the pods with this template hash (empty: at all of them)."""
 
     name: str
     template_hash: str
@@ -116,14 +116,14 @@ class PutPreview:
 
 @dataclass(frozen=True, slots=True)
 class DeletePreview:
-    """Delete the preview Service that we made."""
+    """Delete the preview Service that the operator created."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class SignalPod:
-    """POST the drain signal to a pod of a colour that goes, then note that; if `last`, whatever it answers."""
+    """POST the drain signal to a pod of the colour that ends, then record it; if `last`, even if the POST fails."""
 
     pod: Pod
     target: HttpTarget | None
@@ -133,7 +133,7 @@ class SignalPod:
 
 @dataclass(frozen=True, slots=True)
 class TakeBackSignal:
-    """DELETE the drain signal: the pod serves again."""
+    """DELETE the drain signal, because the pod serves again; then remove the record of it."""
 
     pod: Pod
     target: HttpTarget | None

@@ -1,4 +1,4 @@
-"""What the checks of a service have found, folded."""
+"""States of a service's checks: the results of many runs, folded into one state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from resilience.api.reasons import HealthState
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A part of the application as its own health body tells of it."""
+    """A part of the application, as the application's own health body reports it."""
 
     name: str
     state: HealthState
@@ -18,7 +18,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class CheckState:
-    """A check's folded state, as the check runner holds it."""
+    """A check's folded state, as the check runner keeps it."""
 
     name: str
     state: HealthState
@@ -28,26 +28,26 @@ class CheckState:
     latency_seconds: float | None
     # For scope Pod: state by pod uid.
     by_pod: Mapping[str, HealthState] = field(default_factory=dict)
-    # Whether it is Unknown because as many runs as a verdict takes could not say anything.
+    # True when it is Unknown because as many runs in a row as a verdict takes were inconclusive.
     silent: bool = False
-    # Since when every pod has had its state.
+    # Time since which every pod has had its present state.
     settled_since: datetime | None = None
-    # Runs in a row until now that did not fail, whatever the thresholds say; for scope Pod by pod uid.
+    # Consecutive runs until now that did not fail, regardless of the thresholds; for scope Pod by pod uid.
     passes: int = 0
     failures: int = 0
     passes_by_pod: Mapping[str, int] = field(default_factory=dict)
-    # Why a pod is Unhealthy, by pod uid.
+    # Messages that say why pods are Unhealthy, by pod uid.
     words_by_pod: Mapping[str, str] = field(default_factory=dict)
-    # What was read last, for checks that look for changes, and since when it is that.
+    # For checks that detect changes: identity of the content that was read last, and the time it was first read.
     fingerprint: str = ""
     read_since: datetime | None = None
     components: tuple[Component, ...] = ()
-    # Since this process knows it.
+    # Counts since this process has known the check.
     failed: int = 0
     reconnects: int = 0
-    # For streams that have them: how many dead letters there are.
+    # Number of dead letters, for streams that have them.
     dead_letters: int | None = None
-    # The number that it is about, as it was last known.
+    # The number that the check measures, as it was last known.
     figure: float | None = None
     # When the first failure in the row was measured.
     failing_since: datetime | None = None

@@ -1,4 +1,4 @@
-"""Conditions: how one is set so that its transition time only moves when its status does."""
+"""Conditions of status. The transition time of a condition only moves when its status does."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from datetime import datetime
 from resilience.api.reasons import ConditionType, Reason
 from resilience.api.status import Condition
 
-# The API's own limit is larger; a message that long helps nobody.
+# The API's own limit is larger, but a message of that length is of no use.
 _LONGEST_MESSAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionVerdict:
-    """What a condition should say now. `status` None is Unknown."""
+    """The content that a condition should have now. `status` None is Unknown."""
 
     type: ConditionType
     status: bool | None
@@ -31,7 +31,7 @@ def update(
 
 def find(conditions: Sequence[Condition], kind: ConditionType) -> Condition | None:
     """The condition of this type; None when there is none."""
-    return next((each for each in conditions if each.type == kind), None)
+    return next((condition for condition in conditions if condition.type == kind), None)
 
 
 def _updated(before: Condition | None, verdict: ConditionVerdict, *, generation: int, now: datetime) -> Condition:

@@ -22,7 +22,7 @@ class Context:
     observation: Observation
     # The target, with its pod template.
     workload: Workload
-    # The status as far as this pass has come: each part starts from what the part before it decided.
+    # The status so far in this pass: every part starts from the decision of the part before it.
     status: Status
     # The time of the pass (UTC, aware). All rules of a pass use this one.
     now: datetime
@@ -33,5 +33,5 @@ class Context:
         return self.resource.key.namespace
 
     def with_status(self, status: Status) -> Self:
-        """The same pass after another part of it."""
+        """The context of the same pass, with this status."""
         return replace(self, status=status)

@@ -1,4 +1,4 @@
-"""What is to be done: actions for the executor, the status to write, Events, checks to run, and when to look again."""
+"""Outcome of a pass: actions for the executor, the status to write, Events, checks to run, time of the next pass."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from resilience.core.model.observation import Pod, Ticket
 from resilience.core.model.probes import CheckTarget, DeadLetters, HttpTarget, VerifyTarget
 from resilience.core.model.workload import ReplicaSet
 
-# While actions were taken, the next pass comes at once: the answer of a watch may be late or lost.
+# After actions the next pass comes at once, because the event of a watch may be late or lost.
 SOON: Final = timedelta(milliseconds=200)
 
-# Actions. Each is safe to repeat and re-checked against a fresh read by the executor.
+# Actions. Every action is safe to repeat; the executor checks it again against a fresh read.
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Mark the target as ours: label, and annotation with our name and uid."""
+    """Claim the target: a label, and an annotation with the name and uid of the ResilientService."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unclaim:
-    """Take the marks off the target and its Services."""
+    """Remove the claim from the target and its Services."""
 
     services: tuple[str, ...]
 
@@ -40,14 +40,14 @@ class MarkService:
 
 @dataclass(frozen=True, slots=True)
 class SetFinalizer:
-    """Add or remove our finalizer on the resource."""
+    """Add or remove the operator's finalizer on the resource."""
 
     present: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyTemplate:
-    """Server-side apply exactly these fields to one container; what we owned and is not named is given up."""
+    """Server-side apply exactly these fields to one container; give up other fields that the operator owned."""
 
     container: str
     fields: Mapping[str, object]
@@ -55,7 +55,7 @@ class ApplyTemplate:
 
 @dataclass(frozen=True, slots=True)
 class TakeOver:
-    """Move a pod from its ReplicaSet to its Deployment, so that the ReplicaSet makes a replacement."""
+    """Move a pod from its ReplicaSet to its Deployment, so that the ReplicaSet creates a replacement."""
 
     pod: Pod
     at: datetime
@@ -71,7 +71,7 @@ class GiveBack:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """Move a pod to its next step; `labels` are overwritten (how it leaves its Services)."""
+    """Move a pod to its next step, and overwrite `labels`, by which the pod leaves its Services."""
 
     pod: Pod
     step: ReplaceStep
@@ -91,7 +91,7 @@ class SendSignal:
 
 @dataclass(frozen=True, slots=True)
 class DeletePod:
-    """Delete a pod that serves nobody any more."""
+    """Delete a pod that serves no client any more."""
 
     pod: Pod
     grace: timedelta
@@ -99,7 +99,7 @@ class DeletePod:
 
 @dataclass(frozen=True, slots=True)
 class EvictPod:
-    """Evict a pod whose kind cannot surge; the API server asks the disruption budgets."""
+    """Evict a pod whose kind cannot surge; the API server enforces the disruption budgets."""
 
     pod: Pod
     grace: timedelta
@@ -119,17 +119,17 @@ class RemoveFlags:
 
 @dataclass(frozen=True, slots=True)
 class TellPods:
-    """Annotate these pods with the flags, so that the kubelet brings mounted files up to date; None takes it off."""
+    """Annotate these pods with the flags, so that the kubelet updates mounted files; `value` None removes it."""
 
     pods: tuple[Pod, ...]
     value: str | None
-    # When what is told was decided; None when nothing new is told.
+    # Time at which the published flags were decided; None when they are not new.
     since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Put one batch of dead letters back. `so_far`: entries that were put back since `started`, as status knows it."""
+    """Put one batch of dead letters back. `so_far`: entries put back since `started`, according to status."""
 
     check: str
     letters: DeadLetters
@@ -164,18 +164,18 @@ class Event:
     reason: Reason
     message: str
     warning: bool = False
-    # Name of a pod whose last log lines say more; empty when none does.
+    # Name of a pod whose last log lines explain the Event; empty when there is none.
     logs_of: str = ""
-    # What it has in common with lines of the log and with status.
+    # Trace id that it shares with log lines and with status.
     trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Outcome of one part of a pass: the status after it, and what is to be done.
+    """Outcome of one part of a pass: the status after it, and the actions to take.
 
-    `requeue_after`: time until the next pass; None when only a change of something that is watched matters.
-    `ticket`: asks for a turn among the services whose policies fire.
+    `requeue_after`: time until the next pass; None when only a change of a watched object requires one.
+    `ticket`: the request for a turn among the services whose policies fire.
     """
 
     status: Status
@@ -187,7 +187,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome of one pass. `status` None means: do not touch it."""
+    """The outcome of one pass. `status` None: leave it as it is."""
 
     actions: tuple[Action, ...] = ()
     status: Status | None = None
@@ -195,9 +195,9 @@ class Decision:
     requeue_after: timedelta | None = None
     checks: tuple[CheckTarget, ...] = ()
     verify: VerifyTarget | None = None
-    # Whether the next look has to read pods although status does not say so.
+    # True when the next pass has to read pods although status does not require it.
     pods_next: bool = False
-    # Why the guard said no, in a fixed word; empty when it did not.
+    # Reason of the guard's refusal, a fixed word; empty when it did not refuse.
     refused: str = ""
-    # Asks for a turn among the services whose policies fire.
+    # The request for a turn among the services whose policies fire.
     ticket: Ticket | None = None

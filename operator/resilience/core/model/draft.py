@@ -1,4 +1,4 @@
-"""A decision in the making: each part of a pass adds to it, and none removes what another one added."""
+"""The decision while a pass builds it. Every part adds to it; no part removes what another part added."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,7 +9,7 @@ from resilience.core.model.decision import Action, Event, StepResult
 
 @dataclass(slots=True)
 class Draft:
-    """The decision so far. `context` has the status so far; `waits` has every time after which a part wants a pass."""
+    """The decision so far. `context` has the status so far; `waits` are the delays after which parts need a pass."""
 
     context: Context
     actions: list[Action] = field(default_factory=list)
@@ -17,13 +17,13 @@ class Draft:
     waits: list[timedelta] = field(default_factory=list)
 
     def take(self, result: StepResult, *, first: bool = False) -> None:
-        """Add what one part of the pass decided. With `first` its actions go before all others."""
+        """Add the result of one part of the pass. With `first` its actions go before all others."""
         self.context = self.context.with_status(result.status)
         self.actions[0 if first else len(self.actions) :] = [*result.actions, *(self.actions if first else ())]
         self.events.extend(result.events)
         self.wait(result.requeue_after)
 
     def wait(self, time: timedelta | None) -> None:
-        """Have the next pass after this time at the latest; None asks for nothing."""
+        """Have the next pass after this time at the latest; None has no effect."""
         if time is not None:
             self.waits.append(time)

@@ -1,6 +1,6 @@
-"""What is published of a service's degradation flags: the same versioned content for every channel.
+"""The published form of a service's degradation flags: the same versioned content for every channel.
 
-Rendering and reading only; when a flag is on is decided in `core.degradation`.
+This module only renders and reads; `core.degradation` decides when a flag is on.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Final
 
 from resilience.api.status_base import format_time
 
-# Keys of the ConfigMap beside one for each flag; no name of a flag has a dot.
+# Keys of the ConfigMap, besides one for every flag; they contain a dot, and no name of a flag does.
 FILE: Final = "flags.json"
 VERSION: Final = "flags.version"
 UPDATED_AT: Final = "flags.updated-at"
@@ -22,7 +22,7 @@ _SCHEMA: Final = "https://flagd.dev/schema/v0/flags.json"
 
 @dataclass(frozen=True, slots=True)
 class PublishedFlag:
-    """One flag as applications see it. `mode` is what they fall back to while it is on."""
+    """One flag, as applications see it. `mode` names the fallback that they use while the flag is on."""
 
     name: str
     on: bool
@@ -43,51 +43,51 @@ class Publication:
 
     @property
     def any_on(self) -> bool:
-        """Whether anything is degraded."""
-        return any(each.on for each in self.flags)
+        """At least one flag is on."""
+        return any(flag.on for flag in self.flags)
 
     def flag(self, name: str) -> PublishedFlag | None:
-        """The flag of that name."""
-        return next((each for each in self.flags if each.name == name), None)
+        """The flag of that name, or None."""
+        return next((flag for flag in self.flags if flag.name == name), None)
 
 
 def config_map_data(publication: Publication) -> dict[str, str]:
-    """Data of the ConfigMap: a flagd file, and plain keys for those who read without a library."""
+    """Data of the ConfigMap: a flagd file, and plain keys for applications that read it without a library."""
     data = {
         FILE: json.dumps(_flagd(publication), indent=2) + "\n",
         VERSION: str(publication.version),
         UPDATED_AT: format_time(publication.updated_at),
     }
-    for each in publication.flags:
-        data[each.name] = "true" if each.on else "false"
-        data[each.name + MODE_SUFFIX] = each.mode if each.on else NORMAL_MODE
+    for flag in publication.flags:
+        data[flag.name] = "true" if flag.on else "false"
+        data[flag.name + MODE_SUFFIX] = flag.mode if flag.on else NORMAL_MODE
     return data
 
 
 def annotation(publication: Publication) -> str:
     """Value of the annotation on pods, for the downward API: one line of JSON."""
-    flags = {each.name: each.on for each in publication.flags}
+    flags = {flag.name: flag.on for flag in publication.flags}
     return json.dumps({"version": publication.version, "flags": flags}, separators=(",", ":"))
 
 
 def read(*, namespace: str, service: str, data: Mapping[str, str]) -> Publication:
-    """What a ConfigMap says.
+    """The publication that a ConfigMap holds.
 
     Raises:
-        ValueError: it is not what `config_map_data` makes.
+        ValueError: the data do not have the form that `config_map_data` makes.
     """
     try:
-        found = json.loads(data[FILE])
-        meta = found["metadata"]
+        content = json.loads(data[FILE])
+        meta = content["metadata"]
         flags = tuple(
             PublishedFlag(
                 name=name,
-                on=each["defaultVariant"] == "on",
-                mode=each["metadata"]["mode"],
-                reason=each["metadata"]["reason"],
-                since=datetime.fromisoformat(each["metadata"]["since"]),
+                on=flag["defaultVariant"] == "on",
+                mode=flag["metadata"]["mode"],
+                reason=flag["metadata"]["reason"],
+                since=datetime.fromisoformat(flag["metadata"]["since"]),
             )
-            for name, each in found["flags"].items()
+            for name, flag in content["flags"].items()
         )
         return Publication(namespace, service, int(meta["version"]), datetime.fromisoformat(meta["updatedAt"]), flags)
     except (KeyError, TypeError, AttributeError) as error:
@@ -98,13 +98,13 @@ def _flagd(publication: Publication) -> dict[str, object]:
     return {
         "$schema": _SCHEMA,
         "flags": {
-            each.name: {
+            flag.name: {
                 "state": "ENABLED",
                 "variants": {"on": True, "off": False},
-                "defaultVariant": "on" if each.on else "off",
-                "metadata": {"mode": each.mode, "reason": each.reason, "since": format_time(each.since)},
+                "defaultVariant": "on" if flag.on else "off",
+                "metadata": {"mode": flag.mode, "reason": flag.reason, "since": format_time(flag.since)},
             }
-            for each in publication.flags
+            for flag in publication.flags
         },
         "metadata": {
             "flagSetId": f"{publication.namespace}/{publication.service}",

@@ -1,4 +1,4 @@
-"""What was done lately, bounded in number and age."""
+"""History of recent actions, limited in number and age."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,4 +11,4 @@ AGE = timedelta(hours=24)
 
 def remember(history: Sequence[HistoryEntry], entry: HistoryEntry, now: datetime) -> list[HistoryEntry]:
     """The history with one more entry, newest last."""
-    return [*(each for each in history if each.at > now - AGE), entry][-LENGTH:]
+    return [*(past for past in history if past.at > now - AGE), entry][-LENGTH:]

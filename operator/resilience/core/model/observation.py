@@ -1,6 +1,6 @@
-"""What exists, as small immutable views: the only input of a decision besides the spec, the status and the time.
+"""The observed state, as small immutable views: the only input of a decision besides spec, status and time.
 
-Adapters build these from raw objects. Nothing here remembers; a view is as old as the read that made it.
+Adapters build the views from raw objects. A view keeps no state of its own; it is as old as the read that made it.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Wo
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """Namespace and name of a ResilientService: what the queue carries."""
+    """Namespace and name of a ResilientService; the items of the queue."""
 
     namespace: str
     name: str
@@ -46,20 +46,20 @@ class Resource:
 
     @property
     def claim(self) -> str:
-        """What the target's claim annotation says when it is this resource's."""
+        """Value of the target's claim annotation when this resource has the target."""
         return f"{self.key.name}/{self.uid}"
 
 
 @dataclass(frozen=True, slots=True)
 class Alerting:
-    """What is known of those who are told of alerts. `default`: the operator's own receiver, for what has no other."""
+    """State of the receivers of alerts. `default`: the operator's own receiver, for alerts that have no other."""
 
     default: Key | None = None
-    # Receivers that do not exist or cannot be reached: why, in a word and in a sentence.
+    # Receivers that do not exist or cannot be reached, with the reason and a sentence about it.
     troubles: Mapping[Key, tuple[Reason, str]] = field(default_factory=dict)
-    # Repeats of this service's alerts that nobody was told of.
+    # Repeats of this service's alerts of which nobody was notified.
     suppressed: int = 0
-    # False until the receivers were listed: what is not known yet is no trouble, and no end of one.
+    # False until the receivers were listed. Until then troubles neither begin nor end.
     known: bool = True
 
 
@@ -69,7 +69,7 @@ TEMPLATE_FIELDS = ("readinessProbe", "startupProbe", "livenessProbe", "lifecycle
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of the target, or one that was and is being replaced."""
+    """A pod of the target, or a former pod of the target that is being replaced."""
 
     name: str
     uid: str
@@ -84,23 +84,23 @@ class Pod:
     owner_uid: str
     ip: str
     ports: tuple[ContainerPort, ...]
-    # Why it is not ready, in the kubelet's or scheduler's words; empty when nothing is known.
+    # Cause of its not being ready, in the kubelet's or scheduler's words; empty when nothing is known.
     trouble: str
-    # The same in one word of theirs (ErrImagePull, Unschedulable, OOMKilled ...).
+    # The same cause in one word of theirs (ErrImagePull, Unschedulable, OOMKilled ...).
     fault: str = ""
-    # Restarts of the container that restarted most.
+    # Restarts of the container that restarted most often.
     restarts: int = 0
     node: str = ""
     # Names of the Secrets that its images are pulled with.
     pull_secrets: tuple[str, ...] = ()
-    # When it was told to let its clients go although it is not being replaced.
+    # Time of a drain signal that it received although it is not being replaced.
     signalled_at: datetime | None = None
-    # When it last became ready or unready.
+    # Time at which it last became ready or unready.
     ready_changed: datetime | None = None
-    # When the container that started last did so; None when none runs.
+    # Latest start of a container; None when no container runs.
     started: datetime | None = None
     grace_period: timedelta = timedelta(seconds=30)
-    # The flags that it was told; empty when it never was.
+    # The flags in its annotation; empty when it never had one.
     flags: str = ""
     step: ReplaceStep | None = None
     step_since: datetime | None = None
@@ -109,7 +109,7 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A PodDisruptionBudget that selects the target's pods, and maybe others': some must stay healthy."""
+    """A PodDisruptionBudget that selects the target's pods, and possibly others: some of them must stay healthy."""
 
     name: str
     desired_healthy: int
@@ -118,10 +118,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Green:
-    """The Deployment that stands in for the user's during a release, with the facts that we keep on it."""
+    """The Deployment that replaces the user's during a rollout, with the facts that the operator records on it."""
 
     workload: Workload
-    # Hash that its pods carry; empty until its ReplicaSet exists.
+    # Template hash of its pods; empty until its ReplicaSet exists.
     template_hash: str
     pods: tuple[Pod, ...]
     step: ReleaseStep
@@ -145,34 +145,34 @@ class Node:
     """A node of the cluster."""
 
     name: str
-    # Cordoned: no new pods, and those that run there are probably about to go.
+    # Cordoned: it takes no new pods, and the pods that run there will probably end soon.
     unschedulable: bool
 
 
 @dataclass(frozen=True, slots=True)
 class PodsView:
-    """Everything about pods that a replacement needs, read together just before it is decided."""
+    """Everything about pods that a replacement needs, read together just before the decision."""
 
     pods: tuple[Pod, ...] = ()
     replica_sets: tuple[ReplicaSet, ...] = ()
-    # Whether what follows was read. Without it pods can be told of, and nothing may be done to them.
+    # True when the fields below were read. Otherwise pods can be reported, but not acted on.
     limits_read: bool = True
     budgets: tuple[Budget, ...] = ()
     # Claims of the template that only one pod or node can mount.
     exclusive_claims: tuple[str, ...] = ()
     # Label keys that NetworkPolicies select pods by in this namespace or from others.
     policy_labels: frozenset[str] = frozenset()
-    # Connections that draining pods still have, by pod uid; None when the pod did not answer.
+    # Open connections of draining pods, by pod uid; None when the pod did not answer.
     connections: Mapping[str, int | None] = field(default_factory=dict)
     green: Green | None = None
-    # Name of a Deployment of somebody else that stands where green would; empty when the place is free.
+    # Name of a Deployment of another owner that has the name of green; empty when the name is free.
     green_taken: str = ""
     autoscaler: Autoscaler | None = None
-    # When containers of a pod were seen to have restarted, by pod uid; older ones are not known.
+    # Times at which restarts of a pod's containers were observed, by pod uid; older restarts are not known.
     container_restarts: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
-    # Read only before a release begins; None when they were not, or may not be.
+    # Read only before a rollout begins; None when they were not read or may not be read.
     nodes: tuple[Node, ...] | None = None
-    # What the namespace's quotas have left too little of for a second set of pods; empty when there is room.
+    # Shortage in the namespace's quotas for a second set of pods, in words; empty when there is room.
     quota_short: str = ""
 
 
@@ -183,13 +183,13 @@ class Traffic:
     sent: int
     failed: int
     p99_seconds: float | None
-    # Failures without a success between them, until now.
+    # Consecutive failures until now.
     failed_in_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A service that waits for its turn to restart pods. `priority`: lower goes first; `since`: when it last asked."""
+    """A service that waits for its turn to restart pods. `priority`: lower goes first; `since`: its last request."""
 
     key: Key
     priority: int
@@ -198,31 +198,31 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A place in the queue of restarts by policies, which are capped for the cluster and for each namespace."""
+    """A place in the queue of restarts by policies, which are limited per cluster and per namespace."""
 
     granted: bool
-    # Services before it, and how long it probably takes until it is its turn.
+    # Number of services before it, and the expected time until its turn.
     ahead: int = 0
     expected: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of dead letters since `started`. `more`: some are left that may go back."""
+    """Result of replaying dead letters since `started`. `more`: some that may go back are left."""
 
     started: datetime
     count: int
     left: int = 0
     more: bool = True
-    # Why the last try did nothing; empty when it did.
+    # Cause of the last try's failure; empty when it succeeded.
     trouble: str = ""
-    # A batch may have been put back without being counted: its answer, or the operator that waited for it, was lost.
+    # A batch may have been put back without being counted, because the answer, or the operator that waited, was lost.
     uncounted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FlagsMap:
-    """The ConfigMap that has the name of the one with the flags. `ours`: it carries our label."""
+    """The ConfigMap that has the name of the flags' ConfigMap. `ours`: it carries the operator's label."""
 
     data: Mapping[str, str]
     ours: bool
@@ -230,25 +230,25 @@ class FlagsMap:
 
 @dataclass(frozen=True)
 class Observation:
-    """What exists around one ResilientService. Without slots, so that what is derived from all Services is kept."""
+    """Observed state around one ResilientService. It has no slots, so that `selecting` can be cached."""
 
     workload: Workload | None
-    # The name of the older ResilientService that has the target; empty when it is ours.
+    # Name of the older ResilientService that has the target; empty when this one has it.
     taken_by: str = ""
     services: tuple[Service, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
-    # None when nothing needed them this time.
+    # None when this pass did not need them.
     pods: PodsView | None = None
     checks: Mapping[str, CheckState] = field(default_factory=dict)
     traffic: Traffic | None = None
     namespace_refused: bool = False
-    # Time until every node has caught up after the API server was away; zero in calm times.
+    # Time until every node has caught up after an outage of the API server; zero without an outage.
     unsettled: timedelta = timedelta()
-    # What the API refused when the last action was tried; empty when nothing was.
+    # The API's refusal of the last action; empty when it was not refused.
     refusal: str = ""
-    # Its place among the services whose policies fire at the same time; None when it has not asked for one.
+    # Its place among the services whose policies fire at the same time; None when it has not requested one.
     turn: Turn | None = None
-    # What is published of its flags; None when there is nothing.
+    # The published flags; None when there are none.
     flags_map: FlagsMap | None = None
     alerting: Alerting = field(default_factory=Alerting)
     # Replays of dead letters, by check.
@@ -256,9 +256,9 @@ class Observation:
 
     @cached_property
     def selecting(self) -> tuple[Service, ...]:
-        """The Services that lead to the target's pods when no release pins them; previews aside.
+        """The Services that select the target's pods when no rollout pins them, except previews.
 
-        By the template's labels, or by those that only pods have.
+        A Service selects them by the labels of the template, or by labels that only the pods have.
         """
         if self.workload is None:
             return ()
@@ -266,5 +266,5 @@ class Observation:
         return tuple(
             service
             for service in self.services
-            if not service.preview_of and any(service.concerns(each) for each in labels)
+            if not service.preview_of and any(service.concerns(pod_labels) for pod_labels in labels)
         )

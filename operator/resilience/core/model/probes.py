@@ -1,4 +1,4 @@
-"""What the runtime asks over the network: checks, and addresses of pods and Services. Equal ones are asked once."""
+"""Probes that the runtime sends over the network, and addresses of pods and Services. Equal probes run once."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ class SecretRef:
 
 @dataclass(frozen=True, slots=True)
 class TlsTrust:
-    """TLS with a verified certificate: by the authorities in `ca`, else the system's; for `server_name` if given."""
+    """TLS whose certificate is verified by the authorities in `ca`, else the system's, for `server_name` if given."""
 
     ca: SecretRef | None = None
     server_name: str = ""
@@ -30,7 +30,7 @@ class TlsTrust:
 
 @dataclass(frozen=True, slots=True)
 class HttpTarget:
-    """An HTTP address. `secret` names a Secret and key that hold further headers."""
+    """An HTTP address. `secret` names a Secret and its key that contain further headers."""
 
     host: str
     port: int
@@ -40,30 +40,30 @@ class HttpTarget:
 
     @classmethod
     def at(cls, url: str) -> Self:
-        """What an http or https URL points at. Whether there is such a port is for whoever looks the address up.
+        """The target of an http or https URL. The code that resolves the address validates the port number.
 
         Raises:
-            ValueError: it is no such URL, or says more: a user, a password, a fragment.
+            ValueError: the URL has another form, or has a user, a password or a fragment.
         """
         parts = urlsplit(url)
         _, colon, digits = parts.netloc.rpartition(":")
-        named = bool(colon) and not parts.netloc.endswith("]")
-        if not parts.hostname or "@" in parts.netloc or parts.fragment or (named and not digits.isdecimal()):
+        has_port = bool(colon) and not parts.netloc.endswith("]")
+        if not parts.hostname or "@" in parts.netloc or parts.fragment or (has_port and not digits.isdecimal()):
             raise ValueError("no http or https address, or one with user, password or fragment in it")
         scheme = Scheme(parts.scheme.upper())
-        port = int(digits) if named else (443 if scheme is Scheme.HTTPS else 80)
+        port = int(digits) if has_port else (443 if scheme is Scheme.HTTPS else 80)
         return cls(parts.hostname, port, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), scheme)
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A number is good when it is neither above `above` nor below `below`."""
+    """Bounds of a number, which is good when it is neither above `above` nor below `below`."""
 
     above: float | None = None
     below: float | None = None
 
     def breach(self, value: float) -> str:
-        """How the number is out of bounds, in words; empty when it is not."""
+        """The bound that the number breaches, in words; empty when it breaches none."""
         if self.above is not None and value > self.above:
             return f"{value:g} is above {self.above:g}"
         if self.below is not None and value < self.below:
@@ -106,7 +106,7 @@ class GrpcProbe:
 
 @dataclass(frozen=True, slots=True)
 class PrometheusProbe:
-    """A query, its namespace forced; unhealthy when any value of the answer is out of bounds, unknown without data."""
+    """A query forced into one namespace; unhealthy when any value of it is out of bounds, unknown without data."""
 
     query: str
     namespace: str
@@ -116,7 +116,7 @@ class PrometheusProbe:
 
 @dataclass(frozen=True, slots=True)
 class PostgresProbe:
-    """A PostgreSQL server. `max_connection_use` is a share, 0 to 1; None: replication lag is not looked at."""
+    """A PostgreSQL server. `max_connection_use` is a share, 0 to 1; `max_lag` None: replication lag is not checked."""
 
     dsn: SecretRef
     query: str
@@ -127,7 +127,7 @@ class PostgresProbe:
 
 
 class RedisKind(StrEnum):
-    """How a Redis is found."""
+    """Topology of a Redis, which decides how its master is located."""
 
     STANDALONE = "Standalone"
     SENTINEL = "Sentinel"
@@ -136,7 +136,7 @@ class RedisKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RedisPlace:
-    """Where a Redis is: itself, its Sentinels or some nodes of its cluster, and the credentials."""
+    """Addresses of a Redis, of its Sentinels or of some nodes of its cluster, and the credentials."""
 
     kind: RedisKind
     addresses: tuple[tuple[str, int], ...]
@@ -150,18 +150,18 @@ class RedisPlace:
 
 @dataclass(frozen=True, slots=True)
 class RedisProbe:
-    """A Redis; healthy when it answers PING and what is to be verified."""
+    """A Redis; healthy when it answers PING and passes the verifications in `verify`."""
 
     place: RedisPlace
     verify: frozenset[RedisVerify]
     max_lag: timedelta
-    # Host and port of a Service that should lead to the master.
+    # Host and port of a Service that should route to the master.
     master_service: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RedisStreamProbe:
-    """A stream as a queue. Without a group only the length counts."""
+    """A stream that serves as a queue. Without a group only the length counts."""
 
     place: RedisPlace
     stream: str
@@ -169,13 +169,13 @@ class RedisStreamProbe:
     max_length: int
     max_lag: timedelta
     max_pending: int
-    # Key of the stream with entries that nobody could deal with; empty for none.
+    # Key of the stream with entries that no consumer could process; empty for none.
     dead_letter: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """Dead letters that may go back to their stream, `batch` at once, unless they are older than `max_age`."""
+    """Dead letters that may go back to their stream, `batch` at a time, unless they are older than `max_age`."""
 
     place: RedisPlace
     stream: str
@@ -186,14 +186,14 @@ class DeadLetters:
 
 @dataclass(frozen=True, slots=True)
 class DnsProbe:
-    """A name that has to have addresses."""
+    """A name that has to resolve to at least `min_addresses` addresses."""
 
     name: str
     min_addresses: int
 
 
 class Measure(StrEnum):
-    """What of a container is measured. Memory in bytes, CPU in cores."""
+    """Measured resource of a container. Memory is in bytes, CPU in cores."""
 
     MEMORY = "memory"
     CPU = "cpu"
@@ -201,7 +201,7 @@ class Measure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """Lines for one measure: above `critical` it fails, above `warning` it warns; `whole` is what is 100 %."""
+    """Limits of one measure: above `critical` it fails, above `warning` it warns; `whole` is 100 %."""
 
     measure: Measure
     warning: float | None
@@ -211,7 +211,7 @@ class UsageLine:
 
 @dataclass(frozen=True, slots=True)
 class UsageProbe:
-    """What a container uses, by metrics.k8s.io, against lines. Figures from before `born` are another pod's."""
+    """Usage of a container, from metrics.k8s.io, against limits. Figures from before `born` belong to another pod."""
 
     namespace: str
     pod: str
@@ -222,11 +222,11 @@ class UsageProbe:
 
 @dataclass(frozen=True, slots=True)
 class SlopeProbe:
-    """Fails when the container's memory, growing as it does, reaches `limit` (bytes) within `within`."""
+    """Growth of a container's memory. It fails when memory will reach `limit` (bytes) within `within` at this rate."""
 
     namespace: str
     pod: str
-    # A StatefulSet makes the name again, but its memory begins anew.
+    # A StatefulSet uses the name again for a new pod, whose memory starts afresh.
     pod_uid: str
     container: str
     limit: float
@@ -244,14 +244,14 @@ class ContentProbe:
 NetworkProbe = (
     HttpProbe | TcpProbe | GrpcProbe | PrometheusProbe | PostgresProbe | RedisProbe | RedisStreamProbe | DnsProbe
 )
-# What is asked by way of the Kubernetes API.
+# Probes that read from the Kubernetes API.
 MeasuredProbe = UsageProbe | SlopeProbe | ContentProbe
 Probe = NetworkProbe | MeasuredProbe
 
 
 @dataclass(frozen=True, slots=True)
 class CheckTarget:
-    """One thing to check: a check of the spec at the Service, at one pod, or at a dependency."""
+    """One target of a check of the spec: the Service, one pod, or a dependency."""
 
     check: str
     probe: Probe
@@ -261,28 +261,28 @@ class CheckTarget:
     timeout: timedelta
     failure_threshold: int
     success_threshold: int
-    # For so long it has to fail, besides, before that counts.
+    # Time for which it also has to fail before the failure counts.
     sustained: timedelta = timedelta()
-    # Whether the first failure and the first success in a row are news, too.
+    # True when the first failure and the first success in a row trigger a pass, too.
     rows: bool = False
-    # What is taken to be so before the first result.
+    # State before the first result.
     assumed: HealthState = HealthState.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyTarget:
-    """Requests to send through the Service while something is replaced."""
+    """Requests to send through the Service while pods are replaced."""
 
     target: HttpTarget
     requests_per_second: int
-    # What an earlier process had counted when this one begins.
+    # Counts of an earlier process, from which this one continues.
     already_sent: int = 0
     already_failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsTarget:
-    """Where a draining pod tells how many connections it has; `field` is a path into its JSON, by dots."""
+    """Address at which a draining pod reports its connections; `field` is a path into its JSON, with dots."""
 
     target: HttpTarget
     field: str

@@ -1,4 +1,4 @@
-"""Defaults by profile: the table of docs/reference/profiles.md, and how a spec is resolved with it."""
+"""Defaults by profile: the table of docs/reference/profiles.md, and the resolution of a spec with it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +9,7 @@ from resilience.api.v1alpha1 import Profile, ResilientServiceSpec
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a profile sets where the spec is silent."""
+    """Values of a profile, for fields that the spec does not set."""
 
     interval: timedelta
     timeout: timedelta
@@ -21,7 +21,7 @@ class Defaults:
     # Age at which an uptime policy without a value fires.
     uptime: timedelta
     cool_down: timedelta
-    # Restarts by policies within an hour.
+    # Largest number of restarts by policies within an hour.
     restarts: int
     suppress_for: timedelta
     group_wait: timedelta
@@ -75,9 +75,9 @@ DEFAULTS = {
 
 
 def resolve(spec: ResilientServiceSpec) -> Effective:
-    """What is in force: the spec's own value, else the profile's, kept consistent with what the user did set.
+    """The settings in force: the spec's own value, else the profile's, adjusted to the values that the user set.
 
-    A time-out never exceeds its interval and a preStop never reaches its grace period, whichever of the two was given.
+    A timeout never exceeds its interval and a preStop never reaches its grace period, whichever of the two was set.
     """
     defaults, health, drain = DEFAULTS[spec.profile], spec.health, spec.drain
     restart, alerts = spec.restart, spec.alerts
@@ -85,7 +85,7 @@ def resolve(spec: ResilientServiceSpec) -> Effective:
     pre_stop = drain.pre_stop if drain.pre_stop is not None else defaults.pre_stop
     grace = drain.grace_period or max(defaults.grace_period, pre_stop + timedelta(seconds=5))
     if drain.pre_stop is None:
-        # The kubelet sleeps whole seconds: rounded up, half a second would be all of a grace period of one.
+        # The kubelet sleeps whole seconds. Rounded up, half a second would use up a grace period of one second.
         pre_stop = timedelta(seconds=min(pre_stop, grace / 2) // timedelta(seconds=1))
     return Effective(
         interval=interval,

@@ -1,4 +1,4 @@
-"""Requests by annotation: a value that has not been handled is a request; a restored or repeated one is not."""
+"""Requests by annotation. A value that has not been handled is a request; a restored or repeated value is not."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,25 +14,28 @@ def pending(annotations: Mapping[str, str], status: Status, request: Request) ->
 
 
 def unhandled(annotations: Mapping[str, str], handled: Sequence[Handled], request: str) -> str | None:
-    """The same of anything that has a list of what was handled."""
+    """The value of a request that is not in this list of handled requests, or None."""
     value = annotations.get(request_annotation(request))
-    done = next((each.value for each in handled if each.request == request), None)
+    done = next((entry.value for entry in handled if entry.request == request), None)
     return value if value and value[:1024] != done else None
 
 
 def handle(status: Status, request: Request, value: str, *, now: datetime, note: str) -> Status:
-    """The status with this value noted as dealt with."""
+    """The status with this value recorded as handled."""
     return status.model_copy(update={"handled": noted(status.handled, request, value, now=now, note=note)})
 
 
 def noted(handled: Sequence[Handled], request: str, value: str, *, now: datetime, note: str) -> list[Handled]:
-    """What has been dealt with, this value included."""
+    """The handled requests, including this value."""
     entry = Handled(request=request, value=value[:1024], at=now, note=note[:1024])
-    return [*(each for each in handled if each.request != request), entry]
+    return [*(other for other in handled if other.request != request), entry]
 
 
 def first_seen(annotations: Mapping[str, str], status: Status, *, now: datetime) -> Status:
-    """Notes, and never executes, what was there before the first look at the resource: a restored backup holds such."""
+    """The status with every request recorded as handled that was there before the first pass.
+
+    Such requests are never executed, because a restored backup contains old ones.
+    """
     if status.observed_generation is not None:
         return status
     for request in Request:

@@ -1,4 +1,4 @@
-"""Where traffic goes, as it is seen: Services and the endpoints that they list."""
+"""Observed routes of traffic: Services and the endpoints that they list."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,36 +27,36 @@ class Service:
     ports: tuple[ServicePort, ...]
     managed: bool
     resource_version: str = ""
-    # Whether the template hash in its selector is ours.
+    # True when the operator added the template hash to its selector.
     pinned: bool = False
     # Name of the Deployment whose candidates this Service previews; empty for every other Service.
     preview_of: str = ""
-    # The Apply manager that owns the selector, unless its owner accepts that a release pins it; else empty.
+    # The Apply manager that owns the selector, unless its owner accepts that a rollout pins it; else empty.
     selector_owner: str = ""
 
     @property
     def pin(self) -> str:
-        """The template hash that it is pinned to; empty when it is not."""
+        """The template hash that the Service is pinned to; empty when it is not pinned."""
         return self.selector.get(LABEL_TEMPLATE_HASH, "") if self.pinned else ""
 
     @property
     def base(self) -> Labels:
-        """The selector without our pin."""
+        """The selector without the operator's pin."""
         if not self.pinned:
             return self.selector
         return {key: value for key, value in self.selector.items() if key != LABEL_TEMPLATE_HASH}
 
     def concerns(self, labels: Labels) -> bool:
-        """Whether it selects such pods when it is not pinned."""
+        """The Service selects pods with these labels when it is not pinned."""
         base = self.base
         return bool(base) and base.items() <= labels.items()
 
     def selects(self, labels: Labels) -> bool:
-        """Whether a pod with these labels belongs to it; a Service without a selector selects nothing."""
+        """The Service selects pods with these labels; a Service without a selector selects none."""
         return bool(self.selector) and self.selector.items() <= labels.items()
 
     def port(self, wanted: int | str) -> ServicePort | None:
-        """The port of that name or number."""
+        """The port of that name or number, or None."""
         return next((port for port in self.ports if wanted in (port.name, port.number)), None)
 
 
@@ -75,5 +75,5 @@ class Endpoint:
 
     @property
     def counts(self) -> bool:
-        """Whether new connections may go to it."""
+        """New connections may go to the pod."""
         return self.serving and not self.terminating

@@ -1,7 +1,7 @@
-"""Trace ids: one word that logs, Events, status and history have in common, for what belongs together.
+"""Trace ids, which connect the log lines, Events, status and history of one operation.
 
-A restart and a release have one from their beginning to their end, and an alert has one for as long as it fires;
-whatever else a pass does has one of its own.
+A restart and a rollout have one id from beginning to end, and an alert has one for as long as it fires. Everything
+else that a pass does has an id of its own.
 """
 
 from datetime import datetime
@@ -10,12 +10,12 @@ from resilience.api.status import Status
 
 
 def new(uid: str, at: datetime) -> str:
-    """An id of something that began then, about the object with this uid."""
+    """An id for an operation that began at this time, on the object with this uid."""
     return f"{uid[:8]}-{int(at.timestamp() * 1000):x}"
 
 
 def of_pass(uid: str, before: Status, after: Status, now: datetime) -> str:
-    """The id of what a pass does: of the restart or release that it works on, begins or ends."""
+    """The id of a pass: that of the restart or rollout that it continues, begins or ends, else a new one."""
     if after.restart is not None:
         return after.restart.trace_id
     if after.last_restart is not None and after.last_restart != before.last_restart:

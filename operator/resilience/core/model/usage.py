@@ -1,4 +1,4 @@
-"""What pods use of processor and memory, as metrics.k8s.io says."""
+"""Usage of CPU and memory by pods, from metrics.k8s.io."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerUsage:
-    """One container: processor in cores, as a mean over the pod's window, and the working set of its memory."""
+    """Usage of one container: CPU in cores, as a mean over the pod's window, and the working set of its memory."""
 
     cpu_cores: float
     memory_bytes: int
@@ -15,7 +15,7 @@ class ContainerUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodUsage:
-    """One pod: measured at `timestamp` (aware), over the `window` before it; containers by name."""
+    """Usage of one pod, measured at `timestamp` (aware) over the `window` before it; containers by name."""
 
     timestamp: datetime
     window: timedelta

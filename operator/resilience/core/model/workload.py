@@ -1,4 +1,4 @@
-"""A workload as it is seen: its template, its ReplicaSets, and what its controller counts."""
+"""A workload as it was observed: its template, its ReplicaSets, and the counts of its controller."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,9 +28,9 @@ class Container:
     # By resource: cpu in cores, memory in bytes.
     limits: Mapping[str, float] = field(default_factory=dict)
     requests: Mapping[str, float] = field(default_factory=dict)
-    # Fields of TEMPLATE_FIELDS that are set, as raw JSON: compared with what we would write.
+    # Fields of TEMPLATE_FIELDS that are set, as raw JSON, to compare with the fields that the operator would write.
     fields: Mapping[str, object] = field(default_factory=dict)
-    # Who owns each of those fields, by field manager; ours included.
+    # Owners of those fields by field name, as field managers, the operator's included.
     owners: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
@@ -40,17 +40,17 @@ class Template:
 
     labels: Labels
     containers: tuple[Container, ...]
-    # Identity of the template: equal for equal templates, whoever runs them; empty when it was not read.
+    # Identity of the template: equal for equal templates of any workload; empty when it was not read.
     fingerprint: str = ""
     host_network: bool = False
     grace_period: timedelta = timedelta(seconds=30)
     claims: tuple[str, ...] = ()
-    # Whether the scheduler must not put two pods with these labels on one node.
+    # True when the scheduler must not put two pods with these labels on one node.
     apart: bool = False
 
     def image(self, container: str | None) -> str:
-        """Image of the container that counts: the named one, else the first."""
-        return next((each.image for each in self.containers if container in (None, each.name)), "")
+        """Image of the named container, or of the first container for None; empty when there is none."""
+        return next((declared.image for declared in self.containers if container in (None, declared.name)), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,11 @@ class Workload:
     available: int
     strategy: str
     min_ready_seconds: int
-    # Why its controller cannot make pods, in the API server's words; empty when nothing is known.
+    # Cause of its controller's failure to create pods, in the API server's words; empty when nothing is known.
     trouble: str = ""
-    # Labels that pods of the newest template carry; empty where ReplicaSets tell, or nobody does.
+    # Labels of the pods of the newest template; empty where ReplicaSets identify them, or nothing does.
     newest_labels: Labels = field(default_factory=dict)
-    # Deployments only: the controller moves nothing between ReplicaSets.
+    # Deployments only: the controller moves no pods between ReplicaSets.
     paused: bool = False
     progress_deadline_seconds: int = 600
     # Its controller has given up on its rollout.
@@ -87,22 +87,22 @@ class Workload:
 
     @property
     def observed(self) -> bool:
-        """Whether the workload's own controller has seen the newest specification."""
+        """The workload's own controller has observed the newest specification."""
         return self.observed_generation >= self.generation
 
     @property
     def rolling(self) -> bool:
-        """Whether the controller replaces pods of an older template. Scaling alone is not rolling."""
+        """The controller is replacing pods of an older template. Scaling alone is not rolling."""
         return self.stale and not self.paused
 
     @property
     def stale(self) -> bool:
-        """Whether pods of an older template are still there."""
+        """Pods of an older template still exist."""
         return self.current > self.updated
 
     @property
     def settled(self) -> bool:
-        """Whether the newest template, and only it, is available at full size."""
+        """The newest template, and no other, is available at full size."""
         return self.observed and not self.stale and self.available >= self.replicas
 
 
@@ -114,7 +114,7 @@ class ReplicaSet:
     uid: str
     template_hash: str
     replicas: int
-    # Whether its template is the one that the Deployment keeps now, by comparing templates.
+    # True when its template equals the Deployment's present template.
     is_current: bool
     fingerprint: str = ""
     # Images by container.

@@ -1,1 +1,1 @@
-"""Ownership: marks and managed fields in the objects of others, and giving a workload back as its user had it."""
+"""Ownership: marks and managed fields in the objects of others, and handing a workload back as its user had it."""

@@ -1,4 +1,4 @@
-"""Writes into the objects of others before anything else is done: marks, and the managed fields."""
+"""Marks and managed fields, written into the objects of others before anything else is done."""
 
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER, LABEL_MANAGED, LABEL_MANAGED_VALUE
 from resilience.api.reasons import ConditionType, Reason, Request
@@ -15,7 +15,7 @@ from resilience.core.rollouts import rollout
 
 
 def adopt(context: Context) -> StepResult:
-    """Finalizer first, then the marks: whatever is marked can be given back."""
+    """Set the finalizer first, then the marks: everything that is marked can be handed back."""
     resource, workload = context.resource, context.workload
     actions: list[Action] = []
     if FINALIZER not in resource.finalizers:
@@ -28,7 +28,7 @@ def adopt(context: Context) -> StepResult:
 
 
 def plan_fields(context: Context) -> TemplatePlan | PortMissing:
-    """The fields of the managed container that are to be ours, or the port that is missing for them."""
+    """The fields of the managed container that the operator should own, or the port that is missing for them."""
     container = find_container(context.spec, context.workload)
     assert container is not None
     try:
@@ -40,38 +40,38 @@ def plan_fields(context: Context) -> TemplatePlan | PortMissing:
 
 
 def sync(context: Context, wanted: TemplatePlan | PortMissing) -> StepResult:
-    """Write managed fields when that rolls no pod that would not be rolled anyway, or when a person requests it."""
+    """Write managed fields when that rolls no pod that would not roll anyway, or when a person requests it."""
     status = context.status
     events: tuple[Event, ...] = ()
-    asked = requests.pending(context.resource.annotations, status, Request.ADOPT)
-    write = isinstance(wanted, TemplatePlan) and not wanted.in_sync
-    if asked is not None and not write:
+    request = requests.pending(context.resource.annotations, status, Request.ADOPT)
+    needs_write = isinstance(wanted, TemplatePlan) and not wanted.in_sync
+    if request is not None and not needs_write:
         # Handled only when done: a write that fails, or an operator that dies before it, must not lose the request.
-        missing = isinstance(wanted, PortMissing)
-        note = str(wanted) if missing else "the managed fields are in place"
-        status = requests.handle(status, Request.ADOPT, asked, now=context.now, note=note)
-        if missing or _was_synced(context.resource):
+        is_missing = isinstance(wanted, PortMissing)
+        note = str(wanted) if is_missing else "the managed fields are in place"
+        status = requests.handle(status, Request.ADOPT, request, now=context.now, note=note)
+        if is_missing or _was_synced(context.resource):
             events = (Event(Reason.REQUEST_IGNORED, f"adopt: {note}"),)
-    due = _is_due(context, asked=asked is not None)
-    if isinstance(wanted, TemplatePlan) and write and due:
+    is_due = _is_due(context, is_requested=request is not None)
+    if isinstance(wanted, TemplatePlan) and needs_write and is_due:
         return StepResult(status, (ApplyTemplate(wanted.container, wanted.fields),), events)
     return StepResult(status, events=events)
 
 
-def _is_due(context: Context, *, asked: bool) -> bool:
+def _is_due(context: Context, *, is_requested: bool) -> bool:
     workload, observation = context.workload, context.observation
     if observation.pods is not None and observation.pods.green is not None:
-        # A change now would be another candidate.
+        # A change now would make another candidate.
         return False
-    held = ANNOTATION_SERVING in workload.annotations
-    if rollout.is_blue_green(context.spec) and not held:
-        return asked
-    # Under blue-green the fields come with the next rollout, and make one only when a person requests it.
-    if held:
-        return asked or availability.releasing(observation)
-    return asked or (workload.observed and (workload.rolling or not workload.replicas))
+    has_serving_template = ANNOTATION_SERVING in workload.annotations
+    if rollout.is_blue_green(context.spec) and not has_serving_template:
+        return is_requested
+    # Under blue-green the fields come with the next rollout, and cause one only when a person requests it.
+    if has_serving_template:
+        return is_requested or availability.releasing(observation)
+    return is_requested or (workload.observed and (workload.rolling or not workload.replicas))
 
 
 def _was_synced(resource: Resource) -> bool:
     conditions = resource.status.conditions
-    return any(each.type == ConditionType.PROBES_SYNCED and each.status == "True" for each in conditions)
+    return any(condition.type == ConditionType.PROBES_SYNCED and condition.status == "True" for condition in conditions)

@@ -1,6 +1,6 @@
-"""Gives a workload back as its user had it: when its resource is deleted, or the operator is uninstalled.
+"""Hands a workload back as its user had it: when its resource is deleted, or the operator is uninstalled.
 
-Pods in flight first, then whichever colour serves, then the template, the flags, the marks and the finalizer.
+Pods in flight come first, then the colour that serves, then the template, the flags, the marks and the finalizer.
 """
 
 from collections.abc import Sequence
@@ -25,28 +25,28 @@ from resilience.core.replacement.plan import plan_replacements
 from resilience.core.restarts import lifecycle
 from resilience.core.rollouts import bluegreen, preview, rollout
 
-# A deletion waits so long for pods in flight; then the resource goes and the pods are left to their owners.
+# Longest wait of a deletion for pods in flight; then the resource goes and the pods are left to their owners.
 PATIENCE = timedelta(minutes=10)
 
 
 def hand_back(resource: Resource, observation: Observation, now: datetime) -> Decision:
-    """Pods in flight first, then the template, the marks, the finalizer."""
+    """Decide the next step: pods in flight first, then the template, the marks, the finalizer."""
     workload, spec = observation.workload, resource.spec
-    theirs = workload is None or workload.annotations.get(ANNOTATION_CLAIM) not in (None, resource.claim)
-    if theirs or spec is None or workload is None:
+    is_foreign = workload is None or workload.annotations.get(ANNOTATION_CLAIM) not in (None, resource.claim)
+    if is_foreign or spec is None or workload is None:
         return Decision(actions=_last(resource))
-    late = resource.deleting_since is not None and now >= resource.deleting_since + PATIENCE
-    if observation.pods is not None and not late:
+    is_late = resource.deleting_since is not None and now >= resource.deleting_since + PATIENCE
+    if observation.pods is not None and not is_late:
         context = Context(resource, spec, resolve(spec), observation, workload, resource.status, now)
         wish = lifecycle.wish(resource.status, deleting=True)
         plan = plan_replacements(ReplacementContext(context, observation.pods, wish))
         if plan.remaining:
             wait = SOON if plan.actions else plan.requeue_after or GONE_POLL
             return Decision(actions=plan.actions, requeue_after=wait)
-        returning = _bring_home(context, observation.pods)
+        returning = _return_to_target(context, observation.pods)
         if returning is not None:
             return returning
-    actions: list[Action] = [MarkLeft(reason)] if (reason := _left_as_it_is(observation, late=late)) else []
+    actions: list[Action] = [MarkLeft(reason)] if (reason := _left_as_it_is(observation, is_late=is_late)) else []
     # Every container: spec.container may have named another one when its fields were written.
     plans = [managed_probes.give_up(container) for container in workload.template.containers]
     actions.extend([ApplyTemplate(fields.container, {}) for fields in plans if not fields.in_sync][:1])
@@ -55,32 +55,32 @@ def hand_back(resource: Resource, observation: Observation, now: datetime) -> De
     return Decision(actions=(*actions, *_last(resource)), events=(*_kept(actions), *_left_behind(observation)))
 
 
-def _bring_home(base: Context, view: PodsView) -> Decision | None:
-    """Whichever colour serves keeps serving until the target's own pods can take over; None when they have."""
+def _return_to_target(base: Context, view: PodsView) -> Decision | None:
+    """Keep the serving colour until the target's own pods can take over; None when they have, or green has to stay."""
     context = rollout.make_context(base, view, leaving=True)
     move = bluegreen.plan(context)
     actions = (*move.actions, *preview.plan(context))
-    stuck = bluegreen.stays_on_green(context)
+    is_stuck = bluegreen.stays_on_green(context)
     if actions:
         return Decision(actions=actions, events=_kept(actions), requeue_after=SOON)
-    if view.green is None or stuck:
+    if view.green is None or is_stuck:
         return None
     return Decision(requeue_after=move.wait or GONE_POLL)
 
 
 def _kept(actions: Sequence[Action]) -> tuple[Event, ...]:
-    """Events for what stays behind on purpose."""
+    """Events about objects that stay behind on purpose."""
     marks = (action for action in actions if isinstance(action, MarkLeft))
     return tuple(Event(Reason.GIVEN_BACK, mark.reason, True) for mark in marks)
 
 
-def _left_as_it_is(seen: Observation, *, late: bool) -> str:
-    """What of ours stays behind on purpose, with what a person can do; empty when nothing does."""
-    workload, green = seen.workload, seen.pods.green if seen.pods is not None else None
+def _left_as_it_is(observation: Observation, *, is_late: bool) -> str:
+    """Message about what the operator leaves behind on purpose, with the fix; empty when it leaves nothing."""
+    workload, green = observation.workload, observation.pods.green if observation.pods is not None else None
     if workload is None or ANNOTATION_LEFT in workload.annotations:
         return ""
     if green is not None:
-        why = "took too long" if late else "has a newest template that failed"
+        why = "took too long" if is_late else "has a newest template that failed"
         return (
             f"the target {why}, so Deployment {green.workload.name} still serves and Services stay pinned to it; make "
             "the target's own pods ready, take pod-template-hash out of the Services' selectors, then delete it"
@@ -90,9 +90,13 @@ def _left_as_it_is(seen: Observation, *, late: bool) -> str:
     return ""
 
 
-def _left_behind(seen: Observation) -> tuple[Event, ...]:
-    """Pods that could not be finished in time: they serve, but no ReplicaSet counts them."""
-    names = [pod.name for pod in (seen.pods.pods if seen.pods else ()) if pod.step is not None and not pod.deleting]
+def _left_behind(observation: Observation) -> tuple[Event, ...]:
+    """Warning about pods that could not be finished in time: they serve, but no ReplicaSet counts them."""
+    names = [
+        pod.name
+        for pod in (observation.pods.pods if observation.pods else ())
+        if pod.step is not None and not pod.deleting
+    ]
     if not names:
         return ()
     words = f"left behind in no ReplicaSet: {', '.join(names)}; delete them when other pods serve (kubectl delete pod)"

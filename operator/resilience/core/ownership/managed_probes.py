@@ -1,6 +1,6 @@
-"""Which probes and preStop hook belong into the target's template, and which of them may be written.
+"""Probes and preStop hook that belong in the target's template, and those of them that may be written.
 
-A field that somebody else set is theirs: it is named as a conflict and dropped, the rest is applied.
+A field that another manager set belongs to it: the field is reported as a conflict and dropped, the rest is applied.
 """
 
 import math
@@ -19,7 +19,7 @@ from resilience.core.model.workload import Container
 
 @dataclass(frozen=True, slots=True)
 class FieldConflict:
-    """A field that we would write and somebody else owns."""
+    """A field that the operator would write and another manager owns."""
 
     field: str
     owners: tuple[str, ...]
@@ -27,7 +27,7 @@ class FieldConflict:
 
 @dataclass(frozen=True, slots=True)
 class TemplatePlan:
-    """What should be ours in the container, and whether it is."""
+    """The fields that the operator should own in the container. `in_sync`: it owns exactly these."""
 
     container: str
     fields: Mapping[str, object]
@@ -43,29 +43,29 @@ def plan(
     *,
     grace_period: timedelta,
 ) -> TemplatePlan:
-    """What to apply to the container, in a template with this grace period.
+    """The fields to apply to the container, in a template with this grace period.
 
     Raises:
         PortMissing: a probe's check names a port that does not exist.
     """
-    managed = spec.probes.management is Management.MANAGED
-    wanted = _render(spec, effective, container, service, grace_period) if managed else {}
+    is_managed = spec.probes.management is Management.MANAGED
+    wanted = _render(spec, effective, container, service, grace_period) if is_managed else {}
     fields: dict[str, object] = {}
     conflicts: list[FieldConflict] = []
     for name, value in wanted.items():
         live = container.fields.get(name)
         owners = container.owners.get(name, frozenset())
         others = owners - {FIELD_MANAGER}
-        theirs = live is not None and FIELD_MANAGER not in owners
-        if live is not None and (theirs or others) and not _contains(live, value):
+        is_theirs = live is not None and FIELD_MANAGER not in owners
+        if live is not None and (is_theirs or others) and not _contains(live, value):
             conflicts.append(FieldConflict(name, tuple(sorted(others)) or ("an unknown manager",)))
-        elif not theirs:
+        elif not is_theirs:
             fields[name] = value
     return TemplatePlan(container.name, fields, tuple(conflicts), _in_sync(container, fields))
 
 
 def give_up(container: Container) -> TemplatePlan:
-    """Nothing of the template is to be ours any more."""
+    """A plan by which the operator owns nothing of the container any more."""
     return TemplatePlan(container.name, {}, (), _in_sync(container, {}))
 
 
@@ -75,7 +75,7 @@ def _in_sync(container: Container, fields: Mapping[str, object]) -> bool:
 
 
 def _contains(live: object, wanted: object) -> bool:
-    """Whether `live` has all of `wanted`; the API server adds defaults, so equality would never hold."""
+    """`live` has all of `wanted`; the API server adds defaults, so equality would never hold."""
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(_contains(live.get(key), value) for key, value in wanted.items())
     return live == wanted
@@ -97,11 +97,11 @@ def _render(
             fields[name] = _handler(checks[ref.check], container, service, spec) | usual
     startup = spec.probes.startup
     if startup is not None and startup.check in checks:
-        # Asked every second: a start is seen when it happens, and the failure threshold is then its time in seconds.
+        # Probed every second: a start is observed as it happens, and the failure threshold is its time in seconds.
         longest = _whole_seconds(startup.max_duration or timedelta(minutes=2))
         often = {"periodSeconds": 1, "timeoutSeconds": timeout, "failureThreshold": longest}
         fields["startupProbe"] = _handler(checks[startup.check], container, service, spec) | often
-    # The API refuses a sleep that is not shorter than the grace period of the template.
+    # The API rejects a sleep that is not shorter than the grace period of the template.
     sleep = min(effective.pre_stop, grace_period - timedelta(seconds=1))
     if sleep > timedelta():
         fields["lifecycle"] = {"preStop": {"sleep": {"seconds": _whole_seconds(sleep)}}}
@@ -119,7 +119,7 @@ def _handler(
     number = container_port(container.ports, port)
     if number is None:
         raise PortMissing(f"check {check.name}: the kubelet's gRPC probe needs a numbered port, and {port} has none")
-    # Written even when empty, as the API server defaults it: else a name that is taken away would stay.
+    # Written even when empty, which is the default of the API server: otherwise a removed name would stay.
     return {"grpc": {"port": number, "service": check.grpc.service if check.grpc is not None else ""}}
 
 

@@ -1,1 +1,1 @@
-"""The replacement of pods without a lost request: what is next for each pod, and the guard that says what may be."""
+"""Replacement of pods without a lost request: the next step of every pod, and the guard that permits it."""

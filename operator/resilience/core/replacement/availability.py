@@ -1,7 +1,8 @@
-"""The availability guard: every write that can take capacity away asks here first, by hand or by policy alike.
+"""The availability guard, which permits or refuses every write that can reduce capacity, by a person or by a policy.
 
-The rule: serving pods after the step must not be fewer than the floor. A pod that does not serve never counts, and may
-always be replaced, for budgets must not block the cure. Nothing is done while somebody else's rollout is moving.
+The rule: after the step there must not be fewer serving pods than the floor. A pod that does not serve never counts
+and may always be replaced, because budgets must not block the repair. While another rollout of the target is moving,
+the guard refuses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from resilience.core.model.workload import ReplicaSet, Workload
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a step is not taken. `reason` is a fixed word for metrics, `message` is for people."""
+    """The reason that a step is not taken. `reason` is a fixed word for metrics, `message` is for people."""
 
     reason: str
     message: str
@@ -28,36 +29,36 @@ def serving(observation: Observation, view: PodsView) -> frozenset[str]:
 
 
 def is_serving(observation: Observation, pod: Pod) -> bool:
-    """Whether clients reach this pod."""
+    """Clients reach this pod."""
     if pod.deleting or not pod.available:
         return False
-    listed = {(each.service, each.pod_uid) for each in observation.endpoints if each.counts}
+    listed_pairs = {(endpoint.service, endpoint.pod_uid) for endpoint in observation.endpoints if endpoint.counts}
     services = [service for service in observation.services if service.selects(pod.labels)]
     if observation.selecting and not services:
         return False
-    return all((service.name, pod.uid) in listed for service in services)
+    return all((service.name, pod.uid) in listed_pairs for service in services)
 
 
 def floor(workload: Workload, view: PodsView) -> int:
-    """Fewest serving pods that a step may leave behind.
+    """Smallest number of serving pods that a step may leave.
 
-    Kinds without surge have to go one below; their disruption budgets are asked by the API server on eviction.
+    Kinds without surge have to go one below their replicas; on eviction the API server enforces their budgets.
     """
     if workload.kind is not TargetKind.DEPLOYMENT:
         return max(workload.replicas - 1, 0)
     ours = sum(pod.ready and not pod.deleting for pod in view.pods)
-    # A budget may cover pods of others too: what they contribute is not asked of ours.
-    asked = [each.desired_healthy - max(each.current_healthy - ours, 0) for each in view.budgets]
-    return max([workload.replicas, *asked])
+    # A budget may cover pods of other workloads, too; the target need not provide their share.
+    required = [budget.desired_healthy - max(budget.current_healthy - ours, 0) for budget in view.budgets]
+    return max([workload.replicas, *required])
 
 
 def staying(view: PodsView) -> tuple[Pod, ...]:
-    """Pods that are not being replaced and not ending: the ones that the floor counts."""
+    """Pods that are neither being replaced nor ending; the floor counts these."""
     return tuple(pod for pod in view.pods if pod.step is None and not pod.deleting)
 
 
 def may_begin(observation: Observation) -> Refusal | None:
-    """Whether a pod may be picked for replacement at all."""
+    """The refusal to begin any replacement of a pod, or None."""
     workload = observation.workload
     if workload is None:
         return Refusal("TargetGone", "the target is gone")
@@ -77,17 +78,17 @@ def may_begin(observation: Observation) -> Refusal | None:
 
 
 def releasing(observation: Observation) -> bool:
-    """Whether the target is in the middle of a blue-green release, or about to begin one."""
+    """The target is in the middle of a blue-green rollout, or about to begin one."""
     workload, view = observation.workload, observation.pods
     if workload is None or ANNOTATION_SERVING not in workload.annotations:
         return False
     wanted = workload.template.fingerprint
-    waits = wanted not in (workload.annotations[ANNOTATION_SERVING], workload.annotations.get(ANNOTATION_FAILED))
-    return waits or (view is not None and view.green is not None)
+    is_waiting = wanted not in (workload.annotations[ANNOTATION_SERVING], workload.annotations.get(ANNOTATION_FAILED))
+    return is_waiting or (view is not None and view.green is not None)
 
 
 def may_lose(observation: Observation, view: PodsView, pod: Pod) -> Refusal | None:
-    """Whether this pod may stop serving now."""
+    """The refusal to let this pod stop serving now, or None."""
     workload = observation.workload
     if workload is None or workload.replicas == 0:
         return None
@@ -97,7 +98,7 @@ def may_lose(observation: Observation, view: PodsView, pod: Pod) -> Refusal | No
         return None
     if not workload.observed:
         return may_begin(observation)
-    others = sum(is_serving(observation, each) for each in staying(view) if each.uid != pod.uid)
+    others = sum(is_serving(observation, other) for other in staying(view) if other.uid != pod.uid)
     least = floor(workload, view)
     if others >= least:
         return None
@@ -108,9 +109,9 @@ def may_lose(observation: Observation, view: PodsView, pod: Pod) -> Refusal | No
 
 
 def spare(observation: Observation, view: PodsView) -> int:
-    """How many pods may be given back to their ReplicaSet without costing a client.
+    """Number of pods that may be handed back to their ReplicaSet without the loss of a client.
 
-    The ReplicaSet then has one too many, and ends first what is not ready.
+    The ReplicaSet then has one pod too many, and ends pods that are not ready first.
     """
     workload = observation.workload
     if workload is None:
@@ -123,8 +124,8 @@ def spare(observation: Observation, view: PodsView) -> int:
 
 
 def may_give_back(observation: Observation, view: PodsView, home: ReplicaSet) -> Refusal | None:
-    """Whether a pod may return to its ReplicaSet now."""
-    if not any(each.uid == home.uid and each.is_current for each in view.replica_sets):
+    """The refusal to hand a pod back to its ReplicaSet now, or None."""
+    if not any(replica_set.uid == home.uid and replica_set.is_current for replica_set in view.replica_sets):
         return Refusal("NotCurrent", f"ReplicaSet {home.name} no longer has the current template")
     if spare(observation, view) <= 0:
         return Refusal("ReplacementServes", "the replacement has begun to serve")
@@ -132,7 +133,7 @@ def may_give_back(observation: Observation, view: PodsView, home: ReplicaSet) ->
 
 
 def replacement_refusal(workload: Workload, view: PodsView) -> Refusal | None:
-    """Why a Deployment's pod cannot have a twin beside it while it still serves; None when it can."""
+    """The refusal to run a replacement beside a Deployment's pod while the pod still serves, or None."""
     template = workload.template
     ports = [port.number for container in template.containers for port in container.ports if port.on_host]
     by_hand = "delete its pods yourself when the interruption is acceptable"
@@ -148,22 +149,25 @@ def replacement_refusal(workload: Workload, view: PodsView) -> Refusal | None:
 
 
 def too_strict(workload: Workload, view: PodsView) -> Refusal | None:
-    """Whether a disruption budget asks for more pods than the target has: no number of replacements is enough then."""
+    """The refusal when a disruption budget requires more pods than the target has, or None.
+
+    No number of replacements is enough then.
+    """
     if floor(workload, view) <= workload.replicas:
         return None
     return Refusal("BudgetTooStrict", "a disruption budget asks for more pods than the target has")
 
 
 def full_budget(view: PodsView) -> Refusal | None:
-    """The disruption budget that would refuse an eviction now."""
-    full = next((each for each in view.budgets if each.current_healthy <= each.desired_healthy), None)
+    """The refusal when a disruption budget would block an eviction now, or None."""
+    full = next((budget for budget in view.budgets if budget.current_healthy <= budget.desired_healthy), None)
     return Refusal("BudgetFull", f"disruption budget {full.name} allows no eviction now") if full is not None else None
 
 
 def leave_labels(observation: Observation, view: PodsView, pod: Pod) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """Labels to overwrite so that no Service selects the pod, and the Services for which that is not possible.
 
-    A label that a NetworkPolicy selects by is left alone: without it the pod's open connections could be cut.
+    Labels that a NetworkPolicy selects by are not overwritten, because that could cut the pod's open connections.
     """
     chosen: set[str] = set()
     stuck: list[str] = []
@@ -179,13 +183,14 @@ def leave_labels(observation: Observation, view: PodsView, pod: Pod) -> tuple[Ma
 
 
 def lingers(observation: Observation, pod: Pod) -> bool:
-    """Whether a Service that no longer selects the pod still sends new connections to it."""
+    """A Service that no longer selects the pod still sends new connections to it."""
     selecting = {service.name for service in observation.services if service.selects(pod.labels)}
     return any(
-        each.counts and each.pod_uid == pod.uid and each.service not in selecting for each in observation.endpoints
+        endpoint.counts and endpoint.pod_uid == pod.uid and endpoint.service not in selecting
+        for endpoint in observation.endpoints
     )
 
 
 def listed(endpoints: Sequence[Endpoint], pod: Pod) -> bool:
-    """Whether any Service sends new connections to the pod."""
-    return any(each.counts and each.pod_uid == pod.uid for each in endpoints)
+    """Any Service sends new connections to the pod."""
+    return any(endpoint.counts and endpoint.pod_uid == pod.uid for endpoint in endpoints)

@@ -1,4 +1,4 @@
-"""What a step of a replacement looks at, and what the replacements made so far still lack."""
+"""Input of the steps of a replacement, and the progress of the replacements made so far."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,17 +13,17 @@ from resilience.core.model.observation import Observation, Pod, PodsView
 from resilience.core.model.workload import Workload
 from resilience.core.replacement import availability
 
-# Pods outside every Service are in no watch of ours: how often they are looked for.
+# Interval at which pods outside every Service are read, because no watch of the operator covers them.
 GONE_POLL = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked of the pods in this pass."""
+    """Replacements requested in this pass."""
 
-    # Pods created up to this moment (the API server's clock) are to be replaced; None when nothing is asked.
+    # Pods created up to this moment (the API server's clock) are to be replaced; None when no replacement is requested.
     born_before: datetime | None
-    # No pod may be taken over before this moment, so that a replacement can be told by its creation second.
+    # No pod may be taken over before this moment, so that the creation second identifies a replacement.
     not_before: datetime | None
     # Replacements that have not begun to serve are undone (abort, deletion of the resource).
     undo: bool
@@ -33,7 +33,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Outcome of looking at one pod."""
+    """Outcome of one step of one pod, or of the choice of the next pods."""
 
     actions: tuple[Action, ...] = ()
     waiting: str = ""
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ReplacementContext:
-    """All that a step of a replacement decides from."""
+    """Everything from which a step of a replacement decides."""
 
     base: Context
     view: PodsView
@@ -53,43 +53,43 @@ class ReplacementContext:
 
     @property
     def spec(self) -> ResilientServiceSpec:
-        """As in the pass."""
+        """The specification of the pass."""
         return self.base.spec
 
     @property
     def effective(self) -> Effective:
-        """As in the pass."""
+        """The settings in force in the pass."""
         return self.base.effective
 
     @property
     def observation(self) -> Observation:
-        """As in the pass."""
+        """The observation of the pass."""
         return self.base.observation
 
     @property
     def workload(self) -> Workload:
-        """As in the pass."""
+        """The target of the pass."""
         return self.base.workload
 
     @property
     def now(self) -> datetime:
-        """As in the pass."""
+        """The time of the pass."""
         return self.base.now
 
     @property
     def surges(self) -> bool:
-        """Whether the kind can have a replacement beside the old pod."""
+        """The kind can run a replacement beside the old pod."""
         return self.workload.kind is TargetKind.DEPLOYMENT
 
 
 def is_old(context: ReplacementContext, pod: Pod) -> bool:
-    """Whether the restart in flight asks for this pod's replacement."""
+    """The restart in flight requires the replacement of this pod."""
     wish = context.wish
     return wish.born_before is not None and pod.created <= wish.born_before and (not wish.only or pod.uid in wish.only)
 
 
 def unfinished_replacement(context: ReplacementContext) -> str:
-    """What the replacements made so far still lack; empty when the next pod may be touched."""
+    """The reason that replacements made so far do not count yet; empty when the next pod may be replaced."""
     missing = context.workload.replicas - len(availability.staying(context.view))
     if missing > 0:
         why = f": {context.workload.trouble}" if context.workload.trouble else ""
@@ -98,32 +98,35 @@ def unfinished_replacement(context: ReplacementContext) -> str:
 
 
 def young(context: ReplacementContext) -> list[Pod]:
-    """Pods made since the restart was accepted, or, when none is in flight, since the first take-over still open."""
+    """Pods created since the restart was accepted or, when none is in flight, since the oldest open take-over."""
     staying = availability.staying(context.view)
     if context.wish.born_before is not None:
         return [pod for pod in staying if pod.created > context.wish.born_before]
     taken = min((pod.taken_at for pod in context.view.pods if pod.taken_at is not None), default=context.now)
-    # A creation time has whole seconds, so one that lies in the second of the take-over may be a replacement.
+    # Creation times have whole seconds, so a pod created in the second of the take-over may be a replacement.
     return [pod for pod in staying if pod.created >= taken - timedelta(seconds=1)]
 
 
 def lack_of(context: ReplacementContext, pod: Pod) -> str:
-    """Why a replacement does not count yet; empty when it does."""
+    """The reason that a replacement does not count yet; empty when it counts."""
     if not pod.available:
         return f"pod {pod.name} is not ready" + (f": {pod.trouble}" if pod.trouble else "")
     if not availability.is_serving(context.observation, pod):
         return f"pod {pod.name} is ready, but not yet in every Service"
     for check in context.spec.health.checks:
         state = context.observation.checks.get(check.name)
-        # Of a pod that is new nobody knows yet what it uses.
-        asked = check.scope is Scope.POD and check.usage is None
-        if asked and state and state.by_pod.get(pod.uid) not in WELL:
+        # The usage of a new pod is not known yet.
+        is_required = check.scope is Scope.POD and check.usage is None
+        if is_required and state and state.by_pod.get(pod.uid) not in WELL:
             return f"pod {pod.name} has not passed check {check.name}"
     return ""
 
 
 def held(context: ReplacementContext, pod: Pod) -> Step | None:
-    """After an outage of the API server nodes may still send clients to where they were before it."""
+    """The step that waits after an outage of the API server, or None.
+
+    Nodes may still send clients to the endpoints from before the outage.
+    """
     left = context.observation.unsettled
     if not left:
         return None
@@ -131,6 +134,6 @@ def held(context: ReplacementContext, pod: Pod) -> Step | None:
 
 
 def until(context: ReplacementContext, since: datetime | None, span: timedelta) -> timedelta | None:
-    """Time left of a span that began then; None when it is over."""
+    """Time left of a span that began at `since` (None: now); None when it is over."""
     left = (since or context.now) + span - context.now
     return left if left > timedelta() else None

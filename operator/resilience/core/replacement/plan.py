@@ -1,7 +1,8 @@
 """Replacing pods without losing a request: take over, replace, leave, drain, delete (docs/concepts/restarts.md).
 
-Every step is decided from what is on the pod (label, owner) and in the EndpointSlices, never from memory, so a pass
-may be cut off after any write and the next one goes on. Kinds without surge skip to drain and are evicted.
+Every step is decided from the pod (label, owner) and the EndpointSlices, never from memory, so a pass may be
+interrupted after any write and the next pass continues. Pods of kinds without surge go straight to drain and are
+evicted.
 """
 
 from dataclasses import dataclass
@@ -31,21 +32,21 @@ REFUSED_POLL = timedelta(seconds=15)
 
 @dataclass(frozen=True, slots=True)
 class ReplacementPlan:
-    """What to do about pods now, and why not more."""
+    """Actions on pods now, and the reason that there are no more."""
 
     actions: tuple[Action, ...]
-    # What is being waited for, for people; empty when nothing is.
+    # The cause of waiting, for people; empty when nothing waits.
     waiting: str
     # Refusal of the guard, for status and metrics.
     refusal: availability.Refusal | None
     requeue_after: timedelta | None
-    # Pods still to be replaced or gone.
+    # Number of pods that still have to be replaced or to end.
     remaining: int
     # Uids of the pods that these actions end.
     ending: frozenset[str]
-    # Pods whose replacement did not come up in time and which were given back in this pass.
+    # True when a replacement did not serve in time and this pass gives up: it hands the pod back, or ends the restart.
     given_up: bool = False
-    # What people have to know although it stops nothing.
+    # Notes for people, which stop nothing.
     notes: tuple[str, ...] = ()
 
 
@@ -53,7 +54,7 @@ def plan_replacements(context: ReplacementContext) -> ReplacementPlan:
     """The next actions for all pods: those in flight first, then new ones as far as surge and guard allow."""
     steps = [progress(context, pod) for pod in context.view.pods if pod.step is not None and not pod.deleting]
     old = _to_replace(context)
-    steps.append(_begin(context, old, held=any(step.refusal is not None for step in steps)))
+    steps.append(_begin(context, old, is_blocked=any(step.refusal is not None for step in steps)))
     waits = [step.wait for step in steps if step.wait is not None]
     ending = [pod for pod in context.view.pods if pod.deleting and (pod.step is not None or is_old(context, pod))]
     if ending:
@@ -80,7 +81,7 @@ def plan_replacements(context: ReplacementContext) -> ReplacementPlan:
 
 
 def _to_replace(context: ReplacementContext) -> list[Pod]:
-    """Pods asked for and not begun: those that do not serve first, then the worst, then the oldest."""
+    """Pods to replace that have not begun: first those that do not serve, then the worst, then the oldest."""
     old = [pod for pod in availability.staying(context.view) if is_old(context, pod)]
     rank = {uid: number for number, uid in enumerate(context.wish.only)}
     return sorted(
@@ -94,14 +95,14 @@ def _to_replace(context: ReplacementContext) -> list[Pod]:
     )
 
 
-def _begin(context: ReplacementContext, old: list[Pod], *, held: bool) -> Step:
-    """The next pods. `held` says that one in flight has to stay: then one that does not serve goes before it."""
+def _begin(context: ReplacementContext, old: list[Pod], *, is_blocked: bool) -> Step:
+    """The first step of the next pods. `is_blocked`: a pod in flight has to stay, so one that does not serve may go."""
     if not old or context.wish.undo:
         return Step()
     in_flight = sum(pod.step is not None and not pod.deleting for pod in context.view.pods)
     free = context.spec.restart.surge - in_flight if context.surges else 1 - in_flight
     if free <= 0:
-        old = [pod for pod in old if held and not availability.is_serving(context.observation, pod)]
+        old = [pod for pod in old if is_blocked and not availability.is_serving(context.observation, pod)]
         free = 1
     if not old:
         return Step()
@@ -119,7 +120,7 @@ def _begin(context: ReplacementContext, old: list[Pod], *, held: bool) -> Step:
 
 
 def _take_over(context: ReplacementContext, pods: list[Pod]) -> Step:
-    """Serving pods are left alone when no number of replacements could ever let them go."""
+    """Take over pods; serving pods are left alone when no number of replacements could be enough."""
     refusal = availability.too_strict(context.workload, context.view)
     if refusal is not None:
         pods = [pod for pod in pods if not availability.is_serving(context.observation, pod)]
@@ -131,9 +132,10 @@ def _take_over(context: ReplacementContext, pods: list[Pod]) -> Step:
 
 
 def _end_without_twin(context: ReplacementContext, pod: Pod) -> Step:
-    """Kinds without surge: signal, then evict; no pod may leave its Service by label, its controller would drop it.
+    """End a pod of a kind without surge: signal, then evict.
 
-    The only replica has a floor of zero: a person asked, and status says what it costs.
+    The pod must not leave its Service by a label, because its controller would drop it. A single replica has a floor of
+    zero, because a person requested the restart and status states the cost.
     """
     refusal = availability.may_lose(context.observation, context.view, pod)
     if refusal is not None:
@@ -143,7 +145,7 @@ def _end_without_twin(context: ReplacementContext, pod: Pod) -> Step:
         return stop
     full = availability.full_budget(context.view)
     if full is not None and pod.ready:
-        # The API server would refuse the eviction; the pod need not be drained for that.
+        # The API server would refuse the eviction, so the pod need not be drained.
         return Step(waiting=f"pod {pod.name} stays: {full.message}", refusal=full)
     if signal_target(context.spec, pod) is not None:
         return Step(actions=(Advance(pod, ReplaceStep.LEFT, context.now),))
@@ -151,11 +153,11 @@ def _end_without_twin(context: ReplacementContext, pod: Pod) -> Step:
 
 
 def _reborn(context: ReplacementContext) -> Step:
-    """With nothing in flight: a replacement that has not served for too long ends the restart."""
+    """The step with nothing in flight: a replacement that fails to serve for too long ends the restart."""
     lack = unfinished_replacement(context)
     if context.wish.born_before is None or context.wish.undo or not lack:
         return Step()
-    lacking = [pod for pod in young(context) if lack_of(context, pod)]
-    born = max((max(pod.created, pod.ready_changed or pod.created) for pod in lacking), default=context.now)
+    not_counting = [pod for pod in young(context) if lack_of(context, pod)]
+    born = max((max(pod.created, pod.ready_changed or pod.created) for pod in not_counting), default=context.now)
     left = until(context, born, context.spec.rollout.progress_deadline)
     return Step(waiting=lack, wait=left, given_up=left is None)

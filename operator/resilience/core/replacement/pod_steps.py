@@ -1,7 +1,7 @@
 """The steps of one pod that is being replaced: replace, leave, left, drain, delete.
 
-Each is decided from what is on the pod (label, owner) and in the EndpointSlices, never from memory, so a pass may be
-cut off after any write and the next one goes on.
+Every step is decided from the pod (label, owner) and the EndpointSlices, never from memory, so a pass may be
+interrupted after any write and the next pass continues.
 """
 
 from collections.abc import Sequence
@@ -19,23 +19,23 @@ from resilience.core.model.workload import ReplicaSet
 from resilience.core.replacement import availability
 from resilience.core.replacement.context import GONE_POLL, ReplacementContext, Step, held, unfinished_replacement, until
 
-# How often a draining pod is asked for its connections: it cannot be watched.
+# Interval at which a draining pod's connections are read, because they cannot be watched.
 QUIET_POLL = timedelta(seconds=1)
-# A drain signal that is not answered is tried again for so long before the pod goes without it.
+# Time for which an unanswered drain signal is retried before the pod continues without it.
 SIGNAL_PATIENCE = timedelta(seconds=10)
-# Clients of a headless Service may use a DNS answer for so long: the longest that CoreDNS gives by default.
+# Time for which clients of a headless Service may use a DNS answer: the longest TTL of CoreDNS by default.
 HEADLESS_TTL = timedelta(seconds=30)
 
 
 def progress(context: ReplacementContext, pod: Pod) -> Step:
-    """What is next for a pod in flight."""
+    """The next step of a pod in flight."""
     if pod.step is not None and pod.step_since is None:
-        # Somebody took the time off: spans are counted from now.
+        # Somebody removed the time from the pod, so spans are counted from now.
         return Step(actions=(Advance(pod, pod.step, context.now),))
     if context.surges and pod.step is not ReplaceStep.REPLACING:
         labels, _ = availability.leave_labels(context.observation, context.view, pod)
         if labels:
-            # Somebody gave it a label back, or a Service was made meanwhile.
+            # Somebody restored a label, or a Service was created in the meantime.
             return _leave(context, pod)
     match pod.step:
         case ReplaceStep.REPLACING:
@@ -57,29 +57,29 @@ def _replacing(context: ReplacementContext, pod: Pod) -> Step:
         if refusal is None:
             return _leave(context, pod)
         return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
-    late = pod.taken_at is not None and context.now >= pod.taken_at + context.spec.rollout.progress_deadline
+    is_late = pod.taken_at is not None and context.now >= pod.taken_at + context.spec.rollout.progress_deadline
     home = _home(context, pod)
-    if late or context.wish.undo:
+    if is_late or context.wish.undo:
         if home is not None and _rank(context, pod) < availability.spare(context.observation, context.view):
-            return Step(actions=(GiveBack(pod, home),), given_up=late, waiting=lack)
+            return Step(actions=(GiveBack(pod, home),), given_up=is_late, waiting=lack)
         if home is not None and availability.may_lose(context.observation, context.view, pod) is None:
-            # What came up in its place serves, although it lacks something: neither would go by waiting.
-            return replace(_leave(context, pod), given_up=late, waiting=lack)
+            # The replacement serves although a condition is not met. Waiting would end neither of the two pods.
+            return replace(_leave(context, pod), given_up=is_late, waiting=lack)
     left = until(context, pod.taken_at, context.spec.rollout.progress_deadline)
     latest = f", at the latest {context.now + left:%H:%M:%S} UTC" if left is not None else ""
     return Step(waiting=f"pod {pod.name} stays until its replacement serves{latest}; {lack}", wait=left)
 
 
 def _home(context: ReplacementContext, pod: Pod) -> ReplicaSet | None:
-    """The ReplicaSet that the pod came from, while its template is the current one."""
+    """The ReplicaSet that the pod came from, or None when its template is no longer the current one."""
     template_hash = pod.labels.get(LABEL_TEMPLATE_HASH, "")
     sets = context.view.replica_sets
-    return next((each for each in sets if each.is_current and each.template_hash == template_hash), None)
+    return next((owner for owner in sets if owner.is_current and owner.template_hash == template_hash), None)
 
 
 def _rank(context: ReplacementContext, pod: Pod) -> int:
-    """The pod's place among those that wait for a replacement: only as many are given back as there is room for."""
-    waiting = [each.uid for each in context.view.pods if each.step is ReplaceStep.REPLACING and not each.deleting]
+    """The pod's index among the pods that wait for a replacement; no more are handed back than there is room for."""
+    waiting = [other.uid for other in context.view.pods if other.step is ReplaceStep.REPLACING and not other.deleting]
     return waiting.index(pod.uid)
 
 
@@ -96,7 +96,7 @@ def _leave(context: ReplacementContext, pod: Pod) -> Step:
 
 
 def _leaving(context: ReplacementContext, pod: Pod) -> Step:
-    """Until no Service that the pod has left lists it any more; only then does the time begin to run."""
+    """Wait until no Service that the pod has left lists it any more; only then does the propagation time begin."""
     stop = held(context, pod)
     if stop is not None:
         return stop
@@ -109,7 +109,7 @@ def _left(context: ReplacementContext, pod: Pod) -> Step:
     stop = held(context, pod)
     if stop is not None:
         return stop
-    # Without surge no pod leaves its Services before it ends.
+    # Pods of kinds without surge do not leave their Services before they end.
     over = time_to_leave(context.observation.selecting, context.effective) if context.surges else timedelta()
     wait = until(context, pod.step_since, over)
     if wait is not None:
@@ -117,15 +117,15 @@ def _left(context: ReplacementContext, pod: Pod) -> Step:
     target = signal_target(context.spec, pod)
     if target is None:
         return Step(actions=(Advance(pod, ReplaceStep.DRAINING, context.now),))
-    # Never skipped, however late it is: the operator itself may have been away all the time.
-    last = until(context, pod.step_since, over + SIGNAL_PATIENCE) is None
-    refused = context.observation.refusal if last else ""
+    # The signal is never skipped, however late it is, because the operator itself may have been down until now.
+    is_last = until(context, pod.step_since, over + SIGNAL_PATIENCE) is None
+    refused = context.observation.refusal if is_last else ""
     note = f"pod {pod.name} gets its drain signal for the last time and then goes: {refused}" if refused else ""
-    return Step(actions=(SendSignal(pod, target, context.now, last),), wait=GONE_POLL, note=note)
+    return Step(actions=(SendSignal(pod, target, context.now, is_last),), wait=GONE_POLL, note=note)
 
 
 def time_to_leave(services: Sequence[Service], effective: Effective) -> timedelta:
-    """Time until every client knows a change of these Services' endpoints."""
+    """Time until every client has received a change of these Services' endpoints."""
     if not services:
         return timedelta()
     if all(service.cluster_ip for service in services):
@@ -143,7 +143,7 @@ def _draining(context: ReplacementContext, pod: Pod) -> Step:
         return Step(waiting=f"pod {pod.name} drains; its clients move over", wait=wait)
     if active is not None and active < quiet.http.below:
         return _delete(context, pod)
-    # Without the number: it changes all the time, and a changed sentence is a write.
+    # The sentence omits the number, which changes all the time: every changed sentence would be a write.
     words = "does not say how many connections it has" if active is None else "still has connections"
     return Step(waiting=f"pod {pod.name} drains; it {words}", wait=min(wait, QUIET_POLL))
 
@@ -161,5 +161,5 @@ def _delete(context: ReplacementContext, pod: Pod) -> Step:
 
 
 def grace(context: ReplacementContext, pod: Pod) -> timedelta:
-    """What the user set here, else what the pod has if that is more: a default must not shorten a long goodbye."""
+    """The user's grace period, else the longer of the pod's and the default: a default must not shorten a long one."""
     return context.spec.drain.grace_period or max(pod.grace_period, context.effective.grace_period)

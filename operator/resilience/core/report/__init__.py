@@ -1,1 +1,1 @@
-"""What a pass says: conditions, phase, health, objectives, Events and figures."""
+"""The report of a pass: conditions, phase, health, objectives, Events and figures."""

@@ -1,4 +1,4 @@
-"""What each condition should say now. kstatus must be able to read Ready, Reconciling and Stalled."""
+"""The conditions as they should be now. kstatus must be able to read Ready, Reconciling and Stalled."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from resilience.core.rollouts.context import Move
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that the report is made of: the pass, and what its parts decided."""
+    """The input of the report: the pass, and the decisions of its parts."""
 
     base: Context
     prerequisites: ConditionVerdict
@@ -30,33 +30,33 @@ class Facts:
 
 
 def counted(state: HealthState, *, dependency: bool) -> HealthState:
-    """What a check's state means for the service: one whose dependency is lost is degraded, and still serves."""
+    """The state of the service by a check's state: with a lost dependency the service is degraded, and still serves."""
     return HealthState.WARNING if dependency and state is HealthState.UNHEALTHY else state
 
 
 def degraded(facts: Facts, status: Status) -> ConditionVerdict:
-    """Degraded: something that the service depends on is lost, or its applications are told so."""
+    """Degraded: a dependency of the service is lost, or a flag that its applications read is on."""
     kind = ConditionType.DEGRADED
     names = [check.name for check in facts.base.spec.health.checks if check.scope is Scope.DEPENDENCY]
     states = {name: facts.base.observation.checks.get(name) for name in names}
-    lost = {name: each for name, each in states.items() if each is not None and each.state is HealthState.UNHEALTHY}
-    on = flags.words(status.degradation)
+    lost = {name: state for name, state in states.items() if state is not None and state.state is HealthState.UNHEALTHY}
+    flag_text = flags.words(status.degradation)
     if lost:
-        words = "; ".join(f"{name}: {each.message}" for name, each in lost.items())
-        words = f"{words}; {on}" if on else words
+        words = "; ".join(f"{name}: {state.message}" for name, state in lost.items())
+        words = f"{words}; {flag_text}" if flag_text else words
         return ConditionVerdict(kind, True, Reason.DEPENDENCY_LOST, words + _coupled(facts.base.observation))
-    if on:
-        return ConditionVerdict(kind, True, Reason.FLAGS_ON, on)
+    if flag_text:
+        return ConditionVerdict(kind, True, Reason.FLAGS_ON, flag_text)
     if not names:
         return ConditionVerdict(kind, False, Reason.NO_DEPENDENCIES, "no check of scope Dependency is defined")
     return ConditionVerdict(kind, False, Reason.DEPENDENCIES_WORK, f"{', '.join(names)}: none is known to be lost")
 
 
-def _coupled(seen: Observation) -> str:
-    """Pods that all become unready with their dependency take the whole service down with it."""
-    ours = {service.name for service in seen.selecting}
-    listed = [each for each in seen.endpoints if each.service in ours and not each.terminating]
-    if not listed or any(each.counts for each in listed):
+def _coupled(observation: Observation) -> str:
+    """A hint that all pods are unready, and so the whole service is down, with their dependency; else empty."""
+    ours = {service.name for service in observation.selecting}
+    listed = [endpoint for endpoint in observation.endpoints if endpoint.service in ours and not endpoint.terminating]
+    if not listed or any(endpoint.counts for endpoint in listed):
         return ""
     return (
         "; all pods are unready together, so their readiness probe seems to ask the dependency too: leave it out of the"
@@ -65,12 +65,12 @@ def _coupled(seen: Observation) -> str:
 
 
 def healthy(health: HealthStatus) -> ConditionVerdict:
-    """Healthy: what the checks say."""
+    """Healthy: the result of the checks."""
     if not health.checks:
         return ConditionVerdict(
             ConditionType.HEALTHY, None, Reason.NO_CHECKS, "no checks are defined in spec.health.checks"
         )
-    named = [f"{check.name}: {check.message}" for check in health.checks if _speaks(check.state, health.state)]
+    named = [f"{check.name}: {check.message}" for check in health.checks if _is_named(check.state, health.state)]
     match health.state:
         case HealthState.HEALTHY:
             return ConditionVerdict(
@@ -84,7 +84,7 @@ def healthy(health: HealthStatus) -> ConditionVerdict:
             return ConditionVerdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, "; ".join(named))
 
 
-def _speaks(state: HealthState, whole: HealthState) -> bool:
+def _is_named(state: HealthState, whole: HealthState) -> bool:
     return state is whole or (whole is HealthState.WARNING and state is HealthState.UNHEALTHY)
 
 
@@ -97,8 +97,8 @@ def ready(facts: Facts, status: Status) -> ConditionVerdict:
     if status.restart is not None:
         return ConditionVerdict(kind, False, Reason.RESTARTING, restart_words(status))
     if status.rollout.candidate is not None:
-        waits = facts.move is not None and facts.move.awaits_promotion
-        reason = Reason.AWAITING_PROMOTION if waits else _releasing(facts)
+        is_waiting = facts.move is not None and facts.move.awaits_promotion
+        reason = Reason.AWAITING_PROMOTION if is_waiting else _rollout_reason(facts)
         return ConditionVerdict(kind, False, reason, release_words(status))
     if status.rollout.failure is not None:
         serving = status.rollout.serving
@@ -112,19 +112,19 @@ def ready(facts: Facts, status: Status) -> ConditionVerdict:
 
 
 def reconciling(facts: Facts, status: Status) -> ConditionVerdict:
-    """Reconciling: something is on its way, by us or by the workload's own controller."""
+    """Reconciling: the operator or the workload's own controller is making a change."""
     kind, workload = ConditionType.RECONCILING, facts.base.workload
     if status.restart is not None:
         return ConditionVerdict(kind, True, Reason.RESTARTING, restart_words(status))
     if status.rollout.candidate is not None:
-        return ConditionVerdict(kind, True, _releasing(facts), release_words(status))
+        return ConditionVerdict(kind, True, _rollout_reason(facts), release_words(status))
     if not workload.observed or workload.rolling:
         return ConditionVerdict(kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is moving")
     return ConditionVerdict(kind, False, Reason.IDLE)
 
 
 def progressing(facts: Facts, status: Status) -> ConditionVerdict:
-    """Progressing: what is in flight moves; False with a reason when it is blocked."""
+    """Progressing: the change in flight moves; False with a reason when it is blocked."""
     kind = ConditionType.PROGRESSING
     if status.restart is None:
         moving = reconciling(facts, status)
@@ -135,18 +135,18 @@ def progressing(facts: Facts, status: Status) -> ConditionVerdict:
 
 
 def probes_synced(facts: Facts) -> ConditionVerdict:
-    """ProbesSynced: the template has what it should have from us."""
+    """ProbesSynced: the template has the fields that it should have from the operator."""
     kind, template, workload = ConditionType.PROBES_SYNCED, facts.template, facts.base.workload
     if isinstance(template, PortMissing):
         return ConditionVerdict(kind, False, Reason.PORT_NOT_FOUND, str(template))
     if template.conflicts:
         named = "; ".join(
-            f"{each.field} of container {template.container} belongs to {', '.join(each.owners)}"
-            for each in template.conflicts
+            f"{conflict.field} of container {template.container} belongs to {', '.join(conflict.owners)}"
+            for conflict in template.conflicts
         )
-        mend = "take it out of that manifest, or out of spec.probes and spec.drain"
+        remedy = "take it out of that manifest, or out of spec.probes and spec.drain"
         waiting = "" if template.in_sync else " The other fields are written with the next rollout."
-        return ConditionVerdict(kind, False, Reason.FIELD_CONFLICT, f"{named}; {mend}.{waiting}")
+        return ConditionVerdict(kind, False, Reason.FIELD_CONFLICT, f"{named}; {remedy}.{waiting}")
     if not template.in_sync:
         adopt = (
             f"kubectl annotate -n {workload.namespace} rsvc {facts.base.resource.key.name} --overwrite "
@@ -167,20 +167,20 @@ def probes_synced(facts: Facts) -> ConditionVerdict:
 
 
 def restart_words(status: Status) -> str:
-    """Where the restart in flight stands."""
+    """Progress of the restart in flight, in words."""
     running = status.restart
     assert running is not None
     text = f"restarting: {running.done} of {running.total} pods done"
     return f"{text}; {running.message}" if running.message else text
 
 
-def _releasing(facts: Facts) -> Reason:
-    """Who brings the new template out: we, or the workload's own controller."""
+def _rollout_reason(facts: Facts) -> Reason:
+    """The reason that names who rolls out the new template: the operator, or the workload's own controller."""
     return Reason.RELEASING if ANNOTATION_SERVING in facts.base.workload.annotations else Reason.ROLLING
 
 
 def release_words(status: Status) -> str:
-    """Where the release in flight stands."""
+    """Progress of the rollout in flight, in words."""
     running = status.rollout
     assert running.candidate is not None
     text = f"releasing {running.candidate.image}: {running.step}, {running.progress} %"

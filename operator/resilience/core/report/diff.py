@@ -9,7 +9,7 @@ from resilience.api.status_base import format_time
 
 
 def is_worth_writing(before: ApiModel, after: ApiModel) -> bool:
-    """Whether something a person would act on changed; latencies, counts and times alone are no reason to write."""
+    """Something that a person would act on changed; latencies, counts and times alone are no reason to write."""
     return _digest(before) != _digest(after)
 
 
@@ -19,8 +19,8 @@ def _digest(status: ApiModel) -> str:
 
 def _without_volatile(model: object) -> object:
     if isinstance(model, list):
-        return [_without_volatile(each) for each in model]
-    # What was read back has lost what the API does not store: both sides are compared as they are stored.
+        return [_without_volatile(item) for item in model]
+    # A value that was read back has lost what the API does not store: both sides are compared as they are stored.
     if isinstance(model, datetime):
         return format_time(model)
     if isinstance(model, timedelta):

@@ -1,4 +1,4 @@
-"""A service in figures, for metrics: what a pass found, without words."""
+"""A service in figures, for metrics: the results of a pass, without texts."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +15,10 @@ from resilience.core.report import slo
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """`available`: None while nobody can say. Figures of the objective are None without one; times are in seconds."""
+    """Figures of a service; times are in seconds.
+
+    `available` is None while unknown. Figures of the objective are None without one.
+    """
 
     health: HealthState = HealthState.UNKNOWN
     phase: Phase = Phase.INITIALIZING
@@ -33,33 +36,33 @@ class Picture:
 
 
 def of(spec: ResilientServiceSpec | None, status: Status, workload: Workload | None, now: datetime) -> Picture:
-    """The picture of a service as its status has it."""
+    """The figures of a service, from its status."""
     wanted = spec.slo if spec is not None else None
     # Rules in Prometheus must not see an outage in a start that costs no budget.
-    starts = wanted is not None and status.slo is None
-    out = None if starts else slo.outage(status, workload)
+    is_starting = wanted is not None and status.slo is None
+    is_out = None if is_starting else slo.outage(status, workload)
     picture = Picture(
         health=status.health.state,
         phase=status.phase,
-        available=None if out is None else not out,
+        available=None if is_out is None else not is_out,
         wanted=workload.replicas if workload is not None else None,
         pods=workload.available if workload is not None else None,
-        firing=Counter(each.severity for each in status.alerts.firing),
-        flags={each.name: each.on for each in status.degradation},
+        firing=Counter(alert.severity for alert in status.alerts.firing),
+        flags={flag.name: flag.on for flag in status.degradation},
     )
     return picture if wanted is None or status.slo is None else _with_objective(picture, wanted, status, now)
 
 
 def _with_objective(picture: Picture, wanted: Slo, status: Status, now: datetime) -> Picture:
     assert status.slo is not None
-    found = slo.figures(wanted, status.slo, now)
+    figures = slo.figures(wanted, status.slo, now)
     recovery = wanted.recovery_time
     return replace(
         picture,
-        objective=found.objective,
+        objective=figures.objective,
         window=wanted.window.total_seconds(),
-        availability=found.availability,
-        budget=found.budget,
-        recovery=found.recovery.total_seconds() if found.recovery is not None else None,
+        availability=figures.availability,
+        budget=figures.budget,
+        recovery=figures.recovery.total_seconds() if figures.recovery is not None else None,
         recovery_objective=recovery.total_seconds() if recovery is not None else None,
     )

@@ -1,4 +1,4 @@
-"""The phase of a service: one word for people, made of everything else, and when time alone changes it."""
+"""The phase of a service: one word for people that sums up everything else, and the time until it changes by itself."""
 
 from datetime import datetime, timedelta
 
@@ -11,28 +11,28 @@ from resilience.core.model.observation import Resource
 from resilience.core.model.workload import Workload
 from resilience.core.report.condition_rules import Facts
 
-# Until then a candidate has no clients: whether the service is down is a matter of the target's own pods.
+# In these steps a candidate has no clients: the target's own pods decide whether the service is down.
 _WITHOUT_CLIENTS = ("Preparing", "Scaling")
 
 
 def of(facts: Facts, health: HealthStatus, status: Status, now: datetime) -> Phase:
-    """The phase after a pass; `status` is composed so far."""
+    """The phase after a pass; `status` is what has been composed so far."""
     workload, pods = facts.base.workload, facts.base.observation.pods
-    green = pods is not None and pods.green is not None
-    down = is_down(workload) and (not green or status.rollout.step in _WITHOUT_CLIENTS)
+    has_green = pods is not None and pods.green is not None
+    down = is_down(workload) and (not has_green or status.rollout.step in _WITHOUT_CLIENTS)
     if facts.base.spec.suspend:
         return Phase.SUSPENDED
     if facts.prerequisites.status:
         return Phase.FAILED
     if down and attention.crashes(status.attention):
         return Phase.CRASHED
-    if down and _told_down(facts.base.resource.status):
-        # Until something serves, whatever is tried meanwhile.
+    if down and _is_reported_down(facts.base.resource.status):
+        # Until something serves, whatever is attempted meanwhile.
         return Phase.FAILED
     if starting(facts.base.resource, status, now) and (down or health.state is HealthState.UNHEALTHY):
         return Phase.INITIALIZING
-    moves = workload.rolling or not (workload.observed or workload.paused)
-    if (status.rollout.candidate is not None or moves) and not (down and green):
+    is_moving = workload.rolling or not (workload.observed or workload.paused)
+    if (status.rollout.candidate is not None or is_moving) and not (down and has_green):
         return Phase.DEPLOYING
     if down:
         return Phase.INITIALIZING if _patience(facts.base.resource, now) else Phase.FAILED
@@ -44,26 +44,26 @@ def of(facts: Facts, health: HealthStatus, status: Status, now: datetime) -> Pha
 
 
 def is_down(workload: Workload) -> bool:
-    """Whether pods are wanted and none is available."""
+    """Pods are wanted and none is available."""
     return workload.replicas > 0 and not workload.available
 
 
 def is_well(workload: Workload, health: HealthStatus) -> bool:
-    """Whether it serves as it should, as far as anybody knows."""
+    """The service serves as it should, as far as is known."""
     return workload.available > 0 and (not health.checks or health.state in WELL)
 
 
 def starting(resource: Resource, status: Status, now: datetime) -> bool:
-    """Whether it has yet to be well for the first time: until then what is missing is no release and no outage.
+    """The service has yet to be well for the first time: until then, missing parts mean neither rollout nor outage.
 
     Pods may be ready some seconds before the checks that failed while they started have passed again, and manifests are
-    applied in any order. What is never well has failed when its progress deadline is over.
+    applied in any order. A service that is never well has failed when its progress deadline is over.
     """
     return status.first_healthy_at is None and _left_to_start(resource, now) > timedelta()
 
 
 def appointment(resource: Resource, status: Status, workload: Workload, now: datetime) -> timedelta | None:
-    """When time alone changes the phase."""
+    """Time until the phase changes by itself; None when it does not."""
     if resource.spec is None or resource.spec.suspend:
         return None
     if starting(resource, status, now):
@@ -77,9 +77,10 @@ def _left_to_start(resource: Resource, now: datetime) -> timedelta:
 
 
 def _patience(resource: Resource, now: datetime) -> timedelta | None:
-    """How long all pods may still be missing because they are on their way; None when they should be there.
+    """Time that all pods may still be missing because they are being created; None when they should be there.
 
-    So it is in a rollout that keeps none, and from zero; and nobody knows what became of a service that was suspended.
+    It applies in a rollout that keeps no pods, in a scale-up from zero, and after a suspension, because the fate of the
+    service meanwhile is not known.
     """
     assert resource.spec is not None
     ready = conditions.find(resource.status.conditions, ConditionType.READY)
@@ -91,5 +92,5 @@ def _patience(resource: Resource, now: datetime) -> timedelta | None:
     return left if left > timedelta() else None
 
 
-def _told_down(before: Status) -> bool:
-    return any(each.name == AlertName.SERVICE_DOWN for each in before.alerts.firing)
+def _is_reported_down(before: Status) -> bool:
+    return any(alert.name == AlertName.SERVICE_DOWN for alert in before.alerts.firing)

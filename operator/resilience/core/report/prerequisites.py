@@ -1,4 +1,4 @@
-"""What a person has to mend before the operator can look after a service, in the order in which it is found."""
+"""Problems that a person has to fix before the operator can manage a service, in the order of detection."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from resilience.core.health.targets import client_service
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.observation import Observation, Resource
 
-# With these nothing is looked after.
+# With these reasons the operator manages nothing of the service.
 BLIND: Final = frozenset(
     {
         Reason.INVALID_SPEC,
@@ -23,7 +23,7 @@ BLIND: Final = frozenset(
 
 
 def find(resource: Resource, seen: Observation) -> ConditionVerdict:
-    """The first thing that is wrong, as the condition Stalled; False when nothing is."""
+    """The first problem, as the condition Stalled; its status is False when there is none."""
     return (
         _unreadable(resource, seen)
         or _target(resource, seen)
@@ -47,7 +47,7 @@ def of_rollout(verdict: ConditionVerdict, status: Status, obstacle: str) -> Cond
 
 
 def blocks_everything(verdict: ConditionVerdict) -> bool:
-    """Whether nothing at all can be done, not even restarts and checks."""
+    """Nothing at all can be done, not even restarts and checks."""
     return verdict.status is True and verdict.reason in BLIND
 
 
@@ -55,8 +55,8 @@ def _stalled(reason: Reason, message: str) -> ConditionVerdict:
     return ConditionVerdict(ConditionType.STALLED, True, reason, message)
 
 
-def _unreadable(resource: Resource, seen: Observation) -> ConditionVerdict | None:
-    if seen.namespace_refused:
+def _unreadable(resource: Resource, observation: Observation) -> ConditionVerdict | None:
+    if observation.namespace_refused:
         return _stalled(
             Reason.NAMESPACE_REFUSED,
             f"the operator does not touch namespace {resource.key.namespace}; its administrators set this",
@@ -66,49 +66,49 @@ def _unreadable(resource: Resource, seen: Observation) -> ConditionVerdict | Non
     return None
 
 
-def _target(resource: Resource, seen: Observation) -> ConditionVerdict | None:
+def _target(resource: Resource, observation: Observation) -> ConditionVerdict | None:
     assert resource.spec is not None
     ref = resource.spec.target_ref
-    if seen.workload is None:
+    if observation.workload is None:
         return _stalled(
             Reason.TARGET_NOT_FOUND,
             f"there is no {ref.kind} {ref.name} in namespace {resource.key.namespace}; create it, or make a new "
             "ResilientService with the right targetRef",
         )
-    if seen.taken_by:
+    if observation.taken_by:
         return _stalled(
             Reason.TARGET_TAKEN,
-            f"{ref.kind} {ref.name} is looked after by the older ResilientService {seen.taken_by}; "
+            f"{ref.kind} {ref.name} is looked after by the older ResilientService {observation.taken_by}; "
             "delete one of the two",
         )
     return None
 
 
-def _container(resource: Resource, seen: Observation) -> ConditionVerdict | None:
-    assert resource.spec is not None and seen.workload is not None
-    if find_container(resource.spec, seen.workload) is not None:
+def _container(resource: Resource, observation: Observation) -> ConditionVerdict | None:
+    assert resource.spec is not None and observation.workload is not None
+    if find_container(resource.spec, observation.workload) is not None:
         return None
-    names = ", ".join(each.name for each in seen.workload.template.containers)
+    names = ", ".join(container.name for container in observation.workload.template.containers)
     return _stalled(
         Reason.CONTAINER_NOT_FOUND,
-        f"the pods of {seen.workload.kind} {seen.workload.name} have no container {resource.spec.container}; "
-        f"they have {names}",
+        f"the pods of {observation.workload.kind} {observation.workload.name} have no container "
+        f"{resource.spec.container}; they have {names}",
     )
 
 
-def _service(resource: Resource, seen: Observation) -> ConditionVerdict | None:
+def _service(resource: Resource, observation: Observation) -> ConditionVerdict | None:
     spec = resource.spec
     assert spec is not None
     if spec.service is None:
         return None
-    service = client_service(spec, seen)
+    service = client_service(spec, observation)
     if service is None:
         return _stalled(
             Reason.SERVICE_NOT_FOUND,
             f"there is no Service {spec.service.name} in namespace {resource.key.namespace}; "
             "create it or correct spec.service",
         )
-    if service not in seen.selecting:
+    if service not in observation.selecting:
         return _stalled(
             Reason.SERVICE_MISMATCH,
             f"Service {service.name} does not select the pods of the target; correct its selector or spec.service",
@@ -120,6 +120,6 @@ def _service(resource: Resource, seen: Observation) -> ConditionVerdict | None:
     ]
     missing = next((port for port in wanted if service.port(port) is None), None)
     if missing is not None:
-        has = ", ".join(f"{port.name or port.number}" for port in service.ports)
-        return _stalled(Reason.PORT_NOT_FOUND, f"Service {service.name} has no port {missing}; it has {has}")
+        port_names = ", ".join(f"{port.name or port.number}" for port in service.ports)
+        return _stalled(Reason.PORT_NOT_FOUND, f"Service {service.name} has no port {missing}; it has {port_names}")
     return None

@@ -1,6 +1,6 @@
-"""Objectives: which time was an outage, what is left of the error budget, and whether it burns too fast.
+"""Objectives: outages, the error budget that is left, and alerts when it burns too fast.
 
-Outages are intervals in status, so a new leader goes on counting and no other system is needed. The rules for burning
+Outages are intervals in status, so a new leader continues to count and no other system is needed. The burn-rate rules
 are Google's: https://sre.google/workbook/alerting-on-slos/, multiwindow and multi-burn-rate.
 """
 
@@ -24,7 +24,7 @@ from resilience.core.model.probes import CheckTarget, PrometheusProbe
 from resilience.core.model.workload import Workload
 from resilience.core.report import phase
 
-# The check that asks for spec.slo.query: no name of a check of the spec has a slash.
+# The check that runs spec.slo.query. Check names in the spec contain no slash.
 QUERY: Final = "slo/availability"
 MOST: Final = 50
 _ZERO: Final = timedelta()
@@ -53,7 +53,7 @@ BURNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What an objective stands at. `availability` and `objective` are shares; `budget` is negative when overspent."""
+    """The state of an objective. `availability` and `objective` are shares; `budget` is negative when overspent."""
 
     objective: float
     availability: float
@@ -64,14 +64,14 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Burning:
-    """The budget burns too fast."""
+    """An error budget that burns too fast."""
 
     severity: Severity
     message: str
 
 
 def outage(status: Status, workload: Workload | None) -> bool | None:
-    """Whether the service is out now; None when nobody can say, or it has not served yet."""
+    """The service is out now; None when that is not known, or it has not served yet."""
     if workload is None or status.phase in (Phase.INITIALIZING, Phase.SUSPENDED):
         return None
     down = phase.is_down(workload)
@@ -83,7 +83,7 @@ def outage(status: Status, workload: Workload | None) -> bool | None:
 
 
 def reconcile(context: Context) -> StepResult:
-    """Keep the books of the objectives, by what the status of this pass says."""
+    """Update the record of the objectives from the status of this pass."""
     resource, spec, status, now = context.resource, context.spec, context.status, context.now
     starting = phase.starting(resource, status, now)
     checks = context.observation.checks
@@ -102,40 +102,40 @@ def follow(
     *,
     starting: bool = False,
 ) -> SloStatus | None:
-    """The book-keeping after a pass; None without an objective, and while the service starts for the first time."""
+    """The record after a pass; None without an objective, and while the service starts for the first time."""
     slo = spec.slo
     if slo is None or (before is None and starting):
         return None
     known = before or SloStatus(since=now)
     outages = _outages(known, status, outage(status, workload), checks, now)
     kept, days = _bounded(outages, known.days, now - slo.window)
-    asked = checks.get(QUERY) if slo.query is not None else None
-    measured = asked.figure if asked is not None else None
-    said = known.measured if measured is None and slo.query is not None else ""
+    query_check = checks.get(QUERY) if slo.query is not None else None
+    measured = query_check.figure if query_check is not None else None
+    last_measured = known.measured if measured is None and slo.query is not None else ""
     after = known.model_copy(
         update={
             "outages": kept,
             "days": days,
-            "measured": said if measured is None else _percent(min(max(measured, 0.0), 1.0), 4),
+            "measured": last_measured if measured is None else _percent(min(max(measured, 0.0), 1.0), 4),
         }
     )
-    found = figures(slo, after, now)
-    ended = [each for each in kept if each.ended is not None]
+    current = figures(slo, after, now)
+    ended = [entry for entry in kept if entry.ended is not None]
     return after.model_copy(
         update={
-            "availability": _percent(found.availability, 4),
-            "budget_left": _percent(found.budget, 0),
-            "burn_rate": f"{found.burn_rate:.1f}",
+            "availability": _percent(current.availability, 4),
+            "budget_left": _percent(current.budget, 0),
+            "burn_rate": f"{current.burn_rate:.1f}",
             "last_recovery": _length(ended[-1], now) if ended else known.last_recovery,
-            "summary": f"{_percent(found.availability, 2)}, {_percent(found.budget, 0)} of budget left",
+            "summary": f"{_percent(current.availability, 2)}, {_percent(current.budget, 0)} of budget left",
         }
     )
 
 
 def figures(slo: Slo, known: SloStatus, now: datetime) -> Figures:
-    """What the objective stands at: of the time that was counted, and of the whole window's budget.
+    """The state of the objective: availability in the time that was counted, and the budget of the whole window.
 
-    Where clients were asked, by what they saw.
+    With a query, both follow from what clients saw.
     """
     objective = _objective(slo)
     down, counted = downtime(known, now - slo.window, now), min(slo.window, max(now - known.since, _ZERO))
@@ -165,26 +165,26 @@ def burning(slo: Slo, known: SloStatus, now: datetime) -> Burning | None:
 
 
 def burn_rate(known: SloStatus, objective: float, span: timedelta, now: datetime) -> float:
-    """How many times faster than allowed the budget was used up within a span that ends now."""
+    """Factor by which the budget was used up faster than allowed, within a span that ends now."""
     return downtime(known, now - span, now) / span / (1 - objective)
 
 
 def downtime(known: SloStatus, start: datetime, end: datetime) -> timedelta:
-    """How long outages lasted within a span. Those that are kept by day count with the whole day."""
-    kept = sum((_overlap(each, start, end) for each in known.outages), _ZERO)
+    """Duration of outages within a span. Outages that are kept by day count with the whole day."""
+    kept = sum((_overlap(entry, start, end) for entry in known.outages), _ZERO)
     first = start.date().isoformat()
-    return kept + sum((each.down for each in known.days if each.day >= first), _ZERO)
+    return kept + sum((day.down for day in known.days if day.day >= first), _ZERO)
 
 
 def appointment(known: SloStatus | None, *, burns: bool) -> timedelta | None:
-    """When time alone changes what is to be said."""
+    """Time until the report changes by itself; None when it does not."""
     if known is not None and known.outages and known.outages[-1].ended is None:
         return _WHILE_DOWN
     return _WHILE_BURNING if burns else None
 
 
 def watched(spec: ResilientServiceSpec, effective: Effective, *, namespace: str) -> tuple[CheckTarget, ...]:
-    """The query, if there is one, as something to check: it never fails, it only tells a figure."""
+    """The query of the objective as a check, if there is one: it never fails and only supplies a figure."""
     if spec.slo is None or spec.slo.query is None:
         return ()
     interval = max(effective.interval, timedelta(minutes=1))
@@ -196,30 +196,30 @@ def _outages(
     known: SloStatus, status: Status, down: bool | None, checks: Mapping[str, CheckState], now: datetime
 ) -> list[Outage]:
     outages, last = list(known.outages), known.outages[-1] if known.outages else None
-    lasts = last is not None and last.ended is None
-    if down and not lasts:
-        wrong = [each for each in status.health.checks if each.state is HealthState.UNHEALTHY]
+    is_ongoing = last is not None and last.ended is None
+    if down and not is_ongoing:
+        wrong = [check for check in status.health.checks if check.state is HealthState.UNHEALTHY]
         least = last.ended if last is not None and last.ended is not None else known.since
-        began = min((_failing_since(each, checks) or now for each in wrong), default=now)
-        reason = "; ".join(f"{each.name}: {each.message}" for each in wrong) or "no pod serves"
-        lags = [each.figure for each in checks.values() if each.figure is not None and each.name != QUERY]
+        began = min((_failing_since(check, checks) or now for check in wrong), default=now)
+        reason = "; ".join(f"{check.name}: {check.message}" for check in wrong) or "no pod serves"
+        lags = [state.figure for state in checks.values() if state.figure is not None and state.name != QUERY]
         lag = timedelta(seconds=max(lags)) if lags else None
-        # A clock that was set back, and a check that failed before the outage before was over.
+        # For a clock that was set back, and for a check that failed before the previous outage was over.
         began = min(max(began, least), now)
         outages.append(Outage(began=began, reason=reason[:256], replication_lag=lag))
-    elif down is False and lasts:
+    elif down is False and is_ongoing:
         assert last is not None
         outages[-1] = last.model_copy(update={"ended": max(now, last.began)})
     return outages
 
 
 def _objective(slo: Slo) -> float:
-    """As a share; 99.9 % is 0.999 and not the float next to it."""
+    """The objective as a share; 99.9 % is 0.999 and not the float next to it."""
     return round(quantities.share(slo.availability), 8)
 
 
 def _failing_since(check: CheckStatus, checks: Mapping[str, CheckState]) -> datetime | None:
-    """When the first failure was seen that made it count as failed."""
+    """Time of the first failure in the row that made the check count as failed, else the `since` of the check."""
     known = checks.get(check.name)
     return known.failing_since if known is not None and known.failing_since is not None else check.since
 
@@ -227,25 +227,25 @@ def _failing_since(check: CheckStatus, checks: Mapping[str, CheckState]) -> date
 def _bounded(
     outages: Sequence[Outage], days: Sequence[DayOfOutages], start: datetime
 ) -> tuple[list[Outage], list[DayOfOutages]]:
-    """Without what the window has left behind; what is too much is kept by day."""
-    kept = [each for each in outages if each.ended is None or each.ended > start]
-    by_day = {each.day: each.down for each in days if each.day >= start.date().isoformat()}
-    for each in kept[: max(len(kept) - MOST, 0)]:
-        assert each.ended is not None
-        day = each.ended.date().isoformat()
-        by_day[day] = by_day.get(day, _ZERO) + (each.ended - each.began)
+    """The outages and days that are still in the window; outages beyond the limit are kept by day."""
+    kept = [entry for entry in outages if entry.ended is None or entry.ended > start]
+    by_day = {day.day: day.down for day in days if day.day >= start.date().isoformat()}
+    for entry in kept[: max(len(kept) - MOST, 0)]:
+        assert entry.ended is not None
+        day = entry.ended.date().isoformat()
+        by_day[day] = by_day.get(day, _ZERO) + (entry.ended - entry.began)
     return kept[-MOST:], [DayOfOutages(day=day, down=down) for day, down in sorted(by_day.items())]
 
 
-def _overlap(each: Outage, start: datetime, end: datetime) -> timedelta:
-    return max(min(each.ended or end, end) - max(each.began, start), _ZERO)
+def _overlap(entry: Outage, start: datetime, end: datetime) -> timedelta:
+    return max(min(entry.ended or end, end) - max(entry.began, start), _ZERO)
 
 
-def _length(each: Outage, now: datetime) -> timedelta:
-    return (each.ended or now) - each.began
+def _length(entry: Outage, now: datetime) -> timedelta:
+    return (entry.ended or now) - entry.began
 
 
 def _percent(share: float, digits: int) -> str:
-    """Rounded down: what is nearly met is not met. What only a float's last digit is short of is."""
+    """The share as a percentage, rounded down, except for float error in the last digit: nearly met is not met."""
     scale = 10**digits
     return f"{math.floor(share * 100 * scale + 1e-6) / scale:.{digits}f}%"

@@ -25,9 +25,9 @@ _FIGURES: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 def stalled_status(resource: Resource, status: Status, verdict: ConditionVerdict, now: datetime) -> Status:
-    """The status of a resource that nothing can be done about until somebody mends it."""
+    """The status of a resource that the operator cannot manage until somebody fixes it."""
     not_known = "nothing is known while the resource is stalled"
-    said = [
+    verdicts = [
         ConditionVerdict(ConditionType.READY, False, verdict.reason, verdict.message),
         ConditionVerdict(ConditionType.RECONCILING, False, verdict.reason),
         verdict,
@@ -39,7 +39,7 @@ def stalled_status(resource: Resource, status: Status, verdict: ConditionVerdict
             "observed_generation": generation,
             "phase": Phase.FAILED,
             "explanation": f"Stalled: {verdict.message}.",
-            "conditions": conditions.update(status.conditions, said, generation=generation, now=now),
+            "conditions": conditions.update(status.conditions, verdicts, generation=generation, now=now),
             "health": HealthStatus(),
         }
     )
@@ -48,13 +48,13 @@ def stalled_status(resource: Resource, status: Status, verdict: ConditionVerdict
 def released_status(resource: Resource, now: datetime) -> Status:
     """The status that stays behind when the operator is uninstalled."""
     message = "the operator was uninstalled and gave the workload back; it runs as it would without this resource"
-    said = [
+    verdicts = [
         ConditionVerdict(ConditionType.READY, None, Reason.RELEASED, message),
         ConditionVerdict(ConditionType.RECONCILING, False, Reason.RELEASED),
         ConditionVerdict(ConditionType.STALLED, False, Reason.RELEASED),
     ]
     generation = resource.generation
-    updated = conditions.update(resource.status.conditions, said, generation=generation, now=now)
+    updated = conditions.update(resource.status.conditions, verdicts, generation=generation, now=now)
     return resource.status.model_copy(
         update={
             "phase": Phase.SUSPENDED,
@@ -73,7 +73,7 @@ def compose_status(status: Status, facts: Facts, now: datetime) -> Status:
     troubled = attention.pods(facts.base.observation, facts.base.workload, facts.base.spec, status.attention)
     first = status.first_healthy_at or (now if phase.is_well(facts.base.workload, health) else None)
     status = status.model_copy(update={"attention": troubled, "first_healthy_at": first})
-    said = [
+    verdicts = [
         condition_rules.ready(facts, status),
         condition_rules.reconciling(facts, status),
         facts.prerequisites,
@@ -83,12 +83,12 @@ def compose_status(status: Status, facts: Facts, now: datetime) -> Status:
         condition_rules.degraded(facts, status),
     ]
     generation = facts.base.resource.generation
-    updated = conditions.update(status.conditions, said, generation=generation, now=now)
+    updated = conditions.update(status.conditions, verdicts, generation=generation, now=now)
     return status.model_copy(
         update={
             "observed_generation": generation,
             "phase": phase.of(facts, health, status, now),
-            "explanation": _explanation(facts, status, said, now),
+            "explanation": _explanation(facts, status, verdicts, now),
             "conditions": updated,
             "health": health,
             "restarts": status.restarts.model_copy(update={"summary": _summary(status, now)}),
@@ -96,16 +96,18 @@ def compose_status(status: Status, facts: Facts, now: datetime) -> Status:
     )
 
 
-def _health(spec: ResilientServiceSpec, seen: Observation, before: HealthStatus) -> HealthStatus:
+def _health(spec: ResilientServiceSpec, observation: Observation, before: HealthStatus) -> HealthStatus:
     known = {check.name: check for check in before.checks}
-    checks = [_check(check.name, seen.checks.get(check.name), known.get(check.name)) for check in spec.health.checks]
+    checks = [
+        _check(check.name, observation.checks.get(check.name), known.get(check.name)) for check in spec.health.checks
+    ]
     dependencies = {check.name for check in spec.health.checks if check.scope is Scope.DEPENDENCY}
     counted = [condition_rules.counted(check.state, dependency=check.name in dependencies) for check in checks]
     return HealthStatus(state=worst(counted), checks=checks)
 
 
 def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> CheckStatus:
-    """A check in status. What was known holds until there is a result: a new leader or a new pod is no news."""
+    """The status of a check. The last one holds until there is a result: a new leader or a new pod changes nothing."""
     if state is None or state.reason == NOT_RUN_YET:
         unknown = CheckStatus(name=name, state=HealthState.UNKNOWN, reason=NOT_RUN_YET, message="has not run yet")
         return before or unknown
@@ -119,13 +121,14 @@ def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> C
         failures=state.failed,
         reconnects=state.reconnects or None,
         components=[
-            ComponentStatus(name=each.name, state=each.state, message=each.message) for each in state.components
+            ComponentStatus(name=component.name, state=component.state, message=component.message)
+            for component in state.components
         ],
     )
 
 
 def _words(state: CheckState, before: CheckStatus | None) -> str:
-    """What was seen. Figures change with every run: while nothing fails they are not written for their own sake."""
+    """The message of a check. Figures change with every run: while nothing fails, new figures alone are not written."""
     message = state.message[:1024]
     if before is None or before.state is not state.state or state.state not in WELL:
         return message
@@ -133,7 +136,7 @@ def _words(state: CheckState, before: CheckStatus | None) -> str:
 
 
 def _shape(message: str) -> str:
-    """The words without figures, but for how many pods they are about."""
+    """The message without figures, except for the number of pods that it is about."""
     pods, colon, rest = message.partition(" pods: ")
     return pods + colon + _FIGURES.sub("", rest) if colon else _FIGURES.sub("", message)
 
@@ -141,13 +144,13 @@ def _shape(message: str) -> str:
 def _summary(status: Status, now: datetime) -> str:
     if status.restart is not None:
         return f"{status.restart.done}/{status.restart.total} now"
-    recent = [each for each in status.history if each.kind == "Restart" and each.at > now - history.AGE]
+    recent = [entry for entry in status.history if entry.kind == "Restart" and entry.at > now - history.AGE]
     return str(len(recent))
 
 
-def _explanation(facts: Facts, status: Status, said: Sequence[ConditionVerdict], now: datetime) -> str:
-    """One paragraph: what is going on, why, what blocks it, and what it waits for."""
-    ready, _, stalled_verdict, healthy, progressing, synced, degraded = said
+def _explanation(facts: Facts, status: Status, verdicts: Sequence[ConditionVerdict], now: datetime) -> str:
+    """One paragraph: the current state, its reason, the blocker, and what it waits for."""
+    ready, _, stalled_verdict, healthy, progressing, synced, degraded = verdicts
     parts = [f"Stalled: {stalled_verdict.message}"] if stalled_verdict.status else []
     if facts.base.spec.suspend:
         parts.append("Suspended by spec.suspend: observed and reported only")
@@ -158,7 +161,7 @@ def _explanation(facts: Facts, status: Status, said: Sequence[ConditionVerdict],
         parts.append(f"Refused, and tried again every 10 s: {facts.base.observation.refusal}")
     if degraded.status:
         parts.append(f"Degraded: {degraded.message}")
-    parts.extend(f"Flag {each.name}: {each.problem}" for each in status.degradation if each.problem)
+    parts.extend(f"Flag {flag.name}: {flag.problem}" for flag in status.degradation if flag.problem)
     if status.flags is not None and status.flags.problem:
         parts.append(f"Flags are not published: {status.flags.problem}")
     parts.extend(_policies(status))
@@ -175,12 +178,12 @@ def _explanation(facts: Facts, status: Status, said: Sequence[ConditionVerdict],
 
 
 def _policies(status: Status) -> list[str]:
-    """What fires and what holds it back. Values change with every measurement, so status.restarts has them."""
+    """The policies that fire and their blocker. Values change with every measurement, so status.restarts has them."""
     restarts = status.restarts
-    acting = [each for each in restarts.firing if not each.dry_run]
+    acting = [policy for policy in restarts.firing if not policy.dry_run]
     if status.restart is not None:
         return []
     if not acting:
         return [f"What restart.onChange names has changed; {restarts.message}"] if restarts.message else []
-    named = ", ".join(f"{each.name} ({each.pods} pod{'s' if each.pods != 1 else ''})" for each in acting)
+    named = ", ".join(f"{policy.name} ({policy.pods} pod{'s' if policy.pods != 1 else ''})" for policy in acting)
     return [f"Policies fire: {named}" + (f"; nothing is restarted yet: {restarts.message}" if restarts.message else "")]

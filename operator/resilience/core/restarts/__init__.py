@@ -1,1 +1,1 @@
-"""Restarts: what triggers one, what limits it, whose turn it is, and its life from request to result."""
+"""Restarts: triggers, limits, the queue, and the life of a restart from request to result."""

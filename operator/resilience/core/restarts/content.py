@@ -1,4 +1,4 @@
-"""Restarts by changed configuration: the content of ConfigMaps and Secrets that the running pods do not have yet."""
+"""Restarts by changed configuration: content of ConfigMaps and Secrets that the running pods do not have yet."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,14 +10,14 @@ from resilience.core.model.context import Context
 from resilience.core.model.probes import CheckTarget, ContentProbe
 from resilience.core.replacement import availability
 
-# No name of a check of the spec has a slash.
+# Check names in the spec contain no slash.
 CONTENT_CHECK: Final = "restart/onchange"
-# Several objects are often applied one after the other: their changes are one.
+# Several objects are often applied one after the other: their changes count as one.
 COALESCED: Final = timedelta(seconds=5)
-# The content is then read once more before a restart begins: a change that is seen later would cause another restart.
+# The content is then read once more before a restart begins: a change observed later would cause another restart.
 CONFIRMED: Final = COALESCED + timedelta(seconds=1)
 _CONFIRMING_INTERVAL: Final = timedelta(seconds=1)
-# Secrets may only be read, not watched; the kubelet brings a change to the pods no sooner.
+# The operator may read Secrets but not watch them, and the kubelet brings a change to the pods no sooner than this.
 CONTENT_INTERVAL: Final = timedelta(seconds=20)
 
 
@@ -38,12 +38,12 @@ def target(context: Context) -> CheckTarget | None:
 
 
 def state(context: Context) -> CheckState | None:
-    """The state of that check; None before its first result."""
+    """The state of the content check; None before its first result."""
     return context.observation.checks.get(CONTENT_CHECK)
 
 
 def settled(context: Context) -> tuple[datetime | None, timedelta | None]:
-    """The time since which settled content differs from the pods', or how long the change still has to settle.
+    """The time since which settled content differs from that of the pods, or the time a change still has to settle.
 
     Both are None when the pods have the content, or it cannot be read.
     """
@@ -57,7 +57,10 @@ def settled(context: Context) -> tuple[datetime | None, timedelta | None]:
 
 
 def remember(context: Context) -> Status:
-    """The status with the content that the pods are taken to have: the first one, and any that all were made after."""
+    """The status with the content that the pods are assumed to have.
+
+    That is the first content, and any content that all pods were created after.
+    """
     status, known, check = context.status, context.status.restarts.config, state(context)
     if not context.spec.restart.on_change:
         return _with_config(status, None)
@@ -65,8 +68,8 @@ def remember(context: Context) -> Status:
         return status
     since = check.read_since or check.since
     if known is not None:
-        same = _objects(known.fingerprint) == _objects(check.fingerprint)
-        if same and any(pod.created <= since for pod in availability.staying(context.observation.pods)):
+        is_same = _objects(known.fingerprint) == _objects(check.fingerprint)
+        if is_same and any(pod.created <= since for pod in availability.staying(context.observation.pods)):
             return status
     return _with_config(status, ConfigStatus(fingerprint=check.fingerprint, changed_at=since))
 
@@ -79,13 +82,13 @@ def _changed_since(context: Context) -> datetime | None:
 
 
 def _is_confirming(context: Context) -> bool:
-    """Changed content is to be read for the last time. A check whose interval changes is run at once."""
+    """The changed content is due for its last read. A check whose interval changes runs at once."""
     since = _changed_since(context)
     return since is not None and since + COALESCED <= context.now < since + CONFIRMED
 
 
 def _objects(fingerprint: str) -> str:
-    """The part of a fingerprint that names the objects: other objects are no change of these."""
+    """The part of a fingerprint that names the objects: a different list of objects is not a change of content."""
     return fingerprint.partition("-")[0]
 
 

@@ -1,8 +1,8 @@
-"""Storm control: when policies of many services fire together, they restart one after the other under a cap.
+"""Storm control: when policies of many services fire together, the services restart one after the other under a cap.
 
-Lower priority numbers go first, then who waits longest; whoever has had a turn lets the others go before its next one,
-so nobody starves. Nothing is remembered here: whoever waits asks again, and what runs stands in the status of its
-service.
+Lower priority numbers go first, then the service that has waited longest. A service that has had a turn lets the others
+go before its next one, so that no service starves. The queue keeps no state: a waiting service requests its turn again,
+and a running restart is in the status of its service.
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -12,13 +12,13 @@ from typing import Final
 
 from resilience.core.model.observation import Key, Ticket, Turn
 
-# How long a restart takes while none has been measured.
+# Assumed duration of a restart while none has been measured.
 USUAL: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Most services that policies restart at once."""
+    """The largest number of services that policies restart at once."""
 
     cluster: int
     namespace: int
@@ -32,23 +32,23 @@ def turns(
     usual: timedelta = USUAL,
     served: Container[Key] = (),
 ) -> Mapping[Key, Turn]:
-    """The turn of every service that waits. `usual`: how long a restart has taken lately; `served`: who has had one."""
+    """The turn of every waiting service. `usual`: recent duration of a restart; `served`: services that had a turn."""
     total, by_namespace = 0, dict[str, int]()
     for key in running:
         total += 1
         by_namespace[key.namespace] = by_namespace.get(key.namespace, 0) + 1
-    found: dict[Key, Turn] = {}
+    result: dict[Key, Turn] = {}
     ahead, ahead_here = 0, dict[str, int]()
-    for ticket in sorted(waiting, key=lambda each: (each.key in served, each.priority, each.since, each.key)):
+    for ticket in sorted(waiting, key=lambda ticket: (ticket.key in served, ticket.priority, ticket.since, ticket.key)):
         namespace = ticket.key.namespace
         here = by_namespace.get(namespace, 0)
         if total < caps.cluster and here < caps.namespace:
             total += 1
             by_namespace[namespace] = here + 1
-            found[ticket.key] = Turn(granted=True)
+            result[ticket.key] = Turn(granted=True)
             continue
         rounds = max(ahead // caps.cluster, ahead_here.get(namespace, 0) // caps.namespace) + 1
-        found[ticket.key] = Turn(granted=False, ahead=ahead, expected=usual * rounds)
+        result[ticket.key] = Turn(granted=False, ahead=ahead, expected=usual * rounds)
         ahead += 1
         ahead_here[namespace] = ahead_here.get(namespace, 0) + 1
-    return found
+    return result

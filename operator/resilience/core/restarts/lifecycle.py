@@ -1,7 +1,7 @@
 """A restart from its request to its result: accept, follow, finish, fail or abort.
 
-The request fixes the pods: those that exist when it is accepted, by the API server's own clock. The package
-`replacement` replaces them.
+A request covers the pods that exist when it is accepted, by the API server's own clock. The package `replacement`
+replaces them.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from resilience.core.replacement import availability
 from resilience.core.replacement.context import Wish
 from resilience.core.replacement.plan import ReplacementPlan
 
-# Creation times have whole seconds: a pod made in the second of the acceptance must be an old one.
+# Creation times have whole seconds: a pod created in the second of the acceptance must be an old one.
 SETTLE = timedelta(seconds=1)
 
 _NOTHING = "nothing was in flight"
@@ -70,17 +70,17 @@ def _cost(workload: Workload) -> str:
 
 
 def wish(status: Status, *, deleting: bool) -> Wish:
-    """What the restart in flight asks of the pods."""
+    """The replacements that the restart in flight requires. `deleting`: none, and those begun are undone."""
     running = status.restart
     if running is None or deleting:
         return Wish(born_before=None, not_before=None, undo=deleting)
     undo = running.aborted or bool(running.failure)
-    only = tuple(each.uid for each in running.only)
+    only = tuple(reference.uid for reference in running.only)
     return Wish(running.born_before, running.started_at + SETTLE, undo, only)
 
 
 def follow(context: Context, view: PodsView, plan: ReplacementPlan) -> StepResult:
-    """Progress of the restart in flight, and its end."""
+    """Record the progress of the restart in flight, and end it."""
     status, now = context.status, context.now
     running = status.restart
     if running is None:
@@ -88,14 +88,14 @@ def follow(context: Context, view: PodsView, plan: ReplacementPlan) -> StepResul
     running, finished = _fold_pods(running, view, plan, now)
     running = running.model_copy(update={"requests": _requests(running, context.observation.traffic)})
     if plan.given_up and not running.failure:
-        # Noted first: the restart ends when nothing of it is in flight any more.
+        # The failure is recorded first: the restart ends when none of its pods is in flight any more.
         failure = f"the replacement did not come up: {plan.waiting}"[:1024]
         running = running.model_copy(update={"failure": failure})
         return StepResult(status.model_copy(update={"restart": running}), requeue_after=SOON)
     replaced = tuple(Event(Reason.POD_REPLACED, f"pod {name} was replaced and is gone") for name in finished)
     replaced += tuple(
         Event(Reason.POD_GIVEN_BACK, f"pod {name} stays: it was given back to its ReplicaSet", warning=True)
-        for name in sorted(_given_back(status.restart or running, view))
+        for name in sorted(_handed_back(status.restart or running, view))
     )
     replaced += tuple(Event(Reason.POD_NOT_GENTLE, note, warning=True) for note in plan.notes)
     in_flight = [pod for pod in view.pods if pod.step is not None]
@@ -112,18 +112,18 @@ def _outcome(running: RestartStatus, plan: ReplacementPlan) -> RestartOutcome:
 
 
 def abort(context: Context) -> StepResult:
-    """Accept a pending abort: no further pod is begun, and replacements that do not serve yet are undone."""
+    """Accept a pending abort: no further pod is replaced, and replacements that do not serve yet are undone."""
     status, now = context.status, context.now
     value = requests.pending(context.resource.annotations, status, Request.ABORT)
     if value is None:
         return StepResult(status)
-    accepted = _accepted(status)
-    if status.restart is None and status.rollout.candidate is not None and not accepted:
+    is_accepted = _is_accepted(status)
+    if status.restart is None and status.rollout.candidate is not None and not is_accepted:
         rollout = status.rollout.model_copy(update={"aborted": True})
         status = requests.handle(status, Request.ABORT, value, now=now, note="the release is being aborted")
         return StepResult(status.model_copy(update={"rollout": rollout}), requeue_after=SOON)
     if status.restart is None:
-        note = "the new version is accepted already; to go back, change the template" if accepted else _NOTHING
+        note = "the new version is accepted already; to go back, change the template" if is_accepted else _NOTHING
         event = Event(Reason.REQUEST_IGNORED, f"abort: {note}")
         status = requests.handle(status, Request.ABORT, value, now=now, note=note)
         return StepResult(status, events=(event,), requeue_after=SOON)
@@ -132,17 +132,17 @@ def abort(context: Context) -> StepResult:
     return StepResult(status.model_copy(update={"restart": aborted}), requeue_after=SOON)
 
 
-def _accepted(status: Status) -> bool:
-    """Whether the release in flight only brings the target's own pods home."""
+def _is_accepted(status: Status) -> bool:
+    """The new version is accepted: the rollout in flight only returns to the target's own pods."""
     rollout = status.rollout
     if rollout.candidate is None or rollout.serving is None or rollout.serving.hash != rollout.candidate.hash:
         return False
     return rollout.step in ("HoppingBack", "Returning", "DrainingGreen", "Finishing")
 
 
-def _given_back(running: RestartStatus, view: PodsView) -> set[str]:
-    """Pods that are there without a step any more. A StatefulSet makes the name again, but not the pod."""
-    known = {each.name for each in running.pods}
+def _handed_back(running: RestartStatus, view: PodsView) -> set[str]:
+    """Names of pods that exist and no longer have a step. A StatefulSet reuses the name, but for a new pod."""
+    known = {entry.name for entry in running.pods}
     old = {pod.name for pod in view.pods if pod.step is None and pod.created <= running.born_before}
     return known & old
 
@@ -150,15 +150,18 @@ def _given_back(running: RestartStatus, view: PodsView) -> set[str]:
 def _fold_pods(
     running: RestartStatus, view: PodsView, plan: ReplacementPlan, now: datetime
 ) -> tuple[RestartStatus, list[str]]:
-    """The pods in flight now; what a pod that is gone had left open goes into the total, once."""
-    seen = {pod.name: pod for pod in view.pods if pod.step is not None}
-    stayed = _given_back(running, view)
-    gone = [each for each in running.pods if each.name not in seen and each.name not in stayed]
-    cut = [each.connections for each in gone if each.connections is not None]
+    """The restart with the pods in flight now, and the names of the pods that are gone.
+
+    Connections that a pod had open when it went are added to the total once.
+    """
+    in_flight = {pod.name: pod for pod in view.pods if pod.step is not None}
+    stayed = _handed_back(running, view)
+    gone = [entry for entry in running.pods if entry.name not in in_flight and entry.name not in stayed]
+    cut = [entry.connections for entry in gone if entry.connections is not None]
     total_cut = sum(cut) + (running.kept_connections_cut or 0) if cut else running.kept_connections_cut
-    before = {each.name: each for each in running.pods}
+    before = {entry.name: entry for entry in running.pods}
     pods = []
-    for pod in list(seen.values())[:50]:
+    for pod in list(in_flight.values())[:50]:
         ends = pod.deleting or pod.uid in plan.ending
         step = ReplaceStep.DELETING if ends else pod.step or ReplaceStep.REPLACING
         known = before.get(pod.name)
@@ -168,7 +171,7 @@ def _fold_pods(
                 name=pod.name,
                 step=step,
                 since=pod.step_since or now,
-                # A pod that is ending no longer answers: what it said last is what was cut.
+                # A pod that is ending no longer answers: its last count is the number that was cut.
                 connections=count if count is not None else known.connections if known else None,
             )
         )
@@ -180,7 +183,7 @@ def _fold_pods(
             "kept_connections_cut": total_cut,
             "message": plan.waiting[:1024],
         }
-    ), [each.name for each in gone]
+    ), [entry.name for entry in gone]
 
 
 def _requests(running: RestartStatus, traffic: Traffic | None) -> Requests | None:
@@ -222,23 +225,23 @@ def _end(status: Status, running: RestartStatus, outcome: RestartOutcome, messag
             "restarts": _remembered(status, running, outcome),
         }
     )
-    bad = outcome in (RestartOutcome.FAILED, RestartOutcome.REFUSED)
-    event = Event(_REASONS[outcome], f"{words} (trace {running.trace_id})", bad)
+    is_bad = outcome in (RestartOutcome.FAILED, RestartOutcome.REFUSED)
+    event = Event(_REASONS[outcome], f"{words} (trace {running.trace_id})", is_bad)
     return StepResult(status, events=(event,), requeue_after=SOON)
 
 
 def _remembered(status: Status, running: RestartStatus, outcome: RestartOutcome) -> RestartsStatus:
-    """What fails is tried less and less often."""
-    failed = outcome is RestartOutcome.FAILED
+    """The restarts by policies, this one marked when it failed: failures are tried again less and less often."""
+    has_failed = outcome is RestartOutcome.FAILED
     recent = [
-        each.model_copy(update={"failed": True}) if failed and each.at == running.started_at else each
-        for each in status.restarts.recent
+        entry.model_copy(update={"failed": True}) if has_failed and entry.at == running.started_at else entry
+        for entry in status.restarts.recent
     ]
     return status.restarts.model_copy(update={"recent": recent})
 
 
 def describe(result: RestartResult) -> str:
-    """The result in one sentence."""
+    """The result of a restart in one sentence."""
     match result.result:
         case RestartOutcome.SUCCEEDED | RestartOutcome.ABORTED:
             verb = "restarted" if result.result is RestartOutcome.SUCCEEDED else "aborted after"

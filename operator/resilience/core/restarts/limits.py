@@ -1,6 +1,6 @@
-"""Whether policies may restart something now: windows, cool-down, budget, loop breaker, a dependency that is down.
+"""Limits of restarts by policies: windows, cool-down, budget, loop breaker, a dependency that is down.
 
-Requests by hand are not bound by any of it. The availability guard is asked besides, at every step.
+None of them limits requests by hand. The availability guard decides in addition, at every step.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,28 +22,28 @@ from resilience.core.model.observation import Observation, Pod
 from resilience.core.replacement import availability
 from resilience.core.restarts.policies import PREFIX, Firing
 
-# A pod that fires within the cool-down, or this time, after it was made shows that restarting is useless.
+# A pod that fires within the cool-down, or within this time, after its creation shows that restarting is useless.
 LOOP_LEAST: Final = timedelta(seconds=30)
-# Passes in a row after which something counts as well again, where no policy says how many failures count.
+# Passes in a row after which a check counts as recovered, when no policy sets how many failures count.
 _STEADY: Final = 3
-# The longest time between two tries in a loop; they begin with twice the cool-down and double.
+# Longest time between two attempts in a loop; the times begin with twice the cool-down and double.
 LOOP_LAST: Final = timedelta(hours=6)
-# What is remembered for the loop breaker: as many tries as it takes to get from the least time to the longest.
+# The loop breaker remembers restarts for so long: the attempts from the shortest time to the longest fit into it.
 MEMORY: Final = timedelta(hours=72)
-# What status holds.
+# Most restarts by policies that status keeps.
 MOST: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """Why nothing is restarted. `until`: when it ends by itself, if that is known."""
+    """The reason that nothing is restarted. `until`: the time at which it ends by itself, if that is known."""
 
     reason: str
     message: str
     until: datetime | None = None
 
 
-# Firings that may go on, and what holds the others back.
+# Firings that may proceed, and the blocker of the others.
 _Left = tuple[tuple[Firing, ...], Blocker | None]
 
 
@@ -54,7 +54,7 @@ def recent(context: Context) -> list[PastRestart]:
 
 
 def allowed(context: Context, firing: Sequence[Firing]) -> _Left:
-    """The firings that may restart their pods now; what forbids it when none may."""
+    """The firings that may restart their pods now, and the blocker when none may."""
     past, effective, now = recent(context), context.effective, context.now
     left, block = _without_dependency(context, firing)
     if left:
@@ -67,72 +67,78 @@ def allowed(context: Context, firing: Sequence[Firing]) -> _Left:
 
 
 def _without_dependency(context: Context, fired: Sequence[Firing]) -> _Left:
-    """When all pods fail together while a dependency is not known to work, it is not the pods.
+    """The firings that a lost dependency does not explain, and the blocker of the others.
 
-    Neither thresholds nor single passes count: which check fails first, and which recovers first, is chance.
+    It explains them when all pods fail together while it is not known to work. Neither thresholds nor single passes
+    count: which check fails first, and which recovers first, is chance.
     """
-    spec, seen, now = context.spec, context.observation, context.now
-    blamed = [each for each in fired if _blames_the_pod(each.policy)]
-    failures = [each.policy.check.failures for each in blamed if each.policy.check is not None]
+    spec, observation, now = context.spec, context.observation, context.now
+    doubtful = [firing for firing in fired if _may_be_dependency(firing.policy)]
+    failures = [firing.policy.check.failures for firing in doubtful if firing.policy.check is not None]
     steady = max([_STEADY, *failures])
     lost = [
         check.name
         for check in spec.health.checks
-        if check.scope is Scope.DEPENDENCY and _shaky(seen.checks.get(check.name), steady)
+        if check.scope is Scope.DEPENDENCY and _is_unsteady(observation.checks.get(check.name), steady)
     ]
-    if not lost or not blamed or seen.pods is None:
+    if not lost or not doubtful or observation.pods is None:
         return tuple(fired), None
-    firing = {each.pod.uid for each in blamed}
-    others = [pod for pod in availability.staying(seen.pods) if pod.uid not in firing]
-    if any(all(_is_well(each.policy, pod, seen, steady, now) for each in blamed) for pod in others):
+    uids = {firing.pod.uid for firing in doubtful}
+    others = [pod for pod in availability.staying(observation.pods) if pod.uid not in uids]
+    if any(all(_is_well(firing.policy, pod, observation, steady, now) for firing in doubtful) for pod in others):
         return tuple(fired), None
     named = ", ".join(lost)
     words = (
         f"all pods fail together while {named} is not known to work: a restart would not help, the service is degraded"
     )
-    return tuple(each for each in fired if not _blames_the_pod(each.policy)), Blocker("DependencyDown", words)
+    return tuple(firing for firing in fired if not _may_be_dependency(firing.policy)), Blocker("DependencyDown", words)
 
 
-def _shaky(state: CheckState | None, steady: int) -> bool:
-    """Whether a dependency is not known to work: down, unknown, or not passed so often in a row since it failed."""
+def _is_unsteady(state: CheckState | None, steady: int) -> bool:
+    """A dependency is not known to work: it is down, unknown, or has not passed so often in a row since it failed."""
     return state is None or state.state not in WELL or state.passes < steady
 
 
-def _blames_the_pod(policy: Policy) -> bool:
-    """Whether what it sees may as well be a dependency's doing: hanging, crashing, or spinning in retries."""
+def _may_be_dependency(policy: Policy) -> bool:
+    """A dependency may as well cause what the policy observes: pods that hang, crash, or spin in retries."""
     return policy.check is not None or policy.container_restarts is not None or policy.cpu is not None
 
 
-def _is_well(policy: Policy, pod: Pod, seen: Observation, steady: int, now: datetime) -> bool:
-    """Whether the policy has nothing against this pod, and has had nothing for a while."""
+def _is_well(policy: Policy, pod: Pod, observation: Observation, steady: int, now: datetime) -> bool:
+    """The policy has no reason to fire for this pod, and has had none for a while."""
     if policy.container_restarts is not None:
-        times = seen.pods.container_restarts.get(pod.uid, ()) if seen.pods is not None else ()
+        times = observation.pods.container_restarts.get(pod.uid, ()) if observation.pods is not None else ()
         return pod.available and not any(at > now - policy.container_restarts.within for at in times)
-    state = seen.checks.get(PREFIX + policy.name)
+    state = observation.checks.get(PREFIX + policy.name)
     return state is not None and state.passes_by_pod.get(pod.uid, 0) >= steady
 
 
 def note_loops(context: Context, fired: Sequence[Firing]) -> tuple[Status, tuple[str, ...]]:
-    """Note the restarts that were futile: a pod made since, and before the next, fires again soon after its birth.
+    """Mark futile restarts: a pod created after one, and before the next, fires again soon after its creation.
 
-    In status, for the loop goes on when the operator is restarted. Returns the policies that are news, too.
+    The marks are in status, because a loop continues when the operator is restarted. Also returns the names of the
+    policies that are newly marked.
     """
     status, effective, now = context.status, context.effective, context.now
-    past, news = list(status.restarts.recent), []
-    for each in fired:
-        name, made_by = each.policy.name, _made_since(past, each)
-        if not made_by or name in made_by[-1].futile or now > each.pod.created + _soon(effective, each.policy):
+    past, new_names = list(status.restarts.recent), []
+    for firing in fired:
+        name, earlier = firing.policy.name, _restarts_before(past, firing)
+        if (
+            not earlier
+            or name in earlier[-1].futile
+            or now > firing.pod.created + _futile_age(effective, firing.policy)
+        ):
             continue
-        noted = made_by[-1].model_copy(update={"futile": [*made_by[-1].futile, name]})
-        past[past.index(made_by[-1])] = noted
-        news.append(name)
-    if not news:
+        marked = earlier[-1].model_copy(update={"futile": [*earlier[-1].futile, name]})
+        past[past.index(earlier[-1])] = marked
+        new_names.append(name)
+    if not new_names:
         return status, ()
-    return status.model_copy(update={"restarts": status.restarts.model_copy(update={"recent": past})}), tuple(news)
+    return status.model_copy(update={"restarts": status.restarts.model_copy(update={"recent": past})}), tuple(new_names)
 
 
 def loop_words(names: Iterable[str]) -> str:
-    """What a loop means, for people."""
+    """The message about a restart loop, for people."""
     named = ", ".join(sorted(set(names)))
     return (
         f"fresh pods fail the same way, or none comes up ({named}), so restarting them is useless; find out why, or"
@@ -140,8 +146,8 @@ def loop_words(names: Iterable[str]) -> str:
     )
 
 
-def _soon(effective: Effective, policy: Policy) -> timedelta:
-    """How long after its birth a pod that fires shows that restarting was useless."""
+def _futile_age(effective: Effective, policy: Policy) -> timedelta:
+    """Age up to which a pod that fires shows that restarting was useless."""
     usage = policy.memory or policy.cpu
     needs = usage.for_ if usage is not None else timedelta()
     if policy.check is not None:
@@ -149,44 +155,44 @@ def _soon(effective: Effective, policy: Policy) -> timedelta:
     return max(effective.cool_down, LOOP_LEAST) + needs
 
 
-def _made_since(past: Sequence[PastRestart], fired: Firing) -> list[PastRestart]:
-    """The restarts by this policy that the pod is younger than; creation times have whole seconds."""
-    young = fired.pod.created + timedelta(seconds=1)
-    return [each for each in past if fired.policy.name in each.policies and each.at <= young]
+def _restarts_before(past: Sequence[PastRestart], firing: Firing) -> list[PastRestart]:
+    """The restarts by this policy that are older than the pod; creation times have whole seconds."""
+    young = firing.pod.created + timedelta(seconds=1)
+    return [restart for restart in past if firing.policy.name in restart.policies and restart.at <= young]
 
 
-def _loop_end(effective: Effective, past: Sequence[PastRestart], fired: Firing) -> datetime | None:
-    """Until when a pod is left alone for this policy; None when there is no reason to.
+def _loop_end(effective: Effective, past: Sequence[PastRestart], firing: Firing) -> datetime | None:
+    """Time until which this policy does not restart the pod; None when it may.
 
-    The restart that made it was futile, or the last ones failed and left the pod that they were for.
+    The reason is that the restart before the pod was futile, or that the last restarts failed and left their pod.
     """
-    name, young = fired.policy.name, fired.pod.created + timedelta(seconds=1)
-    mine = [each for each in past if name in each.policies and (each.at <= young or each.failed)]
-    useless = [name in each.futile or each.failed for each in reversed(mine)]
-    row = next((row for row, each in enumerate(useless) if not each), len(mine))
+    name, young = firing.policy.name, firing.pod.created + timedelta(seconds=1)
+    restarts = [entry for entry in past if name in entry.policies and (entry.at <= young or entry.failed)]
+    useless = [name in entry.futile or entry.failed for entry in reversed(restarts)]
+    row = next((index for index, is_useless in enumerate(useless) if not is_useless), len(restarts))
     if not row:
         return None
-    return mine[-1].at + min(_soon(effective, fired.policy) * (1 << min(row, 16)), LOOP_LAST)
+    return restarts[-1].at + min(_futile_age(effective, firing.policy) * (1 << min(row, 16)), LOOP_LAST)
 
 
 def _out_of_loops(effective: Effective, past: Sequence[PastRestart], fired: Sequence[Firing], now: datetime) -> _Left:
-    ends = [(each, _loop_end(effective, past, each)) for each in fired]
-    held = {each.policy.name: end for each, end in ends if end is not None and end > now}
-    if not held:
+    ends = [(firing, _loop_end(effective, past, firing)) for firing in fired]
+    end_by_policy = {firing.policy.name: end for firing, end in ends if end is not None and end > now}
+    if not end_by_policy:
         return tuple(fired), None
-    left = tuple(each for each, end in ends if end is None or end <= now)
-    return left, Blocker("RestartLoop", loop_words(held), min(held.values()))
+    left = tuple(firing for firing, end in ends if end is None or end <= now)
+    return left, Blocker("RestartLoop", loop_words(end_by_policy), min(end_by_policy.values()))
 
 
 def _in_window(spec: ResilientServiceSpec, fired: Sequence[Firing], now: datetime) -> _Left:
-    """Memory that will be full before the next window opens does not wait for it."""
-    found = opening(spec.restart.windows, now)
-    if found.is_open:
+    """The firings that need no window now: memory that will be full before the next one opens does not wait for it."""
+    window = opening(spec.restart.windows, now)
+    if window.is_open:
         return tuple(fired), None
-    next_at = found.next_at
+    next_at = window.next_at
     when = f"the next one opens at {next_at:%Y-%m-%d %H:%M} UTC" if next_at is not None else "none opens again"
     block = Blocker("OutsideWindow", f"outside the windows of spec.restart.windows; {when}", next_at)
-    return tuple(each for each in fired if _cannot_wait(each.policy, next_at, now)), block
+    return tuple(firing for firing in fired if _cannot_wait(firing.policy, next_at, now)), block
 
 
 def _cannot_wait(policy: Policy, next_at: datetime | None, now: datetime) -> bool:
@@ -203,7 +209,7 @@ def _cool_down(effective: Effective, past: Sequence[PastRestart], now: datetime)
 
 
 def _budget(effective: Effective, past: Sequence[PastRestart], now: datetime) -> Blocker | None:
-    spent = [each for each in past if each.at > now - effective.budget_per]
+    spent = [entry for entry in past if entry.at > now - effective.budget_per]
     if len(spent) < effective.budget_max:
         return None
     words = (
@@ -214,6 +220,6 @@ def _budget(effective: Effective, past: Sequence[PastRestart], now: datetime) ->
 
 
 def moving(seen: Observation) -> Blocker | None:
-    """A release replaces the pods anyway."""
+    """The blocker while no replacement may begin, or None. A rollout, for example, replaces the pods anyway."""
     refusal = availability.may_begin(seen)
     return Blocker(refusal.reason, refusal.message) if refusal is not None else None

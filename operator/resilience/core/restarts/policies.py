@@ -26,15 +26,15 @@ from resilience.core.replacement import availability
 
 # Checks of policies are kept apart from the health checks of the same name.
 PREFIX: Final = "policy/"
-# Pods that were born together do not age together: each lives up to so much longer than it has to.
+# Pods that were created together must not expire together: a pod lives longer than the limit by up to this share.
 AGE_SPREAD: Final = 0.1
-# As long as a start may take when spec.probes.startup says nothing.
+# Longest start of a pod when spec.probes.startup sets none.
 _START: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """A policy that fires for a pod; `message` has the rule, the value and the line."""
+    """A policy that fires for a pod; `message` states the rule, the value and the threshold."""
 
     policy: Policy
     pod: Pod
@@ -42,7 +42,7 @@ class Firing:
 
 
 def firing(context: Context) -> tuple[Firing, ...]:
-    """Every pod that a policy fires for, in the order of the policies, then the oldest pod first."""
+    """Every pod that a policy fires for, in the order of the policies, and the oldest pod first."""
     if context.observation.pods is None:
         return ()
     pods = sorted(availability.staying(context.observation.pods), key=lambda pod: (pod.created, pod.name))
@@ -72,7 +72,7 @@ def next_due(context: Context) -> timedelta | None:
 
 
 def _waits_for_start(policy: Policy) -> bool:
-    """A pod that starts refuses its checks and is busy; both say nothing about it."""
+    """The policy ignores pods that start: such a pod fails its checks and is busy, which says nothing about it."""
     return policy.check is not None or policy.cpu is not None
 
 
@@ -131,7 +131,7 @@ def _age(policy: Policy, effective: Effective, pod: Pod) -> timedelta:
 
 
 def targets(context: Context) -> tuple[CheckTarget, ...]:
-    """The checks that the policies need, one a pod; a policy without a line to compare with has none."""
+    """The checks that the policies need, one a pod; a policy without a threshold to compare with has none."""
     container = find_container(context.spec, context.workload)
     return tuple(_targets(context, container)) if container is not None else ()
 
@@ -139,7 +139,7 @@ def targets(context: Context) -> tuple[CheckTarget, ...]:
 def _targets(context: Context, container: Container) -> Iterator[CheckTarget]:
     spec, effective, view = context.spec, context.effective, context.observation.pods
     pods = availability.staying(view) if view is not None else ()
-    # Not measured either: what was counted in a start must not be there when it is over.
+    # Pods that start are not measured either: counts from the start must not remain when it is over.
     starting = {pod.uid for pod in pods if _is_starting(context, pod)}
     checks = {check.name: check for check in spec.health.checks}
     for policy in spec.restart.policies:
@@ -174,8 +174,8 @@ def _probe(policy: Policy, container: Container, namespace: str, pod: Pod) -> Pr
         if rule is not None:
             whole = quantities.whole(container, measure, rule.of)
             line = UsageLine(measure, None, quantities.resolve(rule.above, whole), whole)
-            known = line.critical is not None
-            return UsageProbe(namespace, pod.name, container.name, (line,), pod.created) if known else None
+            has_threshold = line.critical is not None
+            return UsageProbe(namespace, pod.name, container.name, (line,), pod.created) if has_threshold else None
     limit = container.limits.get("memory")
     if policy.memory_slope is not None and limit is not None:
         return SlopeProbe(namespace, pod.name, pod.uid, container.name, limit, policy.memory_slope.limit_within)
@@ -183,25 +183,25 @@ def _probe(policy: Policy, container: Container, namespace: str, pod: Pod) -> Pr
 
 
 def lacking(context: Context) -> str:
-    """The first policy or usage check that can never say anything, with what to do; empty when all can."""
+    """Message about the first policy or usage check that can never have a result, with the fix; empty when all can."""
     spec, container = context.spec, find_container(context.spec, context.workload)
     if container is None:
         return ""
-    for who, resource, amount, of in _lines(spec):
+    for owner, resource, amount, of in _lines(spec):
         if quantities.resolve(amount, quantities.whole(container, resource, of)) is None:
             kind = of.lower()
             return (
-                f"{who} compares with a {resource} {kind} that container {container.name} does not set:"
+                f"{owner} compares with a {resource} {kind} that container {container.name} does not set:"
                 f" set resources.{kind}s.{resource}, or write an amount in place of {amount}"
             )
-    slope = next((each for each in spec.restart.policies if each.memory_slope is not None), None)
+    slope = next((policy for policy in spec.restart.policies if policy.memory_slope is not None), None)
     if slope is not None and "memory" not in container.limits:
         return f"policy {slope.name} foresees when a memory limit is reached, and container {container.name} has none"
     return ""
 
 
 def _lines(spec: ResilientServiceSpec) -> Iterator[tuple[str, str, str, Of]]:
-    """Everything that compares usage with an amount: who, resource, amount, and what a share is of."""
+    """Every comparison of usage with an amount: the policy or check, resource, amount, and the base of a share."""
     for policy in spec.restart.policies:
         for resource, rule in (("memory", policy.memory), ("cpu", policy.cpu)):
             if rule is not None:
@@ -210,5 +210,5 @@ def _lines(spec: ResilientServiceSpec) -> Iterator[tuple[str, str, str, Of]]:
         usage = check.usage
         for resource, bounds in (("memory", usage.memory), ("cpu", usage.cpu)) if usage is not None else ():
             if bounds is not None and usage is not None:
-                # Without a value of its own the line is the profile's, which is a share.
+                # Without its own value the check has the threshold of the profile, which is a share.
                 yield f"check {check.name}", resource, bounds.critical or "95%", usage.of

@@ -1,4 +1,4 @@
-"""Restarts in a pass: requests by a person first, then what policies and changed configuration ask for."""
+"""Restarts in a pass: requests by a person first, then policies and changed configuration."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from resilience.core.restarts import lifecycle, triggers
 
 
 def reconcile(context: Context) -> StepResult:
-    """Accept what is requested or triggered. The pods follow in a later pass, when status has the restart."""
+    """Accept requested and triggered restarts. The pods follow in a later pass, when status has the restart."""
     requested = _requests(context)
     triggered = triggers.reconcile(context.with_status(requested.status))
     waits = [max(time, SOON) for time in (requested.requeue_after, triggered.requeue_after) if time is not None]

@@ -1,7 +1,7 @@
 """Restarts that nobody requested: firing policies and changed configuration, until a restart begins.
 
-Status has what fires, whether or not it may restart anything, with what blocks it and until when. Pods are then
-replaced as in every other restart.
+Status lists what fires, even when it may not restart anything, the blocker and the time at which that ends. Pods are
+then replaced as in every other restart.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from resilience.core.restarts import content, limits, policies
 from resilience.core.restarts.limits import Blocker
 from resilience.core.restarts.policies import Firing
 
-# The answer to a request for a turn comes with the next pass, at the latest after this time.
-_ANSWER: Final = timedelta(seconds=2)
-# A blocker without a known end may end unseen.
-_LOOK_AGAIN: Final = timedelta(seconds=15)
-# A new pod has no figures at first, and that is no news.
+# A requested turn is answered with the next pass, at the latest after this time.
+_TURN_WAIT: Final = timedelta(seconds=2)
+# A blocker without a known end may end unobserved.
+_RECHECK: Final = timedelta(seconds=15)
+# A new pod has no figures at first, which is not reported.
 FIGURES_COME: Final = timedelta(minutes=1)
 _MOST_PODS: Final = 50
 
@@ -42,13 +42,13 @@ class _Cause:
     names: tuple[str, ...] = ()
     pods: tuple[Pod, ...] = ()
     fingerprint: str = ""
-    # Pods that were made later have the changed content.
+    # Pods that were created later have the changed content.
     before: datetime | None = None
 
 
 def not_judged(context: Context) -> tuple[str, ...]:
-    """Policies and content that cannot be judged, and so never restart anything, with what a person can do."""
-    reasons = [lack] if (lack := policies.lacking(context)) else []
+    """Messages about policies and content that cannot be judged, and so never restart anything, with the fix."""
+    reasons = [reason] if (reason := policies.lacking(context)) else []
     check = content.state(context)
     if check is not None and check.silent:
         reasons.append(f"restart.onChange cannot be judged: {check.message}")
@@ -62,14 +62,14 @@ def not_judged(context: Context) -> tuple[str, ...]:
 
 def targets(context: Context) -> tuple[CheckTarget, ...]:
     """The checks that policies and restart.onChange need."""
-    read = content.target(context)
-    return (*policies.targets(context), *((read,) if read is not None else ()))
+    content_target = content.target(context)
+    return (*policies.targets(context), *((content_target,) if content_target is not None else ()))
 
 
 def reconcile(context: Context) -> StepResult:
-    """Begin a restart for what fires, if nothing blocks it; say what fires and what blocks it."""
+    """Begin a restart for what fires, if nothing blocks it; report what fires and what blocks it."""
     if context.observation.pods is None:
-        # Pods are read wherever something may fire.
+        # Pods are read whenever something may fire.
         return StepResult(_blocked(_with_firing(context.with_status(content.remember(context)), ()), None))
     firing = policies.firing(context)
     acting = [entry for entry in firing if not entry.policy.dry_run]
@@ -86,7 +86,7 @@ def reconcile(context: Context) -> StepResult:
         return replace(result, status=_blocked(context.status, None))
     free, block = _allowed(context, acting, content_changed=changed_since is not None)
     if block is not None:
-        return _held(context, result, block, before=status)
+        return _postpone(context, result, block, before=status)
     cause = _of_content(context, changed_since) if changed_since is not None else _of_policies(free)
     return _in_turn(context, result, cause)
 
@@ -111,20 +111,20 @@ def _in_turn(context: Context, result: StepResult, cause: _Cause) -> StepResult:
     result = replace(result, ticket=Ticket(context.resource.key, context.spec.restart.priority, context.now))
     if turn is None or turn.expected is None:
         # Requested with this pass; the next one has the answer.
-        wait = _sooner(result.requeue_after, _ANSWER)
+        wait = _sooner(result.requeue_after, _TURN_WAIT)
         return replace(result, status=_blocked(context.status, None), requeue_after=wait)
     expected = timedelta(seconds=ceil(turn.expected.total_seconds()))
-    # Without its place: that changes with every restart of another one, and a changed sentence is a write.
+    # Without the place in the queue: it changes with every restart of another service, and a changed text is a write.
     words = "a few services restart pods at a time, and others go before it"
     status = _blocked(context.status, Blocker("Queued", words, context.now + expected), ahead=turn.ahead)
-    return replace(result, status=status, requeue_after=_sooner(result.requeue_after, max(expected, _ANSWER)))
+    return replace(result, status=status, requeue_after=_sooner(result.requeue_after, max(expected, _TURN_WAIT)))
 
 
-def _held(context: Context, result: StepResult, block: Blocker, *, before: Status) -> StepResult:
+def _postpone(context: Context, result: StepResult, block: Blocker, *, before: Status) -> StepResult:
     events = result.events
     if block.reason not in (before.restarts.blocked_by, "RestartLoop"):
         events = (*events, Event(Reason.POLICY_BLOCKED, block.message))
-    wait = block.until - context.now if block.until is not None else _LOOK_AGAIN
+    wait = block.until - context.now if block.until is not None else _RECHECK
     status = _blocked(context.status, block)
     return replace(result, status=status, events=events, requeue_after=_sooner(result.requeue_after, wait))
 
@@ -158,7 +158,7 @@ def _begin(context: Context, result: StepResult, cause: _Cause) -> StepResult:
 
 
 def _of_policies(acting: Sequence[Firing]) -> _Cause:
-    """All policies together are one restart; the pod that most policies fire for goes first, then the oldest."""
+    """One restart for all policies: the pod that most policies fire for goes first, then the oldest."""
     pods = {entry.pod.uid: entry.pod for entry in acting}
     count = {uid: sum(entry.pod.uid == uid for entry in acting) for uid in pods}
     worst = sorted(pods.values(), key=lambda pod: (-count[pod.uid], pod.created, pod.name))[:_MOST_PODS]
@@ -174,9 +174,9 @@ def _of_content(context: Context, since: datetime) -> _Cause:
 
 
 def _impossible(context: Context) -> Blocker | None:
-    """No policy may force a replacement beside a pod that cannot have one, or end the last pod of a kind without surge.
+    """The blocker of restarts that no policy may cause at any time, though a person may; None when there is none.
 
-    That holds at any time; a person may still do it.
+    No policy may force a replacement beside a pod that cannot have one, or end the last pod of a kind without surge.
     """
     workload, view = context.workload, context.observation.pods
     assert view is not None
@@ -211,7 +211,7 @@ def _loops(names: Sequence[str]) -> tuple[Event, ...]:
 
 
 def _dry_runs(before: Status, firing: Sequence[Firing]) -> tuple[Event, ...]:
-    """One Event when a policy with dryRun begins to fire."""
+    """One Event for each policy with dryRun that begins to fire."""
     known = {entry.name for entry in before.restarts.firing}
     dry = [entry for entry in reversed(firing) if entry.policy.dry_run and entry.policy.name not in known]
     return tuple(

@@ -1,1 +1,1 @@
-"""Rollouts: a new template of the target, brought out blue-green or by a rolling update, and the ways back."""
+"""Rollouts bring out a new template of the target, blue-green or by a rolling update, and roll back a bad one."""

@@ -1,8 +1,8 @@
-"""The steps of a blue-green release, in either direction.
+"""The steps of a blue-green rollout, in both directions.
 
 Towards green: Preparing, Scaling, Switching, Overlapping, Warm, Draining (of blue); then the target is resumed.
-Towards blue: Preparing (the target's pods are replaced without traffic), Switching, Overlapping, Draining (of green);
-with another template than green's, the gates and Warm come in between as they do towards green.
+Towards blue: Preparing (the target's pods are replaced without traffic), Switching, Overlapping, Draining (of green).
+If the target's template differs from green's, the gates and Warm come in between, as they do towards green.
 """
 
 from datetime import timedelta
@@ -14,21 +14,21 @@ from resilience.core.model.decision import Action
 from resilience.core.rollouts import candidate, drain, pins
 from resilience.core.rollouts.context import Move, RolloutContext
 
-# Pods are in no watch: how often they are looked at while they matter.
+# Intervals at which pods are observed while they matter, because no watch includes them.
 POLL = timedelta(seconds=1)
 QUICK_POLL = timedelta(milliseconds=500)
 SLOW_POLL = timedelta(seconds=5)
 
 
 def step(context: RolloutContext) -> Move:
-    """What is next, by the step that green carries."""
-    doomed = candidate.doomed(context)
-    if doomed is not None:
-        return doomed
+    """The next move, by the step that green carries."""
+    way_back = candidate.doomed(context)
+    if way_back is not None:
+        return way_back
     green = context.green
     match green.step:
         case ReleaseStep.PREPARING if green.towards is Colour.BLUE:
-            return _hop_back(context)
+            return _prepare_blue(context)
         case ReleaseStep.PREPARING:
             return _prepare(context)
         case ReleaseStep.SCALING:
@@ -50,12 +50,12 @@ def step(context: RolloutContext) -> Move:
 
 
 def advance(context: RolloutContext, to: ReleaseStep, towards: Colour | None = None) -> AdvanceGreen:
-    """The next step, in the same direction unless another is named."""
+    """The action that marks the next step, in the same direction unless `towards` names another."""
     return AdvanceGreen(to, towards or context.green.towards, context.now)
 
 
 def preview_size(context: RolloutContext, *, full: int) -> int:
-    """Pods until promotion: all of them at once where nothing is asked before they get traffic."""
+    """Number of green's pods until promotion: the full size if no gate, person or delay comes before traffic."""
     settings, rollout = context.settings, context.spec.rollout
     if rollout.before is None and not candidate.promoted_by_hand(context) and not settings.promote_after:
         return full
@@ -63,50 +63,50 @@ def preview_size(context: RolloutContext, *, full: int) -> int:
 
 
 def _prepare(context: RolloutContext) -> Move:
-    """Green at preview size, ready, through the gate and promoted."""
+    """Brings green to its preview size, and waits until it is ready, passes the gate and is promoted."""
     if context.wanted != context.green.workload.template.fingerprint or context.leaving:
         return Move(actions=(advance(context, ReleaseStep.DISCARDING),), waiting="the template changed again")
     routes, lost = pins.route(context, Colour.BLUE), pins.lost(context, Colour.BLUE)
     size = preview_size(context, full=context.full_size)
-    grow = _grow(context, size)
-    if routes or grow:
-        return Move(actions=(*routes, *grow), pins_lost=lost)
+    growth = _grow(context, size)
+    if routes or growth:
+        return Move(actions=(*routes, *growth), pins_lost=lost)
     if context.available(Colour.GREEN) < size:
         return candidate.starting(context, size)
-    granted = candidate.granted(context)
-    if granted is not None:
-        return granted
-    # Known to be wanted at full size, so its pods need not wait for the next pass.
+    pending = candidate.granted(context)
+    if pending is not None:
+        return pending
+    # The full size is already decided, so the other pods need not wait for the next pass.
     full = max(context.full_size, context.green.workload.replicas)
     return Move(actions=(AdvanceGreen(ReleaseStep.SCALING, context.green.towards, context.now, full),))
 
 
 def _grow(context: RolloutContext, size: int) -> tuple[Action, ...]:
-    """Green is only ever made larger: while it serves, somebody's load depends on it."""
+    """The action that enlarges green, if it is too small. Green never shrinks: while it serves, load depends on it."""
     return (ScaleGreen(size),) if context.green.workload.replicas < size else ()
 
 
 def _scale(context: RolloutContext) -> Move:
-    """Green at full size, every pod through the gate."""
+    """Brings green to full size, and waits until every pod has passed the gate."""
     if context.wanted != context.green.workload.template.fingerprint or context.leaving:
         return Move(actions=(advance(context, ReleaseStep.DISCARDING),), waiting="the template changed again")
     routes, lost = pins.route(context, Colour.BLUE), pins.lost(context, Colour.BLUE)
-    grow = _grow(context, context.full_size)
-    if routes or grow:
-        return Move(actions=(*routes, *grow), pins_lost=lost)
-    # When nothing serves, whatever is ready is better.
+    growth = _grow(context, context.full_size)
+    if routes or growth:
+        return Move(actions=(*routes, *growth), pins_lost=lost)
+    # When blue has no pod that can serve, one ready pod of green is better.
     size = context.full_size if context.available(Colour.BLUE) else 1
     if context.available(Colour.GREEN) < size:
         return candidate.starting(context, size)
-    waits = candidate.gate_of_all(context)
-    if waits is not None:
-        return waits
-    # Both at once: the switch begins with what the next step would write first.
+    pending = candidate.gate_of_all(context)
+    if pending is not None:
+        return pending
+    # One move does both: the next step would begin with these writes.
     return Move(actions=(advance(context, ReleaseStep.SWITCHING), *pins.route(context, None)))
 
 
 def _switch(context: RolloutContext) -> Move:
-    """Both colours serve, as soon as every slice lists both."""
+    """Lets both colours serve, and waits until every EndpointSlice lists the new pods, too."""
     writes = (*pins.route(context, None), *_grow(context, context.full_size))
     if writes:
         return Move(actions=writes)
@@ -116,7 +116,7 @@ def _switch(context: RolloutContext) -> Move:
 
 
 def _overlap(context: RolloutContext) -> Move:
-    """When every node knows the new pods, they serve alone."""
+    """Lets both colours serve until every node knows the new pods; then the new pods serve alone."""
     towards = context.green.towards
     left = context.left(drain.time_to_know(context))
     if left is not None:
@@ -127,7 +127,7 @@ def _overlap(context: RolloutContext) -> Move:
         writes = (*pins.route(context, None), *_grow(context, context.full_size))
         return Move(actions=writes, waiting="both versions serve: a new pod is not ready", wait=POLL)
     if not context.all_listed(towards):
-        # A write that came late, or a pod that was replaced: both have to be listed before one serves alone.
+        # A write came late, or a pod was replaced. Both colours have to be listed before one serves alone.
         return Move(actions=pins.route(context, None), waiting="the new pods are being added", wait=QUICK_POLL)
     if not pins.leads_to(context, towards):
         return Move(actions=pins.route(context, towards), waiting="the old pods are being taken out", wait=QUICK_POLL)
@@ -137,114 +137,117 @@ def _overlap(context: RolloutContext) -> Move:
 
 
 def _warm(context: RolloutContext) -> Move:
-    """The candidate serves; what served before is kept until the gate has passed for the whole time."""
+    """Keeps the previous version ready while the candidate serves, until the gate has passed for the whole time."""
     towards = context.green.towards
     routes, lost = pins.keep(context, towards), pins.lost(context, towards)
-    grow = _grow(context, context.full_size)
-    if routes or grow:
-        # Grown first: the guard lets no Service lead to a colour that is too small, and it would never grow.
-        return Move(actions=(*grow, *routes), pins_lost=lost, wait=POLL)
-    if _taken_back(context):
+    growth = _grow(context, context.full_size)
+    if routes or growth:
+        # Growth comes first: the guard lets no Service lead to a colour that is too small, so it would never grow.
+        return Move(actions=(*growth, *routes), pins_lost=lost, wait=POLL)
+    if _wants_previous(context):
         return Move(actions=(advance(context, ReleaseStep.REVERTING), *pins.route(context, None)))
-    superseded = towards is Colour.GREEN and context.wanted != context.green.workload.template.fingerprint
-    if superseded or context.leaving:
+    is_superseded = towards is Colour.GREEN and context.wanted != context.green.workload.template.fingerprint
+    if is_superseded or context.leaving:
         return Move(actions=(advance(context, ReleaseStep.DRAINING),))
-    waits = candidate.accepted(context)
-    if waits is not None:
-        return waits
+    pending = candidate.accepted(context)
+    if pending is not None:
+        return pending
     return Move(actions=(advance(context, ReleaseStep.DRAINING),))
 
 
-def _taken_back(context: RolloutContext) -> bool:
-    """Whether the user wants again what is still kept ready."""
+def _wants_previous(context: RolloutContext) -> bool:
+    """The user wants the previous version again, which is still ready."""
     return context.green.towards is Colour.GREEN and context.wanted == context.serving
 
 
 def _drain(context: RolloutContext) -> Move:
-    """The clients that stayed with what served before move over; then it is replaced, or ends."""
+    """Drains the clients that stayed with the previous colour; then replaces its pods (blue) or deletes it (green)."""
     towards = context.green.towards
     other = Colour.BLUE if towards is Colour.GREEN else Colour.GREEN
     routes = pins.keep(context, towards)
     if routes:
         return Move(actions=routes, pins_lost=pins.lost(context, towards))
-    if _taken_back(context):
+    if _wants_previous(context):
         return Move(actions=(advance(context, ReleaseStep.REVERTING), *pins.route(context, None)))
-    waits = drain.say(context, other)
-    if waits is not None:
-        return waits
+    pending = drain.say(context, other)
+    if pending is not None:
+        return pending
     if other is Colour.GREEN:
         return Move(actions=(DeleteGreen(),))
     return Move(actions=(advance(context, ReleaseStep.PREPARING, Colour.BLUE),))
 
 
-def _hop_back(context: RolloutContext) -> Move:
-    """The target's own pods get the template that green serves with, or a newer one, without traffic."""
+def _prepare_blue(context: RolloutContext) -> Move:
+    """Gives the target's own pods the template that green serves with, or a newer one, without traffic."""
     if context.failed(context.wanted):
         hold = () if context.workload.paused else (Hold(context.serving),)
-        words = "the new version stays on the second Deployment, for the newest template failed; change it"
-        return Move(actions=(*pins.keep(context, Colour.GREEN), *hold), waiting=words)
+        message = "the new version stays on the second Deployment, for the newest template failed; change it"
+        return Move(actions=(*pins.keep(context, Colour.GREEN), *hold), waiting=message)
     routes, lost = pins.keep(context, Colour.GREEN), pins.lost(context, Colour.GREEN)
-    grow = _grow(context, context.full_size)
-    if routes or grow:
-        # Grown first, as above.
-        return Move(actions=(*grow, *routes), pins_lost=lost)
+    growth = _grow(context, context.full_size)
+    if routes or growth:
+        # Growth comes first, as in `_warm`.
+        return Move(actions=(*growth, *routes), pins_lost=lost)
     if context.workload.paused and (context.wanted != context.serving or context.workload.stale):
         if not pins.leads_to(context, Colour.GREEN):
             return Move(waiting="the old pods are being taken out", wait=QUICK_POLL)
-        # The candidate's time begins now.
+        # The candidate's time starts now.
         return Move(actions=(Resume(), advance(context, ReleaseStep.PREPARING)))
     if not context.workload.settled or context.blue is None:
         return candidate.hopping(context)
-    raised = _raised(context)
-    if raised:
-        return Move(actions=raised, waiting="the Deployment grows to the load that the second one carries", wait=POLL)
+    scale_up = _scale_up_target(context)
+    if scale_up:
+        return Move(actions=scale_up, waiting="the Deployment grows to the load that the second one carries", wait=POLL)
     if context.home_candidate and not context.leaving:
-        waits = candidate.granted(context)
-        if waits is not None:
-            return waits
-    # Paused before it gets traffic: a template that changes now must not roll pods that serve.
+        pending = candidate.granted(context)
+        if pending is not None:
+            return pending
+    # Paused before it gets traffic: a template that changes from now on must not roll pods that serve.
     if not (context.workload.paused and context.serving == context.wanted):
         return Move(actions=(Hold(context.wanted),))
     return Move(actions=(advance(context, ReleaseStep.SWITCHING), *pins.route(context, None)))
 
 
-def _raised(context: RolloutContext) -> tuple[Action, ...]:
-    """With an autoscaler, which looks at both colours, the one that has no traffic may have shrunk meanwhile."""
-    carries = context.available(Colour.GREEN)
-    if context.view.autoscaler is None or carries <= context.workload.replicas:
+def _scale_up_target(context: RolloutContext) -> tuple[Action, ...]:
+    """The action that scales the target up to the load that green carries.
+
+    An autoscaler observes both colours, so the one that has no traffic may have shrunk meanwhile.
+    """
+    serving_count = context.available(Colour.GREEN)
+    if context.view.autoscaler is None or serving_count <= context.workload.replicas:
         return ()
-    return (ScaleTarget(carries),)
+    return (ScaleTarget(serving_count),)
 
 
 def _revert(context: RolloutContext) -> Move:
-    """The same switch backwards; what serves badly is not waited for longer than the slices need."""
+    """Switches back to the previous colour. A bad version serves no longer than the EndpointSlices need."""
     towards = context.green.towards
     back = Colour.BLUE if towards is Colour.GREEN else Colour.GREEN
-    greeted = drain.take_back(context, back)
-    raised = _raised(context) if back is Colour.BLUE else ()
+    signal_removals = drain.take_back(context, back)
+    scale_up = _scale_up_target(context) if back is Colour.BLUE else ()
     if not candidate.can_carry(context, back):
         return Move(
-            actions=(*greeted, *pins.route(context, None), *raised),
+            actions=(*signal_removals, *pins.route(context, None), *scale_up),
             waiting="both versions serve until the old one can carry all",
             wait=QUICK_POLL,
         )
     if not context.all_listed(back):
-        return Move(actions=(*greeted, *pins.route(context, None)), waiting="going back", wait=QUICK_POLL)
+        return Move(actions=(*signal_removals, *pins.route(context, None)), waiting="going back", wait=QUICK_POLL)
     if not pins.leads_to(context, back):
-        return Move(actions=(*greeted, *pins.route(context, back)), waiting="going back", wait=QUICK_POLL)
+        return Move(actions=(*signal_removals, *pins.route(context, back)), waiting="going back", wait=QUICK_POLL)
     if back is Colour.BLUE:
-        return Move(actions=(*greeted, advance(context, ReleaseStep.DISCARDING)))
-    return Move(actions=(*greeted, advance(context, ReleaseStep.PREPARING)))
+        return Move(actions=(*signal_removals, advance(context, ReleaseStep.DISCARDING)))
+    return Move(actions=(*signal_removals, advance(context, ReleaseStep.PREPARING)))
 
 
 def _discard(context: RolloutContext) -> Move:
-    """Green goes, and its clients, if it had any, move over first."""
+    """Takes the traffic from green, drains its clients, if it had any, and deletes it."""
     routes = pins.route(context, Colour.BLUE)
     if routes:
         return Move(actions=routes)
     if context.any_listed(Colour.GREEN):
         return Move(waiting="the second Deployment's pods are being taken out", wait=QUICK_POLL)
-    waits = drain.say(context, Colour.GREEN)
-    if waits is not None:
-        return waits
+    pending = drain.say(context, Colour.GREEN)
+    if pending is not None:
+        return pending
     return Move(actions=(DeleteGreen(),))

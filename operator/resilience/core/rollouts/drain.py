@@ -1,4 +1,4 @@
-"""Letting the clients of a whole colour go before its pods end, and taking that back when the colour serves again."""
+"""Drains the clients of a whole colour before its pods end, and cancels the drain when the colour serves again."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from resilience.core.rollouts.context import Move, RolloutContext
 
 
 def audience(view: PodsView) -> tuple[Pod, ...]:
-    """The pods that are asked for their connections: those of a colour that clients are leaving."""
+    """The pods whose open connections are queried: those of a colour that clients are leaving."""
     green = view.green
     if green is None or green.deleting:
         return ()
@@ -29,25 +29,25 @@ def time_to_know(context: RolloutContext) -> timedelta:
 
 
 def say(context: RolloutContext, colour: Colour) -> Move | None:
-    """Signals every pod of the colour and waits until it is quiet; None when it may go."""
+    """Signals every ready pod of the colour and waits until it is quiet; None when the colour may go."""
     drain, pods = context.spec.drain, [pod for pod in context.pods_of(colour) if pod.ready]
     if context.observation.unsettled:
         return Move(waiting="the API server was away; nodes may not have caught up", wait=context.observation.unsettled)
-    over = time_to_know(context)
-    knows = context.left(over)
-    if knows is not None:
-        return Move(waiting="every node learns that the old pods get no new connections", wait=knows)
+    propagation = time_to_know(context)
+    remaining = context.left(propagation)
+    if remaining is not None:
+        return Move(waiting="every node learns that the old pods get no new connections", wait=remaining)
     if drain.signal is None and drain.quiet is None:
         return None
-    last = context.left(over + SIGNAL_PATIENCE) is None
+    is_last = context.left(propagation + SIGNAL_PATIENCE) is None
     signals: list[Action] = [
-        SignalPod(pod, target, context.now, last)
+        SignalPod(pod, target, context.now, is_last)
         for pod in pods
         if pod.signalled_at is None and (target := targets.signal_target(context.spec, pod)) is not None
     ]
     if signals:
         return Move(actions=tuple(signals), waiting="clients are told to move over", wait=QUIET_POLL)
-    wait = context.left(over + drain.max_wait)
+    wait = context.left(propagation + drain.max_wait)
     if wait is None or not pods:
         return None
     if drain.quiet is None:
@@ -59,7 +59,7 @@ def say(context: RolloutContext, colour: Colour) -> Move | None:
 
 
 def take_back(context: RolloutContext, colour: Colour) -> tuple[TakeBackSignal, ...]:
-    """The colour serves again: its pods are told so."""
+    """Cancels the drain signal of the colour's pods, because the colour serves again."""
     return tuple(
         TakeBackSignal(pod, targets.signal_target(context.spec, pod))
         for pod in context.pods_of(colour)
@@ -68,7 +68,7 @@ def take_back(context: RolloutContext, colour: Colour) -> tuple[TakeBackSignal, 
 
 
 def kept_connections(context: RolloutContext) -> int | None:
-    """Connections that clients keep to the colour that no longer gets new ones; None when no pod said."""
+    """Number of connections that clients keep to the colour without new ones; None when no pod reported a number."""
     counts = [context.view.connections.get(pod.uid) for pod in audience(context.view)]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    reported = [count for count in counts if count is not None]
+    return sum(reported) if reported else None

@@ -1,6 +1,6 @@
-"""Gates of a release: checks that run against every candidate pod, and what their results say together.
+"""Gates of a rollout: checks that run against every candidate pod, and the verdict over their results.
 
-A failure decides, silence does not: no data, an unreadable answer or a pod that was not asked yet means waiting.
+A failure decides. No data, an unreadable answer or a pod that was not checked yet does not: the gate waits.
 """
 
 from collections.abc import Sequence
@@ -19,69 +19,69 @@ from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import CheckTarget
 
-# Gate checks are kept apart from the health checks of the same name: other pods, another interval.
+# Gate checks are separate from the health checks of the same name: other pods, another interval.
 PREFIX = "gate/"
-# A release waits for its gates, so they are asked more often than health is.
+# A rollout waits for its gates, so their checks run more often than health checks.
 INTERVAL = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class GateVerdict:
-    """What a gate says now. `failure` decides; else it is `passed`, or `waiting` says for what."""
+    """The gate's verdict now. `failure` decides; else it has `passed`, or `waiting` gives the reason for the wait."""
 
     passed: bool = False
     waiting: str = ""
     wait: timedelta | None = None
     failure: Failure | None = None
-    # Whether it waits because the answers say nothing, which a person may overrule.
+    # True when it waits because the answers are inconclusive, which a person may overrule.
     inconclusive: bool = False
-    # Since when everything has passed.
+    # Time since which everything has passed.
     since: datetime | None = None
 
 
 def evaluate(
     gate: Gate | None, seen: Observation, pods: Sequence[Pod], now: datetime, *, brief: bool = False
 ) -> GateVerdict:
-    """The gate over these pods. `brief`: passing once is enough, for something worse waits to be cured."""
+    """The gate's verdict over these pods. `brief`: one pass is enough, as when something worse has to be cured."""
     if gate is None:
         return GateVerdict(passed=True, since=now)
     states = {name: seen.checks.get(PREFIX + name) for name in gate.checks}
     for name, state in states.items():
-        if state is not None and _unhealthy(state, pods):
+        if state is not None and _is_unhealthy(state, pods):
             return GateVerdict(failure=_failure(name, state))
-    lacking = {name: lack for name, state in states.items() if (lack := _lack(name, state, pods))}
-    if lacking:
-        # A person may overrule what says nothing, not what has not been asked or is about to fail.
-        silent = all(_silent(states[name]) for name in lacking)
-        return GateVerdict(waiting=next(iter(lacking.values())), inconclusive=silent)
+    reasons = {name: reason for name, state in states.items() if (reason := _reason_to_wait(name, state, pods))}
+    if reasons:
+        # A person may overrule a check that is inconclusive, not one that has not run or is about to fail.
+        is_inconclusive = all(_is_inconclusive(states[name]) for name in reasons)
+        return GateVerdict(waiting=next(iter(reasons.values())), inconclusive=is_inconclusive)
     since = max((state.settled_since or state.since for state in states.values() if state is not None), default=now)
-    left = since + gate.for_ - now
-    if left > timedelta() and not brief:
+    remaining = since + gate.for_ - now
+    if remaining > timedelta() and not brief:
         return GateVerdict(
-            waiting=f"checks {', '.join(gate.checks)} pass; they have to for {gate.for_}", wait=left, since=since
+            waiting=f"checks {', '.join(gate.checks)} pass; they have to for {gate.for_}", wait=remaining, since=since
         )
     return GateVerdict(passed=True, since=since)
 
 
-def _unhealthy(state: CheckState, pods: Sequence[Pod]) -> bool:
-    """Of the service as it counts, or of any single candidate: one that never passed is left out of the whole."""
+def _is_unhealthy(state: CheckState, pods: Sequence[Pod]) -> bool:
+    """The check is Unhealthy as a whole or at a single candidate: a pod that never passed is left out of the whole."""
     return state.state is HealthState.UNHEALTHY or any(
         state.by_pod.get(pod.uid) is HealthState.UNHEALTHY for pod in pods
     )
 
 
-def _silent(state: CheckState | None) -> bool:
-    """Whether the check has run often enough, and could not say anything."""
+def _is_inconclusive(state: CheckState | None) -> bool:
+    """The check has run often enough without a conclusive answer."""
     return state is not None and state.state is HealthState.UNKNOWN and state.silent
 
 
-def _lack(name: str, state: CheckState | None, pods: Sequence[Pod]) -> str:
+def _reason_to_wait(name: str, state: CheckState | None, pods: Sequence[Pod]) -> str:
     if state is None:
         return f"check {name} has not run against the candidate yet"
     if state.state not in WELL:
         return f"check {name} says nothing: {state.message}"
-    missing = [pod.name for pod in pods if state.by_pod and state.by_pod.get(pod.uid) not in WELL]
-    return f"pod {missing[0]} has not passed check {name}" if missing else ""
+    not_passed = [pod.name for pod in pods if state.by_pod and state.by_pod.get(pod.uid) not in WELL]
+    return f"pod {not_passed[0]} has not passed check {name}" if not_passed else ""
 
 
 def _failure(name: str, state: CheckState) -> Failure:
@@ -96,18 +96,18 @@ def _failure(name: str, state: CheckState) -> Failure:
 def check_targets(
     gate: Gate | None, spec: ResilientServiceSpec, effective: Effective, seen: Observation, pods: Sequence[Pod]
 ) -> tuple[CheckTarget, ...]:
-    """What the gate has to ask: each check at each pod, whatever its scope; a query once."""
+    """Targets of the gate's checks: each check at each pod, whatever its scope; a query once."""
     if gate is None or seen.workload is None:
         return ()
     checks = {check.name: check for check in spec.health.checks}
-    found: list[CheckTarget] = []
+    gate_targets: list[CheckTarget] = []
     for name in gate.checks:
         if name in checks:
-            found.extend(_of_check(checks[name], spec, effective, seen, pods))
-    return tuple(found)
+            gate_targets.extend(_targets_of_check(checks[name], spec, effective, seen, pods))
+    return tuple(gate_targets)
 
 
-def _of_check(
+def _targets_of_check(
     check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation, pods: Sequence[Pod]
 ) -> list[CheckTarget]:
     def target(host: str, port: int, pod_uid: str) -> CheckTarget:
@@ -129,17 +129,19 @@ def _of_check(
     if check.scope is Scope.DEPENDENCY:
         return targets.at_dependency(check, spec, effective, seen, name=name, often=INTERVAL)
     if check.usage is not None:
-        names = {pod.uid: pod.name for pod in pods}
-        return targets.of_usage(check, check.usage, spec, effective, seen, pods=names, name=name, often=INTERVAL)
+        pod_names = {pod.uid: pod.name for pod in pods}
+        return targets.of_usage(check, check.usage, spec, effective, seen, pods=pod_names, name=name, often=INTERVAL)
     assert seen.workload is not None
     container = find_container(spec, seen.workload)
     try:
-        wanted = probe_port(check, container, targets.client_service(spec, seen), spec) if container is not None else ""
+        port_name = (
+            probe_port(check, container, targets.client_service(spec, seen), spec) if container is not None else ""
+        )
     except PortMissing:
         return []
-    found = []
+    pod_targets = []
     for pod in pods:
-        number = container_port(pod.ports, wanted)
+        number = container_port(pod.ports, port_name)
         if pod.ip and number is not None:
-            found.append(target(pod.ip, number, pod.uid))
-    return found
+            pod_targets.append(target(pod.ip, number, pod.uid))
+    return pod_targets

@@ -1,13 +1,13 @@
-"""What has to be so before a release begins: found before anything is changed, so that nothing has to be undone."""
+"""Preconditions of a rollout, checked before anything is changed, so that nothing has to be undone."""
 
 from resilience.core.rollouts.context import RolloutContext
 
 
 def lack(context: RolloutContext) -> str:
-    """What a release waits for before its first step; empty when it may begin."""
-    retiring = [pod.name for pod in context.view.pods if pod.step is not None]
-    if retiring:
-        return f"pod {retiring[0]} is being replaced"
+    """The reason why a rollout waits before its first step; empty when it may begin."""
+    in_replacement = [pod.name for pod in context.view.pods if pod.step is not None]
+    if in_replacement:
+        return f"pod {in_replacement[0]} is being replaced"
     if context.writing:
         return "managed fields are being written into the template"
     if context.observation.unsettled:
@@ -16,13 +16,13 @@ def lack(context: RolloutContext) -> str:
 
 
 def _service(context: RolloutContext) -> str:
-    """Every Service has to lead to both colours, or the switch would leave it with nothing."""
-    old = [pod.labels for pod in context.view.pods]
+    """Message about a Service that does not lead to both colours: the switch would leave it without pods. Or empty."""
+    old_labels = [pod.labels for pod in context.view.pods]
     for service in context.services:
-        new = service.concerns(context.workload.template.labels)
-        if new and any(service.concerns(labels) for labels in old):
+        selects_new = service.concerns(context.workload.template.labels)
+        if selects_new and any(service.concerns(labels) for labels in old_labels):
             continue
-        which = "old" if new else "new"
+        which = "old" if selects_new else "new"
         return (
             f"Service {service.name} does not select pods of the {which} template; have its selector name only labels "
             "that both templates carry"

@@ -1,4 +1,4 @@
-"""The preview Service: leads to the candidate as soon as it is ready, and never to nothing that is."""
+"""The preview Service leads to the candidate while that is ready, else to other pods that are ready."""
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.model.actions import DeletePreview, PutPreview
@@ -7,24 +7,24 @@ from resilience.core.rollouts.context import RolloutContext
 
 
 def plan(context: RolloutContext) -> tuple[Action, ...]:
-    """What to write about preview Services: ours under other names go."""
+    """Writes for the preview Service; the operator's own preview Services under other names are deleted."""
     wanted = None if context.leaving else context.settings.preview_service
-    ours = [each for each in context.observation.services if each.preview_of == context.workload.name]
-    gone: list[Action] = [DeletePreview(each.name) for each in ours if each.name != wanted]
+    own_services = [service for service in context.observation.services if service.preview_of == context.workload.name]
+    writes: list[Action] = [DeletePreview(service.name) for service in own_services if service.name != wanted]
     if wanted is None:
-        return tuple(gone)
+        return tuple(writes)
     pin = _pin(context)
-    known = next((each for each in ours if each.name == wanted), None)
-    if known is None or known.pin != pin:
-        gone.append(PutPreview(wanted, pin))
-    return tuple(gone)
+    current = next((service for service in own_services if service.name == wanted), None)
+    if current is None or current.pin != pin:
+        writes.append(PutPreview(wanted, pin))
+    return tuple(writes)
 
 
 def _pin(context: RolloutContext) -> str:
-    """Green while it is a candidate and ready; before that what serves; at rest all pods there are."""
+    """Template hash of green while it is a ready candidate, else of blue; empty for all pods, as at rest."""
     if context.view.green is None or context.green.deleting:
         return ""
-    candidate = context.green.towards is Colour.GREEN and context.green.step is not ReleaseStep.DISCARDING
-    if candidate and context.available(Colour.GREEN):
+    is_candidate = context.green.towards is Colour.GREEN and context.green.step is not ReleaseStep.DISCARDING
+    if is_candidate and context.available(Colour.GREEN):
         return context.hash_of(Colour.GREEN)
     return context.hash_of(Colour.BLUE) if context.available(Colour.BLUE) else ""

@@ -1,6 +1,6 @@
-"""RollingUpdate: the Deployment controller rolls; here its progress is read, and a failed template is answered once.
+"""RollingUpdate: the Deployment controller rolls; the operator reads its progress and answers a failed template once.
 
-Once per template: whoever resumes or applies it again has decided, and is not fought.
+Once per template: a person who resumes or applies it again has decided, and the operator does not fight that.
 """
 
 from datetime import datetime
@@ -20,52 +20,52 @@ from resilience.core.rollouts.context import Move, RolloutContext
 
 
 def current_pods(context: RolloutContext) -> tuple[Pod, ...]:
-    """Pods of the template that rolls; of all templates as long as a controller does not say which are the newest."""
+    """Pods of the template that rolls; of all templates as long as a controller does not report the newest one."""
     pods = [pod for pod in context.view.pods if not pod.deleting]
     if context.workload.kind is TargetKind.DEPLOYMENT:
-        current = {each.template_hash for each in context.view.replica_sets if each.is_current}
+        current = {replica_set.template_hash for replica_set in context.view.replica_sets if replica_set.is_current}
         return tuple(pod for pod in pods if pod.labels.get(LABEL_TEMPLATE_HASH) in current)
     if context.workload.settled:
-        # Also those that an earlier release of the same template made.
+        # These include pods that an earlier rollout of the same template made.
         return tuple(pods)
     return tuple(pod for pod in pods if context.workload.newest_labels.items() <= pod.labels.items())
 
 
 def in_flight(context: RolloutContext) -> bool:
-    """Whether a template is on its way that has not proved itself."""
-    good, followed = context.status.rollout.serving, context.status.rollout.candidate is not None
+    """A template is being rolled out and has not proved itself."""
+    good, is_followed = context.status.rollout.serving, context.status.rollout.candidate is not None
     if good is None:
-        # What was there at the first look is taken as good; what moved then has to prove itself.
-        return _moving(context) or followed
-    return _moving(context) or (good.hash != context.wanted and not context.failed(context.wanted))
+        # The template at the first observation counts as good; one that was rolling then has to prove itself.
+        return _is_moving(context) or is_followed
+    return _is_moving(context) or (good.hash != context.wanted and not context.failed(context.wanted))
 
 
-def _moving(context: RolloutContext) -> bool:
+def _is_moving(context: RolloutContext) -> bool:
     return not context.workload.observed or context.workload.rolling
 
 
 def plan(context: RolloutContext) -> Move:
-    """What to do about the rollout: mostly nothing."""
+    """The next move of the rolling update: mostly an empty one."""
     paused_for = context.workload.annotations.get(ANNOTATION_PAUSED_FOR, "")
     if paused_for and (paused_for != context.wanted or not context.workload.paused or context.leaving):
         # Another template came, or a person resumed it.
-        stay = context.leaving and paused_for == context.wanted and context.workload.paused
-        return Move() if stay else Move(actions=(Resume(),))
+        stays_paused = context.leaving and paused_for == context.wanted and context.workload.paused
+        return Move() if stays_paused else Move(actions=(Resume(),))
     if not in_flight(context) or context.failed(context.wanted) or context.workload.replicas == 0 or context.leaving:
         return Move()
     failure = _failure(context)
     if failure is not None:
-        return Move(actions=_answer(context), failure=failure, waiting=failure.message)
+        return Move(actions=_failure_actions(context), failure=failure, waiting=failure.message)
     if not context.workload.settled:
         return candidate.hopping(context)
     verdict = gates.evaluate(context.spec.rollout.after, context.observation, current_pods(context), context.now)
     if verdict.failure is not None:
-        return Move(actions=_answer(context), failure=verdict.failure, waiting=verdict.failure.message)
+        return Move(actions=_failure_actions(context), failure=verdict.failure, waiting=verdict.failure.message)
     return Move(waiting=verdict.waiting, wait=verdict.wait, share=1.0)
 
 
 def complete(context: RolloutContext) -> bool:
-    """Whether the newest template is there at full size and has passed its gate."""
+    """The newest template is there at full size and has passed its gate; also true with zero replicas."""
     if context.workload.replicas == 0:
         return True
     if not context.workload.settled or context.failed(context.wanted):
@@ -76,7 +76,7 @@ def complete(context: RolloutContext) -> bool:
 
 
 def _failure(context: RolloutContext) -> Failure | None:
-    pods = [pod for pod in current_pods(context) if not pod.available]
+    unavailable = [pod for pod in current_pods(context) if not pod.available]
     if context.aborted(context.wanted):
         return Failure(
             kind=FailureClass.UNKNOWN,
@@ -85,50 +85,57 @@ def _failure(context: RolloutContext) -> Failure | None:
             advice="change the template, or ask for it again: resilience.dev/retry-requested-at",
         )
     if context.workload.settled or not context.workload.observed:
-        # Until its controller has seen the template, the pods are those of the one before.
+        # Until its controller has observed the template, the pods are those of the previous one.
         return None
-    late = context.workload.deadline_exceeded or _stuck(context, pods)
+    is_late = context.workload.deadline_exceeded or _is_stuck(context, unavailable)
     image = context.workload.template.image(context.spec.container)
-    found = classify.first(context.workload, pods, image=image)
-    if found is not None and (late or not (found.patient or found.retried)):
-        return found
-    if late and found is None:
-        return classify.timed_out(pods, deadline=context.spec.rollout.progress_deadline, what="the rolling update")
+    failure = classify.first(context.workload, unavailable, image=image)
+    if failure is not None and (is_late or not (failure.patient or failure.retried)):
+        return failure
+    if is_late and failure is None:
+        return classify.timed_out(
+            unavailable, deadline=context.spec.rollout.progress_deadline, what="the rolling update"
+        )
     return None
 
 
-def _stuck(context: RolloutContext, pods: list[Pod]) -> bool:
-    """Nothing has moved for the whole deadline: a large Deployment may take long as long as it moves."""
-    all_pods = current_pods(context)
-    moved = max((max(pod.created, pod.ready_changed or pod.created) for pod in all_pods), default=_began(context))
-    return bool(pods or not all_pods) and context.now >= moved + context.spec.rollout.progress_deadline
+def _is_stuck(context: RolloutContext, unavailable: list[Pod]) -> bool:
+    """Nothing has moved for the whole deadline. A large Deployment may take long as long as it moves."""
+    pods = current_pods(context)
+    last_move = max((max(pod.created, pod.ready_changed or pod.created) for pod in pods), default=_start_time(context))
+    return bool(unavailable or not pods) and context.now >= last_move + context.spec.rollout.progress_deadline
 
 
-def _began(context: RolloutContext) -> datetime:
+def _start_time(context: RolloutContext) -> datetime:
     rollout = context.status.rollout
-    same = rollout.candidate is not None and rollout.candidate.hash == context.wanted
-    return rollout.started_at if same and rollout.started_at is not None else context.now
+    is_same = rollout.candidate is not None and rollout.candidate.hash == context.wanted
+    return rollout.started_at if is_same and rollout.started_at is not None else context.now
 
 
 def outcome(context: RolloutContext) -> RolloutOutcome:
-    """How a failure is answered."""
+    """The outcome of a failed rolling update."""
     if context.spec.rollout.on_failure is OnFailure.ROLLBACK and last_good(context) is not None:
         return RolloutOutcome.ROLLED_BACK
     return RolloutOutcome.PAUSED if context.workload.paused or not context.workload.settled else RolloutOutcome.FAILED
 
 
 def last_good(context: RolloutContext) -> ReplicaSet | None:
-    """The ReplicaSet of the template that served before, as far as it is kept."""
+    """The ReplicaSet of the template that served before; None when it is not known or not kept."""
     good = context.status.rollout.serving
     return next(
-        (each for each in context.view.replica_sets if good is not None and each.fingerprint == good.hash), None
+        (
+            replica_set
+            for replica_set in context.view.replica_sets
+            if good is not None and replica_set.fingerprint == good.hash
+        ),
+        None,
     )
 
 
-def _answer(context: RolloutContext) -> tuple[Action, ...]:
+def _failure_actions(context: RolloutContext) -> tuple[Action, ...]:
     mark = MarkFailed(context.wanted)
     if context.workload.kind is not TargetKind.DEPLOYMENT:
-        # Their controllers cannot be paused.
+        # Only a Deployment's controller can be paused.
         return (mark,)
     good = last_good(context)
     if context.spec.rollout.on_failure is OnFailure.ROLLBACK and good is not None:
@@ -137,10 +144,10 @@ def _answer(context: RolloutContext) -> tuple[Action, ...]:
 
 
 def version(context: RolloutContext) -> Version:
-    """What the user wants now, in short."""
+    """The version that the user wants now, in short."""
     return Version(hash=context.wanted, image=context.workload.template.image(context.spec.container))
 
 
 def retried(context: RolloutContext) -> bool:
-    """Whether a person asked to try the failed template again."""
+    """A person asked to try the failed template again."""
     return context.asked(Request.RETRY) and context.failed(context.wanted)

@@ -1,4 +1,4 @@
-"""Releases of one service: which strategy looks at them, which requests wait, and what status tells about it.
+"""Rollouts of one service: the strategy that decides about them, the pending requests, and the progress for status.
 
 The rules of each strategy are in `bluegreen` and `rolling`.
 """
@@ -20,7 +20,7 @@ from resilience.core.rollouts import adoption, bluegreen, candidate, drain, gate
 from resilience.core.rollouts.context import Move, RolloutContext
 from resilience.core.rollouts.status import Progress, update_status
 
-# Beginning and end of each step in percent of a release.
+# Beginning and end of each step, in percent of a rollout.
 _PROGRESS = {
     "Preflight": (0, 5),
     "Preparing": (5, 35),
@@ -37,7 +37,7 @@ _PROGRESS = {
     "Gate": (95, 99),
     "Complete": (100, 100),
 }
-_HOMEWARD = {
+_STEPS_TOWARDS_BLUE = {
     ReleaseStep.PREPARING: "HoppingBack",
     ReleaseStep.SCALING: "HoppingBack",
     ReleaseStep.SWITCHING: "Returning",
@@ -48,49 +48,49 @@ _HOMEWARD = {
 
 @dataclass(frozen=True, slots=True)
 class RolloutResult:
-    """Outcome of the rollout's part of a pass. Without pods read, nothing is in flight and `move` is empty."""
+    """Outcome of the rollout's part of a pass. If pods were not read, nothing is in flight and `move` is empty."""
 
     step: StepResult
     move: Move
     checks: tuple[CheckTarget, ...] = ()
-    # The reason why blue-green is not possible; empty when it is, or is not wanted.
+    # The reason why blue-green is not possible; empty when it is possible or not wanted.
     obstacle: str = ""
 
 
 def in_flight(resource: Resource, workload: Workload) -> bool:
-    """Whether a template is on its way, so that a look has to read pods."""
+    """A template is being rolled out, so the observer has to read pods."""
     rollout = resource.status.rollout
     good = rollout.serving.hash if rollout.serving is not None else ""
-    moves = rollout.candidate is not None or not workload.observed or workload.stale
-    return resource.spec is not None and (moves or good != workload.template.fingerprint)
+    is_moving = rollout.candidate is not None or not workload.observed or workload.stale
+    return resource.spec is not None and (is_moving or good != workload.template.fingerprint)
 
 
 def is_held(resource: Resource, workload: Workload) -> bool:
-    """Whether we have, take or give back the target's pace, and there is something to do about that."""
+    """The operator has adopted, adopts or hands back the target, and has something to do about that."""
     if resource.spec is None:
         return False
-    held = workload.annotations.get(ANNOTATION_SERVING)
+    serving = workload.annotations.get(ANNOTATION_SERVING)
     if not is_blue_green(resource.spec):
-        return held is not None or ANNOTATION_PAUSED_FOR in workload.annotations
-    at_home = held == workload.template.fingerprint and workload.paused and workload.replicas > 0
-    return not at_home or in_flight(resource, workload)
+        return serving is not None or ANNOTATION_PAUSED_FOR in workload.annotations
+    is_at_rest = serving == workload.template.fingerprint and workload.paused and workload.replicas > 0
+    return not is_at_rest or in_flight(resource, workload)
 
 
 def is_blue_green(spec: ResilientServiceSpec) -> bool:
-    """Whether releases go beside what serves."""
+    """The strategy is blue-green: the new version is brought out beside the one that serves."""
     return spec.rollout.strategy is Strategy.BLUE_GREEN
 
 
 def reconcile(base: Context, *, writing: bool) -> RolloutResult:
-    """Decide the next step of a rollout. `writing`: managed fields are about to be written into the template."""
+    """Decides the next step of a rollout. `writing`: managed fields are about to be written into the template."""
     if base.observation.pods is None:
         return RolloutResult(StepResult(base.status), Move())
     context = make_context(base, base.observation.pods, writing=writing)
     context, events = _requests(context)
     blue_green = is_blue_green(context.spec)
-    retried, waits = _retry(context)
-    move = retried or _plan(context, blue_green=blue_green)
-    previews = preview.plan(context) if blue_green and not waits else ()
+    retry, is_retrying = _retry(context)
+    move = retry or _plan(context, blue_green=blue_green)
+    previews = preview.plan(context) if blue_green and not is_retrying else ()
     obstacle = adoption.obstacle(context) if blue_green and context.view.green is None else ""
     updated = update_status(context.status, progress(context, move), uid=context.resource.uid, now=context.now)
     if not context.held and any(isinstance(action, Hold) for action in move.actions):
@@ -100,21 +100,24 @@ def reconcile(base: Context, *, writing: bool) -> RolloutResult:
 
 
 def make_context(base: Context, view: PodsView, *, writing: bool = False, leaving: bool = False) -> RolloutContext:
-    """The context of this pass. A strategy that is no longer blue-green means that the target is given back."""
+    """The context of this pass. Without the blue-green strategy the target is to be handed back."""
     return RolloutContext(base, view, leaving=leaving or not is_blue_green(base.spec), writing=writing)
 
 
 def _plan(context: RolloutContext, *, blue_green: bool) -> Move:
-    """A target that is still held by us is brought home by the rules of blue-green, whatever the strategy is now."""
-    if blue_green or context.held or context.view.green is not None or any(each.pin for each in context.services):
+    """The strategy's next move. Whatever the strategy, the rules of blue-green bring back a target still adopted."""
+    if blue_green or context.held or context.view.green is not None or any(service.pin for service in context.services):
         return bluegreen.plan(context)
     return rolling.plan(replace(context, leaving=False))
 
 
 def _retry(context: RolloutContext) -> tuple[Move | None, bool]:
-    """A failed template is tried again when a person asks: the note goes first, then the request is handled."""
-    going_back = context.view.green is not None and not bluegreen.stays_on_green(context)
-    if not rolling.retried(context) or going_back:
+    """The move that tries a failed template again when a person asks, and true; else None and false.
+
+    The failure mark is removed first, then the request is handled.
+    """
+    is_going_back = context.view.green is not None and not bluegreen.stays_on_green(context)
+    if not rolling.retried(context) or is_going_back:
         return None, False
     paused_for = context.workload.annotations.get(ANNOTATION_PAUSED_FOR)
     resume: tuple[Action, ...] = (Resume(),) if paused_for == context.wanted else ()
@@ -122,29 +125,29 @@ def _retry(context: RolloutContext) -> tuple[Move | None, bool]:
 
 
 def _requests(context: RolloutContext) -> tuple[RolloutContext, list[Event]]:
-    """Notes promote and retry as handled once they are done, or when there is nothing to do."""
+    """Records promote and retry as handled once they are done, or when there is nothing to do."""
     events: list[Event] = []
     status = context.status
     value = requests.pending(context.resource.annotations, status, Request.RETRY)
     if value is not None and not context.failed(context.wanted):
-        again = status.rollout.failure is not None and status.rollout.failure.version.hash == context.wanted
-        note = "the template is tried again" if again else "no failed template to try again"
+        is_retried = status.rollout.failure is not None and status.rollout.failure.version.hash == context.wanted
+        note = "the template is tried again" if is_retried else "no failed template to try again"
         status = requests.handle(status, Request.RETRY, value, now=context.now, note=note)
         status = status.model_copy(update={"rollout": status.rollout.model_copy(update={"failure": None})})
-        if not again:
+        if not is_retried:
             events.append(Event(Reason.REQUEST_IGNORED, f"retry: {note}"))
     value = requests.pending(context.resource.annotations, status, Request.PROMOTE)
     if value is not None and not _may_promote(context):
-        done = context.view.green is not None
-        note = "promoted" if done else "no candidate waits for promotion"
+        is_promoted = context.view.green is not None
+        note = "promoted" if is_promoted else "no candidate waits for promotion"
         status = requests.handle(status, Request.PROMOTE, value, now=context.now, note=note)
-        if not done:
+        if not is_promoted:
             events.append(Event(Reason.REQUEST_IGNORED, f"promote: {note}"))
     return replace(context, base=context.base.with_status(status)), events
 
 
 def _may_promote(context: RolloutContext) -> bool:
-    """Whether a promotion can still have an effect at this step."""
+    """A promotion can still have an effect at this step."""
     if context.view.green is None:
         return bluegreen.wants_release(context)
     if context.green.towards is Colour.BLUE and not context.home_candidate:
@@ -153,7 +156,7 @@ def _may_promote(context: RolloutContext) -> bool:
 
 
 def gate_targets(context: RolloutContext) -> tuple[CheckTarget, ...]:
-    """What the gate of this step has to ask."""
+    """Targets of the checks that belong to this step's gate."""
     gate, pods = _gate(context)
     return gates.check_targets(gate, context.spec, context.effective, context.observation, pods)
 
@@ -161,29 +164,29 @@ def gate_targets(context: RolloutContext) -> tuple[CheckTarget, ...]:
 def _gate(context: RolloutContext) -> tuple[Gate | None, tuple[Pod, ...]]:
     rollout = context.spec.rollout
     if context.view.green is None:
-        waits = not context.held and rolling.in_flight(context) and context.workload.settled
-        return (rollout.after, rolling.current_pods(context)) if waits else (None, ())
-    # A pod that only starts would fail a check that it is going to pass.
+        is_waiting = not context.held and rolling.in_flight(context) and context.workload.settled
+        return (rollout.after, rolling.current_pods(context)) if is_waiting else (None, ())
+    # A pod that is still starting would fail a check that it will pass later.
     pods = context.available_pods(context.green.towards)
     if context.green.towards is Colour.BLUE and not context.home_candidate:
         return None, ()
     if context.green.step in (ReleaseStep.PREPARING, ReleaseStep.SCALING):
         return rollout.before, pods
     if context.green.step in (ReleaseStep.OVERLAPPING, ReleaseStep.WARM):
-        # Asked early, so that its verdict is there when the candidate serves alone.
+        # Its checks run early, so that its verdict is there when the candidate serves alone.
         return rollout.after, pods
     return None, ()
 
 
 def progress(context: RolloutContext, move: Move) -> Progress:
-    """What is in flight, for status."""
+    """The progress of what is in flight, for status."""
     if context.view.green is None and not context.held:
         return _rolling_progress(context, move)
-    step, flight = _in_flight(context)
+    step, moving_version = _in_flight(context)
     low, high = _PROGRESS.get(step, (0, 0))
     return Progress(
         serving=_serving(context),
-        candidate=flight,
+        candidate=moving_version,
         step=step,
         percent=round(low + (high - low) * move.share),
         message=move.waiting,
@@ -198,7 +201,7 @@ def progress(context: RolloutContext, move: Move) -> Progress:
 
 
 def _in_flight(context: RolloutContext) -> tuple[str, Version | None]:
-    """The step in a word, and the version that is on its way; None when none is."""
+    """The name of the step, and the version that is being rolled out; None when there is none."""
     if context.view.green is None:
         if bluegreen.wants_release(context):
             return "Preflight", rolling.version(context)
@@ -206,21 +209,25 @@ def _in_flight(context: RolloutContext) -> tuple[str, Version | None]:
             return "Finishing", context.status.rollout.candidate
         return ("RolledBack" if context.failed(context.wanted) else "Complete"), None
     green = context.green
-    own = Version(hash=green.workload.template.fingerprint, image=green.workload.template.image(context.spec.container))
+    green_version = Version(
+        hash=green.workload.template.fingerprint, image=green.workload.template.image(context.spec.container)
+    )
     if green.towards is Colour.GREEN:
-        return green.step.value, own
+        return green.step.value, green_version
     if context.failed(context.wanted) and green.step is ReleaseStep.PREPARING:
         return "RolledBack", None
-    step = _HOMEWARD.get(green.step, green.step.value)
+    step = _STEPS_TOWARDS_BLUE.get(green.step, green.step.value)
     if not context.home_candidate:
-        return step, own
+        return step, green_version
     return step, Version(hash=candidate.fingerprint(context), image=_image_of(context, candidate.fingerprint(context)))
 
 
 def _image_of(context: RolloutContext, fingerprint: str) -> str:
     if fingerprint == context.wanted:
         return context.workload.template.image(context.spec.container)
-    images = next((each.images for each in context.view.replica_sets if each.fingerprint == fingerprint), {})
+    images = next(
+        (replica_set.images for replica_set in context.view.replica_sets if replica_set.fingerprint == fingerprint), {}
+    )
     return images.get(context.spec.container or "", next(iter(images.values()), ""))
 
 
@@ -228,9 +235,12 @@ def _serving(context: RolloutContext) -> Version | None:
     """The version that clients reach."""
     if context.view.green is not None:
         step, green = context.green.step, context.green.workload.template
-        out = context.green.towards is Colour.GREEN and step in (ReleaseStep.WARM, ReleaseStep.DRAINING)
-        home = context.green.towards is Colour.BLUE and step not in (ReleaseStep.WARM, ReleaseStep.DRAINING)
-        if out or home:
+        green_took_over = context.green.towards is Colour.GREEN and step in (ReleaseStep.WARM, ReleaseStep.DRAINING)
+        green_still_serves = context.green.towards is Colour.BLUE and step not in (
+            ReleaseStep.WARM,
+            ReleaseStep.DRAINING,
+        )
+        if green_took_over or green_still_serves:
             return Version(hash=green.fingerprint, image=green.image(context.spec.container))
     return Version(hash=context.serving, image=_image_of(context, context.serving))
 
@@ -239,11 +249,11 @@ def _rolling_progress(context: RolloutContext, move: Move) -> Progress:
     good, failed = context.status.rollout.serving, context.workload.annotations.get(ANNOTATION_FAILED, "")
     version, workload = rolling.version(context), context.workload
     complete = rolling.complete(context)
-    flight = rolling.in_flight(context) and not complete and failed != version.hash and move.failure is None
-    same = good is not None and good.hash == version.hash
+    is_in_flight = rolling.in_flight(context) and not complete and failed != version.hash and move.failure is None
+    is_same = good is not None and good.hash == version.hash
     if move.failure is not None:
-        # Noted together with what failed; the next look ends it.
-        flight = True
+        # Recorded together with the version that failed; the next pass ends it.
+        is_in_flight = True
     if complete:
         step = "Complete"
     elif failed == version.hash:
@@ -255,7 +265,7 @@ def _rolling_progress(context: RolloutContext, move: Move) -> Progress:
     low, high = _PROGRESS.get(step, (0, 99))
     return Progress(
         serving=version if complete else good,
-        candidate=version if flight and not same else None,
+        candidate=version if is_in_flight and not is_same else None,
         step=step,
         percent=round(low + (high - low) * move.share),
         message=move.waiting,

@@ -1,6 +1,6 @@
 """A rollout in status: its beginning, its steps with their times, and its result.
 
-Must not decide anything: the observation says what is in flight, and status only remembers it for people.
+Must not decide anything: the observation shows what is in flight, and status only remembers it for people.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _REASONS = {
     RolloutOutcome.ABORTED: Reason.RELEASE_ABORTED,
     RolloutOutcome.SUPERSEDED: Reason.RELEASE_SUPERSEDED,
 }
-# A resource that was made anew knows the note on the Deployment, but not what was seen then.
+# A resource that was created again knows the mark on the Deployment, but not what was observed then.
 _FAILED_BEFORE = Failure(
     kind=FailureClass.UNKNOWN,
     reason="FailedBefore",
@@ -36,33 +36,33 @@ _DRAINING = ("Draining", "DrainingGreen", "Discarding")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is in flight now. `candidate` None: nothing is."""
+    """The rollout that is in flight now; none is when `candidate` is None."""
 
     serving: Version | None
     candidate: Version | None
-    # In a word, for people.
+    # Name of the step, for people.
     step: str
     percent: int = 0
     message: str = ""
     failure: Failure | None = None
     # Fingerprint of the template that is known to have failed; empty when none is.
     failed: str = ""
-    # What the user wants, when that is the one that failed.
+    # The version that the user wants, when it is the one that failed.
     unwanted: Version | None = None
-    # Whether the user no longer wants what failed: going back to what serves is enough.
+    # True when the user no longer wants the failed version: going back to the one that serves is enough.
     cleared: bool = False
     kept_connections: int | None = None
     pins_lost: int = 0
     traffic: Traffic | None = None
-    # How a failure is answered where it is not undone.
+    # Outcome of a failure that is not rolled back.
     stays: RolloutOutcome | None = None
 
 
 def update_status(status: Status, progress: Progress, *, uid: str, now: datetime) -> StepResult:
-    """Begins, follows and ends the release in status."""
+    """Records the beginning, the progress and the end of the rollout in status."""
     events: list[Event] = []
     running = status.rollout
-    if running.candidate is not None and not _same(running.candidate, progress.candidate):
+    if running.candidate is not None and not _is_same(running.candidate, progress.candidate):
         status, ended = _end(status, progress, now)
         events.append(ended)
     if progress.candidate is not None and status.rollout.candidate is None:
@@ -72,17 +72,17 @@ def update_status(status: Status, progress: Progress, *, uid: str, now: datetime
     return StepResult(status.model_copy(update={"rollout": rollout}), events=(*events, *more))
 
 
-def _same(one: Version, other: Version | None) -> bool:
+def _is_same(one: Version, other: Version | None) -> bool:
     return other is not None and one.hash == other.hash
 
 
 def _begin(status: Status, progress: Progress, *, uid: str, now: datetime) -> tuple[Status, Event]:
     assert progress.candidate is not None
     trace = trace_ids.new(uid, now)
-    fresh = RolloutStatus(step=progress.step, started_at=now, trace_id=trace, candidate=progress.candidate)
-    old = f" in place of {_name(progress.serving)}" if progress.serving is not None else ""
-    words = f"release of {_name(progress.candidate)}{old} began (trace {trace})"
-    return status.model_copy(update={"rollout": fresh}), Event(Reason.RELEASE_STARTED, words)
+    rollout = RolloutStatus(step=progress.step, started_at=now, trace_id=trace, candidate=progress.candidate)
+    previous = f" in place of {_name(progress.serving)}" if progress.serving is not None else ""
+    message = f"release of {_name(progress.candidate)}{previous} began (trace {trace})"
+    return status.model_copy(update={"rollout": rollout}), Event(Reason.RELEASE_STARTED, message)
 
 
 def _follow(running: RolloutStatus, progress: Progress, now: datetime) -> tuple[RolloutStatus, list[Event]]:
@@ -93,45 +93,49 @@ def _follow(running: RolloutStatus, progress: Progress, now: datetime) -> tuple[
         and progress.candidate is not None
         and (failure is None or failure.version.hash != progress.candidate.hash)
     ):
-        failure = _noted(progress.failure, progress.candidate, now)
-        aborted = progress.failure.reason == "Aborted"
-        words = f"{_name(progress.candidate)}: {failure.class_}: {failure.message}. {failure.advice}"
-        if not aborted:
-            said = progress.failure.pod if progress.failure.kind is FailureClass.UNKNOWN else ""
-            events.append(Event(Reason.RELEASE_FAILED, f"{words} (trace {running.trace_id})", True, said))
-    gone = failure is not None and failure.version.hash != progress.failed
-    if progress.candidate is None and (gone or progress.cleared):
+        failure = _failure_status(progress.failure, progress.candidate, now)
+        is_aborted = progress.failure.reason == "Aborted"
+        message = f"{_name(progress.candidate)}: {failure.class_}: {failure.message}. {failure.advice}"
+        if not is_aborted:
+            logs_of = progress.failure.pod if progress.failure.kind is FailureClass.UNKNOWN else ""
+            events.append(Event(Reason.RELEASE_FAILED, f"{message} (trace {running.trace_id})", True, logs_of))
+    is_gone = failure is not None and failure.version.hash != progress.failed
+    if progress.candidate is None and (is_gone or progress.cleared):
         failure = None
     if progress.candidate is None and failure is None and progress.unwanted is not None:
-        failure = _noted(_FAILED_BEFORE, progress.unwanted, now)
+        failure = _failure_status(_FAILED_BEFORE, progress.unwanted, now)
     if progress.pins_lost:
-        words = f"{progress.pins_lost} Services lost the pin of a release; they are pinned again"
-        events.append(Event(Reason.PIN_LOST, words, warning=True))
-    last = running.steps[-1] if running.steps else None
+        message = f"{progress.pins_lost} Services lost the pin of a release; they are pinned again"
+        events.append(Event(Reason.PIN_LOST, message, warning=True))
+    last_step = running.steps[-1] if running.steps else None
     steps = running.steps if progress.candidate is not None else []
-    cut = running.kept_connections_cut
-    if progress.candidate is not None and (last is None or last.name != progress.step):
+    cut_connections = running.kept_connections_cut
+    if progress.candidate is not None and (last_step is None or last_step.name != progress.step):
         steps = [*steps, StepTime(name=progress.step, since=now)][-32:]
-        if last is not None and _ends_clients(last.name, progress.step) and running.kept_connections is not None:
-            cut = (cut or 0) + running.kept_connections
+        if (
+            last_step is not None
+            and _cuts_connections(last_step.name, progress.step)
+            and running.kept_connections is not None
+        ):
+            cut_connections = (cut_connections or 0) + running.kept_connections
     # Within a step progress only rises.
-    same = last is not None and last.name == progress.step and progress.candidate is not None
-    kept = progress.kept_connections
-    if kept is None and same and progress.step in _DRAINING:
-        # Pods that end are not asked any more; what they said last is what is cut.
-        kept = running.kept_connections
+    is_same_step = last_step is not None and last_step.name == progress.step and progress.candidate is not None
+    kept_connections = progress.kept_connections
+    if kept_connections is None and is_same_step and progress.step in _DRAINING:
+        # Pods that end are not queried any more; the number that they last reported is the number that is cut.
+        kept_connections = running.kept_connections
     return running.model_copy(
         update={
             "step": progress.step,
-            "progress": max(progress.percent, running.progress) if same else progress.percent,
+            "progress": max(progress.percent, running.progress) if is_same_step else progress.percent,
             "message": progress.message[:1024],
             "serving": progress.serving,
             "candidate": progress.candidate,
             "failure": failure,
             "steps": steps,
             "pins_lost": running.pins_lost + progress.pins_lost if progress.candidate is not None else 0,
-            "kept_connections": kept,
-            "kept_connections_cut": cut if progress.candidate is not None else None,
+            "kept_connections": kept_connections,
+            "kept_connections_cut": cut_connections if progress.candidate is not None else None,
             "requests": _requests(running, progress),
             "trace_id": running.trace_id if progress.candidate is not None else None,
             "started_at": running.started_at if progress.candidate is not None else None,
@@ -140,12 +144,12 @@ def _follow(running: RolloutStatus, progress: Progress, now: datetime) -> tuple[
     ), events
 
 
-def _ends_clients(step: str, next_step: str) -> bool:
-    """Whether the connections that clients still kept at this step are cut by the next one."""
+def _cuts_connections(step: str, next_step: str) -> bool:
+    """The next step cuts the connections that clients still kept at this step."""
     return step in _DRAINING and next_step != ReleaseStep.REVERTING
 
 
-def _noted(failure: Failure, version: Version, now: datetime) -> FailureStatus:
+def _failure_status(failure: Failure, version: Version, now: datetime) -> FailureStatus:
     return FailureStatus(
         class_=failure.kind,
         reason=failure.reason,
@@ -189,22 +193,22 @@ def _end(status: Status, progress: Progress, now: datetime) -> tuple[Status, Eve
         kept_connections_cut=cut,
         steps=_durations(running.steps, now),
     )
-    words = describe_rollout(ended)
+    message = describe_rollout(ended)
     entry = HistoryEntry(
         at=now,
         kind="Release",
         result=result,
-        message=words[:1024],
+        message=message[:1024],
         trace_id=ended.trace_id,
         duration=ended.duration,
         steps=ended.steps,
     )
-    fresh = RolloutStatus(failure=running.failure, serving=running.serving)
+    at_rest = RolloutStatus(failure=running.failure, serving=running.serving)
     updated = status.model_copy(
-        update={"rollout": fresh, "last_rollout": ended, "history": remember(status.history, entry, now)}
+        update={"rollout": at_rest, "last_rollout": ended, "history": remember(status.history, entry, now)}
     )
-    bad = result in (RolloutOutcome.ROLLED_BACK, RolloutOutcome.PAUSED, RolloutOutcome.FAILED)
-    return updated, Event(_REASONS[result], f"{words} (trace {ended.trace_id})", warning=bad)
+    is_failure = result in (RolloutOutcome.ROLLED_BACK, RolloutOutcome.PAUSED, RolloutOutcome.FAILED)
+    return updated, Event(_REASONS[result], f"{message} (trace {ended.trace_id})", warning=is_failure)
 
 
 def _outcome(running: RolloutStatus, progress: Progress) -> RolloutOutcome:
@@ -216,7 +220,7 @@ def _outcome(running: RolloutStatus, progress: Progress) -> RolloutOutcome:
     if running.aborted and failed:
         return RolloutOutcome.ABORTED
     if progress.serving is not None and progress.serving.hash == candidate.hash and progress.failed != candidate.hash:
-        # Whatever was noted on its way, it recovered and was accepted.
+        # Whatever failure was recorded on its way, the version recovered and was accepted.
         return RolloutOutcome.SUCCEEDED
     if failed:
         return progress.stays or RolloutOutcome.ROLLED_BACK
@@ -233,23 +237,25 @@ def _durations(steps: list[StepTime], now: datetime) -> list[StepDuration]:
 
 def describe_rollout(result: RolloutResult) -> str:
     """The result in one sentence."""
-    took, old = (
+    duration, previous = (
         f"{result.duration.total_seconds():.0f} s",
         _name(result.from_) if result.from_ is not None else "the old one",
     )
     match result.result:
         case RolloutOutcome.SUCCEEDED:
-            text = f"released {_name(result.to)} in {took}"
+            text = f"released {_name(result.to)} in {duration}"
         case RolloutOutcome.ROLLED_BACK:
-            text = f"{_name(result.to)} failed and was taken back after {took}; {old} serves: {result.message}"
+            text = f"{_name(result.to)} failed and was taken back after {duration}; {previous} serves: {result.message}"
         case RolloutOutcome.PAUSED:
             text = f"{_name(result.to)} failed; its rolling update is paused: {result.message}"
         case RolloutOutcome.FAILED:
             text = f"{_name(result.to)} failed and stays, for there is nothing to go back to: {result.message}"
         case RolloutOutcome.ABORTED:
-            text = f"release of {_name(result.to)} was aborted after {took}; {old} serves"
+            text = f"release of {_name(result.to)} was aborted after {duration}; {previous} serves"
         case RolloutOutcome.SUPERSEDED:
-            text = f"release of {_name(result.to)} ended after {took}: the template changed again, or rolls by itself"
+            text = (
+                f"release of {_name(result.to)} ended after {duration}: the template changed again, or rolls by itself"
+            )
     if result.requests is not None:
         text += f"; {result.requests.failed} of {result.requests.sent} measured requests failed"
     if result.kept_connections_cut:
