@@ -26,6 +26,7 @@ lint: $(VENV)/.ready
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy operator/resilience tests benchmarks monitoring examples/shop/shop
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m tests.words
 	@$(BIN)/python -m resilience.api.crd --check
 	@$(BIN)/python -m tests.support.reference --check
 	@$(BIN)/python -m monitoring --check
@@ -33,7 +34,8 @@ lint: $(VENV)/.ready
 fast: $(VENV)/.ready
 	@$(PYTEST) -q -n 3 $(FAST)
 
-check: lint fast ## The fast part: style, types, architecture, and the tests that need no cluster
+check: $(VENV)/.ready ## The fast part: style, types, architecture, and the tests that need no cluster
+	@$(MAKE) --no-print-directory -j 2 lint fast
 
 test: lint ## All tests, on a real cluster, at small counts
 	@rm -f build/figures.jsonl
