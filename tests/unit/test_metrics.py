@@ -8,10 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from resilience.adapters.telemetry.metrics import PrometheusMetrics
 from resilience.api.reasons import HealthState, Phase
 from resilience.core.model.observation import Key
-from resilience.core.report.metrics import Picture
+from resilience.core.report.metrics import ServiceFigures
 
 CHECKOUT = Key("shop", "checkout")
-PICTURE = Picture(
+PICTURE = ServiceFigures(
     health=HealthState.HEALTHY, phase=Phase.RUNNING, available=True, wanted=3, pods=3, flags={"lost": False},
     objective=0.999, window=2_592_000.0, availability=1.0, budget=1.0, recovery=None, recovery_objective=300.0,
 )  # fmt: skip

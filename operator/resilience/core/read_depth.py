@@ -24,7 +24,7 @@ def read_depth(resource: Resource, workload: Workload) -> Depth:
 
     Status only reports pods in trouble and a rolling update by Kubernetes itself, so pods are enough for these.
     """
-    if _may_replace(resource) or rollout.is_held(resource, workload):
+    if _may_replace(resource) or rollout.needs_pods(resource, workload):
         return Depth.LIMITS
     in_trouble = workload.available < workload.replicas and not workload.rolling
     return Depth.PODS if in_trouble or rollout.in_flight(resource, workload) else Depth.WATCHES

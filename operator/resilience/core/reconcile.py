@@ -51,7 +51,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
     """The decision about one resource."""
     if resource.deleting_since is not None:
         return handback.hand_back(resource, observation, now)
-    status = requests.first_seen(resource.annotations, resource.status, now=now)
+    status = requests.ignore_preexisting(resource.annotations, resource.status, now=now)
     verdict = prerequisites.find(resource, observation)
     spec, workload = resource.spec, observation.workload
     if spec is None or workload is None or prerequisites.blocks_everything(verdict):
@@ -137,7 +137,7 @@ def _report(draft: Draft, facts: Facts) -> None:
     context = draft.context
     resource, observation, now = context.resource, context.observation, context.now
     status = compose_status(context.status, facts, now)
-    by_time = phase.appointment(resource, status, context.workload, now)
+    by_time = phase.next_change(resource, status, context.workload, now)
     draft.wait(max(by_time, SOON) if by_time is not None else None)
     counted = slo.reconcile(context.with_status(status))
     draft.take(counted)
@@ -149,7 +149,7 @@ def _report(draft: Draft, facts: Facts) -> None:
 def _checks(context: Context) -> Iterator[CheckTarget]:
     """The checks to run from now on."""
     yield from targets.check_targets(context.spec, context.effective, context.observation)
-    yield from slo.watched(context.spec, context.effective, namespace=context.namespace)
+    yield from slo.query_targets(context.spec, context.effective, namespace=context.namespace)
     yield from triggers.targets(context)
     yield from flags.targets(context)
 

@@ -1,1 +1,1 @@
-"""The only importer of kopf: turns watch events into keys on the queue, and nothing else."""
+"""Watch events become keys on the queue. Only this package imports kopf, and it does nothing else."""

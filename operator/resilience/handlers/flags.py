@@ -1,4 +1,4 @@
-"""Watch events of the ConfigMaps with flags become what every replica serves. Nothing is decided here."""
+"""Watch events of the ConfigMaps with flags update the flags that every replica serves. Nothing is decided here."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -20,28 +20,28 @@ WATCHED: Final = ("", "v1", "configmaps")
 
 
 def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, board: FlagBoard) -> None:
-    """Registers the one handler."""
+    """Registers the handler for ConfigMaps with flags."""
 
     @kopf.on.event(*WATCHED, labels={LABEL_FLAGS_OF: kopf.PRESENT}, registry=registry)
     async def on_flags(event: kopf.RawEvent, name: str, **_: Any) -> None:
         raw = event["object"]
         key = parse.flags_key(raw)
         if name != flags_config_map(key.name):
-            # A copy that somebody made.
+            # Somebody made a copy of the ConfigMap.
             return
         if event["type"] == "DELETED":
             store.drop_flags_map(key)
             board.drop(key)
         else:
-            found = parse.flags_map(raw)
-            store.put_flags_map(key, found)
-            _show(board, key, found.data)
+            flags_map = parse.flags_map(raw)
+            store.put_flags_map(key, flags_map)
+            _publish(board, key, flags_map.data)
         queue.add(key)
 
 
-def _show(board: FlagBoard, key: Key, data: Mapping[str, str]) -> None:
+def _publish(board: FlagBoard, key: Key, data: Mapping[str, str]) -> None:
     try:
         board.put(flags.read(namespace=key.namespace, service=key.name, data=data))
     except ValueError as error:
-        # Somebody's hand: what was told before stands until the leader has put it right.
+        # Somebody edited it by hand: the last publication stays valid until the leader has restored the ConfigMap.
         log.warning("flags cannot be read", key=str(key), why=str(error))

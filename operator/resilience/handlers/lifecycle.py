@@ -1,4 +1,4 @@
-"""How kopf runs: its settings in one place, its login, and nothing else."""
+"""Settings and login of kopf, and nothing else."""
 
 import logging
 from typing import Any
@@ -17,35 +17,35 @@ _WATCHED_BY_LABEL = (
 
 
 def settings(*, clusterwide: bool) -> kopf.OperatorSettings:
-    """kopf as we use it: watches only, filtered by the server, with time-outs everywhere."""
-    # One line for each event of each object says nothing that our own lines do not say better.
+    """Settings with which kopf only watches, with filters on the server and time-outs everywhere."""
+    # kopf logs one line for each event of each object; our own lines report the same better.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
-    made = kopf.OperatorSettings()
+    kopf_settings = kopf.OperatorSettings()
     for group, version, plural in _WATCHED_BY_LABEL:
-        made.watching.label_selectors[group, version, plural] = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"
-    made.watching.label_selectors["", "v1", "configmaps"] = LABEL_FLAGS_OF
-    made.persistence.finalizer = f"{GROUP}/kopf"
-    made.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    made.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
-    made.watching.server_timeout = 600
-    made.watching.client_timeout = 630
-    made.watching.connect_timeout = 10
-    made.watching.inactivity_timeout = 70
-    made.watching.chunk_size = 500
-    made.queueing.worker_limit = None
-    made.queueing.idle_timeout = 1
-    made.networking.request_timeout = 15
-    made.networking.error_backoffs = (0.5, 1, 2, 4)
-    made.posting.enabled = False
-    # Definitions belong to the cluster: with rights in a few namespaces only they cannot be watched.
-    made.scanning.disabled = not clusterwide
-    made.peering.standalone = True
-    made.execution.default_backoff = 5
-    return made
+        kopf_settings.watching.label_selectors[group, version, plural] = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"
+    kopf_settings.watching.label_selectors["", "v1", "configmaps"] = LABEL_FLAGS_OF
+    kopf_settings.persistence.finalizer = f"{GROUP}/kopf"
+    kopf_settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+    kopf_settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    kopf_settings.watching.server_timeout = 600
+    kopf_settings.watching.client_timeout = 630
+    kopf_settings.watching.connect_timeout = 10
+    kopf_settings.watching.inactivity_timeout = 70
+    kopf_settings.watching.chunk_size = 500
+    kopf_settings.queueing.worker_limit = None
+    kopf_settings.queueing.idle_timeout = 1
+    kopf_settings.networking.request_timeout = 15
+    kopf_settings.networking.error_backoffs = (0.5, 1, 2, 4)
+    kopf_settings.posting.enabled = False
+    # Definitions are cluster-scoped: with rights in a few namespaces only, they cannot be watched.
+    kopf_settings.scanning.disabled = not clusterwide
+    kopf_settings.peering.standalone = True
+    kopf_settings.execution.default_backoff = 5
+    return kopf_settings
 
 
 def register_login(registry: kopf.OperatorRegistry) -> None:
-    """The pod's service account in a cluster, the user's kubeconfig outside."""
+    """Registers the login: the pod's service account in a cluster, the user's kubeconfig outside."""
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:

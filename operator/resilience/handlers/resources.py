@@ -1,4 +1,4 @@
-"""Watch events become keys on the queue. Nothing is decided here, and nothing an event says is trusted later."""
+"""Watch events become keys on the queue. Nothing is decided here, and later passes do not trust an event's content."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -30,7 +30,7 @@ _OURS: Final = {LABEL_MANAGED: LABEL_MANAGED_VALUE}
 
 
 def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, couriers: Couriers) -> None:
-    """Registers a handler for each kind that is watched."""
+    """Registers a handler for every kind that is watched."""
 
     @kopf.on.event(GROUP, VERSION, RECEIVER_PLURAL, registry=registry)
     async def on_receiver(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:
@@ -42,7 +42,7 @@ def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, 
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def on_resource(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:
-        # Status is written by passes, and each looks again by itself.
+        # Passes write the status, and every pass reads the resource again anyway.
         if event["type"] == "DELETED" or store.put_resource(parse.resource(event["object"])):
             queue.add(Key(namespace or "", name))
 
@@ -80,7 +80,7 @@ def _register_workload(
         event: kopf.RawEvent, namespace: str | None, name: str, annotations: Mapping[str, str], **_: Any
     ) -> None:
         face = None if event["type"] == "DELETED" else parse_workload.face(event["object"])
-        # A second Deployment of ours concerns whoever looks after the first.
+        # An event of our second Deployment, green, concerns the service that manages the first.
         target = annotations.get(ANNOTATION_GREEN_OF, name)
         for key in store.put_workload(kind, namespace or "", name, target=target, face=face):
             queue.add(key)

@@ -1,6 +1,6 @@
-"""The ports: what the runtime asks of the outside, and the errors that every adapter translates into.
+"""The ports: interfaces to everything outside the process, and the errors that every adapter translates into.
 
-Nothing here may import an adapter or a library that talks to anything.
+Nothing here may import an adapter or a library that does I/O.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from resilience.core.health.thresholds import CheckResult
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
 from resilience.core.model.usage import PodUsage
-from resilience.core.report.metrics import Picture
+from resilience.core.report.metrics import ServiceFigures
 
 
 class PortError(Exception):
@@ -23,54 +23,54 @@ class PortError(Exception):
 
 
 class Conflict(PortError):
-    """The object changed since it was read, or somebody else owns the field; read again and decide again."""
+    """The object changed since it was read, or somebody else owns it; read again and decide again."""
 
 
 class Refused(PortError):
-    """The other side will not do it (403, 422, a full disruption budget); asking again changes nothing by itself."""
+    """The other side refuses the request (403, 422, an exhausted disruption budget); a retry alone changes nothing."""
 
 
 class Unavailable(PortError):
-    """No answer, or one that says nothing (time-out, 5xx, 429): inconclusive, never a decision."""
+    """No answer, or an inconclusive one (time-out, 5xx, 429): no decision may be based on it."""
 
 
 class Invalid(PortError):
-    """What came back cannot be read."""
+    """The answer cannot be read, or does not contain the requested value."""
 
 
 class Clock(Protocol):
-    """Time, so that tests can turn it."""
+    """The current time, behind a port so that tests can control it."""
 
     def now(self) -> datetime:
-        """The current time, aware, UTC."""
+        """The current time in UTC, timezone-aware."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards, for durations."""
+        """Seconds of a clock that never goes backwards, for durations."""
         ...
 
 
 class Calm(Protocol):
-    """Whether nodes can be trusted to know what the API server knows."""
+    """State of the nodes after an API server outage: they may not know yet what the API server knows."""
 
     def left(self) -> timedelta:
-        """Time until they can after an outage; zero in calm times."""
+        """Time until the nodes have caught up after an outage; zero when they have."""
         ...
 
 
 class Leadership(Protocol):
-    """Whether this process may write."""
+    """The right of this process to write."""
 
     def held(self) -> bool:
-        """True until the renewal deadline of our Lease has passed."""
+        """The Lease is ours, and its renewal deadline has not passed."""
         ...
 
 
 class Secrets(Protocol):
-    """Secrets that a resource names."""
+    """Secrets that a resource references."""
 
     async def read(self, *, namespace: str, name: str, key: str) -> str:
-        """One value. Raises Refused when the Secret is not labelled readable, Invalid when the key is missing."""
+        """One value. Raises Refused for a Secret not labelled readable, Invalid when the Secret or key is missing."""
         ...
 
 
@@ -78,7 +78,7 @@ class Checker(Protocol):
     """Runs one health check."""
 
     async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
-        """Asks once, without retries; never raises."""
+        """Result of one attempt, without retries; never raises."""
         ...
 
 
@@ -86,23 +86,23 @@ class Network(Protocol):
     """Runs one check over the network."""
 
     async def check(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
-        """Asks once, without retries; never raises."""
+        """Result of one attempt, without retries; never raises."""
         ...
 
 
 class Drainer(Protocol):
-    """Speaks to a pod that is about to go."""
+    """Sends requests to a pod that is about to stop."""
 
     async def signal(self, target: HttpTarget, *, headers: Sequence[tuple[str, str]]) -> None:
         """POST the drain signal. Raises Unavailable or Refused."""
         ...
 
     async def take_back(self, target: HttpTarget, *, headers: Sequence[tuple[str, str]]) -> None:
-        """DELETE the drain signal: the pod serves again. Raises Unavailable or Refused."""
+        """DELETE the drain signal, so that the pod serves again. Raises Unavailable or Refused."""
         ...
 
     async def connections(self, target: ConnectionsTarget) -> int | None:
-        """Connections that the pod still has, or None when it did not say."""
+        """Number of connections that the pod still has, or None when the pod did not report it."""
         ...
 
 
@@ -110,35 +110,35 @@ class Prober(Protocol):
     """Sends one request as a client would."""
 
     async def request(self, target: HttpTarget) -> float:
-        """Seconds until the whole answer was there, on a new connection. Raises Unavailable when it failed."""
+        """Seconds until the whole answer arrived on a new connection. Raises Unavailable when the request failed."""
         ...
 
 
 class Metrics(Protocol):
-    """What the runtime counts."""
+    """Metrics that the runtime records."""
 
     def reconciled(self, *, seconds: float, result: str) -> None:
-        """One pass is over."""
+        """A pass ended after `seconds`."""
         ...
 
     def waited(self, *, seconds: float) -> None:
-        """A key waited so long for its pass."""
+        """A key waited `seconds` for its pass."""
         ...
 
     def acted(self, *, seconds: float) -> None:
-        """A pass wrote or did something, so long after what caused it."""
+        """A pass wrote or did something, `seconds` after its cause."""
         ...
 
     def refused(self, *, reason: str) -> None:
-        """The guard said no."""
+        """The guard refused an action."""
         ...
 
     def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None, at: float) -> None:
         """A check ran; `at` is Unix time."""
         ...
 
-    def seen(self, *, key: Key, picture: Picture) -> None:
-        """A pass over a service found this."""
+    def seen(self, *, key: Key, picture: ServiceFigures) -> None:
+        """A pass over a service observed `picture`."""
         ...
 
     def restarted(self, *, key: Key, result: str, seconds: float) -> None:
@@ -146,15 +146,15 @@ class Metrics(Protocol):
         ...
 
     def released(self, *, key: Key, result: str, seconds: float) -> None:
-        """A release ended."""
+        """A rollout ended."""
         ...
 
     def measured(self, *, key: Key, sent: int, failed: int) -> None:
-        """Requests that were sent while something was restarted or released."""
+        """The operator sent `sent` requests during a restart or a rollout, and `failed` of them failed."""
         ...
 
     def pins_lost(self, *, count: int) -> None:
-        """Somebody took pins of a release away."""
+        """Somebody removed `count` pins of a rollout."""
         ...
 
     def switched(self, *, key: Key, flag: str, on: bool) -> None:
@@ -162,15 +162,15 @@ class Metrics(Protocol):
         ...
 
     def detected(self, *, seconds: float) -> None:
-        """A dependency counts as lost, so long after its first failed check."""
+        """A dependency counts as lost, `seconds` after its first failed check."""
         ...
 
     def told(self, *, channel: str, seconds: float) -> None:
-        """A channel has a change of a flag, so long after it was decided."""
+        """A channel carries a change of a flag, `seconds` after the decision."""
         ...
 
     def queue(self, *, depth: int) -> None:
-        """How many keys wait."""
+        """`depth` keys wait in the queue."""
         ...
 
     def fired(self, *, key: Key, severity: str) -> None:
@@ -178,71 +178,71 @@ class Metrics(Protocol):
         ...
 
     def delivered(self, *, receiver: Key, result: str, seconds: float) -> None:
-        """A message was told, or was not."""
+        """A message was delivered or was not, as `result` says."""
         ...
 
     def heard(self, *, receiver: Key, seconds: float) -> None:
-        """A receiver was told of an alert for the first time, so long after it began."""
+        """A receiver was notified of an alert for the first time, `seconds` after the alert began."""
         ...
 
     def receiver(self, *, receiver: Key, open_: int, dead: int, suppressed: int) -> None:
-        """Conversations that go on, alerts given up, and repeats that nobody was told of."""
+        """Numbers of open conversations, of alerts given up, and of repeats that were not delivered."""
         ...
 
     def forget_receiver(self, receiver: Key) -> None:
-        """The receiver is gone: remove its series."""
+        """Remove the series of a receiver that no longer exists."""
         ...
 
     def forget(self, key: Key) -> None:
-        """The resource is gone: remove its series."""
+        """Remove the series of a resource that no longer exists."""
         ...
 
 
 class Usage(Protocol):
-    """What pods use of processor and memory."""
+    """CPU and memory usage of pods."""
 
     async def pods(self, namespace: str) -> Mapping[str, PodUsage]:
-        """Usage by name of the pod; a pod that has not been measured yet is not there.
+        """Usage by pod name; a pod that has not been measured yet is absent.
 
-        Raises Unavailable, in words that say what to do, when nothing measures pods or it may not be read.
+        Raises Unavailable, with a text that says what to do, when nothing measures pods or reading it is forbidden.
         """
         ...
 
 
 class Contents(Protocol):
-    """Content of ConfigMaps and Secrets, never shown."""
+    """Content of ConfigMaps and Secrets, as fingerprints that do not reveal it."""
 
     async def epoch(self) -> str:
-        """What fingerprints depend on besides the content: those of different epochs cannot be compared."""
+        """Identifier of all that fingerprints depend on besides the content; compare them within one epoch only."""
         ...
 
     async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str:
-        """A hash. Raises Invalid when there is no such object, Refused for a Secret that is not labelled readable."""
+        """A hash. Raises Invalid when the object does not exist, Refused for a Secret that is not labelled readable."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class MasterLost:
-    """What a Sentinel says of a master: a CamelCase word, and a sentence."""
+    """Report of a Sentinel that a master is lost: a reason in CamelCase, and a sentence."""
 
     reason: str
     message: str
 
 
 class Sentinels(Protocol):
-    """What Sentinels announce by themselves."""
+    """Announcements that Sentinels publish."""
 
     def listen(self, place: RedisPlace, sentinel: tuple[str, int]) -> AsyncIterator[MasterLost | None]:
-        """What one Sentinel says of this master, from now on; None each time it turns out to be there still.
+        """Reports of one Sentinel on this master, from now on; None each time that the master proves to be there.
 
-        Raises Unavailable when it cannot be heard, or not any more; Refused when it must not be asked.
+        Raises Unavailable when the Sentinel does not answer, or stops answering; Refused when connecting is forbidden.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Dead letters that were put back at once, how many are left, and whether any of them may go back, too."""
+    """One batch of dead letters: how many moved back, how many are left, and whether more of them may move back."""
 
     moved: int
     left: int
@@ -250,15 +250,15 @@ class Batch:
 
 
 class DeadLetterOffice(Protocol):
-    """Puts dead letters back into their stream."""
+    """Moves dead letters back into their stream."""
 
     async def replay(self, letters: DeadLetters) -> Batch:
-        """One batch, oldest first. Raises Unavailable when nobody answers, Refused when the server will not."""
+        """Move one batch, oldest first. Raises Unavailable without an answer, Refused when the server refuses."""
         ...
 
 
 class DeliveryFailed(PortError):
-    """A message did not arrive, or nobody can say that it did."""
+    """A message did not arrive, or its arrival is not confirmed."""
 
     def __init__(self, trouble: DeliveryFailure) -> None:
         super().__init__(trouble.message)
@@ -267,9 +267,9 @@ class DeliveryFailed(PortError):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A message arrived. `handle`: the receiver's own name of it, if it can be kept up to date.
+    """A message arrived. `handle`: the receiver's own identifier of the message, if the message can be updated.
 
-    `note`: what a person should know of it nevertheless.
+    `note`: a remark on the delivery that a person should read.
     """
 
     handle: str = ""
@@ -277,8 +277,8 @@ class Receipt:
 
 
 class Messenger(Protocol):
-    """Speaks to those who are told of alerts."""
+    """Delivers messages to receivers."""
 
     async def deliver(self, receiver: Receiver, message: Message) -> Receipt:
-        """Tell once, without retries, within the receiver's time-out. Raises DeliveryFailed."""
+        """Deliver within the receiver's time-out; the only retry is with a Secret read again. Raises DeliveryFailed."""
         ...

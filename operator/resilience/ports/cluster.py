@@ -1,4 +1,4 @@
-"""The Kubernetes API as the runtime asks for it: reads, and writes with a precondition on what was read."""
+"""The Kubernetes API as the runtime uses it: reads, and writes with a precondition on what was read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ View = TypeVar("View")
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """What carries our label: Services, EndpointSlices by namespace and name, ConfigMaps by whose flags they have."""
+    """Objects with our label: Services, EndpointSlices by namespace and name, flags ConfigMaps by their service."""
 
     services: tuple[Service, ...]
     slices: frozenset[tuple[str, str]]
@@ -29,21 +29,21 @@ class Marked:
 
 
 class ClusterReader(Protocol):
-    """Reads of the Kubernetes API. All raise Unavailable when the answer says nothing."""
+    """Reads of the Kubernetes API. All raise Unavailable when the answer is inconclusive."""
 
     async def resource(self, key: Key) -> Resource | None:
-        """The ResilientService, or None when there is none."""
+        """The ResilientService, or None when it does not exist."""
         ...
 
     async def resources(self, view: Callable[[Resource], View], *, namespace: str | None = None) -> Sequence[View]:
-        """What is wanted of each ResilientService, of one namespace or of all that we look after.
+        """The `view` of every ResilientService in one namespace, or in all namespaces that we manage.
 
-        They are many, and read page by page: `view` is called while others are not read yet.
+        There are many, and they are read page by page: `view` is called before later pages are read.
         """
         ...
 
     async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
-        """The target, or None when there is none."""
+        """The target, or None when it does not exist."""
         ...
 
     async def services(self, namespace: str) -> Sequence[Service]:
@@ -51,19 +51,19 @@ class ClusterReader(Protocol):
         ...
 
     async def endpoints(self, *, namespace: str, services: Sequence[str]) -> Sequence[Endpoint]:
-        """What the EndpointSlices of these Services list now."""
+        """Endpoints that the EndpointSlices of these Services list now."""
         ...
 
     async def pods_view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
         """Pods of the target and its ReplicaSets.
 
-        With `limits` also those being replaced, and what limits their replacement; without them nothing may be done to
-        a pod. With `releases` also green and what a release has to know.
+        `limits` adds the pods that are being replaced and the constraints on replacing more; without `limits` no pod
+        may be changed. `releases` adds green and the facts that a rollout needs.
         """
         ...
 
     async def logs(self, *, namespace: str, pod: str) -> str:
-        """What a container said last before it ended, secrets redacted; empty when that is not known."""
+        """Last log lines of a container before it ended, secrets redacted; empty when they are not known."""
         ...
 
 
@@ -71,15 +71,15 @@ class ClusterWriter(Protocol):
     """Writes of the Kubernetes API, each with a precondition on what was read."""
 
     async def claim(self, workload: Workload, *, owner: str) -> None:
-        """Mark the target as looked after by `owner`."""
+        """Mark the target as managed by `owner`."""
         ...
 
     async def unclaim(self, workload: Workload) -> None:
-        """Take our marks off the target."""
+        """Remove our marks from the target."""
         ...
 
     async def mark_service(self, *, namespace: str, name: str, managed: bool) -> None:
-        """Set or remove our label on a Service; a Service that is gone is no error."""
+        """Set or remove our label on a Service; a Service that no longer exists is no error."""
         ...
 
     async def set_finalizer(self, resource: Resource, *, present: bool) -> None:
@@ -95,7 +95,7 @@ class ClusterWriter(Protocol):
         ...
 
     async def give_back(self, action: GiveBack, *, namespace: str) -> None:
-        """Return the pod to its ReplicaSet."""
+        """Hand the pod back to its ReplicaSet."""
         ...
 
     async def advance(self, action: Advance, *, namespace: str) -> None:
@@ -103,11 +103,11 @@ class ClusterWriter(Protocol):
         ...
 
     async def delete_pod(self, action: DeletePod, *, namespace: str) -> None:
-        """Delete exactly this pod; gone already is no error."""
+        """Delete exactly this pod; a pod that no longer exists is no error."""
         ...
 
     async def evict_pod(self, action: EvictPod, *, namespace: str) -> None:
-        """Evict exactly this pod; raises Refused with the budget's words."""
+        """Evict exactly this pod; raises Refused with the message of the disruption budget."""
         ...
 
     async def write_status(self, resource: Resource, status: Status) -> Resource:
@@ -123,11 +123,11 @@ class ReceiverCluster(Protocol):
     """AlertReceivers in the Kubernetes API."""
 
     async def receiver(self, key: Key) -> Receiver | None:
-        """The AlertReceiver, or None when there is none."""
+        """The AlertReceiver, or None when it does not exist."""
         ...
 
     async def receivers(self) -> Mapping[Key, Receiver]:
-        """All AlertReceivers that we look after."""
+        """All AlertReceivers in the namespaces that we manage."""
         ...
 
     async def write_receiver(self, receiver: Receiver, status: ReceiverStatus) -> Receiver:
@@ -140,26 +140,26 @@ class ReceiverCluster(Protocol):
 
 
 class ReleaseWriter(Protocol):
-    """Writes of a release, each with a precondition on what was read."""
+    """Writes of a rollout, each with a precondition on what was read."""
 
     async def hold(self, workload: Workload, *, serving: str) -> None:
-        """Pause the target and note which template serves."""
+        """Pause the target and record which template serves."""
         ...
 
     async def resume(self, workload: Workload, action: Resume) -> None:
-        """Un-pause the target, or give it back altogether."""
+        """Resume the target, or hand it back altogether."""
         ...
 
     async def pause_failed(self, workload: Workload, *, fingerprint: str) -> None:
-        """Pause the target in the middle of a rolling update, and note the template as failed."""
+        """Pause the target in the middle of a rolling update, and record the template as failed."""
         ...
 
     async def annotate_failed(self, workload: Workload, *, fingerprint: str) -> None:
-        """Note the template that failed; an empty one takes the note off."""
+        """Record the template that failed; an empty fingerprint removes the record."""
         ...
 
     async def annotate_left(self, workload: Workload, *, reason: str) -> None:
-        """Note why something of ours stays behind."""
+        """Record why something of ours stays behind."""
         ...
 
     async def scale_target(self, workload: Workload, *, replicas: int) -> None:
@@ -167,11 +167,11 @@ class ReleaseWriter(Protocol):
         ...
 
     async def restore_template(self, workload: Workload, action: RestoreTemplate) -> None:
-        """Give the target the template of one of its ReplicaSets again, and note the other as failed."""
+        """Restore the template of one of the target's ReplicaSets, and record the other template as failed."""
         ...
 
     async def create_green(self, workload: Workload, action: CreateGreen) -> None:
-        """Make green; raises Refused when the API server will not have it."""
+        """Create green; raises Refused when the API server rejects it."""
         ...
 
     async def scale_green(self, green: Green, *, replicas: int) -> None:
@@ -183,47 +183,47 @@ class ReleaseWriter(Protocol):
         ...
 
     async def retry_pull(self, green: Green, action: RetryPull) -> None:
-        """Count a try and delete the pods that could not pull."""
+        """Count a retry and delete the pods that could not pull their images."""
         ...
 
     async def delete_green(self, green: Green) -> None:
-        """Delete green; it stays until its pods are gone. Gone already is no error."""
+        """Delete green, which exists until its pods are gone; no error when green does not exist."""
         ...
 
     async def route(self, service: Service, *, template_hash: str) -> None:
-        """Pin a Service, or with an empty hash take its pin off."""
+        """Pin a Service; an empty hash removes its pin."""
         ...
 
     async def put_preview(self, workload: Workload, action: PutPreview, *, like: Service) -> None:
-        """Make the preview Service or point it elsewhere; raises Refused when it is somebody else's."""
+        """Create the preview Service or change its selector; raises Refused when it belongs to somebody else."""
         ...
 
     async def delete_preview(self, *, namespace: str, name: str) -> None:
-        """Delete the preview Service; gone already is no error."""
+        """Delete the preview Service; no error when it does not exist."""
         ...
 
     async def note_signal(self, pod: Pod, *, namespace: str, at: datetime | None) -> None:
-        """Note that a pod was told to let its clients go; None takes the note off."""
+        """Record on a pod that it was sent the drain signal; None removes the record."""
         ...
 
 
 class FlagWriter(Protocol):
-    """Reads and writes of what is published of flags."""
+    """Reads and writes of published flags."""
 
     async def flags_map(self, key: Key) -> FlagsMap | None:
-        """The ConfigMap that has the name of the one with the flags, whoever made it."""
+        """The ConfigMap with the name of the service's flags, whoever created it, or None."""
         ...
 
     async def publish_flags(self, resource: Resource, publication: Publication) -> None:
-        """Make our ConfigMap say this. Raises Conflict when somebody else's has the name."""
+        """Write the publication to our ConfigMap. Raises Conflict when somebody else's ConfigMap has its name."""
         ...
 
     async def remove_flags(self, key: Key) -> None:
-        """Delete our ConfigMap; gone already is no error."""
+        """Delete our ConfigMap; no error when it does not exist."""
         ...
 
     async def tell_pod(self, pod: Pod, *, namespace: str, value: str | None) -> None:
-        """Annotate exactly this pod, or take the annotation off; a pod that is gone is no error."""
+        """Annotate exactly this pod, or remove the annotation; a pod that no longer exists is no error."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""What moves the core: the queue, the observer, the executor and the check runner, over ports only."""
+"""Drives the core over ports only: the queue, the observer, the executor and the check runner."""

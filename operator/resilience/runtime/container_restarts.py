@@ -1,4 +1,4 @@
-"""When containers of a pod restarted, as far as this process has seen it: the API only tells how often, ever."""
+"""Times at which containers of a pod restarted, as this process observed them: the API only reports the total."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Final
 
 from resilience.core.model.observation import Key, Pod
 
-_MOST: Final = 1001
+_MAX_TIMES: Final = 1001
 
 
 @dataclass(slots=True)
@@ -19,23 +19,28 @@ class _Pod:
 
 @dataclass(slots=True)
 class RestartLog:
-    """By resource and pod; bounded by the pods that exist."""
+    """Restart times by resource and pod; bounded by the pods that exist."""
 
     now: Callable[[], datetime]
     _pods: dict[Key, dict[str, _Pod]] = field(default_factory=dict)
 
     def look(self, key: Key, pods: Sequence[Pod]) -> Mapping[str, tuple[datetime, ...]]:
-        """Times by pod uid, after this look. What restarted before the first one is taken to have been at its birth."""
+        """Restart times by pod uid, updated from these pods.
+
+        Restarts from before the first observation of a pod are dated at its creation.
+        """
         before = self._pods.get(key, {})
-        known = {}
+        entries = {}
         for pod in pods:
-            each = before.get(pod.uid) or _Pod(pod.restarts, deque([pod.created] * min(pod.restarts, _MOST), _MOST))
-            each.times.extend([self.now()] * min(max(pod.restarts - each.count, 0), _MOST))
-            each.count = pod.restarts
-            known[pod.uid] = each
-        self._pods[key] = known
-        return {uid: tuple(each.times) for uid, each in known.items() if each.times}
+            entry = before.get(pod.uid) or _Pod(
+                pod.restarts, deque([pod.created] * min(pod.restarts, _MAX_TIMES), _MAX_TIMES)
+            )
+            entry.times.extend([self.now()] * min(max(pod.restarts - entry.count, 0), _MAX_TIMES))
+            entry.count = pod.restarts
+            entries[pod.uid] = entry
+        self._pods[key] = entries
+        return {uid: tuple(entry.times) for uid, entry in entries.items() if entry.times}
 
     def forget(self, key: Key) -> None:
-        """The resource is gone."""
+        """Drops the entries of a resource that is gone."""
         self._pods.pop(key, None)

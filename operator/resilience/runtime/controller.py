@@ -1,6 +1,6 @@
-"""The loop: take a key, observe, decide, write status, act, and appoint the next look.
+"""The reconcile loop: take a key, observe, decide, write status, act, and requeue.
 
-The only place that catches everything: one service's trouble must not take the operator down.
+The only place that catches every exception: a failure of one service must not stop the operator.
 """
 
 import asyncio
@@ -34,17 +34,17 @@ from resilience.runtime.store import Store
 
 log = structlog.get_logger(__name__)
 
-# What the API refuses may be allowed later, by people or by a budget that recovers.
+# A write that the API refuses may be allowed later, by people or by a budget that recovers.
 _AFTER_REFUSAL: Final = timedelta(seconds=10)
 _AFTER_CONFLICT: Final = timedelta(milliseconds=200)
-# The watch is deaf to status: a pass that wrote it is followed by one that sees what comes of that.
+# The watch ignores status: a pass that wrote it is followed by a pass that observes the effect.
 _AFTER_STATUS: Final = timedelta(seconds=1)
-# A pass that takes longer, in seconds, is worth a line in the log.
+# Seconds; a pass that takes longer is logged.
 _SLOW: Final = 5.0
 
 
 class Controller:
-    """Workers over one queue."""
+    """Runs workers over one queue."""
 
     def __init__(
         self,
@@ -78,26 +78,26 @@ class Controller:
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
-        # What the API refused last, by key: shown in status until an action succeeds.
+        # The API's latest refusal by key: shown in status until an action succeeds.
         self._refusals: dict[Key, str] = {}
-        # Keys that get a full look at their pods once: after the start and on resync.
+        # Keys whose pods are read in full in the next pass: after the start and on resync.
         self._thorough: set[Key] = set()
         self.last_turn = clock.monotonic()
 
     def look_thoroughly(self, key: Key) -> None:
-        """Have pods read even when nothing says that anything is to be done."""
+        """Requeues the key and has its pods read, even when nothing indicates that there is work to do."""
         self._thorough.add(key)
         self._queue.add(key, Priority.RESYNC)
 
     async def run(self, workers: int) -> None:
-        """Works until cancelled."""
+        """Runs the workers until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 group.create_task(self._work())
             group.create_task(self._beat())
 
     async def _beat(self) -> None:
-        """Proves that the loop turns, for /healthz."""
+        """Records that the event loop runs, for /healthz, and publishes the depth of the queue."""
         while True:
             self.last_turn = self._clock.monotonic()
             self._metrics.queue(depth=len(self._queue))
@@ -140,7 +140,7 @@ class Controller:
         self._metrics.reconciled(seconds=seconds, result=result)
 
     async def reconcile(self, key: Key) -> None:
-        """One pass over one key.
+        """Runs one pass over one key.
 
         Raises:
             PortError: something could not be read or written.
@@ -149,66 +149,68 @@ class Controller:
         if resource is None:
             self._forget(key)
             return
-        again = key in self._thorough
+        thorough = key in self._thorough
         self._thorough.discard(key)
         try:
-            seen = await self._observer.observe(resource, thorough=again, refusal=self._refusals.get(key, ""))
-            decision = decide(resource, seen, self._clock.now())
-            again = again or decision.pods_next
-            await self._carry_out(resource, seen, decision)
-            again = decision.pods_next
+            observation = await self._observer.observe(resource, thorough=thorough, refusal=self._refusals.get(key, ""))
+            decision = decide(resource, observation, self._clock.now())
+            thorough = thorough or decision.pods_next
+            await self._carry_out(resource, observation, decision)
+            thorough = decision.pods_next
         finally:
-            # A pass that was cut off leaves its look at the pods to the next one.
-            if again:
+            # An interrupted pass leaves the reading of the pods to the next one.
+            if thorough:
                 self._thorough.add(key)
 
-    async def _carry_out(self, resource: Resource, seen: Observation, decision: Decision) -> None:
+    async def _carry_out(self, resource: Resource, observation: Observation, decision: Decision) -> None:
         key = resource.key
-        self._store.concern(key, concerned(resource, seen))
+        self._store.concern(key, concerned(resource, observation))
         self._checks.sync(key, decision.checks)
         self._traffic.sync(key, decision.verify)
         if decision.status is not None:
-            found = metrics.of(resource.spec, decision.status, seen.workload, self._clock.now())
-            self._metrics.seen(key=key, picture=found)
+            picture = metrics.of(resource.spec, decision.status, observation.workload, self._clock.now())
+            self._metrics.seen(key=key, picture=picture)
         if decision.refused:
             self._metrics.refused(reason=decision.refused)
         before = resource
         after = decision.status or resource.status
         trace = trace_ids.of_pass(resource.uid, resource.status, after, self._clock.now())
         with structlog.contextvars.bound_contextvars(trace=trace):
-            resource = await self._tell(resource, seen, decision, trace)
-            await self._act(resource, seen, decision)
+            resource = await self._publish(resource, observation, decision, trace)
+            await self._act(resource, observation, decision)
         if decision.actions or resource is not before:
             self._metrics.acted(seconds=self._clock.monotonic() - self._queue.asked_at(key))
         self._refusals.pop(key, None)
 
-    async def _tell(self, resource: Resource, seen: Observation, decision: Decision, trace: str) -> Resource:
-        """Status first, then everybody who waits for what it says."""
+    async def _publish(self, resource: Resource, observation: Observation, decision: Decision, trace: str) -> Resource:
+        """Writes status, then notifies everything that depends on it."""
         key, before = resource.key, resource
-        resource = await self._write_status(resource, seen, decision, trace)
+        resource = await self._write_status(resource, observation, decision, trace)
         if decision.status is not None and resource.deleting_since is None:
-            # After the write: whoever is told finds it in status.
+            # After the write: status shows an alert before its receiver is notified.
             self._alerts.put(resource, decision.status)
-        self._storm.ask(key, decision.ticket, running=moves_by_itself(resource, seen, decision))
+        self._storm.ask(key, decision.ticket, running=moves_by_itself(resource, observation, decision))
         if decision.requeue_after is not None:
             self._queue.add_after(key, decision.requeue_after)
         if resource is not before:
             self._queue.add_after(key, _AFTER_STATUS)
         return resource
 
-    async def _act(self, resource: Resource, seen: Observation, decision: Decision) -> None:
-        """All actions: one that is refused does not keep the others back."""
+    async def _act(self, resource: Resource, observation: Observation, decision: Decision) -> None:
+        """Runs all actions: a refused one does not prevent the others."""
         refusal: Refused | None = None
         for action in decision.actions:
             try:
-                await self._executor.run(resource, seen, action)
+                await self._executor.run(resource, observation, action)
             except Refused as error:
                 refusal = refusal or error
         if refusal is not None:
             raise refusal
 
-    async def _write_status(self, resource: Resource, seen: Observation, decision: Decision, trace: str) -> Resource:
-        """Status first, so that what is accepted is known before it is begun; Events after it, for they are news."""
+    async def _write_status(
+        self, resource: Resource, observation: Observation, decision: Decision, trace: str
+    ) -> Resource:
+        """Writes status before any action, so that accepted work is recorded before it begins; emits Events last."""
         status = decision.status
         if status is not None and not is_worth_writing(resource.status, status):
             return resource
@@ -217,44 +219,44 @@ class Controller:
         if status is not None:
             written = await self._cluster.write_status(resource, status)
             log.info("decided", key=str(resource.key), phase=status.phase, explanation=status.explanation)
-            self._count(resource.key, resource.status, status, seen)
+            self._count(resource.key, resource.status, status, observation)
             resource = written
         for event in decision.events:
             await self._emit(resource, replace(event, trace=trace))
         return resource
 
-    def _count(self, key: Key, before: Status, after: Status, seen: Observation) -> None:
-        """What has ended, changed or begun since the status before, for metrics."""
-        restart, release = after.last_restart, after.last_rollout
+    def _count(self, key: Key, before: Status, after: Status, observation: Observation) -> None:
+        """Publishes metrics of everything that ended, changed or began since the previous status."""
+        restart, rollout = after.last_restart, after.last_rollout
         if restart is not None and restart != before.last_restart:
             self._metrics.restarted(key=key, result=restart.result, seconds=restart.duration.total_seconds())
-        if release is not None and release != before.last_rollout:
-            self._metrics.released(key=key, result=release.result, seconds=release.duration.total_seconds())
-        for ended, known in ((restart, before.last_restart), (release, before.last_rollout)):
-            if ended is not None and ended != known and ended.requests is not None:
+        if rollout is not None and rollout != before.last_rollout:
+            self._metrics.released(key=key, result=rollout.result, seconds=rollout.duration.total_seconds())
+        for ended, previous in ((restart, before.last_restart), (rollout, before.last_rollout)):
+            if ended is not None and ended != previous and ended.requests is not None:
                 self._metrics.measured(key=key, sent=ended.requests.sent, failed=ended.requests.failed)
-        on = {each.name: each.on for each in before.degradation}
+        was_on = {flag.name: flag.on for flag in before.degradation}
         for flag in after.degradation:
-            if flag.on == on.get(flag.name, False):
+            if flag.on == was_on.get(flag.name, False):
                 continue
             self._metrics.switched(key=key, flag=flag.name, on=flag.on)
-            lost = seen.checks.get(flags.PREFIX + flag.name)
-            if flag.on and lost is not None and lost.failing_since is not None:
-                self._metrics.detected(seconds=(self._clock.now() - lost.failing_since).total_seconds())
-        fired = {(each.name, each.subject) for each in before.alerts.firing if not each.held}
+            dependency = observation.checks.get(flags.PREFIX + flag.name)
+            if flag.on and dependency is not None and dependency.failing_since is not None:
+                self._metrics.detected(seconds=(self._clock.now() - dependency.failing_since).total_seconds())
+        fired = {(alert.name, alert.subject) for alert in before.alerts.firing if not alert.held}
         for alert in after.alerts.firing:
             if not alert.held and (alert.name, alert.subject) not in fired:
                 self._metrics.fired(key=key, severity=alert.severity)
 
     async def _emit(self, resource: Resource, event: Event) -> None:
-        """An Event that cannot be written is no reason to stop: status says the same."""
+        """Emits an Event. One that cannot be written does not stop the pass: status contains the same facts."""
         if event.reason is Reason.PIN_LOST:
             self._metrics.pins_lost(count=1)
         try:
             if event.logs_of:
-                said = await self._cluster.logs(namespace=resource.key.namespace, pod=event.logs_of)
+                tail = await self._cluster.logs(namespace=resource.key.namespace, pod=event.logs_of)
                 event = replace(
-                    event, message=f"{event.message}\nlast lines of {event.logs_of}:\n{said}" if said else event.message
+                    event, message=f"{event.message}\nlast lines of {event.logs_of}:\n{tail}" if tail else event.message
                 )
             await self._cluster.emit(resource, event)
         except PortError as error:
@@ -275,7 +277,7 @@ class Controller:
 
 
 def concerned(resource: Resource, seen: Observation) -> set[str]:
-    """The Services whose changes are worth a look at the resource: those that select its pods, and the one it names."""
+    """Names of the Services whose changes can affect the resource: those that select its pods, and the one it names."""
     names = {service.name for service in seen.selecting}
     if resource.spec is not None and resource.spec.service is not None:
         names.add(resource.spec.service.name)
@@ -283,7 +285,7 @@ def concerned(resource: Resource, seen: Observation) -> set[str]:
 
 
 def moves_by_itself(resource: Resource, seen: Observation, decision: Decision) -> bool:
-    """Whether a restart that nobody asked for is on its way; one that cannot move keeps no other one waiting."""
+    """A restart that nobody requested is in flight and can proceed; one that cannot does not keep others waiting."""
     restart, spec = resource.status.restart, resource.spec
     if restart is None or restart.request or spec is None or spec.suspend or seen.workload is None:
         return False

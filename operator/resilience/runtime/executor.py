@@ -1,6 +1,6 @@
-"""Carries out a decision. Before a pod is touched everything is read again and the guard is asked again.
+"""Applies a decision. Before a pod is changed, everything is read again and the guard is consulted again.
 
-Writes nothing when leadership may have passed to somebody else.
+Writes nothing when leadership may have passed to another replica.
 """
 
 from typing import assert_never
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class Executor:
-    """Runs actions one by one; the first that fails ends the pass, and the next pass decides anew."""
+    """Applies one action at a time; an error other than a refusal ends the pass, and the next pass decides anew."""
 
     def __init__(
         self,
@@ -71,12 +71,12 @@ class Executor:
         )
 
     async def run(self, resource: Resource, seen: Observation, action: Action) -> None:
-        """Carries out one action.
+        """Applies one action.
 
         Raises:
-            PortError: it was not done, or it is not known whether it was.
+            PortError: it was not applied, or it is unknown whether it was.
         """
-        self._lead()
+        self._require_leadership()
         match action:
             case TakeOver() | Advance() | DeletePod() | EvictPod() | GiveBack() | SendSignal():
                 await self._on_pod(resource, action)
@@ -90,17 +90,17 @@ class Executor:
                 await self._releases.run(resource, seen, action)
         log.info("acted", key=str(resource.key), action=type(action).__name__, subject=_subject(action))
 
-    def _lead(self) -> None:
+    def _require_leadership(self) -> None:
         if not self._leadership.held():
             raise Unavailable("not leading any more; nothing is written")
 
     async def _on_objects(
         self,
         resource: Resource,
-        seen: Observation,
+        observation: Observation,
         action: Claim | Unclaim | MarkService | SetFinalizer | ApplyTemplate,
     ) -> None:
-        namespace, workload = resource.key.namespace, seen.workload
+        namespace, workload = resource.key.namespace, observation.workload
         match action:
             case SetFinalizer():
                 await self._cluster.set_finalizer(resource, present=action.present)
@@ -122,12 +122,12 @@ class Executor:
     async def _on_pod(
         self, resource: Resource, action: TakeOver | Advance | DeletePod | EvictPod | GiveBack | SendSignal
     ) -> None:
-        """Reads afresh, asks the guard, then writes with the pod's resourceVersion as precondition."""
+        """Observes again, consults the guard, then writes with the pod's resourceVersion as precondition."""
         fresh = await self._observer.observe(resource, thorough=True)
-        pod = _same(fresh, action.pod)
+        pod = _current(fresh, action.pod)
         self._guard(fresh, action)
-        # Reading took time.
-        self._lead()
+        # Leadership may have been lost while reading.
+        self._require_leadership()
         namespace = resource.key.namespace
         match action:
             case TakeOver() if fresh.workload is not None:
@@ -139,7 +139,7 @@ class Executor:
             case EvictPod() if pod.ready:
                 await self._cluster.evict_pod(action, namespace=namespace)
             case EvictPod():
-                # A budget must not block the cure: a pod that does not serve may always go.
+                # A budget must not block the recovery: a pod that does not serve may always be deleted.
                 await self._cluster.delete_pod(DeletePod(action.pod, action.grace), namespace=namespace)
             case GiveBack():
                 await self._cluster.give_back(action, namespace=namespace)
@@ -175,19 +175,19 @@ class Executor:
             if not action.last:
                 raise
             log.warning("the pod goes on without a drain signal", pod=action.pod.name, why=str(error))
-        self._lead()
+        self._require_leadership()
         await self._cluster.advance(Advance(action.pod, ReplaceStep.DRAINING, action.at), namespace=namespace)
 
 
-def _same(fresh: Observation, pod: Pod) -> Pod:
-    """The pod as it is now; it must be exactly the one that was decided about."""
+def _current(fresh: Observation, pod: Pod) -> Pod:
+    """The pod as it is now. Raises Conflict unless it is exactly the pod that the decision is about."""
     pods = fresh.pods.pods if fresh.pods is not None else ()
-    found = next((each for each in pods if each.uid == pod.uid), None)
-    if found is None:
+    current = next((candidate for candidate in pods if candidate.uid == pod.uid), None)
+    if current is None:
         raise Conflict(f"pod {pod.name} is gone or no longer the target's")
-    if found.resource_version != pod.resource_version:
+    if current.resource_version != pod.resource_version:
         raise Conflict(f"pod {pod.name} changed since it was looked at")
-    return found
+    return current
 
 
 def _subject(action: Action) -> str:

@@ -1,4 +1,4 @@
-"""Who waits for a turn to restart pods by policy, who has one, and how long it takes; the rule is `core.storm`'s."""
+"""Turns to restart pods by policy: requests, grants and usual length. `core.restarts.fair_queue` has the rule."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,48 +10,48 @@ from resilience.core.restarts import fair_queue
 from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import Clock
 
-# Weight of the last restart in the usual length of one.
-_NEWS: Final = 0.3
-# Seconds after which a turn that was not begun goes to somebody else; longer than any pass takes.
-_UNUSED: Final = 60.0
+# Weight of the latest restart in the moving average of their duration.
+_WEIGHT: Final = 0.3
+# Seconds after which a turn that was not begun is given to another key; longer than any pass takes.
+_UNUSED_AFTER: Final = 60.0
 
 
 @dataclass(slots=True)
 class StormControl:
-    """`on_turn` is called with a key when its turn has come."""
+    """Grants turns. `on_turn` is called with a key when its turn has come."""
 
     caps: Caps
     clock: Clock
     on_turn: Callable[[Key], None]
     _waiting: dict[Key, Ticket] = field(default_factory=dict)
-    # What runs, since when by the monotonic clock; None for a turn that was given and not begun yet.
+    # Monotonic start time of each restart in flight; None for a turn that was granted and has not begun.
     _running: dict[Key, float | None] = field(default_factory=dict)
-    # When a turn was given that is not begun yet.
-    _given: dict[Key, float] = field(default_factory=dict)
+    # Monotonic time of the grant of each turn that has not begun.
+    _granted_at: dict[Key, float] = field(default_factory=dict)
     _turns: dict[Key, Turn] = field(default_factory=dict)
-    # Who has had a turn since everybody who waited had one.
+    # Keys that have had a turn since the last time every waiting key had had one.
     _served: set[Key] = field(default_factory=set)
     _usual: timedelta = fair_queue.USUAL
-    # Whether all that an earlier leader began is known; before, nothing is granted.
+    # All restarts that an earlier leader began are known; until then nothing is granted.
     _open: bool = False
 
     def turn(self, key: Key) -> Turn | None:
-        """The key's turn; None when it has not asked."""
+        """The turn of the key, or None when it has not requested one."""
         return Turn(granted=True) if key in self._running else self._turns.get(key)
 
     def open(self) -> None:
-        """Every resource has been seen once."""
+        """Begins to grant turns: every resource has been observed once."""
         self._open = True
         self._grant()
 
     def seen(self, resource: Resource) -> None:
-        """What status says runs: also what an earlier leader began, before anything is granted here."""
+        """Records the restart that status shows, also one that an earlier leader began, before anything is granted."""
         restart = resource.status.restart
         if restart is not None and not restart.request:
             self._began(resource.key)
 
     def ask(self, key: Key, ticket: Ticket | None, *, running: bool) -> None:
-        """What the key wants after a pass. `running`: a restart that nobody asked for is in flight."""
+        """Records the request of the key after a pass. `running`: a restart that nobody requested is in flight."""
         if running:
             self._waiting.pop(key, None)
             self._began(key)
@@ -64,29 +64,29 @@ class StormControl:
         self._grant()
 
     def forget(self, key: Key) -> None:
-        """The resource is gone."""
+        """Drops a resource that is gone."""
         self.ask(key, None, running=False)
 
     def _began(self, key: Key) -> None:
-        self._given.pop(key, None)
+        self._granted_at.pop(key, None)
         if self._running.get(key) is None:
             self._running[key] = self.clock.monotonic()
 
     def _ended(self, key: Key) -> None:
-        self._given.pop(key, None)
+        self._granted_at.pop(key, None)
         since = self._running.pop(key, None)
         if since is not None:
             last = timedelta(seconds=self.clock.monotonic() - since)
-            self._usual += (last - self._usual) * _NEWS
+            self._usual += (last - self._usual) * _WEIGHT
 
-    def _take_back(self) -> None:
-        """Turns of services that cannot begin, for their status cannot be written: they ask again when they can."""
-        before = self.clock.monotonic() - _UNUSED
-        for key in [key for key, at in self._given.items() if at < before]:
-            del self._given[key], self._running[key]
+    def _revoke_unused(self) -> None:
+        """Revokes turns of services that cannot begin, for their status cannot be written; they request again later."""
+        before = self.clock.monotonic() - _UNUSED_AFTER
+        for key in [key for key, at in self._granted_at.items() if at < before]:
+            del self._granted_at[key], self._running[key]
 
     def _grant(self) -> None:
-        self._take_back()
+        self._revoke_unused()
         if self._served.issuperset(self._waiting):
             self._served.clear()
         if not self._waiting or not self._open:
@@ -98,6 +98,6 @@ class StormControl:
         for key in [key for key, turn in self._turns.items() if turn.granted]:
             del self._waiting[key]
             self._running[key] = None
-            self._given[key] = self.clock.monotonic()
+            self._granted_at[key] = self.clock.monotonic()
             self._served.add(key)
             self.on_turn(key)

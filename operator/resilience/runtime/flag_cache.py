@@ -1,6 +1,6 @@
-"""What every replica knows of the flags, for those who ask over HTTP: what the watch showed last.
+"""Flags as every replica serves them over HTTP: the latest state that the watch has shown.
 
-Fail-static: nothing is forgotten because nobody was heard; it is only said that it may be old. It decides nothing.
+Fail-static: a silent watch removes nothing; the cache only marks its content as possibly stale. It decides nothing.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ STALE_AFTER: Final = timedelta(seconds=60)
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """Wakes one reader. It is told that something is new, not what: a slow one gets only the newest."""
+    """Wakes one reader. It signals that there is news, not its content: a slow reader gets only the newest."""
 
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def notify(self) -> None:
-        """There is something new."""
+        """Signals that there is something new."""
         self._news.set()
 
     async def wait(self, *, seconds: float) -> bool:
-        """Whether something new came within this time."""
+        """Something new came within this time."""
         try:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
@@ -39,7 +39,10 @@ class Subscription:
 
 @dataclass(slots=True)
 class FlagBoard:
-    """Publications by service. `now` is the wall clock; `on_shown` hears how old a publication is when it comes."""
+    """Publications by service. `now` is the wall clock.
+
+    `on_shown` gets each publication that replaces another one, so that its age on arrival can be measured.
+    """
 
     now: Callable[[], datetime]
     on_shown: Callable[[Publication], None] = lambda _: None
@@ -49,7 +52,7 @@ class FlagBoard:
     _readers: dict[Key, set[Subscription]] = field(default_factory=dict)
 
     def put(self, publication: Publication) -> None:
-        """The watch showed this."""
+        """Stores a publication from the watch."""
         key = Key(publication.namespace, publication.service)
         known = self._shown.get(key)
         if known == publication:
@@ -60,44 +63,44 @@ class FlagBoard:
         self._wake(key)
 
     def drop(self, key: Key) -> None:
-        """The service has no flags any more."""
+        """Removes a service that has no flags any more."""
         if self._shown.pop(key, None) is not None:
             self._wake(key)
 
     def keep(self, keys: Iterable[Key]) -> None:
-        """What exists: anything else was never reported as gone, and goes now."""
+        """Keeps only the keys that exist: the watch never reported the removal of the others."""
         for key in set(self._shown) - set(keys):
             self.drop(key)
 
     def get(self, key: Key) -> Publication | None:
-        """What is told of a service's flags."""
+        """The latest publication of a service's flags, or None."""
         return self._shown.get(key)
 
     def confirm(self) -> None:
-        """Somebody leads, and would have told of changes."""
+        """Records that there is a leader, which would have published changes."""
         self.confirmed_at = self.now()
 
     @property
     def stale(self) -> bool:
-        """Whether for too long nobody could have told of a change."""
+        """For too long no leader could have published a change."""
         return self.confirmed_at is None or self.now() > self.confirmed_at + STALE_AFTER
 
     def close(self) -> None:
-        """Nothing will be told any more: whoever waits for news may go."""
+        """Wakes all waiting readers, which may go: nothing more will be published."""
         self.closed = True
         for key in tuple(self._readers):
             self._wake(key)
 
     @contextmanager
     def reading(self, key: Key) -> Iterator[Subscription]:
-        """A subscription to one service's flags."""
-        made = Subscription()
-        self._readers.setdefault(key, set()).add(made)
+        """A subscription to one service's flags, which ends with the context."""
+        subscription = Subscription()
+        self._readers.setdefault(key, set()).add(subscription)
         try:
-            yield made
+            yield subscription
         finally:
             readers = self._readers[key]
-            readers.discard(made)
+            readers.discard(subscription)
             if not readers:
                 del self._readers[key]
 

@@ -1,6 +1,6 @@
-"""The queue of keys: each waits at most once, is worked on by at most one worker, and the urgent ones come first.
+"""The queue of keys: each waits at most once, at most one worker works on it, and urgent keys come first.
 
-It holds keys, never data: whoever takes one looks at what exists then.
+It contains keys and no data: a worker that takes a key reads the current state.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _LONGEST_BACKOFF: Final = 60.0
 
 
 class Priority(IntEnum):
-    """Lower comes first."""
+    """Priority of a key; the lower value comes first."""
 
     FAILOVER = 0
     NORMAL = 1
@@ -27,7 +27,7 @@ class Priority(IntEnum):
 
 
 class KeyQueue:
-    """Dedupes while queued, one in flight per key, add-after heap, exponential back-off with jitter.
+    """Deduplicates waiting keys, allows one in flight per key, delays keys, and backs off exponentially with jitter.
 
     Bounded by the number of existing keys: a key is in each of its structures at most once.
     """
@@ -36,9 +36,9 @@ class KeyQueue:
         self._monotonic = monotonic
         self._random = jitter or random.Random()
         self._count = itertools.count()
-        # Priority of each waiting key; the heap may hold stale entries, this is the truth.
+        # Priority of each waiting key; the heap may contain stale entries, this map is authoritative.
         self._waiting: dict[Key, Priority] = {}
-        # Since when each of them is asked for; of one that is in flight, since when it was.
+        # Monotonic time since which each waiting key is requested; `_in_flight` keeps that of a key in flight.
         self._since: dict[Key, float] = {}
         self._heap: list[tuple[int, int, Key]] = []
         self._later: dict[Key, float] = {}
@@ -52,11 +52,11 @@ class KeyQueue:
         return len(self._waiting)
 
     def add(self, key: Key, priority: Priority = Priority.NORMAL) -> None:
-        """Have the key looked at soon; after the current look when one is under way."""
+        """Queues the key for a pass soon; after the current pass when one is under way."""
         self._add(key, priority, self._monotonic())
 
     def asked_at(self, key: Key) -> float:
-        """Since when a look is asked for that is under way now, as monotonic time."""
+        """Monotonic time since which the pass that is under way was requested."""
         return self._in_flight.get(key, self._monotonic())
 
     def _add(self, key: Key, priority: Priority, since: float) -> None:
@@ -73,7 +73,7 @@ class KeyQueue:
         self._wake.set()
 
     def add_after(self, key: Key, delay: timedelta) -> None:
-        """Have the key looked at no later than after this delay; an earlier appointment stands."""
+        """Queues the key for a pass no later than after this delay; an earlier due time stands."""
         due = self._monotonic() + delay.total_seconds()
         if self._later.get(key, float("inf")) <= due:
             return
@@ -90,20 +90,20 @@ class KeyQueue:
                 priority, _, key = heapq.heappop(self._heap)
                 if self._waiting.get(key) == priority:
                     del self._waiting[key]
-                    # The look that begins now replaces the appointment.
+                    # The pass that begins now replaces the delayed one.
                     self._later.pop(key, None)
                     self._in_flight[key] = self._since.pop(key)
                     return key
             await self._sleep()
 
     def done(self, key: Key) -> None:
-        """The look is over."""
+        """Ends the pass over the key."""
         self._in_flight.pop(key, None)
         if key in self._again:
             self._add(key, *self._again.pop(key))
 
     def failed(self, key: Key) -> timedelta:
-        """Appoints the next try: exponential, ± 25 %, at most a minute."""
+        """Requeues the key and returns the delay: exponential, at most a minute, ± 25 %."""
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         base = min(_FIRST_BACKOFF * 2 ** min(count, 16), _LONGEST_BACKOFF)
@@ -112,18 +112,18 @@ class KeyQueue:
         return delay
 
     def succeeded(self, key: Key) -> None:
-        """The next failure counts from one again."""
+        """Resets the back-off: the next failure counts as the first."""
         self._failures.pop(key, None)
 
     def forget(self, key: Key) -> None:
-        """The resource is gone."""
+        """Drops a key whose resource is gone."""
         self._failures.pop(key, None)
         self._later.pop(key, None)
         self._waiting.pop(key, None)
         self._since.pop(key, None)
 
     def _compact(self) -> None:
-        """Drops entries that were replaced, when they are the most: far or unimportant ones would stay for long."""
+        """Drops replaced entries when they are the majority: late or unimportant ones would stay for long."""
         if len(self._later_heap) > 2 * len(self._later) + 16:
             self._later_heap = [(due, next(self._count), key) for key, due in self._later.items()]
             heapq.heapify(self._later_heap)

@@ -1,6 +1,6 @@
-"""Every few minutes: list the resources, look at those that watches missed, and forget those that are gone.
+"""Lists the resources every few minutes, reconciles those that the watches missed, and drops those that are gone.
 
-After `410 Gone` a watch lists again and never reports what vanished meanwhile; this does.
+After `410 Gone` a watch lists again and never reports what vanished meanwhile; the resync does.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ RETRY: Final = 2.0
 
 
 class Resync:
-    """Repeats itself with `interval`; `marked` lists what carries our label."""
+    """Repeats itself every `interval`; `marked` lists the objects that carry our label."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Resync:
         self.last_success = monotonic()
 
     async def run(self) -> None:
-        """Resyncs until cancelled, at once for the first time."""
+        """Resyncs until cancelled; the first time at once."""
         first = True
         while True:
             try:
@@ -67,11 +67,11 @@ class Resync:
             await asyncio.sleep(RETRY if first else self._interval.total_seconds())
 
     async def once(self, *, thorough: bool) -> None:
-        """One resync; a thorough one has all pods read, for an earlier process may have died at work."""
+        """Runs one resync; a thorough one has all pods read, because an earlier process may have died at work."""
         with self._store.listing():
-            found = await self._marked()
-            self._store.keep(services=found.services, slices=found.slices, flags=found.flags)
-        listed = await self._cluster.resources(partial(self._look, thorough=thorough))
+            marked = await self._marked()
+            self._store.keep(services=marked.services, slices=marked.slices, flags=marked.flags)
+        listed = await self._cluster.resources(partial(self._register, thorough=thorough))
         self._storm.open()
         await self._couriers.resync()
         for key in self._alerts.listed(listed):
@@ -80,7 +80,7 @@ class Resync:
         for key in self._store.keys() - set(listed):
             self._queue.add(key)
 
-    def _look(self, resource: Resource, *, thorough: bool) -> Key:
+    def _register(self, resource: Resource, *, thorough: bool) -> Key:
         self._store.put_resource(resource)
         self._storm.seen(resource)
         if thorough:

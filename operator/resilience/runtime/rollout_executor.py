@@ -1,6 +1,6 @@
-"""Carries out the actions of a release. What can take capacity away is asked of the guard on a fresh look first.
+"""Applies the actions of a rollout. The guard checks those that can take capacity away on a fresh observation first.
 
-Every write carries what was read as a precondition; what changed since is looked at again.
+Every write carries the state that was read as a precondition; after a change in between, the state is observed again.
 """
 
 from typing import assert_never
@@ -39,12 +39,12 @@ from resilience.runtime.observer import Observer
 
 log = structlog.get_logger(__name__)
 
-# These can take capacity away, or lead clients to pods: everything is read again before them.
+# These can take capacity away, or route clients to pods: everything is read again before them.
 _GUARDED = (CreateGreen, DeleteGreen, Route, Resume)
 
 
 class ReleaseExecutor:
-    """Runs one action; raises PortError when it was not done."""
+    """Applies one action at a time; raises PortError when it was not applied."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class ReleaseExecutor:
         self._metrics = metrics
 
     async def run(self, resource: Resource, seen: Observation, action: ReleaseAction) -> None:
-        """Carries out one action.
+        """Applies one action.
 
         Raises:
-            PortError: it was not done, or it is not known whether it was.
+            PortError: it was not applied, or it is unknown whether it was.
         """
         fresh = await self._observer.observe(resource, thorough=True) if isinstance(action, _GUARDED) else seen
         if fresh.workload is None:
@@ -84,23 +84,25 @@ class ReleaseExecutor:
             case _:
                 await self._on_target(seen, fresh, action)
 
-    def _guard(self, seen: Observation, fresh: Observation, action: CreateGreen | DeleteGreen | Route | Resume) -> None:
-        refusal = guard.refusal(seen, fresh, action)
+    def _guard(
+        self, observation: Observation, fresh: Observation, action: CreateGreen | DeleteGreen | Route | Resume
+    ) -> None:
+        refusal = guard.refusal(observation, fresh, action)
         if refusal is not None:
             self._metrics.refused(reason=refusal.reason)
             raise Conflict(f"the guard refused: {refusal.message}")
-        # Reading took time.
+        # Leadership may have been lost while reading.
         if not self._leadership.held():
             raise Conflict("not leading any more; nothing is written")
 
     async def _on_target(
         self,
-        seen: Observation,
+        observation: Observation,
         fresh: Observation,
         action: Hold | Resume | PauseFailed | MarkFailed | MarkLeft | ScaleTarget | RestoreTemplate | CreateGreen,
     ) -> None:
-        """On the target as it was decided on: what changed since is a conflict."""
-        workload = seen.workload
+        """Writes to the target as it was when the action was decided: a change since then is a conflict."""
+        workload = observation.workload
         assert workload is not None and fresh.workload is not None
         match action:
             case Hold():
@@ -162,7 +164,10 @@ class ReleaseExecutor:
                 assert_never(action)
 
     async def _signal(self, resource: Resource, action: SignalPod | TakeBackSignal) -> None:
-        """A pod that does not answer is told again; at the end it goes on without."""
+        """Signals a pod, or takes the signal back.
+
+        A signal that fails is repeated in a later pass; the last attempt, and taking back, continue without it.
+        """
         namespace = resource.key.namespace
         try:
             if action.target is not None:
@@ -178,14 +183,14 @@ class ReleaseExecutor:
 
 
 def _service(fresh: Observation, name: str) -> Service:
-    found = next((each for each in fresh.services if each.name == name), None)
-    if found is None:
+    service = next((service for service in fresh.services if service.name == name), None)
+    if service is None:
         raise Conflict(f"Service {name} is gone")
-    return found
+    return service
 
 
 async def headers_of(secrets: Secrets, target: HttpTarget, namespace: str) -> list[tuple[str, str]]:
-    """The headers that go with a drain signal. Raises Invalid when the Secret holds something else."""
+    """Headers of a drain signal. Raises Invalid when the Secret contains anything else."""
     if target.secret is None:
         return []
     name, key = target.secret
@@ -196,7 +201,7 @@ async def headers_of(secrets: Secrets, target: HttpTarget, namespace: str) -> li
 
 
 def describe(action: ReleaseAction) -> str:
-    """What an action is about, for the log."""
+    """The subject of an action, for the log."""
     match action:
         case SignalPod(pod=Pod(name=name)) | TakeBackSignal(pod=Pod(name=name)):
             return f"pod {name}"

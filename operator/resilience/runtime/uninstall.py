@@ -1,6 +1,6 @@
-"""Gives every workload back, before the operator is uninstalled: as if each resource were deleted, but it stays.
+"""Hands every workload back before the operator is uninstalled: as if each resource were deleted, but it stays.
 
-Runs alone: the operator itself must be stopped, and leadership held, or it would adopt everything again.
+Runs alone: the operator itself must be stopped and leadership acquired, or it would adopt everything again.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import structlog
 from resilience.api.names import FINALIZER
 from resilience.core.model.observation import Key, Resource
 from resilience.core.ownership.handback import hand_back
-from resilience.core.report.status import released_status
+from resilience.core.report.status import uninstalled_status
 from resilience.ports import Clock, PortError
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
@@ -24,7 +24,7 @@ _PAUSE: Final = 0.5
 
 
 class Releaser:
-    """Releases all resources one after the other; `say` is told about each in a sentence."""
+    """Hands back all resources one after the other; `say` is called with a sentence about each."""
 
     def __init__(
         self, *, cluster: Cluster, observer: Observer, executor: Executor, clock: Clock, say: Callable[[str], None]
@@ -36,7 +36,7 @@ class Releaser:
         self._say = say
 
     async def run(self, *, patience: float) -> list[Key]:
-        """Releases everything; returns what could not be released within `patience` seconds."""
+        """Hands back everything; returns the keys that could not be handed back within `patience` seconds."""
         deadline = self._clock.monotonic() + patience
         left = set(await self._cluster.resources(lambda resource: resource.key))
         while left and self._clock.monotonic() < deadline:
@@ -49,7 +49,7 @@ class Releaser:
         return sorted(left)
 
     async def _try(self, key: Key) -> bool:
-        """One pass over one resource; true when there is nothing of ours left."""
+        """Runs one pass over one resource; true when nothing of ours is left."""
         try:
             resource = await self._cluster.resource(key)
             return resource is None or await self._pass(resource)
@@ -60,11 +60,11 @@ class Releaser:
     async def _pass(self, resource: Resource) -> bool:
         if FINALIZER not in resource.finalizers:
             return True
-        seen = await self._observer.observe(resource, thorough=True)
-        decision = hand_back(resource, seen, self._clock.now())
+        observation = await self._observer.observe(resource, thorough=True)
+        decision = hand_back(resource, observation, self._clock.now())
         last = decision.requeue_after is None
         if last:
-            resource = await self._cluster.write_status(resource, released_status(resource, self._clock.now()))
+            resource = await self._cluster.write_status(resource, uninstalled_status(resource, self._clock.now()))
         for action in decision.actions:
-            await self._executor.run(resource, seen, action)
+            await self._executor.run(resource, observation, action)
         return last

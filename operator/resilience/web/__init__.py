@@ -1,1 +1,1 @@
-"""The operator's own HTTP endpoints: health, readiness and metrics."""
+"""HTTP endpoints of the operator: health, readiness, metrics and flags."""

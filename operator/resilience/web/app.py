@@ -1,6 +1,6 @@
-"""What the operator serves over HTTP: health, readiness and metrics, on every replica, leading or not.
+"""HTTP endpoints of the operator: health, readiness and metrics, on every replica, leading or not.
 
-It reads what others measured and must not decide, write or reach the Kubernetes API.
+They read what others measured, and must not decide, write or call the Kubernetes API.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Health(Protocol):
-    """Tells whether the process still does its work."""
+    """Health of this process."""
 
     def problems(self) -> list[str]:
-        """What is wrong, one sentence each; empty when the process need not be restarted. Must not block."""
+        """Problems, one sentence each; empty when the process need not be restarted. Must not block."""
         ...
 
 
@@ -42,8 +42,8 @@ def create_app(*, health: Health, metrics: Exposition) -> web.Application:
     app.on_response_prepare.append(hide_server)
     app.router.add_get("/healthz", _healthz(health))
     app.router.add_get("/readyz", _readyz)
-    # Thousands of series take longer to write than the event loop may be held up. The loop's own threads would do,
-    # but those all wait for the name service when it is down, and then metrics are wanted most.
+    # Writing thousands of series would block the event loop for too long. The loop's default threads would do, but all
+    # of them wait for DNS when it is down, and that is when metrics are needed most.
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
     app.router.add_get("/metrics", _metrics(metrics, thread))
 
@@ -56,9 +56,9 @@ def create_app(*, health: Health, metrics: Exposition) -> web.Application:
 
 @asynccontextmanager
 async def serve(app: web.Application, port: int) -> AsyncIterator[int]:
-    """Serves on all addresses, IPv4 and IPv6, while the context is open; gives the port, for 0 chooses one.
+    """Serves on all addresses, IPv4 and IPv6, while the context is open; yields the port, because 0 chooses a free one.
 
-    On leaving, requests that are being answered get 3 s to end.
+    On exit, requests in progress get 3 s to end.
 
     Raises:
         OSError: the port is taken.
@@ -68,7 +68,7 @@ async def serve(app: web.Application, port: int) -> AsyncIterator[int]:
         access_log=None,
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
         shutdown_timeout=_SHUTDOWN_SECONDS,
-        # Whoever has gone waits for nothing any more.
+        # A client that has disconnected needs no answer.
         handler_cancellation=True,
         max_line_size=_LINE_LIMIT,
         max_field_size=_LINE_LIMIT,
@@ -89,7 +89,7 @@ def _listen(port: int) -> socket.socket:
 
 
 async def hide_server(_request: web.Request, response: web.StreamResponse) -> None:
-    """Says nothing of what serves."""
+    """Removes the Server header, which would reveal the HTTP server."""
     response.headers.pop("Server", None)
 
 
@@ -103,7 +103,7 @@ def _healthz(health: Health) -> Handler:
 
 
 async def _readyz(_request: web.Request) -> web.Response:
-    # A replica that does not lead stands by, and is as ready as the leader.
+    # A replica that does not lead is on standby, and as ready as the leader.
     return web.json_response({"status": "ok"})
 
 

@@ -1,4 +1,4 @@
-"""How flags are said over HTTP: OFREP 0.3 (github.com/open-feature/protocol) and a plain JSON document. Pure."""
+"""Bodies of flags over HTTP: OFREP 0.3 (github.com/open-feature/protocol) and a plain JSON document. Pure."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -6,36 +6,36 @@ from typing import Any, Final
 from resilience.api.status_base import format_time
 from resilience.core.model.flags import Publication, PublishedFlag
 
-# Clients that hear nothing for so long are expected to connect again.
+# Clients that receive nothing for this time are expected to reconnect.
 INACTIVITY_SECONDS: Final = 120
 
 
 def etag(said: Publication, *, stale: bool) -> str:
-    """Changes when what a reader would do changes; without quotes."""
+    """Entity tag, without quotes; it changes when the flags or their staleness change."""
     return f"{said.version}-stale" if stale else str(said.version)
 
 
 def document(said: Publication, *, stale: bool, as_of: datetime | None) -> dict[str, Any]:
-    """All flags for those who read without a library. `as_of`: when somebody last could have told of a change."""
+    """All flags, for readers without a library. `as_of`: the last time at which a change would have been published."""
     return {
         "version": said.version,
         "updatedAt": format_time(said.updated_at),
         "asOf": None if as_of is None else format_time(as_of),
         "stale": stale,
         "flags": {
-            each.name: {
-                "on": each.on,
-                "mode": each.mode,
-                "reason": each.reason,
-                "since": format_time(each.since),
+            flag.name: {
+                "on": flag.on,
+                "mode": flag.mode,
+                "reason": flag.reason,
+                "since": format_time(flag.since),
             }
-            for each in said.flags
+            for flag in said.flags
         },
     }
 
 
 def evaluation(said: Publication, flag: PublishedFlag, *, stale: bool) -> dict[str, Any]:
-    """One flag. STATIC, for no context changes it; STALE when nobody could have told of a change."""
+    """One flag. Its reason is STATIC, because no context changes it, or STALE when a change may be unpublished."""
     return {
         "key": flag.name,
         "value": flag.on,
@@ -51,16 +51,16 @@ def evaluation(said: Publication, flag: PublishedFlag, *, stale: bool) -> dict[s
 
 
 def bulk(said: Publication, *, stale: bool, stream: str) -> dict[str, Any]:
-    """All flags, and where changes are announced."""
+    """All flags, and the URI of the stream that announces changes."""
     return {
-        "flags": [evaluation(said, each, stale=stale) for each in said.flags],
+        "flags": [evaluation(said, flag, stale=stale) for flag in said.flags],
         "metadata": {"version": str(said.version), "updatedAt": format_time(said.updated_at), "stale": stale},
         "eventStreams": [{"type": "sse", "endpoint": {"requestUri": stream}, "inactivityDelaySec": INACTIVITY_SECONDS}],
     }
 
 
 def change(said: Publication, *, stale: bool) -> dict[str, Any]:
-    """What the stream says of a change: ask again."""
+    """Event of the stream after a change: it requests a new evaluation."""
     return {
         "type": "refetchEvaluation",
         "etag": etag(said, stale=stale),
@@ -69,6 +69,6 @@ def change(said: Publication, *, stale: bool) -> dict[str, Any]:
 
 
 def failure(code: str, details: str, *, key: str | None = None) -> dict[str, Any]:
-    """Why there is no answer, in the words of the protocol."""
-    said = {"errorCode": code, "errorDetails": details}
-    return said if key is None else {"key": key, **said}
+    """Reason for a missing answer, in the form of the protocol."""
+    error = {"errorCode": code, "errorDetails": details}
+    return error if key is None else {"key": key, **error}

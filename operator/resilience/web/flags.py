@@ -1,6 +1,6 @@
 """Degradation flags over HTTP, on every replica, leading or not: OFREP, a JSON document and a stream of changes.
 
-It reads the board and must not decide or write. Whoever asks shows a token of a ServiceAccount for the audience
+It reads the board and must not decide or write. A client presents a token of a ServiceAccount for the audience
 `resilience.dev`, and reads the flags of its own namespace.
 """
 
@@ -31,19 +31,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Tokens(Protocol):
-    """Knows whose token it is."""
+    """Identifies the ServiceAccount of a token."""
 
     async def account(self, token: str) -> str | None:
-        """The user name, `system:serviceaccount:<namespace>:<name>`; None for a token that is no good.
+        """The user name, `system:serviceaccount:<namespace>:<name>`; None for a token that is not valid.
 
-        Raises Unavailable when that cannot be found out.
+        Raises Unavailable when the token cannot be verified now.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many may read at once. A stream costs some 15 KiB (benchmarks/flag_readers.py)."""
+    """Maximum numbers of concurrent readers. A stream costs some 15 KiB (benchmarks/flag_readers.py)."""
 
     streams: int = 2000
     streams_per_namespace: int = 500
@@ -52,7 +52,7 @@ class Limits:
 
 @dataclass(slots=True)
 class _Load:
-    """Who reads now."""
+    """Current numbers of readers."""
 
     limits: Limits
     requests: int = 0
@@ -70,8 +70,8 @@ class _Load:
 
     @contextmanager
     def stream(self, namespace: str) -> Iterator[None]:
-        full = self.streams.total() >= self.limits.streams
-        if full or self.streams[namespace] >= self.limits.streams_per_namespace:
+        is_full = self.streams.total() >= self.limits.streams
+        if is_full or self.streams[namespace] >= self.limits.streams_per_namespace:
             raise _busy("too many streams; poll instead, with If-None-Match")
         self.streams[namespace] += 1
         try:
@@ -103,7 +103,7 @@ def create_app(
 
 
 class _Flags:
-    """The handlers."""
+    """Handlers of the endpoints."""
 
     def __init__(self, board: FlagBoard, load: _Load) -> None:
         self._board = board
@@ -111,64 +111,70 @@ class _Flags:
 
     async def document(self, request: web.Request) -> web.StreamResponse:
         """All flags in plain JSON."""
-        said, stale = self._said(request), self._board.stale
+        publication, stale = self._publication(request), self._board.stale
         return _cached(
             request,
-            bodies.document(said, stale=stale, as_of=self._board.confirmed_at),
-            etag=bodies.etag(said, stale=stale),
+            bodies.document(publication, stale=stale, as_of=self._board.confirmed_at),
+            etag=bodies.etag(publication, stale=stale),
         )
 
     async def bulk(self, request: web.Request) -> web.StreamResponse:
         """OFREP: all flags."""
         await _context(request)
-        said, stale = self._said(request), self._board.stale
+        publication, stale = self._publication(request), self._board.stale
         where = request.match_info
         stream = f"/flags/{where['namespace']}/{where['service']}/events"
-        return _cached(request, bodies.bulk(said, stale=stale, stream=stream), etag=bodies.etag(said, stale=stale))
+        return _cached(
+            request,
+            bodies.bulk(publication, stale=stale, stream=stream),
+            etag=bodies.etag(publication, stale=stale),
+        )
 
     async def single(self, request: web.Request) -> web.StreamResponse:
         """OFREP: one flag."""
         name = request.match_info["key"]
         await _context(request, key=name)
-        said = self._said(request, key=name)
-        flag = said.flag(name)
+        publication = self._publication(request, key=name)
+        flag = publication.flag(name)
         if flag is None:
-            raise _error(web.HTTPNotFound, "FLAG_NOT_FOUND", f"{said.service} has no flag {name[:63]!r}", key=name)
-        return web.json_response(bodies.evaluation(said, flag, stale=self._board.stale))
+            raise _error(
+                web.HTTPNotFound, "FLAG_NOT_FOUND", f"{publication.service} has no flag {name[:63]!r}", key=name
+            )
+        return web.json_response(bodies.evaluation(publication, flag, stale=self._board.stale))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """OFREP: a stream that says when to ask again; the first word is where it stands now."""
+        """OFREP: a stream of events that request a new evaluation; the first event carries the current state."""
         where = Key(request.match_info["namespace"], request.match_info["service"])
-        self._said(request)
+        self._publication(request)
         with self._load.stream(where.namespace), self._board.reading(where) as news:
             response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
             await response.prepare(request)
             known = request.headers.get("Last-Event-ID", "")
             try:
                 while True:
-                    known = await self._tell(response, where, known)
+                    known = await self._announce(response, where, known)
                     if not await news.wait(seconds=HEARTBEAT_SECONDS):
                         await _write(response, b": still here\n\n")
             except (ConnectionError, TimeoutError):
                 return response
 
-    async def _tell(self, response: web.StreamResponse, where: Key, known: str) -> str:
-        said, stale = self._board.get(where), self._board.stale
-        if said is None or self._board.closed:
+    async def _announce(self, response: web.StreamResponse, where: Key, known: str) -> str:
+        publication, stale = self._board.get(where), self._board.stale
+        if publication is None or self._board.closed:
             raise ConnectionResetError("nothing will be told any more")
-        tag = bodies.etag(said, stale=stale)
+        tag = bodies.etag(publication, stale=stale)
         if tag != known:
-            text = json.dumps(bodies.change(said, stale=stale))
+            text = json.dumps(bodies.change(publication, stale=stale))
             await _write(response, f"event: message\nid: {tag}\ndata: {text}\n\n".encode())
         return tag
 
-    def _said(self, request: web.Request, *, key: str | None = None) -> Publication:
+    def _publication(self, request: web.Request, *, key: str | None = None) -> Publication:
         where = Key(request.match_info["namespace"], request.match_info["service"])
-        said = self._board.get(where)
-        if said is None:
+        publication = self._board.get(where)
+        if publication is None:
             details = f"there are no flags of a ResilientService {where.name[:253]!r} in this namespace"
             raise _error(web.HTTPNotFound, "FLAG_NOT_FOUND", details, key=key)
-        return said
+        return publication
 
 
 def _guarded(tokens: Tokens, readers: frozenset[str], load: _Load) -> Any:
@@ -185,7 +191,7 @@ def _guarded(tokens: Tokens, readers: frozenset[str], load: _Load) -> Any:
 
 
 async def _authorize(request: web.Request, tokens: Tokens, readers: frozenset[str]) -> None:
-    """Raises 401, 403 or 503. What is not there is refused like what one may not read."""
+    """Raises 401, 403 or 503. A namespace that does not exist is refused like one that the account may not read."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise _unauthorized("show a ServiceAccount token for the audience resilience.dev: Authorization: Bearer ...")
@@ -202,28 +208,28 @@ async def _authorize(request: web.Request, tokens: Tokens, readers: frozenset[st
 
 
 async def _context(request: web.Request, *, key: str | None = None) -> None:
-    """Reads the evaluation context, which changes nothing here, but has to be one."""
+    """Reads the evaluation context, which has no effect here, but has to be valid."""
     try:
         async with asyncio.timeout(_READ_SECONDS):
-            found = await request.json()
+            body = await request.json()
     except (ValueError, UnicodeDecodeError):
         raise _error(web.HTTPBadRequest, "PARSE_ERROR", "the body is not JSON", key=key) from None
     except TimeoutError:
         raise _error(web.HTTPRequestTimeout, "GENERAL", "the body did not come in time", key=key) from None
-    if not isinstance(found, dict) or not isinstance(found.get("context", {}), dict):
+    if not isinstance(body, dict) or not isinstance(body.get("context", {}), dict):
         raise _error(web.HTTPBadRequest, "INVALID_CONTEXT", "context has to be an object", key=key)
 
 
 def _cached(request: web.Request, body: dict[str, Any], *, etag: str) -> web.Response:
     headers = {"ETag": f'"{etag}"', "Cache-Control": "no-cache"}
-    asked = {each.value for each in request.if_none_match or ()}
-    if etag in asked:
+    known = {tag.value for tag in request.if_none_match or ()}
+    if etag in known:
         return web.Response(status=304, headers=headers)
     return web.json_response(body, headers=headers)
 
 
 async def _write(response: web.StreamResponse, text: bytes) -> None:
-    """Raises TimeoutError for a reader that does not read."""
+    """Writes to the stream. Raises TimeoutError when the client does not read."""
     async with asyncio.timeout(_WRITE_SECONDS):
         await response.write(text)
 

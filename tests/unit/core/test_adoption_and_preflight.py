@@ -105,7 +105,7 @@ def test_what_cannot_be_changed_easily_has_another_way(fields: Any) -> None:
 def test_everything_that_a_release_needs_is_found_before_it_begins(fields: Any, words: str) -> None:
     stage = make_stage(**fields)
 
-    found = preflight.lack(stage)
+    found = preflight.blocker(stage)
 
     assert words in found and bool(found) is bool(words)
     if words:

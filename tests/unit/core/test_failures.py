@@ -117,7 +117,7 @@ def test_a_webhook_that_is_away_is_waited_for() -> None:
     )
 
     assert classify.of_workload(make_workload(trouble=words)) is None
-    assert classify.of_refusal(words).retried
+    assert classify.of_refusal(words).is_transient
 
 
 def test_nothing_is_wrong_with_a_workload_that_says_nothing() -> None:
@@ -138,14 +138,14 @@ def test_the_worst_counts() -> None:
     assert [each.kind for each in seen if each is not None] == expected
     assert classify.first(make_workload(), [make_pod()], image=IMAGE) is None
     of_both = classify.first(make_workload(trouble=_QUOTA), [make_pod()], image=IMAGE)
-    assert of_both is not None and of_both.patient and "kubectl -n shop describe resourcequota team" in of_both.advice
+    assert of_both is not None and of_both.may_clear and "kubectl -n shop describe resourcequota team" in of_both.advice
 
 
 def test_only_network_is_retried_and_only_resources_are_waited_for() -> None:
     made = {kind: Failure(kind, "R", "m", "a") for kind in FailureClass}
 
-    assert {kind for kind, each in made.items() if each.retried} == {NETWORK}
-    assert {kind for kind, each in made.items() if each.patient} == {RESOURCE}
+    assert {kind for kind, each in made.items() if each.is_transient} == {NETWORK}
+    assert {kind for kind, each in made.items() if each.may_clear} == {RESOURCE}
 
 
 def test_a_deadline_says_how_far_the_pods_are() -> None:

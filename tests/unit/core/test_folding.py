@@ -131,7 +131,7 @@ def test_the_worst_of_many_is_unhealthy_then_warning_then_unknown(results: tuple
 def test_only_unhealthy_pods_say_why() -> None:
     found = thresholds.over_pods("live", {"a": folded("+---"), "b": folded("!"), "c": folded("+")}, now=NOW)
 
-    assert found.words_by_pod == {"a": "saw -"}
+    assert found.messages_by_pod == {"a": "saw -"}
 
 
 def test_what_was_read_is_kept_until_something_else_is_read() -> None:
@@ -224,8 +224,8 @@ def test_a_request_is_pending_until_its_value_was_handled() -> None:
 def test_what_a_restored_backup_asks_for_is_noted_and_not_done() -> None:
     asked = {"resilience.dev/restart-requested-at": "old"}
 
-    new = requests.first_seen(asked, Status(), now=NOW)
-    known = requests.first_seen(asked, Status(observed_generation=1), now=NOW)
+    new = requests.ignore_preexisting(asked, Status(), now=NOW)
+    known = requests.ignore_preexisting(asked, Status(observed_generation=1), now=NOW)
 
     assert requests.pending(asked, new, Request.RESTART) is None
     assert requests.pending(asked, known, Request.RESTART) == "old"

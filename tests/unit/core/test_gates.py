@@ -86,7 +86,7 @@ def test_a_failure_decides_whatever_else_is_unknown(checks: Any, brief: bool) ->
     assert failure is not None and (failure.kind, failure.reason) == (FailureClass.UNKNOWN, "GateFailed")
     assert failure.message == "check ready failed on the candidate: it said so"
     assert "check ready fails" in failure.advice
-    assert not failure.retried and not failure.patient
+    assert not failure.is_transient and not failure.may_clear
 
 
 def test_a_pod_that_is_no_candidate_fails_no_gate() -> None:

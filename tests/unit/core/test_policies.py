@@ -258,7 +258,7 @@ def test_what_the_api_tells_needs_no_check(policy: dict[str, Any]) -> None:
 def test_a_line_without_anything_to_be_a_share_of_never_fires_and_is_named(policy: dict[str, Any], words: str) -> None:
     seen = make_seen(A)
 
-    said = policies.lacking(context_of(policy_spec(policy), seen))
+    said = policies.unmeasurable(context_of(policy_spec(policy), seen))
 
     assert said.startswith(words) or words in said
     assert bool(said) is bool(words)

@@ -15,7 +15,7 @@ from resilience.core.reconcile import decide
 from resilience.core.report import prerequisites
 from resilience.core.report.diff import is_worth_writing
 from resilience.core.report.events import condition_events
-from resilience.core.report.status import released_status
+from resilience.core.report.status import uninstalled_status
 from tests.support.factories import (
     LONG_AGO,
     NOW,
@@ -167,6 +167,6 @@ def test_a_conflict_names_the_owner_and_what_to_do() -> None:
 
 
 def test_an_uninstalled_operator_leaves_a_word() -> None:
-    found = released_status(make_resource(status=restarting()), NOW)
+    found = uninstalled_status(make_resource(status=restarting()), NOW)
 
     assert found.restart is None and "uninstalled" in found.explanation

@@ -165,12 +165,12 @@ def test_only_the_colour_that_clients_leave_is_asked_for_connections(
     counts = {pod.uid: 2 for pod in (*own_pods(), *green_pods())}
     stage = make_stage(step, towards, own=own_pods(), view={"connections": counts})
 
-    assert drain.audience(stage.view) == who
+    assert drain.draining_pods(stage.view) == who
     assert drain.kept_connections(stage) == (2 * len(who) or None)
 
 
 def test_nobody_is_asked_without_green() -> None:
     stage = make_stage(DISCARDING)
 
-    assert drain.audience(replace(stage.view, green=None)) == ()
+    assert drain.draining_pods(replace(stage.view, green=None)) == ()
     assert drain.kept_connections(stage) is None

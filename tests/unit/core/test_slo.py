@@ -186,10 +186,10 @@ def test_however_many_outages_status_stays_small_and_no_time_is_lost(lengths: li
 
 def test_while_it_lasts_and_while_it_burns_there_is_an_appointment() -> None:
     out = SloStatus(since=NOW, outages=[Outage(began=NOW)])
-    assert slo.appointment(out, burns=False) == timedelta(seconds=30)
-    assert slo.appointment(SloStatus(since=NOW), burns=True) == MINUTE
-    assert slo.appointment(SloStatus(since=NOW), burns=False) is None
-    assert slo.appointment(None, burns=False) is None
+    assert slo.next_change(out, burns=False) == timedelta(seconds=30)
+    assert slo.next_change(SloStatus(since=NOW), burns=True) == MINUTE
+    assert slo.next_change(SloStatus(since=NOW), burns=False) is None
+    assert slo.next_change(None, burns=False) is None
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_outage() -> None:
@@ -209,7 +209,7 @@ def test_what_clients_saw_counts_where_it_is_known() -> None:
     assert known is not None
     assert known.measured == "99.9200%"
     assert spec.slo is not None
-    (target,) = slo.watched(spec, resolve(spec), namespace="shop")
+    (target,) = slo.query_targets(spec, resolve(spec), namespace="shop")
     assert target.interval >= MINUTE
 
 

@@ -119,10 +119,10 @@ def test_the_hook_sleeps_less_than_the_templates_grace_period(grace: int, sleep:
 
 
 def test_give_up_is_in_sync_when_nothing_is_ours() -> None:
-    assert managed_probes.give_up(
+    assert managed_probes.empty_plan(
         make_container(fields={"readinessProbe": READY}, owners=owned("readinessProbe", by="x"))
     ).in_sync
-    assert not managed_probes.give_up(
+    assert not managed_probes.empty_plan(
         make_container(fields={"readinessProbe": READY}, owners=owned("readinessProbe"))
     ).in_sync
 

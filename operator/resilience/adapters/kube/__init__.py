@@ -1,1 +1,1 @@
-"""The Kubernetes API: the only package that knows the client library and raw objects."""
+"""The Kubernetes API. Only this package uses the client library and raw objects."""

@@ -1,4 +1,4 @@
-"""The Kubernetes API behind the port `Cluster`: reads and writes together."""
+"""Implements the port `Cluster` over the Kubernetes API: reads and writes together."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from resilience.adapters.kube.writer import KubeWriter
 
 
 class KubeCluster(KubeReader, KubeWriter, KubeReleases, KubeFlags):
-    """`ports.Cluster` over one transport."""
+    """Implements `ports.Cluster` over one transport."""
 
     def __init__(self, *, transport: Transport, namespaces: Sequence[str], instance: str) -> None:
         KubeReader.__init__(self, transport=transport, namespaces=namespaces)

@@ -1,7 +1,7 @@
-"""Content of ConfigMaps and Secrets as a keyed hash, to see that it changed; the content itself goes nowhere.
+"""Keyed hashes of the content of ConfigMaps and Secrets, to detect changes; the content itself is not passed on.
 
-The hash stands in status, which people may see who must not see Secrets: without a key they could try guesses. The key
-is the uid of the operator's Lease, which they cannot read and which stays when leaders change.
+The hash is part of the status, which people may read who must not read Secrets: without a key they could test guesses.
+The key is the uid of the operator's Lease, which they cannot read and which stays the same when the leader changes.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ _PLURALS = {"ConfigMap": "configmaps", "Secret": "secrets"}
 
 
 class KubeContents:
-    """`Contents` over the API, one `get` for each object. `lease`: namespace and name of the operator's Lease."""
+    """Implements `ports.Contents` with one `get` per object. `lease`: namespace and name of the operator's Lease."""
 
     def __init__(self, *, transport: Transport, lease: tuple[str, str]) -> None:
         self._transport = transport

@@ -1,4 +1,4 @@
-"""The ConfigMap with a service's flags, and the annotation that brings it to pods at once."""
+"""The ConfigMap with a service's flags, and the annotation that brings a change to pods at once."""
 
 from resilience.adapters.kube import parse
 from resilience.adapters.kube.paths import collection, named
@@ -19,18 +19,18 @@ from resilience.ports import Conflict
 
 
 class KubeFlags:
-    """Writes of flags. What somebody else made is never written."""
+    """Reads and writes published flags. Objects that somebody else created are never written."""
 
     def __init__(self, *, transport: Transport) -> None:
         self._transport = transport
 
     async def flags_map(self, key: Key) -> FlagsMap | None:
-        """The ConfigMap of that name, whoever made it."""
+        """The ConfigMap with the name of the service's flags, whoever created it, or None."""
         raw = await self._transport.find(_path(key))
         return None if raw is None else parse.flags_map(raw)
 
     async def publish_flags(self, resource: Resource, publication: Publication) -> None:
-        """Make the ConfigMap say this. Raises Conflict when there is one that is not ours, or that just changed."""
+        """Write the publication to the ConfigMap. Raises Conflict when the ConfigMap is not ours, or just changed."""
         key, raw = resource.key, await self._transport.find(_path(resource.key))
         body = _config_map(resource, publication)
         if raw is None:
@@ -44,7 +44,7 @@ class KubeFlags:
         await self._transport.put(_path(key), body)
 
     async def remove_flags(self, key: Key) -> None:
-        """Delete the ConfigMap; one that is gone or somebody else's is no error."""
+        """Delete the ConfigMap; no error when it does not exist or belongs to somebody else."""
         raw = await self._transport.find(_path(key))
         if raw is None or not parse.flags_map(raw).ours:
             return
@@ -55,14 +55,14 @@ class KubeFlags:
             return
 
     async def tell_pod(self, pod: Pod, *, namespace: str, value: str | None) -> None:
-        """Set the annotation on exactly this pod, or take it off; a pod that is gone is no error."""
+        """Set or remove the annotation on exactly this pod; a pod that no longer exists is no error."""
         meta: Json = {"uid": pod.uid, "annotations": {ANNOTATION_FLAGS: value}}
         try:
             await self._transport.patch(
                 named("pods", namespace, pod.name), {"metadata": meta}, fieldManager=FIELD_MANAGER
             )
         except (NotFound, Conflict):
-            # Another pod of the same name: it is told when it is seen.
+            # Another pod has the same name now: it is annotated when a pass observes it.
             return
 
 

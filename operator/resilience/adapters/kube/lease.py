@@ -1,8 +1,9 @@
 """Leadership by a `coordination.k8s.io` Lease: one process writes, the others wait.
 
-The client library's own election module has no request time-outs, no hand-over and cannot say until when it may
-write, which is what keeps two leaders apart; hence these lines. Rules as in client-go's leaderelection: the holder
-stops writing at its renewal deadline, others take over only after the lease's whole duration without a change they saw.
+This module exists because the election module of the client library has no request time-outs and no hand-over, and does
+not report until when its process may write; that limit keeps two leaders apart. The rules are those of client-go's
+leaderelection: the holder stops writing at its renewal deadline; another process takes over only after it observed no
+change of the Lease for the Lease's whole duration.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class KubeLease:
-    """One Lease. `identity` must be unique to the process; `monotonic` gives seconds."""
+    """One Lease. `identity` must be unique to the process; `monotonic` returns seconds."""
 
     def __init__(
         self,
@@ -45,33 +46,33 @@ class KubeLease:
         self._monotonic = monotonic
         self._calm = calm
         self._renewed_at: float | None = None
-        self._seen: tuple[str, float] = ("", 0.0)
+        self._observed: tuple[str, float] = ("", 0.0)
 
     def held(self) -> bool:
-        """True until the renewal deadline: after it nothing may be written."""
+        """This process leads, and its renewal deadline has not passed: after it nothing may be written."""
         return self._renewed_at is not None and self._monotonic() < self._renewed_at + RENEW_DEADLINE
 
     def followed(self) -> bool:
-        """Whether somebody leads: this process, or one that was seen to renew within the lease's duration."""
-        return self.held() or (bool(self._seen[0]) and self._monotonic() < self._seen[1] + DURATION)
+        """Some process leads: this one, or one whose renewal was observed within the lease's duration."""
+        return self.held() or (bool(self._observed[0]) and self._monotonic() < self._observed[1] + DURATION)
 
     async def acquire(self) -> None:
         """Waits until the Lease is ours."""
-        taken = await self._try()
-        while not taken:
+        is_ours = await self._try()
+        while not is_ours:
             await asyncio.sleep(RETRY)
-            taken = await self._try()
+            is_ours = await self._try()
         log.info("leading", lease=f"{self._namespace}/{self._name}", identity=self._identity)
 
     async def keep(self) -> None:
-        """Renews until that fails for longer than the renewal deadline; returns when leadership is lost."""
+        """Renews until renewals have failed up to the renewal deadline; returns when leadership is lost."""
         while self.held():
             await asyncio.sleep(RETRY)
             await self._try()
         log.error("leadership lost", lease=f"{self._namespace}/{self._name}")
 
     async def give_up(self) -> None:
-        """Hands over at once, so that the next leader need not wait for the duration."""
+        """Releases the Lease at once, so that the next leader need not wait for its duration."""
         if not self.held():
             return
         try:
@@ -84,16 +85,16 @@ class KubeLease:
         self._renewed_at = None
 
     async def _try(self) -> bool:
-        """One attempt to take or renew; a failure of the API is no answer."""
+        """One attempt to take or renew the Lease succeeded; an error of the API counts as a failed attempt."""
         began = self._monotonic()
         try:
-            done = await self._take_or_renew(began)
+            is_ours = await self._take_or_renew(began)
         except PortError as error:
             log.warning("the lease could not be renewed", error=str(error))
             return False
-        if done:
+        if is_ours:
             self._renewed_at = began
-        return done
+        return is_ours
 
     async def _take_or_renew(self, now: float) -> bool:
         lease = await self._transport.find(named("leases", self._namespace, self._name))
@@ -107,7 +108,7 @@ class KubeLease:
             await self._transport.post(collection("leases", self._namespace), body)
             return True
         spec = lease.get("spec") or {}
-        self._learn(spec)
+        self._detect_outage(spec)
         holder = spec.get("holderIdentity") or ""
         if holder not in ("", self._identity) and not self._expired(lease, now):
             return False
@@ -115,29 +116,29 @@ class KubeLease:
         await self._transport.put(named("leases", self._namespace, self._name), lease)
         return True
 
-    def _learn(self, spec: Json) -> None:
-        """On the first look: nobody could renew it for so long, maybe because the API server was away."""
+    def _detect_outage(self, spec: Json) -> None:
+        """On the first read, count a Lease that was not renewed for long as a possible outage of the API server."""
         renewed = parse.time(spec.get("renewTime"))
-        if not self._seen[0] and self._renewed_at is None and renewed is not None and spec.get("holderIdentity"):
+        if not self._observed[0] and self._renewed_at is None and renewed is not None and spec.get("holderIdentity"):
             silence = (datetime.now(UTC) - renewed).total_seconds()
             if silence > RENEW_DEADLINE:
                 self._calm.was_away(silence)
 
     def _expired(self, lease: Json, now: float) -> bool:
-        """Whether the holder has not renewed for its whole duration by our own clock: theirs is not trusted."""
+        """The holder has not renewed for its whole duration by our own clock; the holder's clock is not trusted."""
         version = str(lease["metadata"]["resourceVersion"])
-        if self._seen[0] != version:
-            self._seen = (version, now)
+        if self._observed[0] != version:
+            self._observed = (version, now)
         duration = float((lease.get("spec") or {}).get("leaseDurationSeconds") or DURATION)
-        return now - self._seen[1] > duration
+        return now - self._observed[1] > duration
 
     def _spec(self, before: Json) -> Json:
         now = format_micro_time(datetime.now(UTC))
-        same = before.get("holderIdentity") == self._identity
+        is_same_holder = before.get("holderIdentity") == self._identity
         return {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": int(DURATION),
             "renewTime": now,
-            "acquireTime": before.get("acquireTime") or now if same else now,
-            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if same else 1),
+            "acquireTime": before.get("acquireTime") or now if is_same_holder else now,
+            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if is_same_holder else 1),
         }

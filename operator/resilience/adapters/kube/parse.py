@@ -1,4 +1,4 @@
-"""Raw resources, pods, Services and slices to the small views of `core.observation`. No I/O, no decision."""
+"""Parses raw resources, pods, Services and slices into the views of `core.model`. No I/O, no decision."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -34,18 +34,18 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def time(text: object) -> datetime | None:
-    """An RFC 3339 time as the API writes it; None when it is missing, odd or without a zone."""
+    """An RFC 3339 time as the API writes it; None when it is missing, malformed or without a time zone."""
     if not isinstance(text, str):
         return None
     try:
-        found = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.tzinfo is not None else None
+    return parsed if parsed.tzinfo is not None else None
 
 
 def resource(raw: Json) -> Resource:
-    """A ResilientService; a spec that cannot be read leaves `spec` None and says why."""
+    """A ResilientService; when its spec is invalid, `spec` is None and `problem` is the reason."""
     meta = raw["metadata"]
     spec, problem = specification(ResilientServiceSpec, raw)
     raw_status = raw.get("status") or {}
@@ -67,19 +67,19 @@ def resource(raw: Json) -> Resource:
 
 
 def _status(raw: Json) -> Status:
-    """What of a status can be read: a newer operator, or somebody's hand, may have written the rest."""
+    """The readable part of a status: a newer operator, or a person, may have written the rest."""
     try:
         return Status.model_validate(raw)
     except ValidationError:
         known = readable(Status, raw)
     if "handled" not in known:
-        # Which requests were handled is not known: as on the first look, what is there is noted and not executed.
+        # The handled requests are not known: as on the first pass, existing requests are recorded and not executed.
         known.pop("observedGeneration", None)
     return Status.model_validate(known)
 
 
 def specification(model: type[Model], raw: Json) -> tuple[Model | None, str]:
-    """The specification of an object of ours; one that cannot be read is None, and what is wrong is said."""
+    """The specification of an object of ours and an empty text, or None and the first problem."""
     try:
         return model.model_validate(raw.get("spec") or {}), ""
     except ValidationError as error:
@@ -88,7 +88,7 @@ def specification(model: type[Model], raw: Json) -> tuple[Model | None, str]:
 
 
 def readable(model: type[BaseModel], raw: Json) -> dict[str, object]:
-    """The fields that can be read, each by itself."""
+    """The fields that are valid, each validated by itself."""
     return {name: value for name, value in raw.items() if _is_readable(model, name, value)}
 
 
@@ -109,7 +109,7 @@ def container_ports(container: Json) -> tuple[ContainerPort, ...]:
 
 
 def grace_period(pod_spec: Json) -> timedelta:
-    """The time that a pod has to end; the API's default when it is not set."""
+    """Time that a pod gets to terminate; the API's default when it is not set."""
     seconds = pod_spec.get("terminationGracePeriodSeconds")
     return timedelta(seconds=30 if seconds is None else seconds)
 
@@ -117,12 +117,12 @@ def grace_period(pod_spec: Json) -> timedelta:
 def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
     """A pod. `now` is needed for minReadySeconds only."""
     meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
-    owner: Json = next((each for each in meta.get("ownerReferences") or [] if each.get("controller")), {})
+    owner: Json = next((ref for ref in meta.get("ownerReferences") or [] if ref.get("controller")), {})
     labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
-    condition: Json = next((each for each in status.get("conditions") or [] if each["type"] == "Ready"), {})
+    condition: Json = next((entry for entry in status.get("conditions") or [] if entry["type"] == "Ready"), {})
     ready = condition.get("status") == "True"
     since = time(condition.get("lastTransitionTime"))
-    long_enough = min_ready_seconds == 0 or (since is not None and (now - since).total_seconds() >= min_ready_seconds)
+    is_settled = min_ready_seconds == 0 or (since is not None and (now - since).total_seconds() >= min_ready_seconds)
     step = labels.get(LABEL_RETIRING)
     fault, trouble = ("", "") if ready else parse_trouble.of(raw)
     return Pod(
@@ -132,7 +132,7 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         labels=labels,
         created=time(meta.get("creationTimestamp")) or _LONG_AGO,
         ready=ready,
-        available=ready and long_enough,
+        available=ready and is_settled,
         ready_changed=since,
         started=_started(status),
         deleting="deletionTimestamp" in meta,
@@ -145,7 +145,7 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         fault=fault,
         restarts=parse_trouble.restarts(status),
         node=spec.get("nodeName", ""),
-        pull_secrets=tuple(each.get("name", "") for each in spec.get("imagePullSecrets") or []),
+        pull_secrets=tuple(secret.get("name", "") for secret in spec.get("imagePullSecrets") or []),
         signalled_at=time(annotations.get(ANNOTATION_SIGNALLED)),
         flags=annotations.get(ANNOTATION_FLAGS, ""),
         step=ReplaceStep(step) if step in tuple(ReplaceStep) else None,
@@ -155,19 +155,19 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
 
 
 def _started(status: Json) -> datetime | None:
-    running = [(each.get("state") or {}).get("running") or {} for each in status.get("containerStatuses") or []]
-    return max(filter(None, (time(each.get("startedAt")) for each in running)), default=None)
+    running = [(entry.get("state") or {}).get("running") or {} for entry in status.get("containerStatuses") or []]
+    return max(filter(None, (time(state.get("startedAt")) for state in running)), default=None)
 
 
 def service(raw: Json) -> Service:
     """A Service."""
     meta, spec = raw["metadata"], raw.get("spec") or {}
-    notes = meta.get("annotations") or {}
+    annotations = meta.get("annotations") or {}
     address = spec.get("clusterIP") or ""
     return Service(
         namespace=meta["namespace"],
         name=meta["name"],
-        # An ExternalName Service has no endpoints, whatever selector was left in it.
+        # An ExternalName Service has no endpoints, even when it still contains a selector.
         selector={} if spec.get("type") == "ExternalName" else spec.get("selector") or {},
         cluster_ip="" if address == "None" else address,
         ports=tuple(
@@ -176,14 +176,14 @@ def service(raw: Json) -> Service:
         ),
         managed=(meta.get("labels") or {}).get(LABEL_MANAGED) == LABEL_MANAGED_VALUE,
         resource_version=meta.get("resourceVersion", ""),
-        pinned=notes.get(ANNOTATION_PINNED) == "true" or ANNOTATION_PREVIEW_OF in notes,
-        preview_of=notes.get(ANNOTATION_PREVIEW_OF, ""),
+        pinned=annotations.get(ANNOTATION_PINNED) == "true" or ANNOTATION_PREVIEW_OF in annotations,
+        preview_of=annotations.get(ANNOTATION_PREVIEW_OF, ""),
         selector_owner=_selector_owner(meta),
     )
 
 
 def _selector_owner(meta: Json) -> str:
-    """The server-side apply manager of the selector, unless its owner accepts that it is pinned."""
+    """The server-side apply manager of the selector; empty when there is none but us, or the owner accepts pins."""
     if (meta.get("annotations") or {}).get(ANNOTATION_ACCEPT_PIN) == "true":
         return ""
     for entry in meta.get("managedFields") or []:
@@ -199,27 +199,27 @@ def slice_service(raw: Json) -> str:
 
 
 def endpoints(raw: Json) -> tuple[Endpoint, ...]:
-    """What one EndpointSlice lists; only entries that are pods."""
+    """Endpoints that one EndpointSlice lists; only those of pods."""
     name = slice_service(raw)
     ports = {port.get("name") or "": int(port["port"]) for port in raw.get("ports") or [] if port.get("port")}
-    found = []
-    for each in raw.get("endpoints") or []:
-        target, conditions = each.get("targetRef") or {}, each.get("conditions") or {}
-        if target.get("kind") != "Pod" or not each.get("addresses"):
+    parsed = []
+    for entry in raw.get("endpoints") or []:
+        target, conditions = entry.get("targetRef") or {}, entry.get("conditions") or {}
+        if target.get("kind") != "Pod" or not entry.get("addresses"):
             continue
-        found.append(
+        parsed.append(
             Endpoint(
                 service=name,
                 pod_name=target.get("name", ""),
                 pod_uid=target.get("uid", ""),
-                ip=each["addresses"][0],
-                # Serving is the pod's readiness even where unready addresses are published.
+                ip=entry["addresses"][0],
+                # `serving` is the pod's readiness, even where unready addresses are published.
                 serving=conditions.get("serving", conditions.get("ready")) is True,
                 terminating=conditions.get("terminating") is True,
                 ports=ports,
             )
         )
-    return tuple(found)
+    return tuple(parsed)
 
 
 def budget(raw: Json) -> Budget:
@@ -229,12 +229,12 @@ def budget(raw: Json) -> Budget:
 
 
 def flags_map(raw: Json) -> FlagsMap:
-    """A ConfigMap with flags; ours when it carries our label."""
+    """A ConfigMap with flags; it is ours when it carries our label."""
     labels = raw["metadata"].get("labels") or {}
     return FlagsMap({key: str(value) for key, value in (raw.get("data") or {}).items()}, LABEL_FLAGS_OF in labels)
 
 
 def flags_key(raw: Json) -> Key:
-    """Whose flags a ConfigMap with our label has."""
+    """Key of the service whose flags a ConfigMap with our label contains."""
     meta = raw["metadata"]
     return Key(str(meta.get("namespace") or ""), str((meta.get("labels") or {}).get(LABEL_FLAGS_OF) or ""))

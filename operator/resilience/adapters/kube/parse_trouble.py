@@ -1,6 +1,6 @@
-"""Why a pod is not ready, from its raw status: one word for machines, and the words of who knows for people.
+"""Reason why a pod is not ready, from its raw status: a word for machines (fault), a message for people (trouble).
 
-The word is the kubelet's or the scheduler's own wherever they have one. Must not judge whether it will pass.
+The word is the kubelet's or the scheduler's own wherever they have one. Must not judge whether the fault will pass.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,9 +10,9 @@ Json = Mapping[str, Any]
 Trouble = tuple[str, str]
 
 _NONE: Final[Trouble] = ("", "")
-# A container that waits for these is only not there yet.
+# A container that waits for one of these reasons is merely starting.
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing", ""})
-# What a container last ended by, when that says more than that it is not started again at once.
+# Reasons of a container's last end that say more than CrashLoopBackOff.
 _TELLING: Final = frozenset({"OOMKilled", "StartError", "ContainerCannotRun"})
 _LENGTH: Final = 600
 _HEAD: Final = 200
@@ -31,13 +31,13 @@ def of(raw: Json) -> Trouble:
 
 
 def restarts(status: Json) -> int:
-    """Restarts of the container that restarted most: several that ended once each are no crash loop."""
+    """Restarts of the container that restarted most: several containers that ended once are no crash loop."""
     names = ("initContainerStatuses", "containerStatuses")
-    return max((int(each.get("restartCount", 0)) for name in names for each in status.get(name) or []), default=0)
+    return max((int(entry.get("restartCount", 0)) for name in names for entry in status.get(name) or []), default=0)
 
 
 def _rejected(status: Json) -> Trouble:
-    """A pod that a node has given up: evicted, or refused on arrival."""
+    """Trouble of a pod that its node evicted, or refused on arrival."""
     reason = str(status["reason"])
     return reason, _words(reason, status.get("message"))
 
@@ -47,29 +47,29 @@ def _unscheduled(status: Json) -> Trouble | None:
     if condition.get("status") != "False":
         return None
     reason = str(condition.get("reason") or "Unschedulable")
-    # What follows is about victims, and longer than what is short.
+    # The rest is about victims of preemption, and longer than the list of missing resources.
     message = str(condition.get("message") or "").partition(" preemption:")[0]
     return reason, _words(reason, message)
 
 
 def _containers(raw: Json) -> Trouble | None:
-    """The first container that cannot run, or else the first whose probes have not passed."""
+    """Trouble of the first container that cannot run, or else of the first whose probes have not passed, or None."""
     status, spec = raw.get("status") or {}, raw.get("spec") or {}
     first, rest = status.get("initContainerStatuses") or [], status.get("containerStatuses") or []
-    sidecars = {each["name"] for each in spec.get("initContainers") or [] if each.get("restartPolicy") == "Always"}
-    # An init container that runs, or has ended well, is as it should be.
-    passing = {each["name"] for each in first} - sidecars
-    stopped = (_stopped(each, lasts=each["name"] not in passing) for each in (*first, *rest))
-    running = (_running(each) for each in (*first, *rest) if each["name"] not in passing)
+    sidecars = {init["name"] for init in spec.get("initContainers") or [] if init.get("restartPolicy") == "Always"}
+    # An init container that is running, or has ended with success, is no trouble.
+    passing = {container["name"] for container in first} - sidecars
+    stopped = (_stopped(container, lasts=container["name"] not in passing) for container in (*first, *rest))
+    running = (_running(container) for container in (*first, *rest) if container["name"] not in passing)
     return _first(stopped) or _first(running)
 
 
-def _first(found: Iterable[Trouble | None]) -> Trouble | None:
-    return next((each for each in found if each is not None), None)
+def _first(troubles: Iterable[Trouble | None]) -> Trouble | None:
+    return next((trouble for trouble in troubles if trouble is not None), None)
 
 
 def _stopped(container: Json, *, lasts: bool) -> Trouble | None:
-    """`lasts`: whether it should run as long as the pod."""
+    """Trouble of a container that does not run, or None. `lasts`: it should run as long as the pod."""
     state = container.get("state") or {}
     if ended := state.get("terminated"):
         if not lasts and not ended.get("exitCode"):
@@ -86,7 +86,7 @@ def _stopped(container: Json, *, lasts: bool) -> Trouble | None:
 
 
 def _crash_loop(container: Json) -> Trouble:
-    """How long the kubelet waits says nothing; how the container ended does."""
+    """Trouble of a container in a crash loop: the way it ended, because the kubelet's back-off explains nothing."""
     ended = _last(container)
     reason = str(ended.get("reason") or "")
     fault = reason if reason in _TELLING else "CrashLoopBackOff"
@@ -114,7 +114,7 @@ def _gates(status: Json) -> Trouble | None:
 
 
 def _condition(status: Json, name: str) -> Json:
-    return next((each for each in status.get("conditions") or [] if each["type"] == name), {})
+    return next((condition for condition in status.get("conditions") or [] if condition["type"] == name), {})
 
 
 def _last(container: Json) -> Json:
@@ -123,17 +123,17 @@ def _last(container: Json) -> Json:
 
 
 def _ending(container: Json, ended: Json) -> str:
-    """How a container ended, with its last words when it left any."""
+    """Exit code and reason of a container's end, with the end of its termination message if it left one."""
     reason = ended.get("reason") or ""
     why = f" ({reason})" if reason not in ("", "Error", "Completed") else ""
-    said = " ".join(str(ended.get("message") or "").split())[-_LAST_WORDS:]
-    return _words(f"container {container['name']} ended with exit code {ended.get('exitCode', 'unknown')}{why}", said)
+    last = " ".join(str(ended.get("message") or "").split())[-_LAST_WORDS:]
+    return _words(f"container {container['name']} ended with exit code {ended.get('exitCode', 'unknown')}{why}", last)
 
 
-def _words(what: str, message: object) -> str:
-    return f"{what}: {message}" if message else what
+def _words(reason: str, message: object) -> str:
+    return f"{reason}: {message}" if message else reason
 
 
 def _cut(text: str) -> str:
-    """Without the middle when it is too long: Go puts the cause of an error last."""
+    """The text, without its middle when it is too long: Go puts the cause of an error last."""
     return text if len(text) <= _LENGTH else f"{text[:_HEAD]} … {text[len(text) - (_LENGTH - _HEAD - 3) :]}"

@@ -1,4 +1,4 @@
-"""Raw workloads and ReplicaSets to views. No I/O, no decision."""
+"""Parses raw workloads and ReplicaSets into views. No I/O, no decision."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def workload(kind: TargetKind, raw: Json) -> Workload:
         template=_template(spec["template"], meta.get("managedFields") or []),
         replicas=replicas,
         current=current,
-        # With OnDelete nobody rolls: old pods stay until somebody ends them.
+        # With OnDelete no controller rolls pods: old ones stay until somebody deletes them.
         updated=current if strategy == "OnDelete" else updated,
         ready=ready,
         available=available,
@@ -44,44 +44,44 @@ def workload(kind: TargetKind, raw: Json) -> Workload:
         paused=bool(spec.get("paused")),
         progress_deadline_seconds=int(spec.get("progressDeadlineSeconds") or 600),
         deadline_exceeded=any(
-            each.get("reason") == "ProgressDeadlineExceeded" for each in status.get("conditions") or []
+            condition.get("reason") == "ProgressDeadlineExceeded" for condition in status.get("conditions") or []
         ),
     )
 
 
 def face(raw: Json) -> int:
-    """A hash of what a decision may depend on. Equal ones are no news: only times or words differ."""
+    """Hash of everything that a decision may depend on. Between equal hashes only times or messages differ."""
     meta, status = raw["metadata"], raw.get("status") or {}
     owners = [
-        (each.get("manager"), each.get("fieldsV1"))
-        for each in meta.get("managedFields") or []
-        if each.get("subresource") != "status"
+        (entry.get("manager"), entry.get("fieldsV1"))
+        for entry in meta.get("managedFields") or []
+        if entry.get("subresource") != "status"
     ]
-    conditions = [(each["type"], each["status"], each.get("reason")) for each in status.get("conditions") or []]
-    said = {key: value for key, value in status.items() if key != "conditions"}
+    conditions = [(entry["type"], entry["status"], entry.get("reason")) for entry in status.get("conditions") or []]
+    counts = {key: value for key, value in status.items() if key != "conditions"}
     known = [meta.get(key) for key in ("uid", "generation", "labels", "annotations", "deletionTimestamp")]
-    return hash(json.dumps([known, owners, conditions, said, _failure(status)], sort_keys=True))
+    return hash(json.dumps([known, owners, conditions, counts, _failure(status)], sort_keys=True))
 
 
 def _newest_labels(kind: TargetKind, meta: Json, status: Json) -> dict[str, str]:
-    """What tells pods of the newest template of a StatefulSet or DaemonSet apart."""
+    """Labels that identify pods of the newest template of a StatefulSet or DaemonSet; empty when there are none."""
     if kind is TargetKind.STATEFUL_SET and status.get("updateRevision"):
         return {"controller-revision-hash": status["updateRevision"]}
     generation = (meta.get("annotations") or {}).get("deprecated.daemonset.template.generation")
     if kind is TargetKind.DAEMON_SET and generation:
-        # Deprecated for clients; the controller's own way to the hash needs its revisions, one more right to read.
+        # Deprecated for clients. The hash itself is only in the controller's revisions, which need one more right.
         return {"pod-template-generation": generation}
     return {}
 
 
 def _failure(status: Json) -> str:
-    """What a Deployment says when a quota or an admission check keeps its ReplicaSet from making pods."""
+    """Message of a Deployment whose ReplicaSet cannot create pods, due to a quota or an admission check, or empty."""
     conditions = status.get("conditions") or []
     return next(
         (
-            str(each.get("message", ""))[:300]
-            for each in conditions
-            if each["type"] == "ReplicaFailure" and each["status"] == "True"
+            str(condition.get("message", ""))[:300]
+            for condition in conditions
+            if condition["type"] == "ReplicaFailure" and condition["status"] == "True"
         ),
         "",
     )
@@ -97,16 +97,16 @@ def _counts(kind: TargetKind, spec: Json, status: Json) -> tuple[int, int, int, 
     current, updated, ready, available = (int(status.get(name, 0)) for name in names)
     desired = 1 if spec.get("replicas") is None else int(spec["replicas"])
     if kind is TargetKind.STATEFUL_SET and not _stateful_set_rolls(desired, spec, status):
-        # Its status counts ending pods among the existing ones and not among the updated ones.
+        # Its status counts terminating pods as existing, but not as updated.
         updated = current
     return desired, current, updated, ready, available
 
 
 def _stateful_set_rolls(desired: int, spec: Json, status: Json) -> bool:
-    """Whether its controller is going to replace pods by itself: those below the partition stay as they are."""
+    """The controller is going to replace pods by itself; it does not replace those below the partition."""
     partition = int(((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition") or 0)
-    same = status.get("currentRevision") == status.get("updateRevision")
-    return not same and int(status.get("updatedReplicas", 0)) < desired - partition
+    is_current = status.get("currentRevision") == status.get("updateRevision")
+    return not is_current and int(status.get("updatedReplicas", 0)) < desired - partition
 
 
 def _template(raw: Json, managed: Iterable[Json]) -> Template:
@@ -116,9 +116,11 @@ def _template(raw: Json, managed: Iterable[Json]) -> Template:
     claims = [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
     return Template(
         labels=(raw.get("metadata") or {}).get("labels") or {},
-        containers=tuple(_container(each, owners.get(each["name"], {})) for each in spec.get("containers") or []),
+        containers=tuple(
+            _container(container, owners.get(container["name"], {})) for container in spec.get("containers") or []
+        ),
         fingerprint=fingerprint(raw),
-        apart=_apart(spec, (raw.get("metadata") or {}).get("labels") or {}),
+        needs_separate_nodes=_apart(spec, (raw.get("metadata") or {}).get("labels") or {}),
         host_network=bool(spec.get("hostNetwork")),
         grace_period=grace_period(spec),
         claims=tuple(claims),
@@ -129,7 +131,7 @@ def _container(raw: Json, owners: Mapping[str, frozenset[str]]) -> Container:
     fields = {name: raw[name] for name in TEMPLATE_FIELDS if raw.get(name)}
     hook = fields.get("lifecycle", {}).get("preStop")
     if hook is None:
-        # Only the preStop hook is ever ours; a postStart alone leaves the place free.
+        # Only the preStop hook can be ours; with a postStart hook alone, preStop is still free.
         fields.pop("lifecycle", None)
     else:
         fields["lifecycle"] = {"preStop": hook}
@@ -146,13 +148,13 @@ def _container(raw: Json, owners: Mapping[str, frozenset[str]]) -> Container:
 
 
 def _amounts(raw: Json) -> dict[str, float]:
-    """Cores of cpu and bytes of memory."""
+    """Amounts by resource: cores of cpu, bytes of memory."""
     return {name: float(parse_quantity(str(raw[name]))) for name in ("cpu", "memory") if name in raw}
 
 
 def _owners(managed: Iterable[Json]) -> dict[str, dict[str, frozenset[str]]]:
     """Container name → template field → field managers, read from `metadata.managedFields`."""
-    found: dict[str, dict[str, frozenset[str]]] = {}
+    owners: dict[str, dict[str, frozenset[str]]] = {}
     for entry in managed:
         if entry.get("subresource"):
             continue
@@ -165,9 +167,9 @@ def _owners(managed: Iterable[Json]) -> dict[str, dict[str, frozenset[str]]]:
                 inside = fields.get(f"f:{field}")
                 if inside is None or (field == "lifecycle" and inside and "f:preStop" not in inside):
                     continue
-                of_container = found.setdefault(name, {})
+                of_container = owners.setdefault(name, {})
                 of_container[field] = of_container.get(field, frozenset()) | {entry.get("manager", "unknown")}
-    return found
+    return owners
 
 
 def _container_name(key: str) -> str | None:
@@ -176,35 +178,37 @@ def _container_name(key: str) -> str | None:
 
 
 def fingerprint(template: Json) -> str:
-    """Identity of a pod template, whoever runs it: what is added to tell sets of pods apart is left out."""
+    """Identity of a pod template, in any workload: without the labels that are added to distinguish sets of pods."""
     meta = template.get("metadata") or {}
     own = (LABEL_TEMPLATE_HASH, LABEL_TRACK)
     labels = {key: value for key, value in (meta.get("labels") or {}).items() if key not in own}
-    told = json.dumps([labels, meta.get("annotations") or {}, template.get("spec") or {}], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:10]
+    content = json.dumps([labels, meta.get("annotations") or {}, template.get("spec") or {}], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:10]
 
 
 def _apart(spec: Json, labels: Mapping[str, str]) -> bool:
-    """Whether the scheduler must not put two pods with these labels on one node."""
+    """The scheduler must not place two pods with these labels on one node."""
     terms = ((spec.get("affinity") or {}).get("podAntiAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
     ) or []
     return any(
-        each.get("topologyKey") == "kubernetes.io/hostname" and selectors.matches(each.get("labelSelector"), labels)
-        for each in terms
+        term.get("topologyKey") == "kubernetes.io/hostname" and selectors.matches(term.get("labelSelector"), labels)
+        for term in terms
     )
 
 
 def replica_set(raw: Json, *, kept: str) -> ReplicaSet:
     """A ReplicaSet; `kept` is the fingerprint of the template that its Deployment keeps now."""
-    own, meta = raw["spec"]["template"], raw["metadata"]
-    mark = fingerprint(own)
+    template, meta = raw["spec"]["template"], raw["metadata"]
+    template_fingerprint = fingerprint(template)
     return ReplicaSet(
         name=meta["name"],
         uid=meta["uid"],
-        template_hash=((own.get("metadata") or {}).get("labels") or {}).get(LABEL_TEMPLATE_HASH, ""),
+        template_hash=((template.get("metadata") or {}).get("labels") or {}).get(LABEL_TEMPLATE_HASH, ""),
         replicas=int(raw["spec"].get("replicas") or 0),
-        is_current=mark == kept,
-        fingerprint=mark,
-        images={each["name"]: each.get("image", "") for each in (own.get("spec") or {}).get("containers") or []},
+        is_current=template_fingerprint == kept,
+        fingerprint=template_fingerprint,
+        images={
+            entry["name"]: entry.get("image", "") for entry in (template.get("spec") or {}).get("containers") or []
+        },
     )

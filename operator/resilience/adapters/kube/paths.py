@@ -23,7 +23,7 @@ _GROUPS: Final = {
     "horizontalpodautoscalers": "/apis/autoscaling/v2",
     "resourcequotas": "/api/v1",
     "events": "/apis/events.k8s.io/v1",
-    # The same objects, but only here can they be chosen by what they are about.
+    # The same objects; only in this group can they be selected by the object that they are about.
     f"{CORE}events": "/api/v1",
     "leases": "/apis/coordination.k8s.io/v1",
     PLURAL: f"/apis/{GROUP}/{VERSION}",
@@ -35,31 +35,32 @@ _LONGEST_NAME: Final = 40
 
 
 def collection(plural: str, namespace: str | None) -> str:
-    """All objects of a kind, in one namespace or, with None, in all."""
+    """Path of all objects of a kind, in one namespace or, with None, in all namespaces."""
     base, plural = _GROUPS[plural], plural.removeprefix(CORE)
     return f"{base}/{plural}" if namespace is None else f"{base}/namespaces/{namespace}/{plural}"
 
 
 def named(plural: str, namespace: str, name: str) -> str:
-    """One object."""
+    """Path of one object."""
     return f"{collection(plural, namespace)}/{name}"
 
 
 def resources_path(namespace: str | None, name: str | None = None) -> str:
-    """ResilientServices, or one of them."""
+    """Path of the ResilientServices, or of one of them."""
     path = collection(PLURAL, namespace)
     return f"{path}/{name}" if name else path
 
 
 def workload_path(kind: TargetKind, namespace: str, name: str) -> str:
-    """One workload."""
+    """Path of one workload."""
     return named(f"{kind.value.lower()}s", namespace, name)
 
 
 def green_name(deployment: str) -> str:
-    """Name of the Deployment that stands in for another one; a long name is cut, and stays unique by a hash.
+    """Name of the green Deployment of a Deployment; a long name is cut and gets a hash, which keeps it unique.
 
-    Deployments add 17 characters to name their pods, which are also host names of at most 63.
+    Deployments add 17 characters to their own name for the names of pods, which are also host names of at most 63
+    characters.
     """
     if len(deployment) <= _LONGEST_NAME:
         return f"{deployment}-green"

@@ -1,6 +1,6 @@
-"""Reads pods of a target with all that limits what may be done to them: one look, as the moment has it.
+"""Reads the pods of a target together with the constraints on changing them, as one observation of the current state.
 
-What cannot be read raises Unavailable and decides nothing.
+A failed read raises Unavailable, and no decision follows from it.
 """
 
 import asyncio
@@ -35,19 +35,19 @@ log = structlog.get_logger(__name__)
 
 _LOG_LINES: Final = "15"
 _LOG_BYTES: Final = "4096"
-# The kubelet answers 200 with these words.
+# The kubelet answers with the status 200 and this text.
 _NO_LOG: Final = "unable to retrieve container logs"
 
 
 class PodsReader:
-    """`policies` lists the NetworkPolicies that may select a namespace's pods."""
+    """Reads pods and their constraints. `policies` lists the NetworkPolicies that may select a namespace's pods."""
 
     def __init__(self, *, transport: Transport, policies: Callable[[str], Awaitable[list[Json]]]) -> None:
         self._transport = transport
         self._policies = policies
 
     async def view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
-        """Pods; with `limits` and `releases` as ports.cluster says."""
+        """Pods of the target; for `limits` and `releases` see `ports.cluster`."""
         namespace = workload.namespace
         selector = ",".join(f"{key}={value}" for key, value in sorted(workload.selector.items()))
         chosen, sets, green, (retiring, limited) = await asyncio.gather(
@@ -69,7 +69,7 @@ class PodsReader:
         return await self._with_releases(workload, view, green, sets, chosen) if releases else view
 
     async def _limits(self, workload: Workload) -> tuple[list[Json], PodsView]:
-        """Pods that are being replaced, and what limits the replacement of more."""
+        """Pods that are being replaced, and the constraints on replacing more."""
         namespace, labels = workload.namespace, workload.template.labels
         retiring, budgets, policies, exclusive = await asyncio.gather(
             self._transport.list(collection("pods", namespace), labels=LABEL_RETIRING),
@@ -77,14 +77,14 @@ class PodsReader:
             self._policies(namespace),
             self._exclusive_claims(workload),
         )
-        ours = [parse.budget(each) for each in budgets if selectors.matches(each["spec"].get("selector"), labels)]
+        ours = [parse.budget(raw) for raw in budgets if selectors.matches(raw["spec"].get("selector"), labels)]
         keys = selectors.policy_keys(policies, labels)
         return retiring, PodsView(budgets=tuple(ours), exclusive_claims=exclusive, policy_labels=keys)
 
     async def logs(self, *, namespace: str, pod: str) -> str:
-        """The last lines before the container ended; an answer that is not to be had is no answer."""
+        """Last log lines before the container ended, secrets redacted; a log that cannot be read counts as empty."""
         path = f"{named('pods', namespace, pod)}/log"
-        # A container that has ended is the current one until another is started; the one before soon has no log.
+        # An ended container is the current one until the next starts; the log of the previous one is soon deleted.
         for previous in ("false", "true"):
             try:
                 text = await self._transport.text(path, tailLines=_LOG_LINES, limitBytes=_LOG_BYTES, previous=previous)
@@ -98,13 +98,13 @@ class PodsReader:
         self, workload: Workload, view: PodsView, raw_green: Json | None, sets: list[Json], pods: list[Json]
     ) -> PodsView:
         notes = ((raw_green or {}).get("metadata") or {}).get("annotations") or {}
-        ours = notes.get(ANNOTATION_GREEN_OF) == workload.name
-        green = _green_view(raw_green, sets, pods) if raw_green is not None and ours else None
-        taken = green_name(workload.name) if raw_green is not None and not ours else ""
+        is_ours = notes.get(ANNOTATION_GREEN_OF) == workload.name
+        green = _green_view(raw_green, sets, pods) if raw_green is not None and is_ours else None
+        occupied_name = green_name(workload.name) if raw_green is not None and not is_ours else ""
         if green is not None:
-            pods_told = await mount_failures.told(self._transport, green.pods, namespace=workload.namespace)
-            green = replace(green, pods=pods_told)
-        view = replace(view, green=green, green_taken=taken, autoscaler=await self._autoscaler(workload))
+            green_pods = await mount_failures.told(self._transport, green.pods, namespace=workload.namespace)
+            green = replace(green, pods=green_pods)
+        view = replace(view, green=green, green_taken=occupied_name, autoscaler=await self._autoscaler(workload))
         serving = workload.annotations.get(ANNOTATION_SERVING)
         if green is not None or serving in (None, workload.template.fingerprint):
             return view
@@ -119,12 +119,12 @@ class PodsReader:
             spec = raw["spec"]
             ref = spec["scaleTargetRef"]
             if ref.get("kind") == workload.kind.value and ref.get("name") == workload.name:
-                least = spec.get("minReplicas")
-                return Autoscaler(raw["metadata"]["name"], 1 if least is None else int(least))
+                min_replicas = spec.get("minReplicas")
+                return Autoscaler(raw["metadata"]["name"], 1 if min_replicas is None else int(min_replicas))
         return None
 
     async def _nodes(self) -> tuple[Node, ...] | None:
-        """None with rights in namespaces only: nodes belong to the cluster."""
+        """The nodes, or None with rights in namespaces only: nodes are cluster-scoped."""
         try:
             raws = await self._transport.list("/api/v1/nodes")
         except Refused:
@@ -144,13 +144,13 @@ class PodsReader:
         return await self._transport.list(collection("replicasets", workload.namespace), labels=selector)
 
     async def _exclusive_claims(self, workload: Workload) -> tuple[str, ...]:
-        found = []
+        exclusive = []
         for name in workload.template.claims:
             raw = await self._transport.find(named("persistentvolumeclaims", workload.namespace, name))
             modes = ((raw or {}).get("spec") or {}).get("accessModes") or []
             if raw is not None and not {"ReadWriteMany", "ReadOnlyMany"}.intersection(modes):
-                found.append(name)
-        return tuple(found)
+                exclusive.append(name)
+        return tuple(exclusive)
 
 
 async def _nothing() -> Json | None:
@@ -164,19 +164,21 @@ async def _unlimited() -> tuple[list[Json], PodsView]:
 def _green_view(raw: Json, sets: Sequence[Json], raw_pods: Sequence[Json]) -> Green:
     workload = parse_workload.workload(TargetKind.DEPLOYMENT, raw)
     meta, fingerprint = raw["metadata"], workload.template.fingerprint
-    own = [parse_workload.replica_set(each, kept=fingerprint) for each in sets if _controller_uid(each) == workload.uid]
+    own = [
+        parse_workload.replica_set(entry, kept=fingerprint) for entry in sets if _controller_uid(entry) == workload.uid
+    ]
     notes, now = workload.annotations, datetime.now(UTC)
     step, towards = notes.get(ANNOTATION_RELEASE_STEP), notes.get(ANNOTATION_RELEASE_TOWARDS)
-    made = parse.time(meta.get("creationTimestamp")) or now
+    created = parse.time(meta.get("creationTimestamp")) or now
     return Green(
         workload=workload,
-        template_hash=next((each.template_hash for each in own if each.is_current), ""),
+        template_hash=next((replica_set.template_hash for replica_set in own if replica_set.is_current), ""),
         pods=_own(workload, own, raw_pods),
-        # Somebody's hand in the annotations must not stop a release: it goes back to where nothing is lost.
+        # Annotations edited by hand must not stop a rollout: it returns to the step at which nothing is lost.
         step=ReleaseStep(step) if step in tuple(ReleaseStep) else ReleaseStep.PREPARING,
         towards=Colour(towards) if towards in tuple(Colour) else Colour.GREEN,
-        since=parse.time(notes.get(ANNOTATION_RELEASE_SINCE)) or made,
-        started=parse.time(notes.get(ANNOTATION_RELEASE_STARTED)) or made,
+        since=parse.time(notes.get(ANNOTATION_RELEASE_SINCE)) or created,
+        started=parse.time(notes.get(ANNOTATION_RELEASE_STARTED)) or created,
         pull_retries=int(notes.get(ANNOTATION_PULL_RETRIES, "0"))
         if notes.get(ANNOTATION_PULL_RETRIES, "0").isdecimal()
         else 0,
@@ -185,26 +187,26 @@ def _green_view(raw: Json, sets: Sequence[Json], raw_pods: Sequence[Json]) -> Gr
 
 
 def _own(workload: Workload, sets: Sequence[ReplicaSet], raws: Sequence[Json]) -> tuple[Pod, ...]:
-    """The pods that belong to the workload, its ReplicaSets or, taken over, to the Deployment itself; each once."""
-    owners = {workload.uid, *(each.uid for each in sets)}
+    """Pods of the workload, of its ReplicaSets or, taken over, of the Deployment itself, without duplicates."""
+    owners = {workload.uid, *(replica_set.uid for replica_set in sets)}
     now = datetime.now(UTC)
     pods = {
         raw["metadata"]["uid"]: parse.pod(raw, min_ready_seconds=workload.min_ready_seconds, now=now)
         for raw in raws
         if _controller_uid(raw) in owners and not _left_over(raw)
     }
-    found = [_with_step(workload, pod) for pod in pods.values()]
-    return tuple(sorted(found, key=lambda each: (each.created, each.name)))
+    with_steps = [_with_step(workload, pod) for pod in pods.values()]
+    return tuple(sorted(with_steps, key=lambda pod: (pod.created, pod.name)))
 
 
 def _left_over(raw: Json) -> bool:
-    """Ended and kept for people to look at. One that is being deleted is still on its way out."""
-    ended = (raw.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return ended and "deletionTimestamp" not in raw["metadata"]
+    """The pod has ended and is kept for inspection. A pod that is being deleted does not count: it is terminating."""
+    has_ended = (raw.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return has_ended and "deletionTimestamp" not in raw["metadata"]
 
 
 def _with_step(workload: Workload, pod: Pod) -> Pod:
-    """A pod that belongs to the Deployment itself was taken over, even if somebody removed our label."""
+    """The pod with its step: one that the Deployment itself owns was taken over, even if somebody removed our label."""
     if workload.kind is TargetKind.DEPLOYMENT and pod.owner_uid == workload.uid and pod.step is None:
         return replace(pod, step=ReplaceStep.REPLACING)
     return pod
@@ -212,4 +214,4 @@ def _with_step(workload: Workload, pod: Pod) -> Pod:
 
 def _controller_uid(raw: Json) -> str:
     references = raw["metadata"].get("ownerReferences") or []
-    return next((str(each["uid"]) for each in references if each.get("controller")), "")
+    return next((str(reference["uid"]) for reference in references if reference.get("controller")), "")

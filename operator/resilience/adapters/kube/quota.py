@@ -1,4 +1,4 @@
-"""Whether a namespace's quotas leave room for a second set of pods. No decision: it says what is short."""
+"""Checks a namespace's quotas for a second set of pods. It decides nothing: it reports the resource that is short."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -7,7 +7,7 @@ from typing import Any, Final
 from kubernetes.utils.quantity import parse_quantity
 
 Json = Mapping[str, Any]
-# Name in a quota → where a container says how much it takes of it.
+# Name in a quota → path of the amount in a container's resources.
 _RESOURCES: Final = {
     "requests.cpu": ("requests", "cpu"),
     "cpu": ("requests", "cpu"),
@@ -19,11 +19,11 @@ _RESOURCES: Final = {
 
 
 def short(quotas: Iterable[Json], pod_spec: Json, *, pods: int) -> str:
-    """What is short for so many more pods, in a sentence; empty when there is room."""
+    """Sentence on the resource that is short for `pods` more pods; empty when the quotas have room."""
     for quota in quotas:
         status, name = quota.get("status") or {}, quota["metadata"]["name"]
         if (quota.get("spec") or {}).get("scopes") or (quota.get("spec") or {}).get("scopeSelector"):
-            # Whether it is about these pods at all is the API server's to say.
+            # Only the API server knows if a scoped quota applies to these pods.
             continue
         for resource, hard in (status.get("hard") or {}).items():
             needed = _needed(resource, pod_spec) * pods
@@ -37,12 +37,12 @@ def short(quotas: Iterable[Json], pod_spec: Json, *, pods: int) -> str:
 
 
 def _needed(resource: str, pod_spec: Json) -> Decimal:
-    """What one pod takes of it."""
+    """Amount of the resource that one pod uses."""
     if resource in ("pods", "count/pods"):
         return Decimal(1)
     if resource not in _RESOURCES:
         return Decimal(0)
     kind, name = _RESOURCES[resource]
     containers = pod_spec.get("containers") or []
-    given = [((each.get("resources") or {}).get(kind) or {}).get(name) for each in containers]
-    return sum((parse_quantity(each) for each in given if each is not None), Decimal(0))
+    amounts = [((container.get("resources") or {}).get(kind) or {}).get(name) for container in containers]
+    return sum((parse_quantity(amount) for amount in amounts if amount is not None), Decimal(0))

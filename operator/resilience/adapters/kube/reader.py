@@ -1,4 +1,4 @@
-"""Reads of the cluster as views. Every read is fresh; what cannot be read raises Unavailable and decides nothing."""
+"""Reads the cluster as views. Every read is fresh; a failed read raises Unavailable, and nothing is decided from it."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ PathOf = Callable[[str | None], str]
 
 
 class KubeReader:
-    """`ClusterReader` over the API. `namespaces` empty means all of them."""
+    """Implements `ports.cluster.ClusterReader`. Empty `namespaces` means all namespaces."""
 
     def __init__(self, *, transport: Transport, namespaces: Sequence[str]) -> None:
         self._transport = transport
@@ -32,17 +32,17 @@ class KubeReader:
         self._pods = PodsReader(transport=transport, policies=self._policies)
 
     async def resource(self, key: Key) -> Resource | None:
-        """The ResilientService, or None when there is none."""
+        """The ResilientService, or None when it does not exist."""
         raw = await self._transport.find(resources_path(key.namespace, key.name))
         return None if raw is None else parse.resource(raw)
 
     async def resources(self, view: Callable[[Resource], View], *, namespace: str | None = None) -> Sequence[View]:
-        """What is wanted of each ResilientService of a namespace, or of all that we look after."""
+        """The `view` of every ResilientService in a namespace, or in all namespaces that we manage."""
         chosen = [namespace] if namespace else self._namespaces
         return await self._collections(chosen, resources_path, lambda raw: view(parse.resource(raw)))
 
     async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
-        """The target, or None when there is none."""
+        """The target, or None when it does not exist."""
         raw = await self._transport.find(workload_path(kind, namespace, name))
         return None if raw is None else parse_workload.workload(kind, raw)
 
@@ -51,7 +51,7 @@ class KubeReader:
         return [parse.service(raw) for raw in await self._transport.list(collection("services", namespace))]
 
     async def endpoints(self, *, namespace: str, services: Sequence[str]) -> Sequence[Endpoint]:
-        """What the EndpointSlices of these Services list now."""
+        """Endpoints that the EndpointSlices of these Services list now."""
         if not services:
             return []
         chosen = f"kubernetes.io/service-name in ({','.join(sorted(services))})"
@@ -59,7 +59,7 @@ class KubeReader:
         return [endpoint for raw in slices for endpoint in parse.endpoints(raw)]
 
     async def marked(self) -> Marked:
-        """All that carries our label and is watched by it: to prune what a broken watch never reported as gone."""
+        """All objects that are watched by our label, to prune those whose deletion a broken watch did not report."""
         labels = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"
         services, slices, maps = await asyncio.gather(
             self._collections(self._namespaces, lambda n: collection("services", n), parse.service, labels=labels),
@@ -73,7 +73,7 @@ class KubeReader:
         )
 
     async def readable_namespaces(self) -> Sequence[str]:
-        """The configured namespaces whose resources can be listed: a watch on another one would end the process."""
+        """Configured namespaces whose resources can be listed: a watch on any other would end the process."""
         answers = await asyncio.gather(
             *(self._transport.list(resources_path(name)) for name in self._namespaces), return_exceptions=True
         )
@@ -91,11 +91,11 @@ class KubeReader:
         return await self._pods.view(workload, releases=releases, limits=limits)
 
     async def logs(self, *, namespace: str, pod: str) -> str:
-        """The last lines that a pod's container said before it ended, secrets redacted; empty when there are none."""
+        """Last log lines of a pod's container before it ended, secrets redacted; empty when there are none."""
         return await self._pods.logs(namespace=namespace, pod=pod)
 
     async def _policies(self, namespace: str) -> list[Json]:
-        """NetworkPolicies of every namespace we may read: peers elsewhere select our pods too."""
+        """NetworkPolicies of every namespace that we may read: peers in other namespaces select our pods, too."""
         names = sorted({*self._namespaces, namespace}) if self._namespaces else ()
         return await self._collections(names, lambda n: collection("networkpolicies", n), lambda raw: raw)
 
@@ -105,10 +105,10 @@ class KubeReader:
         if not namespaces:
             return await self._transport.views(path(None), view, labels=labels)
         lists = await asyncio.gather(*(self._listed(path(name), view, labels=labels) for name in namespaces))
-        return [item for each in lists for item in each]
+        return [item for items in lists for item in items]
 
     async def _listed(self, path: str, view: Callable[[Json], View], *, labels: str) -> list[View]:
-        """One namespace of several: one that is gone, or closed to us, must not hide the others."""
+        """Views of one namespace of several; empty when it is gone or closed to us: it must not hide the others."""
         try:
             return await self._transport.views(path, view, labels=labels)
         except Refused as error:
@@ -125,7 +125,7 @@ def _flags(raw: Json) -> tuple[Key, FlagsMap]:
 
 
 def require_readable(raw: Json) -> None:
-    """A Secret's owner has to allow that we read it: it is named by whoever may write our resources. Raises Refused."""
+    """Raises Refused unless the Secret's owner permits the read: any author of our resources can name a Secret."""
     meta = raw["metadata"]
     if (meta.get("labels") or {}).get(LABEL_READABLE) != "true":
         name = meta["name"]
@@ -136,7 +136,7 @@ def require_readable(raw: Json) -> None:
 
 
 class KubeSecrets:
-    """`Secrets` over the API: only Secrets whose owner labelled them readable for us."""
+    """Implements `ports.Secrets`: reads only Secrets that their owner labelled readable for us."""
 
     def __init__(self, *, transport: Transport) -> None:
         self._transport = transport

@@ -1,4 +1,4 @@
-"""AlertReceivers: read as views, their status written on what was read."""
+"""AlertReceivers: reads them as views, and writes their status with a precondition on what was read."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -23,25 +23,25 @@ log = structlog.get_logger(__name__)
 
 
 class KubeReceivers:
-    """`ReceiverCluster` over the API. `namespaces` empty means all of them; `instance` names this process in Events."""
+    """Implements `ports.cluster.ReceiverCluster`. Empty `namespaces` means all; `instance` names us in Events."""
 
     def __init__(self, *, transport: Transport, namespaces: Sequence[str], instance: str) -> None:
         self._transport = transport
-        self._where: tuple[str | None, ...] = tuple(dict.fromkeys(namespaces)) or (None,)
+        self._namespaces: tuple[str | None, ...] = tuple(dict.fromkeys(namespaces)) or (None,)
         self._instance = instance
 
     async def receiver(self, key: Key) -> Receiver | None:
-        """The AlertReceiver, or None when there is none."""
+        """The AlertReceiver, or None when it does not exist."""
         raw = await self._transport.find(named(RECEIVER_PLURAL, key.namespace, key.name))
         return None if raw is None else parse(raw)
 
     async def receivers(self) -> Mapping[Key, Receiver]:
-        """All AlertReceivers that we look after."""
-        lists = await asyncio.gather(*(self._listed(each) for each in self._where))
-        return {found.key: found for raws in lists for raw in raws for found in [parse(raw)]}
+        """All AlertReceivers in the namespaces that we manage."""
+        lists = await asyncio.gather(*(self._listed(namespace) for namespace in self._namespaces))
+        return {receiver.key: receiver for raws in lists for raw in raws for receiver in [parse(raw)]}
 
     async def write_receiver(self, receiver: Receiver, status: ReceiverStatus) -> Receiver:
-        """Merge-patch the whole status, with nulls for what is gone, on the version that was read."""
+        """Merge-patch the whole status, with null for removed fields, on the version that was read."""
         body = {
             "metadata": {"resourceVersion": receiver.resource_version},
             "status": merged(dict(receiver.raw_status), status.to_api()),
@@ -55,11 +55,11 @@ class KubeReceivers:
         await self._transport.post(collection("events", receiver.key.namespace), body)
 
     async def _listed(self, namespace: str | None) -> Sequence[Mapping[str, Any]]:
-        """One namespace of several: one that is gone, or closed to us, must not hide the others."""
+        """Raw AlertReceivers of one namespace; empty when it is gone or closed to us: it must not hide the others."""
         try:
             return await self._transport.list(collection(RECEIVER_PLURAL, namespace))
         except NotFound:
-            # Definitions may be installed by somebody else, and older than the operator.
+            # Somebody else may install the definitions, and they may be older than the operator.
             log.warning("the definition of AlertReceiver is not installed: nobody is told of alerts; apply crds/")
             return []
         except Refused as error:
@@ -70,7 +70,7 @@ class KubeReceivers:
 
 
 def parse(raw: Mapping[str, Any]) -> Receiver:
-    """An AlertReceiver; a spec that cannot be read leaves `spec` None and says why."""
+    """An AlertReceiver; when its spec is invalid, `spec` is None and `problem` is the reason."""
     meta = raw["metadata"]
     spec, problem = specification(AlertReceiverSpec, raw)
     raw_status = raw.get("status") or {}
@@ -88,7 +88,7 @@ def parse(raw: Mapping[str, Any]) -> Receiver:
 
 
 def _status(raw: Mapping[str, Any]) -> ReceiverStatus:
-    """What of a status can be read; what somebody's hand has spoiled begins anew."""
+    """The readable part of a status; fields that somebody broke by hand start anew."""
     try:
         return ReceiverStatus.model_validate(raw)
     except ValidationError:

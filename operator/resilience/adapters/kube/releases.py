@@ -1,6 +1,6 @@
-"""Writes of a blue-green release: the target's pause, green, the pins of Services, the preview.
+"""Writes of a blue-green rollout: the target's pause, green, the pins of Services, the preview.
 
-Each carries what was read as a precondition, so that a stale decision changes nothing.
+Writes have a precondition on what was read, so that a stale decision changes nothing.
 """
 
 from collections.abc import Mapping
@@ -40,65 +40,69 @@ from resilience.core.model.service import Service
 from resilience.core.model.workload import Workload
 from resilience.ports import Conflict, Refused
 
-# A slash in a key is written so in a JSON pointer. A Deployment always has annotations: its revision is one.
+# A JSON pointer escapes a slash in a key as `~1`. A Deployment always has annotations: its revision is one of them.
 _FAILED_POINTER: Final = ANNOTATION_FAILED.replace("/", "~1")
 _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
-# Without it a paused Deployment never counts as current for those who read conditions (kstatus).
+# Without it a paused Deployment never counts as current for tools that read conditions (kstatus).
 _NO_DEADLINE: Final = 2147483647
 
 
 class KubeReleases:
-    """`ports.ReleaseWriter` over the API."""
+    """Implements `ports.cluster.ReleaseWriter`."""
 
     def __init__(self, *, transport: Transport) -> None:
         self._releases = transport
 
     async def hold(self, workload: Workload, *, serving: str) -> None:
-        """Pause it, and note which template serves; the user's progress deadline is kept beside."""
-        notes: dict[str, str | None] = {ANNOTATION_SERVING: serving, ANNOTATION_PAUSED_FOR: None, ANNOTATION_LEFT: None}
+        """Pause the target, and record which template serves; the user's progress deadline is kept in an annotation."""
+        annotations: dict[str, str | None] = {
+            ANNOTATION_SERVING: serving,
+            ANNOTATION_PAUSED_FOR: None,
+            ANNOTATION_LEFT: None,
+        }
         spec: Json = {"paused": True}
         if ANNOTATION_DEADLINE not in workload.annotations:
-            notes[ANNOTATION_DEADLINE] = str(workload.progress_deadline_seconds)
+            annotations[ANNOTATION_DEADLINE] = str(workload.progress_deadline_seconds)
             spec["progressDeadlineSeconds"] = _NO_DEADLINE
-        await self._patch_target(workload, annotations=notes, spec=spec)
+        await self._patch_target(workload, annotations=annotations, spec=spec)
 
     async def resume(self, workload: Workload, action: Resume) -> None:
-        """Un-pause it; giving it back, its progress deadline comes back unless somebody changed it meanwhile."""
-        notes: dict[str, str | None] = {ANNOTATION_PAUSED_FOR: None}
+        """Resume the target. Handing it back restores its progress deadline, unless somebody changed it meanwhile."""
+        annotations: dict[str, str | None] = {ANNOTATION_PAUSED_FOR: None}
         spec: Json = {} if action.stay_paused else {"paused": None}
         if action.give_back:
-            notes |= {ANNOTATION_SERVING: None, ANNOTATION_DEADLINE: None}
+            annotations |= {ANNOTATION_SERVING: None, ANNOTATION_DEADLINE: None}
             before = workload.annotations.get(ANNOTATION_DEADLINE, "")
             if before.isdecimal() and workload.progress_deadline_seconds == _NO_DEADLINE:
                 spec["progressDeadlineSeconds"] = int(before)
-        await self._patch_target(workload, annotations=notes, spec=spec)
+        await self._patch_target(workload, annotations=annotations, spec=spec)
 
     async def pause_failed(self, workload: Workload, *, fingerprint: str) -> None:
-        """Pause it in the middle of a rolling update, and note the template as failed."""
-        notes = {ANNOTATION_PAUSED_FOR: fingerprint, ANNOTATION_FAILED: fingerprint}
-        await self._patch_target(workload, annotations=notes, spec={"paused": True})
+        """Pause the target in the middle of a rolling update, and record the template as failed."""
+        annotations = {ANNOTATION_PAUSED_FOR: fingerprint, ANNOTATION_FAILED: fingerprint}
+        await self._patch_target(workload, annotations=annotations, spec={"paused": True})
 
     async def annotate_failed(self, workload: Workload, *, fingerprint: str) -> None:
-        """Note the template that failed; an empty one takes the note off."""
-        await self._patch_target(workload, annotations={ANNOTATION_FAILED: fingerprint or None}, exact=False)
+        """Record the template that failed; an empty fingerprint removes the record."""
+        await self._patch_target(workload, annotations={ANNOTATION_FAILED: fingerprint or None}, is_exact=False)
 
     async def annotate_left(self, workload: Workload, *, reason: str) -> None:
-        """Note why something of ours stays behind."""
-        await self._patch_target(workload, annotations={ANNOTATION_LEFT: reason}, exact=False)
+        """Record why something of ours stays behind."""
+        await self._patch_target(workload, annotations={ANNOTATION_LEFT: reason}, is_exact=False)
 
     async def scale_target(self, workload: Workload, *, replicas: int) -> None:
-        """Set its replicas."""
+        """Set the target's replicas."""
         await self._patch_target(workload, annotations={}, spec={"replicas": replicas})
 
     async def restore_template(self, workload: Workload, action: RestoreTemplate) -> None:
-        """Give it the template of one of its ReplicaSets again."""
+        """Restore the template of one of the target's ReplicaSets, and record the other template as failed."""
         path = named("replicasets", workload.namespace, action.replica_set.name)
         raw = await self._releases.get(path)
         template = raw["spec"]["template"]
         labels = (template.get("metadata") or {}).get("labels") or {}
         labels.pop(LABEL_TEMPLATE_HASH, None)
         patch: list[Json] = [
-            # A version that is not the current one is a conflict, as everywhere.
+            # An old resourceVersion is a conflict, as in a merge patch.
             {"op": "add", "path": "/metadata/resourceVersion", "value": workload.resource_version},
             {"op": "add", "path": f"/metadata/annotations/{_FAILED_POINTER}", "value": action.failed},
             {"op": "replace", "path": "/spec/template", "value": template},
@@ -106,7 +110,7 @@ class KubeReleases:
         await self._releases.patch(_target(workload), patch, content_type=JSON_PATCH, **_MANAGED)
 
     async def create_green(self, workload: Workload, action: CreateGreen) -> None:
-        """Make green from the target as it is now; raises Conflict when its template is not the one decided on."""
+        """Create green from the target as it is now; raises Conflict when its template is not the one decided on."""
         raw = await self._releases.get(_target(workload))
         if parse_workload.fingerprint(raw["spec"]["template"]) != workload.template.fingerprint:
             raise Conflict("the template changed since it was looked at")
@@ -114,18 +118,18 @@ class KubeReleases:
         await self._releases.post(collection("deployments", workload.namespace), body)
 
     async def scale_green(self, green: Green, *, replicas: int) -> None:
-        """Set its replicas."""
+        """Set green's replicas."""
         await self._patch_green(green, {"spec": {"replicas": replicas}})
 
     async def advance_green(self, green: Green, action: AdvanceGreen) -> None:
-        """Mark the next step."""
+        """Mark the next step on green, and set its replicas if the action has them."""
         body: Json = {"metadata": {"annotations": _step(action.step, action.towards, action.at)}}
         if action.replicas is not None:
             body["spec"] = {"replicas": action.replicas}
         await self._patch_green(green, body)
 
     async def retry_pull(self, green: Green, action: RetryPull) -> None:
-        """Count the try, then delete the pods; the count first, so that tries are never more than allowed."""
+        """Count the retry, then delete the pods; in this order, so that retries never exceed the limit."""
         await self._patch_green(green, {"metadata": {"annotations": {ANNOTATION_PULL_RETRIES: str(action.tries)}}})
         for pod in action.pods:
             options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": pod.uid}}
@@ -135,7 +139,7 @@ class KubeReleases:
                 continue
 
     async def delete_green(self, green: Green) -> None:
-        """Delete it in the foreground: while its pods end it is still there, and nobody is led to them."""
+        """Delete green in the foreground: it exists until its pods have ended, and no client is routed to them."""
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -149,7 +153,7 @@ class KubeReleases:
             return
 
     async def route(self, service: Service, *, template_hash: str) -> None:
-        """Pin a Service, or take the pin off."""
+        """Pin a Service; an empty hash removes its pin."""
         body = {
             "metadata": {
                 "resourceVersion": service.resource_version,
@@ -160,7 +164,7 @@ class KubeReleases:
         await self._releases.patch(named("services", service.namespace, service.name), body, **_MANAGED)
 
     async def put_preview(self, workload: Workload, action: PutPreview, *, like: Service) -> None:
-        """Make the preview Service, or point it elsewhere; raises Refused when somebody else's has that name."""
+        """Create the preview Service or change its selector; raises Refused when somebody else's has its name."""
         path = named("services", workload.namespace, action.name)
         selector = dict(like.base) | ({LABEL_TEMPLATE_HASH: action.template_hash} if action.template_hash else {})
         raw = await self._releases.find(path)
@@ -179,7 +183,7 @@ class KubeReleases:
         await self._releases.patch(path, patch, content_type=JSON_PATCH, **_MANAGED)
 
     async def delete_preview(self, *, namespace: str, name: str) -> None:
-        """Delete it; gone already is no error."""
+        """Delete the preview Service; no error when it does not exist."""
         try:
             await self._releases.delete(
                 named("services", namespace, name), {"apiVersion": "v1", "kind": "DeleteOptions"}
@@ -188,7 +192,7 @@ class KubeReleases:
             return
 
     async def note_signal(self, pod: Pod, *, namespace: str, at: datetime | None) -> None:
-        """Note on the pod that it was told to let its clients go, or no longer is."""
+        """Record on the pod that it was sent the drain signal; None removes the record."""
         value = format_time(at) if at is not None else None
         meta = {"resourceVersion": pod.resource_version, "annotations": {ANNOTATION_SIGNALLED: value}}
         await self._releases.patch(named("pods", namespace, pod.name), {"metadata": meta}, **_MANAGED)
@@ -199,16 +203,16 @@ class KubeReleases:
         *,
         annotations: Mapping[str, str | None],
         spec: Json | None = None,
-        exact: bool = True,
+        is_exact: bool = True,
     ) -> None:
         meta: Json = {"annotations": dict(annotations)} | (
-            {"resourceVersion": workload.resource_version} if exact else {}
+            {"resourceVersion": workload.resource_version} if is_exact else {}
         )
         body: Json = {"metadata": meta} | ({"spec": spec} if spec else {})
         await self._releases.patch(_target(workload), body, **_MANAGED)
 
     async def _patch_green(self, green: Green, body: Json) -> None:
-        """Only as it was read: a step decided late would take the release back to where it was."""
+        """Patch green only as it was read: a step decided late would move the rollout back."""
         path = named("deployments", green.workload.namespace, green.workload.name)
         exact = {"resourceVersion": green.workload.resource_version}
         await self._releases.patch(path, body | {"metadata": body.get("metadata", {}) | exact}, **_MANAGED)
@@ -235,7 +239,7 @@ def _target(workload: Workload) -> str:
 
 
 def _owner(workload: Workload) -> Json:
-    """By the target, not by our resource: deleting that must not take away what serves."""
+    """Owner reference to the target, not to our resource: deleting our resource must not delete what serves."""
     return {
         "apiVersion": "apps/v1",
         "kind": workload.kind.value,
@@ -255,14 +259,14 @@ def _step(step: ReleaseStep, towards: Colour, at: datetime) -> dict[str, str]:
 
 
 def _green(workload: Workload, spec: Json, action: CreateGreen) -> Json:
-    """Nothing of the target's metadata goes into it: whoever tracks that would claim it."""
+    """Manifest of green, without the target's metadata: tools that track the target by it would claim green, too."""
     track = {LABEL_TRACK: TRACK_GREEN}
     template = dict(spec["template"])
     meta = dict(template.get("metadata") or {})
     meta["labels"] = dict(meta.get("labels") or {}) | track
     selector = dict(spec["selector"])
     selector["matchLabels"] = dict(selector.get("matchLabels") or {}) | track
-    notes = {ANNOTATION_GREEN_OF: workload.name, ANNOTATION_RELEASE_STARTED: format_time(action.at)}
+    annotations = {ANNOTATION_GREEN_OF: workload.name, ANNOTATION_RELEASE_STARTED: format_time(action.at)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -270,7 +274,7 @@ def _green(workload: Workload, spec: Json, action: CreateGreen) -> Json:
             "name": green_name(workload.name),
             "namespace": workload.namespace,
             "labels": {LABEL_MANAGED: LABEL_MANAGED_VALUE} | track,
-            "annotations": notes | _step(ReleaseStep.PREPARING, Colour.GREEN, action.at),
+            "annotations": annotations | _step(ReleaseStep.PREPARING, Colour.GREEN, action.at),
             "ownerReferences": [_owner(workload)],
         },
         "spec": {

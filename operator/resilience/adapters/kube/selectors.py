@@ -1,4 +1,4 @@
-"""Label selectors of raw objects: does one match a pod, and which label keys does it look at."""
+"""Label selectors of raw objects: matching against labels, and the label keys that a selector uses."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,12 +7,12 @@ Json = Mapping[str, Any]
 
 
 def matches(selector: Json | None, labels: Mapping[str, str]) -> bool:
-    """Whether a LabelSelector matches; an empty one matches all, None nothing, as the API has it."""
+    """The LabelSelector matches the labels. As in the API, an empty selector matches all, and None matches nothing."""
     if selector is None:
         return False
     wanted = selector.get("matchLabels") or {}
     return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        _expression(each, labels) for each in selector.get("matchExpressions") or []
+        _expression(expression, labels) for expression in selector.get("matchExpressions") or []
     )
 
 
@@ -30,21 +30,21 @@ def _expression(expression: Json, labels: Mapping[str, str]) -> bool:
 
 
 def keys(selector: Json | None) -> set[str]:
-    """The label keys that a selector looks at."""
+    """Label keys that a selector uses."""
     if selector is None:
         return set()
-    return set(selector.get("matchLabels") or {}) | {each["key"] for each in selector.get("matchExpressions") or []}
+    return set(selector.get("matchLabels") or {}) | {entry["key"] for entry in selector.get("matchExpressions") or []}
 
 
 def _excluding_keys(selector: Json | None) -> set[str]:
-    """Keys whose change may make a selector match that does not match now."""
+    """Label keys whose change may turn a selector that does not match into one that matches."""
     expressions = (selector or {}).get("matchExpressions") or []
-    return {each["key"] for each in expressions if each["operator"] in ("NotIn", "DoesNotExist")}
+    return {expression["key"] for expression in expressions if expression["operator"] in ("NotIn", "DoesNotExist")}
 
 
 def policy_keys(policies: Iterable[Json], labels: Mapping[str, str]) -> frozenset[str]:
     """Label keys by which NetworkPolicies select these pods, as their subject or as a peer."""
-    found: set[str] = set()
+    label_keys: set[str] = set()
     for policy in policies:
         spec = policy.get("spec") or {}
         peers = [
@@ -54,6 +54,6 @@ def policy_keys(policies: Iterable[Json], labels: Mapping[str, str]) -> frozense
         ]
         for selector in [spec.get("podSelector"), *peers]:
             if matches(selector, labels):
-                found |= keys(selector)
-            found |= _excluding_keys(selector)
-    return frozenset(found)
+                label_keys |= keys(selector)
+            label_keys |= _excluding_keys(selector)
+    return frozenset(label_keys)

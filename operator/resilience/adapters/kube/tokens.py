@@ -1,6 +1,6 @@
-"""Whose ServiceAccount token it is: TokenReview, remembered for a minute by the token's hash.
+"""Verifies ServiceAccount tokens by TokenReview, with a cache of one minute by the token's hash.
 
-Fail-static: while the API server does not answer, a token that was good stays so until it expires.
+Fail-static: while the API server does not answer, a token that was valid stays valid until it expires.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 _GOOD_SECONDS: Final = 60.0
 _BAD_SECONDS: Final = 10.0
 _MOST: Final = 4096
-# Whoever shows made-up tokens must not keep the API server busy.
+# Clients with invented tokens must not overload the API server.
 _AT_ONCE: Final = 16
-# Longer than any that Kubernetes makes.
+# Longer than any token that Kubernetes issues.
 _LONGEST: Final = 16 * 1024
 
 
@@ -30,50 +30,50 @@ _LONGEST: Final = 16 * 1024
 class _Known:
     account: str | None
     until: float
-    # Seconds since the epoch; zero when the token does not say.
+    # Seconds since the epoch; zero when the token has no expiry.
     expires: float
 
 
 class KubeTokens:
-    """`web.flags.Tokens`. `monotonic` gives seconds, `wall` seconds since the epoch."""
+    """Implements `web.flags.Tokens`. `monotonic` returns seconds, `wall` seconds since the epoch."""
 
     def __init__(self, *, transport: Transport, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
         self._transport = transport
         self._monotonic = monotonic
         self._wall = wall
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Task[_Known]] = {}
+        self._pending: dict[bytes, asyncio.Task[_Known]] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def account(self, token: str) -> str | None:
-        """The user name behind a token, or None; see `web.flags.Tokens`."""
+        """The user name of a token, or None; see `web.flags.Tokens`."""
         if len(token) > _LONGEST:
             return None
         key = hashlib.sha256(token.encode()).digest()
         known = self._known.get(key)
         if known is not None and self._monotonic() < known.until:
             return known.account
-        task = self._asking.get(key)
+        task = self._pending.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(self._ask(token))
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
+            task = self._pending[key] = asyncio.create_task(self._review(token))
+            task.add_done_callback(lambda _: self._pending.pop(key, None))
         try:
-            # Others may wait for the same answer: one that gives up must not end it for them.
-            found = await asyncio.shield(task)
+            # Other requests may wait for the same review: one that is cancelled must not cancel it for them.
+            review = await asyncio.shield(task)
         except PortError as error:
             if known is not None and known.account is not None and self._wall() < known.expires:
                 return known.account
             raise Unavailable(str(error)) from error
-        self._remember(key, found)
-        return found.account
+        self._remember(key, review)
+        return review.account
 
-    def _remember(self, key: bytes, found: _Known) -> None:
-        self._known[key] = found
+    def _remember(self, key: bytes, review: _Known) -> None:
+        self._known[key] = review
         self._known.move_to_end(key)
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
 
-    async def _ask(self, token: str) -> _Known:
+    async def _review(self, token: str) -> _Known:
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
@@ -81,14 +81,14 @@ class KubeTokens:
         }
         async with self._slots:
             status: Json = (await self._transport.post(PATH, body)).get("status") or {}
-        good = bool(status.get("authenticated")) and AUDIENCE in (status.get("audiences") or ())
-        account = str((status.get("user") or {}).get("username") or "") if good else ""
+        is_valid = bool(status.get("authenticated")) and AUDIENCE in (status.get("audiences") or ())
+        account = str((status.get("user") or {}).get("username") or "") if is_valid else ""
         seconds = _GOOD_SECONDS if account else _BAD_SECONDS
         return _Known(account or None, self._monotonic() + seconds, _expiry(token) if account else 0.0)
 
 
 def _expiry(token: str) -> float:
-    """When a verified token says that it expires; zero when it does not."""
+    """Expiry of a verified token, in seconds since the epoch; zero when the token has none."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

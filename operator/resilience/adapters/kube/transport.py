@@ -1,6 +1,6 @@
-"""One request to the API server: raw JSON in and out, a time-out, and errors in our own words.
+"""Requests to the API server: raw JSON in and out, a time-out, and the errors of the ports.
 
-The only module that knows the client library. It never retries: the queue does, after looking again.
+Only this module sends requests with the client library. It never retries: the queue does, after a new observation.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 PAGE_SIZE: Final = 200
-# Seconds; what lies between the end of one leader's right to write and the beginning of the next one's.
+# Seconds between the end of one leader's right to write and the beginning of the next one's.
 LONGEST_WRITE: Final = 5.0
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -32,11 +32,11 @@ RequestObserver = Callable[[str, int, float], None]
 
 
 class NotFound(PortError):
-    """404: there is no such object. Stays within this package."""
+    """404: the object does not exist. This error does not leave this package."""
 
 
 class Transport:
-    """Requests to one API server. `observer` is told verb, status (0 for no answer) and seconds of each."""
+    """Requests to one API server. `observer` receives verb, status (0 for no answer) and seconds of every request."""
 
     def __init__(self, *, api: client.ApiClient, timeout: float, observer: RequestObserver) -> None:
         self._api = api
@@ -63,7 +63,7 @@ class Transport:
             yield cls(api=api, timeout=timeout, observer=observer)
 
     def within(self, *, seconds: float) -> "Transport":
-        """The same connection with a shorter time-out."""
+        """A transport over the same connection, with a time-out of at most `seconds`."""
         return Transport(api=self._api, timeout=min(seconds, self._seconds), observer=self._observer)
 
     @property
@@ -76,14 +76,14 @@ class Transport:
         return await self._request("GET", path, query=query)
 
     async def find(self, path: str) -> Json | None:
-        """GET one object, or None when there is none."""
+        """GET one object, or None when it does not exist."""
         try:
             return await self.get(path)
         except NotFound:
             return None
 
     async def views(self, path: str, view: Callable[[Json], View], *, labels: str = "", fields: str = "") -> list[View]:
-        """What is wanted of each item; the rest of a page goes before the next one is read."""
+        """The `view` of every item; the raw items of a page are dropped before the next page is read."""
         chosen = {"labelSelector": labels, "fieldSelector": fields}
         query = {"limit": str(PAGE_SIZE)} | {key: value for key, value in chosen.items() if value}
         items: list[View] = []
@@ -96,15 +96,15 @@ class Transport:
             query["continue"] = token
 
     async def list(self, path: str, *, labels: str = "", fields: str = "") -> list[Json]:
-        """All items of a collection that the selectors choose, page by page."""
+        """All items of a collection that match the selectors, read page by page."""
         return await self.views(path, lambda raw: raw, labels=labels, fields=fields)
 
     async def text(self, path: str, **query: str) -> str:
-        """GET what is not JSON, as logs are."""
+        """GET text that is not JSON, such as logs."""
         return (await self._answer("GET", path, query=query)).decode(errors="replace")
 
     async def patch(self, path: str, body: Body, *, content_type: str = MERGE_PATCH, **query: str) -> Json:
-        """PATCH. Raises Conflict when the resourceVersion in the body is old or a field belongs to somebody else."""
+        """PATCH. Raises Conflict for an old resourceVersion in the body, Refused when another manager owns a field."""
         return await self._request("PATCH", path, query=query, body=body, content_type=content_type)
 
     async def post(self, path: str, body: Json) -> Json:
@@ -116,7 +116,7 @@ class Transport:
         return await self._request("PUT", path, body=body)
 
     async def delete(self, path: str, body: Json) -> None:
-        """DELETE with options. Raises NotFound, or Conflict when a precondition does not hold."""
+        """DELETE with options. Raises NotFound, or Conflict when a precondition is not met."""
         await self._request("DELETE", path, body=body)
 
     async def _request(
@@ -144,10 +144,10 @@ class Transport:
         body: Body | None = None,
         content_type: str = "application/json",
     ) -> bytes:
-        """The body of a good answer. Raises what `_check` raises, or Unavailable."""
+        """The body of a successful answer. Raises the errors of `_check`, or Unavailable without an answer."""
         loop = asyncio.get_running_loop()
         began, status = loop.time(), 0
-        # A write must not land after the time at which another leader may have begun.
+        # A write must not take effect after another leader may have started.
         seconds = self._seconds if method == "GET" else min(self._seconds, LONGEST_WRITE)
         try:
             _, url, headers, _, _ = await self._api.param_serialize(
@@ -171,7 +171,7 @@ class Transport:
 
 
 def _check(status: int, text: bytes) -> None:
-    """Raises the error that a bad status stands for."""
+    """Raises the error for a status of 400 or more."""
     if status < 400:
         return
     try:
@@ -195,6 +195,6 @@ def _check(status: int, text: bytes) -> None:
 
 
 def _has_cause(answer: Json, reason: str) -> bool:
-    """Whether the API names this cause: a disruption budget behind a 429, a field's owner behind a 409."""
+    """The API names this cause: a disruption budget behind a 429, a field's owner behind a 409."""
     causes = (answer.get("details") or {}).get("causes") or []
     return any(cause.get("reason") == reason for cause in causes)

@@ -1,4 +1,4 @@
-"""Usage of pods from metrics.k8s.io, which metrics-server or something like it answers. One request for a namespace."""
+"""Usage of pods from metrics.k8s.io, served by metrics-server or an equivalent. One request per namespace."""
 
 import math
 import re
@@ -21,13 +21,13 @@ _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|µs|ns)")
 
 
 class KubeUsage:
-    """Implements `ports.Usage` over the API."""
+    """Implements `ports.Usage` over metrics.k8s.io."""
 
     def __init__(self, *, transport: Transport) -> None:
         self._transport = transport
 
     async def pods(self, namespace: str) -> Mapping[str, PodUsage]:
-        """Usage by name of the pod, as it was measured last; see `ports.Usage`."""
+        """Latest measured usage by pod name; see `ports.Usage`."""
         try:
             answer = await self._transport.get(f"{_GROUP}/namespaces/{namespace}/pods")
         except NotFound as error:
@@ -41,16 +41,16 @@ class KubeUsage:
                 f"get, list pods.metrics.k8s.io there ({error})"
             ) from error
         except (Unavailable, Invalid) as error:
-            # The API server's 503 for a group without a server is plain text, and alike for every cause.
+            # The API server's 503 for a group without a server is plain text, and the same for every cause.
             raise Unavailable(
                 f"metrics.k8s.io does not answer ({error}); unless that passes, metrics-server is not installed "
                 "or does not run: see `kubectl get apiservice v1beta1.metrics.k8s.io`"
             ) from error
-        return dict(found for item in answer.get("items") or [] if (found := _named_pod(item)) is not None)
+        return dict(pod for item in answer.get("items") or [] if (pod := _named_pod(item)) is not None)
 
 
 def _named_pod(raw: Json) -> tuple[str, PodUsage] | None:
-    """Name and usage of a pod; None when any part of it cannot be read, for half a pod would look like a small one."""
+    """Name and usage of a pod; None when any part is unreadable: a partial sum would pass for a low usage."""
     try:
         measured, containers = time(raw["timestamp"]), raw["containers"]
         if measured is None or not containers:
@@ -58,7 +58,7 @@ def _named_pod(raw: Json) -> tuple[str, PodUsage] | None:
         usage = PodUsage(
             timestamp=measured,
             window=_duration(raw["window"]),
-            containers={each["name"]: _container(each["usage"]) for each in containers},
+            containers={container["name"]: _container(container["usage"]) for container in containers},
         )
         return str(raw["metadata"]["name"]), usage
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -70,11 +70,11 @@ def _container(raw: Json) -> ContainerUsage:
 
 
 def _amount(quantity: str) -> Decimal:
-    """A quantity in whole units. Raises ValueError for one that is negative, or no number that could be meant."""
-    found = Decimal(parse_quantity(quantity))
-    if not math.isfinite(found) or found < 0:
+    """A quantity in base units. Raises ValueError when it is negative or not a finite number."""
+    amount = Decimal(parse_quantity(quantity))
+    if not math.isfinite(amount) or amount < 0:
         raise ValueError(f"{quantity!r} is not an amount")
-    return found
+    return amount
 
 
 def _duration(text: str) -> timedelta:

@@ -1,4 +1,4 @@
-"""Writes to the cluster, each with a precondition on what was read, so that a stale decision changes nothing."""
+"""Writes to the cluster. They have a precondition on what was read, so that a stale decision changes nothing."""
 
 import asyncio
 import math
@@ -33,14 +33,14 @@ _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
 
 
 class KubeWriter:
-    """`ClusterWriter` over the API. `instance` names this process in Events."""
+    """Implements `ports.cluster.ClusterWriter`. `instance` names this process in Events."""
 
     def __init__(self, *, transport: Transport, instance: str) -> None:
         self._transport = transport
         self._instance = instance
 
     async def claim(self, workload: Workload, *, owner: str) -> None:
-        """Label and annotate the target; only if it is as it was read."""
+        """Label and annotate the target, only if it has not changed since it was read."""
         meta: Json = {
             "resourceVersion": workload.resource_version,
             "labels": {LABEL_MANAGED: LABEL_MANAGED_VALUE},
@@ -49,12 +49,12 @@ class KubeWriter:
         await self._patch_workload(workload, {"metadata": meta})
 
     async def unclaim(self, workload: Workload) -> None:
-        """Take label and annotation off again."""
+        """Remove the label and the annotation."""
         meta = {"labels": {LABEL_MANAGED: None}, "annotations": {ANNOTATION_CLAIM: None}}
         await self._patch_workload(workload, {"metadata": meta})
 
     async def mark_service(self, *, namespace: str, name: str, managed: bool) -> None:
-        """Set or remove our label on a Service; a Service that is gone is no error."""
+        """Set or remove our label on a Service; a Service that no longer exists is no error."""
         value = LABEL_MANAGED_VALUE if managed else None
         try:
             await self._transport.patch(
@@ -64,8 +64,8 @@ class KubeWriter:
             return
 
     async def set_finalizer(self, resource: Resource, *, present: bool) -> None:
-        """Add or remove our finalizer; a resource that is gone is no error."""
-        kept = [each for each in resource.finalizers if each != FINALIZER]
+        """Add or remove our finalizer; a resource that no longer exists is no error."""
+        kept = [finalizer for finalizer in resource.finalizers if finalizer != FINALIZER]
         meta = {"finalizers": [*kept, FINALIZER] if present else kept, "resourceVersion": resource.resource_version}
         try:
             await self._transport.patch(_path(resource), {"metadata": meta}, **_MANAGED)
@@ -73,12 +73,12 @@ class KubeWriter:
             return
 
     async def apply_template(self, workload: Workload, action: ApplyTemplate) -> None:
-        """Server-side apply without force; what we owned and is not named is given up. Raises Refused on a conflict."""
+        """Server-side apply without force; fields that we owned and omit are released. Raises Refused on a conflict."""
         containers = [{"name": action.container, **action.fields}] if action.fields else []
         body: Json = {
             "apiVersion": "apps/v1",
             "kind": workload.kind.value,
-            # Only on what was read: a rollout that this write was to ride on may have ended since.
+            # A precondition: the rollout that this write was to be part of may have ended since the read.
             "metadata": {
                 "name": workload.name,
                 "namespace": workload.namespace,
@@ -91,7 +91,7 @@ class KubeWriter:
         await self._transport.patch(path, body, content_type=APPLY_PATCH, force="false", **_MANAGED)
 
     async def take_over(self, workload: Workload, action: TakeOver) -> None:
-        """One patch: the ReplicaSet's reference goes, the Deployment's comes, the step is marked."""
+        """Replace the ReplicaSet's owner reference by the Deployment's, and mark the step, in one patch."""
         pod, at = action.pod, format_time(action.at)
         reference = {
             "apiVersion": "apps/v1",
@@ -99,7 +99,7 @@ class KubeWriter:
             "name": workload.name,
             "uid": workload.uid,
             "controller": True,
-            # True would need the right to set finalizers on the Deployment, and serves nobody here.
+            # True would need the right to set finalizers on the Deployment, and has no use here.
             "blockOwnerDeletion": False,
         }
         meta = {
@@ -109,7 +109,7 @@ class KubeWriter:
         await self._reown(workload.namespace, pod, reference, meta)
 
     async def give_back(self, action: GiveBack, *, namespace: str) -> None:
-        """The reverse of `take_over`."""
+        """Hand the pod back to its ReplicaSet: the reverse of `take_over`."""
         reference = {
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
@@ -125,7 +125,7 @@ class KubeWriter:
         await self._reown(namespace, action.pod, reference, meta)
 
     async def advance(self, action: Advance, *, namespace: str) -> None:
-        """Mark the next step, and overwrite labels if the pod is to leave its Services."""
+        """Mark the pod's next step, and overwrite labels if the pod is to leave its Services."""
         meta = {
             "resourceVersion": action.pod.resource_version,
             "labels": {LABEL_RETIRING: action.step.value, **action.labels},
@@ -134,14 +134,14 @@ class KubeWriter:
         await self._transport.patch(named("pods", namespace, action.pod.name), {"metadata": meta}, **_MANAGED)
 
     async def delete_pod(self, action: DeletePod, *, namespace: str) -> None:
-        """Delete exactly this pod; gone already is no error."""
+        """Delete exactly this pod; a pod that no longer exists is no error."""
         try:
             await self._transport.delete(named("pods", namespace, action.pod.name), _options(action.pod, action.grace))
         except NotFound:
             return
 
     async def evict_pod(self, action: EvictPod, *, namespace: str) -> None:
-        """Evict exactly this pod; raises Refused with the budget's words."""
+        """Evict exactly this pod; raises Refused with the message of the disruption budget."""
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -154,7 +154,7 @@ class KubeWriter:
             return
 
     async def write_status(self, resource: Resource, status: Status) -> Resource:
-        """Merge-patch the whole status, with nulls for what is gone, on the version that was read."""
+        """Merge-patch the whole status, with null for removed fields, on the version that was read."""
         changed = merged(dict(resource.raw_status), status.to_api())
         body = {"metadata": {"resourceVersion": resource.resource_version}, "status": changed}
         return parse.resource(await self._transport.patch(f"{_path(resource)}/status", body, **_MANAGED))
@@ -165,7 +165,7 @@ class KubeWriter:
         await self._transport.post(collection("events", resource.key.namespace), body)
 
     async def stop_deployment(self, *, namespace: str, name: str) -> None:
-        """Scale the operator's own Deployment to zero and wait until its pods are gone; none is no error."""
+        """Scale the operator's own Deployment to zero and wait until its pods are gone; no error without one."""
         path = named("deployments", namespace, name)
         try:
             raw = await self._transport.patch(f"{path}/scale", {"spec": {"replicas": 0}}, **_MANAGED)
@@ -185,10 +185,10 @@ class KubeWriter:
             return
 
     async def _reown(self, namespace: str, pod: Pod, reference: Json, meta: Json) -> None:
-        leaving = {"$patch": "delete", "uid": pod.owner_uid}
-        full = {"resourceVersion": pod.resource_version, "ownerReferences": [leaving, reference], **meta}
+        removed = {"$patch": "delete", "uid": pod.owner_uid}
+        metadata = {"resourceVersion": pod.resource_version, "ownerReferences": [removed, reference], **meta}
         await self._transport.patch(
-            named("pods", namespace, pod.name), {"metadata": full}, content_type=STRATEGIC_PATCH, **_MANAGED
+            named("pods", namespace, pod.name), {"metadata": metadata}, content_type=STRATEGIC_PATCH, **_MANAGED
         )
 
 
@@ -226,7 +226,7 @@ def _path(resource: Resource) -> str:
 
 
 def _options(pod: Pod, grace: timedelta) -> Json:
-    """Exactly this pod as it was read: a pod that changed meanwhile is looked at again."""
+    """Delete options for exactly this pod as it was read: a pod that changed meanwhile has to be observed again."""
     return {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
@@ -236,8 +236,8 @@ def _options(pod: Pod, grace: timedelta) -> Json:
 
 
 def merged(before: object, after: object) -> object:
-    """A merge patch from one to the other: fields that vanished must be named with null, or they would stay."""
+    """Merge patch from `before` to `after`: removed fields are set to null, because omitted fields would stay."""
     if not isinstance(before, dict) or not isinstance(after, dict):
         return after
-    gone = {name: None for name in before if name not in after}
-    return {name: merged(before.get(name), value) for name, value in after.items()} | gone
+    removed = {name: None for name in before if name not in after}
+    return {name: merged(before.get(name), value) for name, value in after.items()} | removed

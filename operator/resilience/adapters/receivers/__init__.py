@@ -1,1 +1,1 @@
-"""Those who are told of alerts: one file for each kind, over one way to send."""
+"""Receivers of alerts: one module for each kind, over one common way to send."""

@@ -1,4 +1,4 @@
-"""Alertmanager by its API: all its replicas are told, for any of them may be cut off from the others."""
+"""Delivers to Alertmanager through its API, to all its replicas: any of them may be cut off from the others."""
 
 import asyncio
 import json
@@ -23,14 +23,14 @@ from resilience.core.model.headers import parse_headers
 from resilience.core.model.observation import Key
 from resilience.ports import DeliveryFailed, Receipt, Refused
 
-# One request for each: bodies stay small, and one odd alert spoils no other batch.
+# Alerts in one request: bodies stay small, and an invalid alert fails no other batch.
 BATCH: Final = 100
 _PEERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Alertmanager:
-    """Tells every replica; it is told when one of them took it."""
+    """Delivers to every replica; the message counts as delivered when one replica accepts it."""
 
     poster: Poster
     credentials: Credentials
@@ -40,7 +40,7 @@ class Alertmanager:
     async def deliver(
         self, spec: AlertmanagerReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
     ) -> Receipt:
-        """Raises DeliveryFailed when no replica took it."""
+        """Raises DeliveryFailed when no replica accepts the message."""
         tls = await self.credentials.tls(trust(spec.tls, key.namespace), fresh=fresh)
         text = await self.credentials.value(secret(spec.headers_from, key.namespace), fresh=fresh)
         headers = [JSON, *parse_headers(text)]
@@ -48,13 +48,13 @@ class Alertmanager:
         peers = await self._peers(spec, key, timeout)
         name = _server_name(spec, key)
         answers = await asyncio.gather(
-            *(self._tell(url, alerts, headers, timeout, tls, name) for url in peers), return_exceptions=True
+            *(self._post(url, alerts, headers, timeout, tls, name) for url in peers), return_exceptions=True
         )
-        if all(isinstance(each, BaseException) for each in answers):
-            raise next(each for each in answers if isinstance(each, BaseException))
+        if all(isinstance(answer, BaseException) for answer in answers):
+            raise next(answer for answer in answers if isinstance(answer, BaseException))
         return Receipt()
 
-    async def _tell(
+    async def _post(
         self,
         url: str,
         alerts: Sequence[object],
@@ -63,7 +63,7 @@ class Alertmanager:
         tls: ssl.SSLContext | None,
         server_name: str,
     ) -> None:
-        """Every replica has the whole time, so that one that hangs takes none of another's."""
+        """Posts all batches to one replica, which has the whole time-out: a replica that hangs delays no other."""
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 for start in range(0, len(alerts), BATCH):
@@ -75,23 +75,23 @@ class Alertmanager:
             raise DeliveryFailed(DeliveryFailure(str(no_answer(timeout)), unsure=True)) from error
 
     async def _peers(self, spec: AlertmanagerReceiver, key: Key, timeout: timedelta) -> list[str]:
-        """Addresses of the API of every replica."""
+        """URLs of the API of every replica."""
         if spec.service is None:
             return [f"{url.rstrip('/')}/api/v2/alerts" for url in spec.urls or ()]
         namespace = spec.service.namespace or key.namespace
         host = f"{spec.service.name}.{namespace}.svc"
         try:
-            found = await self.poster.client.guard.addresses(host, spec.service.port, timeout=timeout / 2)
+            addresses = await self.poster.client.guard.addresses(host, spec.service.port, timeout=timeout / 2)
         except NetworkFailure as failure:
             raise DeliveryFailed(DeliveryFailure(str(failure))) from failure
         except Refused as refusal:
             raise DeliveryFailed(DeliveryFailure(str(refusal), permanent=True)) from refusal
         scheme = "https" if spec.tls is not None else "http"
-        return [f"{scheme}://{address}/api/v2/alerts" for address in found[:_PEERS]]
+        return [f"{scheme}://{address}/api/v2/alerts" for address in addresses[:_PEERS]]
 
 
 def _server_name(spec: AlertmanagerReceiver, key: Key) -> str:
-    """The name that a replica's certificate has to carry; of a Service they are reached by address."""
+    """Name that a replica's certificate must contain: the replicas of a Service are reached by address."""
     if spec.tls is None:
         return ""
     if spec.tls.server_name or spec.service is None:

@@ -1,4 +1,4 @@
-"""Alerts as Alertmanager writes them: the body of its API (v2) and that of its webhooks (version 4).
+"""Alerts in Alertmanager's formats: the body of its API (v2) and the body of its webhooks (version 4).
 
 https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml,
 https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
@@ -22,32 +22,32 @@ Json = dict[str, Any]
 
 
 def api_alerts(message: Message, origin: Origin, *, now: datetime, expires: timedelta) -> list[Json]:
-    """What POST /api/v2/alerts takes. Without an end in the future Alertmanager would choose one."""
+    """Body of POST /api/v2/alerts. Firing alerts get an end in the future; without one Alertmanager would choose it."""
     firing = [
         {
-            "labels": labels_of(each, origin),
-            "annotations": annotations_of(each, origin),
-            "startsAt": format_time(each.since),
+            "labels": labels_of(alert, origin),
+            "annotations": annotations_of(alert, origin),
+            "startsAt": format_time(alert.since),
             "endsAt": format_time(now + expires),
-            **({"generatorURL": url} if (url := origin.dashboard_of(each)) else {}),
+            **({"generatorURL": url} if (url := origin.dashboard_of(alert)) else {}),
         }
-        for each in message.firing
+        for alert in message.firing
     ]
     over = [
-        # An end before the beginning, by a clock that was set back, would have the whole batch refused.
+        # After the clock was set back, the end may precede the start; Alertmanager would refuse the whole batch.
         {
-            "labels": labels_of_ended(each, origin),
-            "startsAt": format_time(min(each.since, each.at)),
-            "endsAt": format_time(each.at),
+            "labels": labels_of_ended(ended, origin),
+            "startsAt": format_time(min(ended.since, ended.at)),
+            "endsAt": format_time(ended.at),
         }
-        for each in message.ended
+        for ended in message.ended
     ]
     return [*over, *firing]
 
 
 def webhook(message: Message, origin: Origin, *, receiver: str) -> Json:
-    """The body of a webhook. Every alert of the conversation is in it, those that are over too."""
-    alerts = [*(_firing(each, origin) for each in message.firing), *(_over(each, origin) for each in message.ended)]
+    """The body of a webhook. It contains every alert of the conversation, resolved alerts too."""
+    alerts = [*(_firing(alert, origin) for alert in message.firing), *(_over(ended, origin) for ended in message.ended)]
     group = ", ".join(f'{name}="{value}"' for name, value in message.group)
     return {
         "version": "4",
@@ -56,16 +56,16 @@ def webhook(message: Message, origin: Origin, *, receiver: str) -> Json:
         "status": "resolved" if message.over else "firing",
         "receiver": receiver,
         "groupLabels": dict(message.group),
-        "commonLabels": _common([each["labels"] for each in alerts]),
-        "commonAnnotations": _common([each["annotations"] for each in alerts]),
+        "commonLabels": _common([alert["labels"] for alert in alerts]),
+        "commonAnnotations": _common([alert["annotations"] for alert in alerts]),
         "externalURL": "",
         "alerts": alerts,
     }
 
 
 def annotations_of(alert: Alert, origin: Origin) -> dict[str, str]:
-    """What an alert says."""
-    found = {
+    """Annotations of an alert; empty ones are left out."""
+    annotations = {
         "summary": catalogue.CATALOGUE[alert.name].title,
         "description": described(alert),
         "action": catalogue.action(alert.name, namespace=alert.key.namespace, service=alert.key.name),
@@ -73,16 +73,16 @@ def annotations_of(alert: Alert, origin: Origin) -> dict[str, str]:
         "dashboard_url": origin.dashboard_of(alert),
         "trace_id": alert.trace,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in annotations.items() if value}
 
 
 def labels_of(alert: Alert, origin: Origin) -> dict[str, str]:
-    """The labels of an alert; those of several clusters may meet where it is told."""
+    """Labels of an alert, with the cluster if it has a name: a receiver may get alerts of several clusters."""
     return {**alert.all_labels(), **({"cluster": origin.cluster} if origin.cluster else {})}
 
 
 def labels_of_ended(ended: Ended, origin: Origin) -> dict[str, str]:
-    """The labels that an alert was told with."""
+    """Labels that an alert had when it was delivered."""
     namespace, service, name, subject = ended.identity.split("/", 3)
     key = Key(namespace, service)
     return labels_of(Alert(key, AlertName(name), ended.severity, ended.since, "", subject, ended.cause), origin)
@@ -115,11 +115,11 @@ def _over(ended: Ended, origin: Origin) -> Json:
 
 
 def _fingerprint(identity: str, origin: Origin) -> str:
-    """The same for as long as it fires, however bad it gets."""
+    """Fingerprint of an alert; it does not change while the alert fires, even when the severity does."""
     return hashlib.sha256(f"{origin.cluster} {identity}".encode()).hexdigest()[:16]
 
 
-def _common(each: Sequence[dict[str, str]]) -> dict[str, str]:
-    if not each:
+def _common(mappings: Sequence[dict[str, str]]) -> dict[str, str]:
+    if not mappings:
         return {}
-    return {name: value for name, value in each[0].items() if all(other.get(name) == value for other in each)}
+    return {name: value for name, value in mappings[0].items() if all(other.get(name) == value for other in mappings)}

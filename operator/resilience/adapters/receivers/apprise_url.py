@@ -1,6 +1,6 @@
-"""Everything else, by Apprise: https://github.com/caronc/apprise. Its plugins block, so they have threads of their own.
+"""Delivers to all other services with Apprise (https://github.com/caronc/apprise), in threads: its plugins block.
 
-The library is read in when it is first needed: it is large, and most have no use for it.
+The library is imported when it is first needed: it is large, and most installations do not use it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from resilience.core.model.observation import Key
 from resilience.ports import DeliveryFailed, Receipt
 
 _TYPES: Final = {Severity.CRITICAL: "failure", Severity.WARNING: "warning", Severity.INFO: "info"}
-# What speaks to the machine that it runs on, or runs something.
+# Plugins that talk to the machine they run on, or run a program.
 _LOCAL: Final = frozenset({"dbus", "qt", "kde", "glib", "gnome", "macosx", "syslog", "windows", "growl", "file"})
 _NOT_AN_ADDRESS: Final = "the Secret holds no address that Apprise reads: https://github.com/caronc/apprise/wiki"
 _THREADS: Final = 16
@@ -37,7 +37,7 @@ def _threads() -> ThreadPoolExecutor:
 
 @dataclass(frozen=True, slots=True)
 class Apprise:
-    """Tells one address. A namespace has one thread at most: a server that answers slowly keeps it for long."""
+    """Delivers to one address. A namespace uses at most one thread: a slow server occupies it for a long time."""
 
     guard: AddressGuard
     credentials: Credentials
@@ -48,7 +48,7 @@ class Apprise:
     async def deliver(
         self, spec: AppriseReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
     ) -> Receipt:
-        """Raises DeliveryFailed. Apprise says no more than whether it worked."""
+        """Raises DeliveryFailed, without a cause: Apprise only reports success or failure."""
         url = (await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)).strip()
         kind = "success" if message.over else _TYPES[message.severity]
         title, body = wording.headline(message, self.origin), wording.plain(message, self.origin) or message.title
@@ -58,26 +58,26 @@ class Apprise:
         await turn.acquire()
         loop = asyncio.get_running_loop()
         job = self.threads.submit(_notify, self.guard, url, title, body, kind, timeout.total_seconds())
-        # When the thread is free, which may be long after we gave up on it.
+        # Released when the thread is free, which may be long after our time-out.
         job.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(turn.release))
         await asyncio.wrap_future(job)
         return Receipt()
 
 
 def _notify(guard: AddressGuard, url: str, title: str, body: str, kind: str, seconds: float) -> None:
-    """Tells it, in a thread of its own. Raises DeliveryFailed without quoting the address."""
+    """Delivers in a thread. Raises DeliveryFailed without quoting the address."""
     with guarded(guard) as refusals:
         plugin = _plugin(url, seconds)
-        taken = plugin.notify(title=title, body=body, notify_type=kind, body_format="text")
+        delivered = plugin.notify(title=title, body=body, notify_type=kind, body_format="text")
     if refusals:
         words = f"the operator does not speak to that address: {refusals[0]}; its settings can allow the network"
         raise DeliveryFailed(DeliveryFailure(words, permanent=True))
-    if not taken:
+    if not delivered:
         raise DeliveryFailed(DeliveryFailure(f"Apprise could not deliver to {urlsplit(url).scheme}://"))
 
 
 def _plugin(url: str, seconds: float) -> Any:
-    """The plugin for an address."""
+    """The plugin for an address. Raises DeliveryFailed when there is none, or when it would act on this machine."""
     import apprise
 
     if urlsplit(url).scheme.lower() in _LOCAL:
@@ -86,10 +86,10 @@ def _plugin(url: str, seconds: float) -> Any:
         )
         raise DeliveryFailed(DeliveryFailure(words, permanent=True))
     asset = apprise.AppriseAsset(http_redirects=False, async_mode=False, secure_logging=True)
-    found = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
-    if found is None:
+    plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+    if plugin is None:
         raise DeliveryFailed(DeliveryFailure(_NOT_AN_ADDRESS, permanent=True))
-    # The address may ask for the opposite of each.
-    found.redirects, found.verify_certificate = False, True
-    found.socket_connect_timeout = found.socket_read_timeout = seconds
-    return found
+    # The address may contain the opposite of these settings.
+    plugin.redirects, plugin.verify_certificate = False, True
+    plugin.socket_connect_timeout = plugin.socket_read_timeout = seconds
+    return plugin

@@ -1,7 +1,7 @@
-"""Libraries that open connections by themselves: what they connect to is looked at in the moment they do.
+"""Guards libraries that open connections by themselves: every address is checked at the moment of the connection.
 
-An address in a Secret may name a second server, or a name that means another machine the next time it is asked. Python
-says before each connection where it goes (PEP 578), so nothing has to be known of how a library gets there.
+An address in a Secret may name a second server, or a host name that resolves to another machine the next time. Python
+reports the address before every connection (PEP 578), so the guard does not depend on how a library connects.
 """
 
 import functools
@@ -18,9 +18,9 @@ _HERE: Final = threading.local()
 
 @contextmanager
 def guarded(guard: AddressGuard) -> Iterator[list[str]]:
-    """What this thread connects to meanwhile has to be permitted; yields what was refused, in words.
+    """Checks all connections of this thread while the context is open; yields the refusals, as texts.
 
-    A refused connection fails as if a packet filter stood in its way.
+    A refused connection fails as if a packet filter blocked it.
     """
     _install()
     refusals: list[str] = []
@@ -33,18 +33,18 @@ def guarded(guard: AddressGuard) -> Iterator[list[str]]:
 
 @functools.cache
 def _install() -> None:
-    """Once for the process: such a hook cannot be taken away again."""
-    sys.addaudithook(_look)
+    """Installs the hook, once for the process: an audit hook cannot be removed."""
+    sys.addaudithook(_audit)
 
 
-def _look(event: str, arguments: tuple[Any, ...]) -> None:
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event not in ("socket.connect", "socket.sendto"):
         return
     guard: AddressGuard | None = getattr(_HERE, "guard", None)
     if guard is None:
         return
     address = arguments[1]
-    # A path is a socket of this machine.
+    # A path names a socket of this machine.
     host = address[0] if isinstance(address, tuple) else ""
     refusal = guard.refusal(str(host)) if host else "a socket of the operator's own machine"
     if refusal is not None:

@@ -1,4 +1,4 @@
-"""Mail by SMTP. A message told twice has the same Message-ID, and those of a conversation refer to its first one."""
+"""Mail by SMTP. A message sent twice has the same Message-ID; all mails of a conversation refer to one thread id."""
 
 import asyncio
 import socket
@@ -31,7 +31,7 @@ _OURS: Final = "resilience-operator"
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """One connection a message."""
+    """Opens one connection for each message."""
 
     guard: AddressGuard
     credentials: Credentials
@@ -59,14 +59,14 @@ class Email:
 
 
 def letter(message: Message, origin: Origin, spec: EmailReceiver, *, at: datetime) -> EmailMessage:
-    """The mail, as plain text: it is read on a telephone at night."""
+    """The mail as plain text, to be readable on a telephone at night."""
     mail = EmailMessage()
     mail["Subject"] = _one_line(wording.headline(message, origin))
     mail["From"] = spec.from_
     mail["To"] = ", ".join(spec.to)
     mail["Date"] = format_datetime(at)
     mail["Message-ID"] = f"<{message.delivery}@{_DOMAIN}>"
-    # A name for the thread that no mail has itself: the first one may be told again with other words.
+    # The thread has an id that no mail has: the first mail may be sent again with another text.
     mail["In-Reply-To"] = mail["References"] = f"<{message.thread}@{_DOMAIN}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Resilience-Severity"] = str(message.severity)
@@ -77,7 +77,7 @@ def letter(message: Message, origin: Origin, spec: EmailReceiver, *, at: datetim
 async def _send(
     spec: EmailReceiver, connection: socket.socket, mail: EmailMessage, *, login: str, tls: ssl.SSLContext | None
 ) -> Mapping[str, object]:
-    """Sends the mail. Returns the recipients that the server would not take, if it took others."""
+    """Sends the mail. Returns the recipients that the server refused, if it accepted others."""
     name = (spec.tls.server_name if spec.tls is not None else None) or spec.host
     implicit = spec.start_tls is StartTls.IMPLICIT
     client = aiosmtplib.SMTP(
@@ -99,21 +99,21 @@ async def _send(
         refused, _ = await client.send_message(mail, sender=spec.from_, recipients=list(spec.to))
         return refused
     finally:
-        # And with it the connection, which is its own since it began.
+        # Closes the connection, too: the client has owned it since connect().
         client.close()
 
 
 async def _connected(addresses: Sequence[Address], timeout: timedelta) -> socket.socket:
-    """To the first address that answers, of those that were looked at, never to the name again.
+    """Connection to the first checked address that answers; the name is not resolved again.
 
-    Raises OSError: what the last one said.
+    Raises OSError: the error of the last address.
     """
-    each_has = timeout.total_seconds() / 2 / len(addresses)
+    seconds_per_address = timeout.total_seconds() / 2 / len(addresses)
     for number, address in enumerate(addresses, start=1):
         connection = socket.socket(address.family, socket.SOCK_STREAM)
         connection.setblocking(False)
         try:
-            async with asyncio.timeout(each_has):
+            async with asyncio.timeout(seconds_per_address):
                 await asyncio.get_running_loop().sock_connect(connection, (address.ip, address.port))
         except OSError:
             connection.close()
@@ -127,15 +127,15 @@ async def _connected(addresses: Sequence[Address], timeout: timedelta) -> socket
     raise OSError("no address")
 
 
-def _partly(refused: Mapping[str, object], of: int) -> str:
-    """What to say when some of the recipients got nothing."""
+def _partly(refused: Mapping[str, object], total: int) -> str:
+    """Note that names the refused recipients; empty when there are none."""
     if not refused:
         return ""
-    return f"the mail server takes no mail for {len(refused)} of {of} recipients: {', '.join(sorted(refused))[:500]}"
+    return f"the mail server takes no mail for {len(refused)} of {total} recipients: {', '.join(sorted(refused))[:500]}"
 
 
 def _trouble(error: Exception) -> DeliveryFailure:
-    """What the mail server's refusal means; 5xx is for good: https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1."""
+    """Delivery failure for a mail error; 5xx is permanent: https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     match error:
         case aiosmtplib.SMTPAuthenticationError(code=code):
@@ -147,7 +147,7 @@ def _trouble(error: Exception) -> DeliveryFailure:
             )
             return DeliveryFailure(words, permanent=True)
         case aiosmtplib.SMTPRecipientsRefused(recipients=refused):
-            codes = sorted({each.code for each in refused})
+            codes = sorted({recipient.code for recipient in refused})
             words = f"the mail server takes no mail for {len(refused)} of the recipients ({codes[0] if codes else '?'})"
             return DeliveryFailure(words, permanent=all(code >= 500 for code in codes))
         case aiosmtplib.SMTPResponseException(code=code):

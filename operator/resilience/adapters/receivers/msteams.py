@@ -1,4 +1,4 @@
-"""Microsoft Teams by a Workflows webhook: an adaptive card, which may have 28 KiB.
+"""Delivers to Microsoft Teams through a Workflows webhook: an adaptive card of at most 28 KiB.
 
 https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using.
 """
@@ -25,7 +25,7 @@ _COLOURS: Final = {Severity.CRITICAL: "attention", Severity.WARNING: "warning", 
 
 @dataclass(frozen=True, slots=True)
 class Teams:
-    """One card a message."""
+    """Posts one card for each message."""
 
     poster: Poster
     credentials: Credentials
@@ -41,7 +41,7 @@ class Teams:
 
 
 def card(message: Message, origin: Origin) -> bytes:
-    """The body, within Teams' limit: the last alerts make room."""
+    """The body, within Teams' limit: the last parts are dropped until it fits."""
     parts = _parts(message, origin)
     while len(body := json.dumps(_envelope(message, origin, parts)).encode()) > LIMIT and parts:
         parts = parts[:-1]
@@ -73,12 +73,12 @@ def _envelope(message: Message, origin: Origin, parts: list[dict[str, Any]]) -> 
 
 
 def _parts(message: Message, origin: Origin) -> list[dict[str, Any]]:
-    found = []
+    parts = []
     for line in wording.lines(message, origin):
-        found.append(_text(f"{line.sign} {line.head}", weight="bolder"))
-        found.append(_text(f"{line.text} — {line.action}"))
-    found.extend(_text(each, isSubtle=True) for each in wording.rest(message))
-    return found
+        parts.append(_text(f"{line.sign} {line.head}", weight="bolder"))
+        parts.append(_text(f"{line.text} — {line.action}"))
+    parts.extend(_text(remark, isSubtle=True) for remark in wording.rest(message))
+    return parts
 
 
 def _text(text: str, **style: object) -> dict[str, Any]:
@@ -86,5 +86,5 @@ def _text(text: str, **style: object) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Cards read Markdown; nothing that a check saw may hide a link."""
+    """Text without Markdown, which cards render: output of a check must not hide a link."""
     return text.replace("[", "(").replace("]", ")").replace("*", "·").replace("_", "\\_")

@@ -1,4 +1,4 @@
-"""Places for what is under way at once, so many of them for each namespace: one tenant's trouble is not another's."""
+"""Limits on concurrent work, in total and for each namespace, so that the load of one tenant blocks no other."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,19 +7,19 @@ from weakref import WeakValueDictionary
 
 
 class Shares:
-    """`total` places, of which a namespace takes at most `each`."""
+    """`total` slots, of which one namespace uses at most `each`."""
 
     def __init__(self, total: int, *, each: int) -> None:
         self._total = asyncio.Semaphore(total)
         self._each = each
-        # Those of namespaces where nothing is under way vanish by themselves.
+        # Semaphores of namespaces without work in progress are garbage-collected.
         self._by_namespace: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def taken(self, namespace: str) -> AsyncIterator[None]:
-        """One place, when there is one."""
-        mine = self._by_namespace.get(namespace)
-        if mine is None:
-            mine = self._by_namespace[namespace] = asyncio.Semaphore(self._each)
-        async with mine, self._total:
+        """Waits for a slot, and keeps it while the context is open."""
+        own = self._by_namespace.get(namespace)
+        if own is None:
+            own = self._by_namespace[namespace] = asyncio.Semaphore(self._each)
+        async with own, self._total:
             yield

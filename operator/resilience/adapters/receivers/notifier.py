@@ -1,6 +1,7 @@
-"""The Messenger port: which kind tells, and what becomes of a Secret that was changed.
+"""The Messenger port: chooses the kind of receiver, and handles Secrets that were rotated.
 
-A value that is refused is read again at once and tried once more, so that rotation needs no restart and no waiting.
+After a permanent failure the Secret is read again and the delivery is tried once more, without delay, so that rotation
+needs no restart and no waiting.
 """
 
 import asyncio
@@ -26,16 +27,16 @@ from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.ports import DeliveryFailed, Invalid, Receipt, Unavailable
 
-# What is under way at once, for the whole operator.
+# Concurrent deliveries of the whole operator.
 _AT_ONCE: Final = 32
-# And for the receivers of one namespace, which may all hang.
+# Concurrent deliveries to the receivers of one namespace, which may all hang.
 _OF_A_NAMESPACE: Final = 8
-# A delivery of several steps has so much more than one of one.
+# Additional time for a delivery that takes several steps.
 _SLACK: Final = timedelta(seconds=1)
 
 
 class Messengers:
-    """`ports.Messenger`. `pagerduty` and `slack`: where their APIs are."""
+    """Implements `ports.Messenger`. `pagerduty` and `slack` are the URLs of their APIs."""
 
     def __init__(
         self,
@@ -63,16 +64,16 @@ class Messengers:
         assert spec is not None
         async with self._slots.taken(receiver.key.namespace):
             try:
-                return await self._told(receiver, spec, message, fresh=False)
+                return await self._attempt(receiver, spec, message, fresh=False)
             except DeliveryFailed as failure:
                 if not failure.trouble.permanent:
                     raise
-            return await self._told(receiver, spec, message, fresh=True)
+            return await self._attempt(receiver, spec, message, fresh=True)
 
-    async def _told(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
+    async def _attempt(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
         try:
             async with asyncio.timeout((spec.timeout + _SLACK).total_seconds()):
-                return await self._tell(receiver, spec, message, fresh=fresh)
+                return await self._dispatch(receiver, spec, message, fresh=fresh)
         except TimeoutError as error:
             raise DeliveryFailed(DeliveryFailure(str(no_answer(spec.timeout)), unsure=True)) from error
         except Invalid as error:
@@ -80,25 +81,25 @@ class Messengers:
         except Unavailable as error:
             raise DeliveryFailed(DeliveryFailure(f"a Secret could not be read: {error}")) from error
         except ValueError as error:
-            # The library's words might quote it.
+            # The library's message might quote the Secret.
             words = "a Secret cannot be used: headers are one `Name: value` a line, an address is one line"
             raise DeliveryFailed(DeliveryFailure(words, permanent=True)) from error
 
-    async def _tell(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
+    async def _dispatch(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
         key, timeout = receiver.key, spec.timeout
         match spec:
-            case AlertReceiverSpec(alertmanager=found) if found is not None:
-                return await self._alertmanager.deliver(found, key, message, timeout=timeout, fresh=fresh)
-            case AlertReceiverSpec(webhook=found) if found is not None:
-                return await self._webhook.deliver(found, key, message, timeout=timeout, fresh=fresh)
-            case AlertReceiverSpec(pagerduty=found) if found is not None:
-                return await self._pagerduty.deliver(found, key, message, timeout=timeout, fresh=fresh)
-            case AlertReceiverSpec(slack=found) if found is not None:
-                return await self._slack.deliver(found, key, message, timeout=timeout, fresh=fresh)
-            case AlertReceiverSpec(msteams=found) if found is not None:
-                return await self._teams.deliver(found, key, message, timeout=timeout, fresh=fresh)
-            case AlertReceiverSpec(email=found) if found is not None:
-                return await self._email.deliver(found, key, message, timeout=timeout, fresh=fresh)
-            case AlertReceiverSpec(apprise=found) if found is not None:
-                return await self._apprise.deliver(found, key, message, timeout=timeout, fresh=fresh)
+            case AlertReceiverSpec(alertmanager=settings) if settings is not None:
+                return await self._alertmanager.deliver(settings, key, message, timeout=timeout, fresh=fresh)
+            case AlertReceiverSpec(webhook=settings) if settings is not None:
+                return await self._webhook.deliver(settings, key, message, timeout=timeout, fresh=fresh)
+            case AlertReceiverSpec(pagerduty=settings) if settings is not None:
+                return await self._pagerduty.deliver(settings, key, message, timeout=timeout, fresh=fresh)
+            case AlertReceiverSpec(slack=settings) if settings is not None:
+                return await self._slack.deliver(settings, key, message, timeout=timeout, fresh=fresh)
+            case AlertReceiverSpec(msteams=settings) if settings is not None:
+                return await self._teams.deliver(settings, key, message, timeout=timeout, fresh=fresh)
+            case AlertReceiverSpec(email=settings) if settings is not None:
+                return await self._email.deliver(settings, key, message, timeout=timeout, fresh=fresh)
+            case AlertReceiverSpec(apprise=settings) if settings is not None:
+                return await self._apprise.deliver(settings, key, message, timeout=timeout, fresh=fresh)
         raise DeliveryFailed(DeliveryFailure("no kind of receiver is set", permanent=True))

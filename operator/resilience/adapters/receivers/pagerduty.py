@@ -1,6 +1,6 @@
-"""PagerDuty by Events API v2: https://developer.pagerduty.com/docs/send-alert-event.
+"""Delivers to PagerDuty through Events API v2: https://developer.pagerduty.com/docs/send-alert-event.
 
-The conversation is the dedup_key: however often it is told, it is one incident, and its end resolves it.
+The conversation is the dedup_key: all its messages belong to one incident, and its end resolves the incident.
 """
 
 import json
@@ -33,7 +33,7 @@ _SEVERITIES: Final = {Severity.CRITICAL: "critical", Severity.WARNING: "warning"
 
 @dataclass(frozen=True, slots=True)
 class PagerDuty:
-    """`urls`: where each region takes events."""
+    """Sends events. `urls`: the address of the Events API in each region."""
 
     poster: Poster
     credentials: Credentials
@@ -57,7 +57,7 @@ def event_of(message: Message, origin: Origin, *, routing_key: str, source: str)
     if message.over:
         return {**base, "event_action": "resolve"}
     first = message.firing[0]
-    shown = [(origin.runbook(first.name), "Runbook"), (origin.dashboard_of(first), "Dashboard")]
+    links = [(origin.runbook(first.name), "Runbook"), (origin.dashboard_of(first), "Dashboard")]
     return {
         **base,
         "event_action": "trigger",
@@ -72,11 +72,11 @@ def event_of(message: Message, origin: Origin, *, routing_key: str, source: str)
             "class": str(first.name),
             "custom_details": _details(message, origin),
         },
-        "links": [{"href": href, "text": text} for href, text in shown if href],
+        "links": [{"href": href, "text": text} for href, text in links if href],
     }
 
 
 def _details(message: Message, origin: Origin) -> dict[str, str]:
-    found = {line.head: f"{line.text} To do: {line.action}" for line in wording.lines(message, origin)[:_DETAILS]}
+    details = {line.head: f"{line.text} To do: {line.action}" for line in wording.lines(message, origin)[:_DETAILS]}
     rest = wording.rest(message)
-    return {**found, **({"more": "; ".join(rest)} if rest else {})}
+    return {**details, **({"more": "; ".join(rest)} if rest else {})}

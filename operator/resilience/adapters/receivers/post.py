@@ -1,6 +1,6 @@
-"""One POST to a receiver: the address looked at, the certificate verified, nothing followed, and what failed sorted.
+"""One POST to a receiver: checks the address, verifies the certificate, follows no redirect, classifies failures.
 
-No word of an error quotes an address or a header: a webhook's address is a secret.
+No error text quotes an address or a header: a webhook's address is a secret.
 """
 
 import ssl
@@ -20,7 +20,7 @@ from resilience.core.model.probes import HttpTarget
 from resilience.ports import DeliveryFailed, Refused
 
 JSON: Final = ("Content-Type", "application/json; charset=utf-8")
-# Answers to what was sent, not to when: sending it again changes nothing.
+# Statuses that depend on what was sent, not on when: a retry changes nothing.
 _HINTS: Final = {
     400: "it does not take the message",
     401: "it does not accept the credentials: look at the Secret",
@@ -31,17 +31,17 @@ _HINTS: Final = {
     413: "it does not take a message so long",
     422: "it does not take the message",
 }
-# And of these, what another message may not be told.
+# Those of them that may not apply to another message.
 _OF_MESSAGE: Final = frozenset({400, 413, 422})
 _TRANSIENT: Final = frozenset({408, 425, 429})
-# What can befall an answer whose request was taken.
+# Failures of the answer after which the request may have been accepted.
 _UNSURE: Final = frozenset({"Timeout", "ConnectionReset", "ConnectionClosed", "AnswerCut", "NotHttp"})
 _LONGEST: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Poster:
-    """Sends to addresses that the client's guard permits."""
+    """Posts to addresses that the client's guard permits."""
 
     client: HttpClient
 
@@ -55,10 +55,10 @@ class Poster:
         tls: ssl.SSLContext | None = None,
         server_name: str = "",
     ) -> Answer:
-        """The answer, when it says that the message was taken.
+        """The answer that accepts the message.
 
         Raises:
-            DeliveryFailed: it was not, or nobody can say.
+            DeliveryFailed: the message was not accepted, or its acceptance is unknown.
         """
         target = target_of(url)
         if target.scheme is Scheme.HTTPS and tls is None:
@@ -76,7 +76,7 @@ class Poster:
 
 
 def target_of(url: str) -> HttpTarget:
-    """An address out of a Secret. Raises DeliveryFailed without quoting it."""
+    """Target for an address from a Secret. Raises DeliveryFailed without quoting the address."""
     try:
         return HttpTarget.at(url.strip())
     except ValueError as error:
@@ -85,13 +85,13 @@ def target_of(url: str) -> HttpTarget:
 
 
 def judge(answer: Answer) -> None:
-    """Whether a message was taken, by the status of the answer. Raises DeliveryFailed when it was not."""
+    """Raises DeliveryFailed when the status of the answer means that the message was not accepted."""
     status = answer.status
     if 200 <= status < 300:
         return
     if status in _TRANSIENT or status >= 500:
         words = f"it answered {status}"
-        # Whoever stands before the server may have handed it on.
+        # A proxy may answer 5xx after it forwarded the message to the server.
         raise DeliveryFailed(DeliveryFailure(words, retry_after=_seconds(answer.retry_after), unsure=status >= 500))
     if 300 <= status < 400:
         words = (
@@ -105,11 +105,11 @@ def judge(answer: Answer) -> None:
 
 
 def _seconds(header: str) -> timedelta | None:
-    """Retry-After in both of its forms: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after."""
+    """Delay in a Retry-After header of either form, or None: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after."""
     if not header:
         return None
     if header.isdecimal():
-        # Python refuses to read numbers of thousands of digits.
+        # Python refuses to parse numbers of thousands of digits.
         return timedelta(seconds=int(header)) if len(header) < 6 else _LONGEST
     try:
         at = parsedate_to_datetime(header)

@@ -1,4 +1,4 @@
-"""Slack: by an incoming webhook each message is a new one; with a bot's token a conversation is one that is edited.
+"""Delivers to Slack: a webhook posts every message anew; with a bot's token one message per conversation is edited.
 
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks, https://docs.slack.dev/reference/methods/chat.postMessage.
 """
@@ -25,14 +25,14 @@ API: Final = "https://slack.com/api"
 BLOCKS: Final = 50
 TEXT: Final = 3000
 _HEADER: Final = 150
-# What is wrong with one message.
+# Errors that concern one message only.
 _OF_MESSAGE: Final = {
     "invalid_blocks": "it does not take the message",
     "invalid_arguments": "it does not take the message",
     "no_text": "it does not take the message",
     "msg_too_long": "it does not take a message so long",
 }
-# What a person has to mend; anything else is tried again.
+# Errors that a person has to fix; all others are retried.
 _PERMANENT: Final = {
     "invalid_auth": "the token is not valid: look at the Secret",
     "not_authed": "there is no token: look at the Secret",
@@ -49,7 +49,7 @@ _PERMANENT: Final = {
     "restricted_action": "the channel takes no messages of bots: ask an administrator of the workspace",
     **_OF_MESSAGE,
 }
-# Why a message cannot be edited that may well be posted anew, be it somewhere else.
+# Errors of an edit after which the message may still be posted anew, possibly in another channel.
 _GONE: Final = frozenset(
     {
         "message_not_found",
@@ -65,7 +65,7 @@ _GONE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Slack:
-    """`api`: where the methods are."""
+    """Posts and edits messages. `api`: base URL of the API's methods."""
 
     poster: Poster
     credentials: Credentials
@@ -75,7 +75,7 @@ class Slack:
     async def deliver(
         self, spec: SlackReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
     ) -> Receipt:
-        """Raises DeliveryFailed. With a token the answer is where the message is, so that it can be edited."""
+        """Raises DeliveryFailed. With a token the receipt locates the message, so that it can be edited."""
         body = {"text": wording.headline(message, self.origin)[:TEXT], "blocks": blocks(message, self.origin)}
         if spec.url_from is not None:
             url = await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)
@@ -89,7 +89,7 @@ class Slack:
                 await self._call("chat.update", token, {**body, "channel": channel, "ts": at}, timeout)
                 return Receipt(message.handle)
             except _Gone:
-                # Somebody deleted it, or its channel: people are told anew.
+                # Somebody deleted the message or its channel: post it anew.
                 pass
         posted = await self._call("chat.postMessage", token, {**body, "channel": wanted}, timeout)
         return Receipt(f"{posted} {wanted}" if posted else "")
@@ -103,18 +103,18 @@ class Slack:
 
 
 class _Gone(Exception):
-    """The message that was to be edited is not there, or may not be edited any more."""
+    """The message to edit does not exist, or can no longer be edited."""
 
 
 def _handle(answer: Answer, *, editing: bool) -> str:
-    """Where the message is: channel and time. Slack says what went wrong in a body with the status 200."""
+    """Location of the message: channel and timestamp. Slack reports errors in a body with the status 200."""
     try:
-        said = json.loads(answer.body)
-        taken, error = bool(said.get("ok")), str(said.get("error", ""))
+        response = json.loads(answer.body)
+        is_ok, error = bool(response.get("ok")), str(response.get("error", ""))
     except (ValueError, AttributeError) as broken:
         raise DeliveryFailed(DeliveryFailure("what answered is not Slack's API")) from broken
-    if taken:
-        return f"{said.get('channel', '')} {said.get('ts', '')}".strip()
+    if is_ok:
+        return f"{response.get('channel', '')} {response.get('ts', '')}".strip()
     if editing and error in _GONE:
         raise _Gone
     hint = _PERMANENT.get(error)
@@ -126,20 +126,20 @@ def _handle(answer: Answer, *, editing: bool) -> str:
 def blocks(message: Message, origin: Origin) -> list[dict[str, Any]]:
     """The message as blocks, within Slack's limits."""
     title = {"type": "plain_text", "text": wording.headline(message, origin)[:_HEADER], "emoji": True}
-    found: list[dict[str, Any]] = [{"type": "header", "text": title}]
+    parts: list[dict[str, Any]] = [{"type": "header", "text": title}]
     for line in wording.lines(message, origin):
         text = f"{line.sign} *{escape(line.head)}*\n{escape(line.text)}\n_To do:_ {escape(line.action)}"
-        shown = [f"<{url}|{name}>" for url, name in ((line.runbook, "Runbook"), (line.dashboard, "Dashboard")) if url]
-        found.append(_section("\n".join([text, " · ".join(shown)]) if shown else text))
+        links = [f"<{url}|{name}>" for url, name in ((line.runbook, "Runbook"), (line.dashboard, "Dashboard")) if url]
+        parts.append(_section("\n".join([text, " · ".join(links)]) if links else text))
     rest = wording.rest(message)
     if rest:
         elements = [{"type": "mrkdwn", "text": escape("\n".join(rest))[:TEXT]}]
-        found.append({"type": "context", "elements": elements})
-    return found[:BLOCKS]
+        parts.append({"type": "context", "elements": elements})
+    return parts[:BLOCKS]
 
 
 def escape(text: str) -> str:
-    """Nothing that a check saw may mention people or hide origin."""
+    """Text with markup escaped: output of a check must not mention people or hide where a link leads."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -1,4 +1,4 @@
-"""A webhook with the body that receivers of Alertmanager's webhooks read, signed if a key is given."""
+"""Posts to a webhook, with the body of Alertmanager's webhooks, signed if a key is given."""
 
 import hashlib
 import hmac
@@ -20,7 +20,7 @@ from resilience.ports import Receipt
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """`X-Resilience-Delivery` is the same when a message is told again: whoever gets it twice can tell."""
+    """`X-Resilience-Delivery` is the same when a message is sent again, so that receivers can detect duplicates."""
 
     poster: Poster
     credentials: Credentials
@@ -34,8 +34,8 @@ class Webhook:
         url = await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)
         signing_key = await self.credentials.value(secret(spec.hmac_from, key.namespace), fresh=fresh)
         tls = await self.credentials.tls(trust(spec.tls, key.namespace), fresh=fresh)
-        found = alertmanager_body.webhook(message, self.origin, receiver=key.name)
-        body = json.dumps(found).encode()
+        document = alertmanager_body.webhook(message, self.origin, receiver=key.name)
+        body = json.dumps(document).encode()
         headers = [JSON, ("X-Resilience-Delivery", message.delivery), ("X-Resilience-Kind", str(message.kind))]
         if signing_key:
             headers.extend(signature(signing_key, body, at=self.now()))
@@ -45,7 +45,7 @@ class Webhook:
 
 
 def signature(secret: str, body: bytes, *, at: datetime) -> list[tuple[str, str]]:
-    """Headers with which a receiver can tell who sent the body, and that it is not an old one sent again."""
+    """Headers that let a receiver verify the sender of the body, and detect a replay of an old one."""
     timestamp = str(int(at.timestamp()))
     signed = hmac.new(secret.strip().encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
     return [("X-Resilience-Timestamp", timestamp), ("X-Resilience-Signature", f"sha256={signed}")]

@@ -1,6 +1,6 @@
-"""A message in words, the same in every form: what is wrong, since when, what to do, and where to read on.
+"""Text of a message, the same in every form: the problem, its start, the action, and links to read on.
 
-Everything that comes from outside (what a check saw, an image's name) is plain text here; each form escapes it.
+Everything from outside (output of a check, name of an image) is plain text here; every form escapes it.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ OVER: Final = "🟢"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Which cluster speaks, and where people read on. `dashboard` holds {namespace} and {service}.
+    """Name of the cluster, and links to read on. `dashboard` contains {namespace} and {service}.
 
-    Empty: one cluster, no link.
+    Empty values: there is only one cluster, there is no link.
     """
 
     cluster: str = ""
@@ -31,18 +31,18 @@ class Origin:
     dashboard: str = ""
 
     def runbook(self, name: AlertName) -> str:
-        """The page of an alert."""
+        """URL of an alert's runbook; empty when there is none."""
         return f"{self.runbooks.rstrip('/')}/{name}.md" if self.runbooks else ""
 
     def dashboard_of(self, alert: Alert) -> str:
-        """The dashboard of an alert's service."""
+        """URL of the dashboard of an alert's service; empty when there is none."""
         named = self.dashboard.replace("{namespace}", alert.key.namespace)
         return named.replace("{service}", alert.key.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One alert in words."""
+    """One alert as text."""
 
     sign: str
     head: str
@@ -72,29 +72,29 @@ def _news(message: Message) -> str:
 
 
 def lines(message: Message, origin: Origin) -> list[Line]:
-    """What fires, the worst first, at most ten."""
-    return [_line(each, origin) for each in message.firing[:_SHOWN]]
+    """Alerts that fire, the worst first, at most ten."""
+    return [_line(alert, origin) for alert in message.firing[:_SHOWN]]
 
 
 def rest(message: Message) -> list[str]:
-    """What else there is to say: alerts without room, ends, repeats, notes."""
-    found = []
+    """Remaining lines of a message: alerts without room, ended alerts, repeats, notes."""
+    remaining = []
     hidden = max(len(message.firing) - _SHOWN, 0) + message.more
     if hidden:
-        found.append(f"and {hidden} more: kubectl get rsvc -A -o wide")
-    found.extend(_ended(each) for each in message.ended[:_SHOWN])
+        remaining.append(f"and {hidden} more: kubectl get rsvc -A -o wide")
+    remaining.extend(_ended(ended) for ended in message.ended[:_SHOWN])
     if len(message.ended) > _SHOWN:
-        found.append(f"and {len(message.ended) - _SHOWN} more that are over")
+        remaining.append(f"and {len(message.ended) - _SHOWN} more that are over")
     if message.suppressed:
         times = "once" if message.suppressed == 1 else f"{message.suppressed} times"
-        found.append(f"came back {times} without a message since the last one")
+        remaining.append(f"came back {times} without a message since the last one")
     if message.note:
-        found.append(message.note)
-    return found
+        remaining.append(message.note)
+    return remaining
 
 
 def since(at: datetime) -> str:
-    """A moment for people of all zones."""
+    """A time in UTC, for people in all time zones."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -103,13 +103,13 @@ def plain(message: Message, origin: Origin) -> str:
     parts = []
     for line in lines(message, origin):
         parts.append(f"{line.sign} {line.head}\n{line.text}\nTo do: {line.action}")
-        parts.extend(each for each in (line.runbook, line.dashboard) if each)
+        parts.extend(url for url in (line.runbook, line.dashboard) if url)
         parts.append("")
     return "\n".join([*parts, *rest(message)]).strip()
 
 
 def described(alert: Alert) -> str:
-    """What was seen, without secrets and not too long."""
+    """Message of an alert, with secrets redacted and its length limited."""
     text = redact_text(alert.message)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 

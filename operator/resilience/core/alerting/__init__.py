@@ -1,1 +1,1 @@
-"""Alerts: what is wrong, whom it goes to, and what a receiver has to be told. Pure, as all of the core."""
+"""Alerts: the rules by which they fire, their receivers, and the notifications that are due. Pure, like all of core."""

@@ -1,4 +1,4 @@
-"""An alert. Its identity is what it is about, never what it says: a message that changes is no new alert."""
+"""An alert. Its identity is its subject, never its message: a changed message does not make a new alert."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from resilience.api.status_alerts import FiringAlert
 from resilience.core.model.observation import Key
 
 _RANKS: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
-# What the subject of an alert is, as a label; the others are about the whole service.
+# The label that holds the subject of an alert. Alerts that are not listed are about the whole service.
 _SUBJECTS: Final = {
     AlertName.SERVICE_UNHEALTHY: "check",
     AlertName.CHECK_WARNING: "check",
@@ -21,13 +21,13 @@ _SUBJECTS: Final = {
     AlertName.FLAG_OVERRIDDEN: "flag",
     AlertName.ALERTS_UNDELIVERED: "receiver",
 }
-# What can be grouped and matched by.
+# Labels by which routes group and match.
 LABELS: Final = ("alertname", "namespace", "service", "severity", "check", "flag", "receiver", "cause")
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that is wrong now."""
+    """A problem that exists now."""
 
     key: Key
     name: AlertName
@@ -35,30 +35,30 @@ class Alert:
     since: datetime
     message: str
     subject: str = ""
-    # What it has in common with alerts of other services; empty when it is the service's own.
+    # The cause that it shares with alerts of other services; empty when it is the service's own.
     cause: str = ""
-    # Why nobody is to be told of it for now; empty when somebody is.
+    # The reason for which nobody is notified for now; empty when somebody is.
     held: str = ""
     trace: str = ""
 
     @property
     def identity(self) -> str:
-        """The same for as long as it fires, whatever it says and however bad it gets."""
+        """Identity that stays the same while the alert fires, whatever its message and severity."""
         return f"{self.key}/{self.name}/{self.subject}"
 
     def all_labels(self) -> dict[str, str]:
-        """Labels by name, as routes see them and as Alertmanager is told."""
-        found = {"alertname": str(self.name), "namespace": self.key.namespace, "service": self.key.name}
-        found["severity"] = str(self.severity)
+        """Labels by name, as routes match them and as Alertmanager gets them."""
+        labels = {"alertname": str(self.name), "namespace": self.key.namespace, "service": self.key.name}
+        labels["severity"] = str(self.severity)
         if self.name in _SUBJECTS and self.subject:
-            found[_SUBJECTS[self.name]] = self.subject
+            labels[_SUBJECTS[self.name]] = self.subject
         if self.cause:
-            found["cause"] = self.cause
-        return found
+            labels["cause"] = self.cause
+        return labels
 
 
 def of_status(key: Key, firing: FiringAlert) -> Alert:
-    """The alert that a service's status tells of."""
+    """The alert that an entry of a service's status describes."""
     return Alert(
         key=key,
         name=firing.name,
@@ -73,9 +73,9 @@ def of_status(key: Key, firing: FiringAlert) -> Alert:
 
 
 def is_identity(text: str) -> bool:
-    """Whether this can be the identity of an alert that there is: what a hand has written into a status may not be."""
+    """The text has the form of an identity and names a known alert; a text from a status edited by hand may not."""
     parts = text.split("/", 3)
-    return len(parts) == 4 and all(parts[:2]) and parts[2] in {str(each) for each in AlertName}
+    return len(parts) == 4 and all(parts[:2]) and parts[2] in {str(name) for name in AlertName}
 
 
 def service_of(identity: str) -> Key:
@@ -85,15 +85,15 @@ def service_of(identity: str) -> Key:
 
 
 def worse(one: Severity, other: Severity) -> bool:
-    """Whether the first is worse than the other."""
+    """The first severity is worse than the other."""
     return _RANKS[one] > _RANKS[other]
 
 
 def worst(severities: Sequence[Severity]) -> Severity:
-    """The worst of them; info when there is none."""
-    return max(severities, key=lambda each: _RANKS[each], default=Severity.INFO)
+    """The worst of the severities; info when there is none."""
+    return max(severities, key=lambda severity: _RANKS[severity], default=Severity.INFO)
 
 
 def by_weight(alert: Alert) -> tuple[int, datetime, str]:
-    """Sorts the worst first, then the oldest."""
+    """Sort key: the worst alert first, then the oldest."""
     return (-_RANKS[alert.severity], alert.since, alert.identity)

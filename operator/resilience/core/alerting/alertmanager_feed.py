@@ -1,7 +1,7 @@
-"""What an Alertmanager is told: every alert by itself, again and again while it fires, and its end.
+"""Messages to an Alertmanager: every alert by itself, again and again while it fires, and its end.
 
-It groups, mutes and repeats by itself, so nothing of `conversations` applies. An alert that is not sent again ends
-there by itself after `EXPIRES`: should the operator be gone for good, nothing stays open.
+Alertmanager groups, mutes and repeats by itself, so no rule of `notifications` applies. It ends an alert by itself that
+is not sent again within `EXPIRES`: should the operator be gone for good, no alert stays open.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ from resilience.core.alerting.notifications import NotificationPlan, entry_of, w
 from resilience.core.alerting.routing import Aim
 
 FEED: Final = "feed"
-# As Prometheus does it: https://prometheus.io/docs/alerting/latest/clients/.
+# The same as Prometheus: https://prometheus.io/docs/alerting/latest/clients/.
 RESEND: Final = timedelta(minutes=1)
 EXPIRES: Final = timedelta(minutes=4)
 
@@ -29,21 +29,23 @@ def plan(
     fires: Callable[[str], bool],
     now: datetime,
 ) -> NotificationPlan:
-    """One message with all that fires and all that is over, when that changed or has to be sent again."""
-    before = next((each for each in known if each.id == FEED), None)
-    alerts = sorted((each.alert for each in aimed if not each.held(now)), key=by_weight)[:CAPACITY]
-    firing = {each.identity: each for each in alerts}
-    told = {each.alert: each for each in (before.told if before is not None else ()) if not each.end_told}
-    known_here = {each.alert.identity for each in aimed}
+    """One message with all alerts that fire and all that are over, when they changed or have to be sent again."""
+    before = next((conversation for conversation in known if conversation.id == FEED), None)
+    alerts = sorted((aim.alert for aim in aimed if not aim.held(now)), key=by_weight)[:CAPACITY]
+    firing = {alert.identity: alert for alert in alerts}
+    notified = {entry.alert: entry for entry in (before.told if before is not None else ()) if not entry.end_told}
+    known_here = {aim.alert.identity for aim in aimed}
     ended = tuple(
-        Ended(each.alert, each.severity, each.since, now, fires(each.alert), each.cause)
-        for each in told.values()
-        if _is_over(each, firing, known_here, looked_at)
+        Ended(entry.alert, entry.severity, entry.since, now, fires(entry.alert), entry.cause)
+        for entry in notified.values()
+        if _is_over(entry, firing, known_here, looked_at)
     )
-    changed = any((entry := told.get(each.identity)) is None or entry.severity is not each.severity for each in alerts)
-    again = before.sent_at + RESEND if before is not None and alerts else None
-    if not (ended or changed or (again is not None and again <= now)):
-        times = [*windows_move(aimed, now), *([again] if again is not None else [])]
+    changed = any(
+        (entry := notified.get(alert.identity)) is None or entry.severity is not alert.severity for alert in alerts
+    )
+    resend_at = before.sent_at + RESEND if before is not None and alerts else None
+    if not (ended or changed or (resend_at is not None and resend_at <= now)):
+        times = [*windows_move(aimed, now), *([resend_at] if resend_at is not None else [])]
         return NotificationPlan(tuple(known), (), min((at - now for at in times), default=None))
     message = Message(
         conversation=FEED,
@@ -52,7 +54,7 @@ def plan(
         kind=Kind.UPDATED if alerts else Kind.ENDED,
         title="alerts",
         group=(),
-        severity=worst([each.severity for each in alerts]),
+        severity=worst([alert.severity for alert in alerts]),
         firing=tuple(alerts),
         ended=ended,
         follows=before.sent_at if before is not None else None,
@@ -61,11 +63,11 @@ def plan(
 
 
 def delivered(known: Sequence[Conversation], message: Message, *, now: datetime) -> tuple[Conversation, ...]:
-    """What it believes now. What is over is forgotten: Alertmanager remembers it by itself."""
-    before = next((each for each in known if each.id == FEED), None)
-    over = {each.identity for each in message.ended} | {each.identity for each in message.firing}
-    kept = [each for each in (before.told if before is not None else ()) if each.alert not in over]
-    told = [*(entry_of(each, now) for each in message.firing), *kept][:CAPACITY]
+    """The alerts that it believes to fire now. Those that are over are dropped: Alertmanager remembers them itself."""
+    before = next((conversation for conversation in known if conversation.id == FEED), None)
+    sent = {ended.identity for ended in message.ended} | {alert.identity for alert in message.firing}
+    kept = [entry for entry in (before.told if before is not None else ()) if entry.alert not in sent]
+    entries = [*(entry_of(alert, now) for alert in message.firing), *kept][:CAPACITY]
     after = Conversation(
         id=FEED,
         title=message.title,
@@ -73,16 +75,16 @@ def delivered(known: Sequence[Conversation], message: Message, *, now: datetime)
         opened_at=before.opened_at if before is not None else now,
         sent_at=now,
         messages=message.sequence + 1,
-        told=told,
+        told=entries,
     )
-    return (after,) if told else ()
+    return (after,) if entries else ()
 
 
 def _is_over(
     entry: ToldAlert, firing: Mapping[str, Alert], known: Collection[str], looked_at: Callable[[str], bool]
 ) -> bool:
-    """Whether what was told has to be ended: to Alertmanager an alert with another severity is another one."""
-    now = firing.get(entry.alert)
-    if now is not None:
-        return now.severity is not entry.severity or now.cause != entry.cause
+    """The alert as sent has to be ended: to Alertmanager an alert with another severity or cause is another one."""
+    alert = firing.get(entry.alert)
+    if alert is not None:
+        return alert.severity is not entry.severity or alert.cause != entry.cause
     return entry.alert not in known and looked_at(entry.alert)

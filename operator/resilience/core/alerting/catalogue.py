@@ -1,6 +1,6 @@
-"""Every alert there is, in one place: how bad it is, how long it has to last, and what a person should do.
+"""Catalogue of all alerts: severity, the time that the alert has to last, and the action for a person.
 
-docs/runbooks has a page for each, with the same name.
+docs/runbooks has a page of the same name for every alert.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from resilience.api.reasons import AlertName, Severity
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is the same for all alerts of a name. `lasts`: how long it has to fire before anybody is told."""
+    """Properties of all alerts of one name. `lasts`: the time that an alert has to fire before anybody is notified."""
 
     severity: Severity
     title: str
@@ -135,5 +135,5 @@ CATALOGUE: Final[Mapping[AlertName, Entry]] = {
 
 
 def action(name: AlertName, *, namespace: str, service: str) -> str:
-    """What a person should do about an alert."""
+    """The action that a person should take on an alert."""
     return CATALOGUE[name].action.format(namespace=namespace, service=service)

@@ -1,7 +1,8 @@
-"""What a delivery that succeeded or failed means for a receiver: when it is tried again, and what is given up.
+"""Effect of a delivery's success or failure on a receiver: the next try, and the alerts that are given up.
 
-Nothing that still matters is ever dropped: what fires and was not told stays due. After `BUDGET` without success, or at
-once when only a person can help, the receiver counts as out of reach: its dead letters are kept, its fallback is told.
+No alert that still matters is ever dropped: one that fires and was not notified stays due. After `BUDGET` without
+success, or at once when only a person can help, the receiver counts as out of reach: its dead letters are kept, its
+fallback is notified.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,19 +18,19 @@ BUDGET: Final = timedelta(minutes=15)
 # Exponential with full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
 _FIRST: Final = timedelta(seconds=1)
 _LONGEST: Final = timedelta(seconds=60)
-# Secrets may be put right by hand, without a word to us.
+# The operator gets no signal when a person corrects a Secret.
 _PERMANENT: Final = timedelta(minutes=10)
-# Nobody who asks us to wait for a day is obeyed.
-_LONGEST_ASKED: Final = timedelta(minutes=15)
+# A receiver that requests a wait of a day is not obeyed.
+_LONGEST_RETRY_AFTER: Final = timedelta(minutes=15)
 LETTERS: Final = 50
 _LETTERS_LAST: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFailure:
-    """Why a delivery failed. `permanent`: only a person can help. `retry_after`: what the receiver asked for.
+    """Failure of a delivery. `permanent`: only a person can help. `retry_after`: the wait that the receiver requested.
 
-    `unsure`: it may have arrived nevertheless. `of_message`: another message might be taken.
+    `unsure`: the message may have arrived nevertheless. `of_message`: the receiver might accept another message.
     """
 
     message: str
@@ -40,13 +41,13 @@ class DeliveryFailure:
 
 
 def out_of_reach(status: ReceiverStatus, now: datetime) -> bool:
-    """Whether people have to be told in another way."""
+    """The receiver is out of reach: people have to be notified in another way."""
     failure = status.failure
     return failure is not None and (failure.permanent or failure.since + BUDGET <= now)
 
 
 def reach_ends(status: ReceiverStatus, now: datetime) -> timedelta | None:
-    """When a receiver that fails will count as out of reach; None when it does not fail, or does already."""
+    """Time until a failing receiver counts as out of reach; None when it does not fail, or counts so already."""
     failure = status.failure
     if failure is None or out_of_reach(status, now):
         return None
@@ -56,7 +57,7 @@ def reach_ends(status: ReceiverStatus, now: datetime) -> timedelta | None:
 def failed(
     status: ReceiverStatus, trouble: DeliveryFailure, *, undelivered: Sequence[Message], jitter: float, now: datetime
 ) -> tuple[ReceiverStatus, timedelta]:
-    """The status after a failure, and when to try again. `jitter`: evenly from 0 to 1."""
+    """The status after a failure, and the wait until the next try. `jitter`: uniform from 0 to 1."""
     before = status.failure
     failure = Failure(
         at=now,
@@ -67,25 +68,25 @@ def failed(
     )
     after = status.model_copy(update={"failure": failure, "failed": status.failed + 1})
     if out_of_reach(after, now):
-        after = _bury(after, [alert for each in undelivered for alert in each.firing])
+        after = _with_dead_letters(after, [alert for message in undelivered for alert in message.firing])
     return after, _wait(failure, trouble, jitter)
 
 
 def succeeded(status: ReceiverStatus, message: Message, *, now: datetime) -> ReceiverStatus:
-    """The status after a delivery."""
-    told = {each.identity for each in message.firing}
+    """The status after a delivery that succeeded."""
+    notified = {alert.identity for alert in message.firing}
     return status.model_copy(
         update={
             "failure": None,
             "last_success": now,
             "delivered": status.delivered + 1,
-            "dead_letters": [each for each in status.dead_letters if each.alert not in told],
+            "dead_letters": [letter for letter in status.dead_letters if letter.alert not in notified],
         }
     )
 
 
 def nothing_due(status: ReceiverStatus) -> ReceiverStatus:
-    """The status when there is nothing to tell: a failure that may have passed says nothing of the next message."""
+    """The status when nothing is due: a failure that may have passed says nothing about the next message."""
     if status.failure is None or status.failure.permanent:
         return status
     return status.model_copy(update={"failure": None})
@@ -94,23 +95,23 @@ def nothing_due(status: ReceiverStatus) -> ReceiverStatus:
 def letters(
     status: ReceiverStatus, firing: Iterable[str], looked_at: Callable[[str], bool], now: datetime
 ) -> list[DeadLetter]:
-    """The dead letters as they stand: those that are over say so, and go after a day."""
+    """The dead letters as of now: those of alerts that are over get their end, and are removed after a day."""
     alive = frozenset(firing)
-    found = [
-        each.model_copy(update={"ended_at": now})
-        if each.ended_at is None and each.alert not in alive and looked_at(each.alert)
-        else each
-        for each in status.dead_letters
+    updated = [
+        letter.model_copy(update={"ended_at": now})
+        if letter.ended_at is None and letter.alert not in alive and looked_at(letter.alert)
+        else letter
+        for letter in status.dead_letters
     ]
-    return [each for each in found if each.ended_at is None or each.ended_at > now - _LETTERS_LAST]
+    return [letter for letter in updated if letter.ended_at is None or letter.ended_at > now - _LETTERS_LAST]
 
 
-def _bury(status: ReceiverStatus, alerts: Sequence[Alert]) -> ReceiverStatus:
-    known = {each.alert for each in status.dead_letters}
+def _with_dead_letters(status: ReceiverStatus, alerts: Sequence[Alert]) -> ReceiverStatus:
+    known = {letter.alert for letter in status.dead_letters}
     new = [
-        DeadLetter(alert=each.identity, severity=each.severity, since=each.since, message=each.message[:256])
-        for each in alerts
-        if each.identity not in known
+        DeadLetter(alert=alert.identity, severity=alert.severity, since=alert.since, message=alert.message[:256])
+        for alert in alerts
+        if alert.identity not in known
     ]
     return status.model_copy(
         update={"dead_letters": [*status.dead_letters, *new][-LETTERS:], "dead": status.dead + len(new)}
@@ -121,6 +122,6 @@ def _wait(failure: Failure, trouble: DeliveryFailure, jitter: float) -> timedelt
     if trouble.permanent:
         return _PERMANENT
     if trouble.retry_after is not None:
-        return min(max(trouble.retry_after, _FIRST), _LONGEST_ASKED)
+        return min(max(trouble.retry_after, _FIRST), _LONGEST_RETRY_AFTER)
     longest = min(_FIRST * (1 << min(failure.tries, 10)), _LONGEST)
     return max(longest * jitter, _FIRST / 2)

@@ -1,4 +1,7 @@
-"""How conversations begin: by group, after the group's wait, and as one when too many would begin at a time."""
+"""Start of conversations: by group, after the group's wait, and as one when too many would start at a time.
+
+A conversation is an incident as one receiver sees it: one thread of notifications.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,27 +15,30 @@ from resilience.core.alerting.alert import by_weight, worse
 from resilience.core.alerting.message import Kind, Message
 from resilience.core.alerting.routing import Aim, Group
 
-# Conversations that begin within a short time, beyond which they are one.
+# Limit of conversations that start within a short time; above it they become one, a storm.
 FLOOD: Final = 5
 _SHORT: Final = timedelta(minutes=1)
-# What begins while such a one is young is told there.
+# New alerts join a storm while it is young.
 STORM: Final = "storm-"
 STORM_LASTS: Final = timedelta(minutes=10)
-# What a status has room for. The last place is for one that takes in whatever else there is.
+# Conversations that a status has room for. The last place is for one that takes all further alerts.
 CONVERSATIONS: Final = 100
-# Alerts of one conversation, and of all together, beyond which they are only counted.
+# Limits of alerts in one conversation, and in all together; further alerts are only counted.
 MEMBERS: Final = 100
 CAPACITY: Final = 500
 
 
 def identifier(group: Group) -> str:
-    """The same for the same group at every receiver, so that one who is told by two of them sees one incident."""
+    """Identifier of a group, the same at every receiver: a person whom two receivers notify sees one incident."""
     return hashlib.sha256("\n".join(f"{name}={value}" for name, value in group).encode()).hexdigest()[:20]
 
 
 def fitting(members: Sequence[Aim], *, taken: int, room: int, believed: Severity | None) -> Sequence[Aim]:
-    """Those that are told, of members with the worst first. Something is told of every conversation (`believed` None),
-    and of whatever is worse than what the receiver believes, however many there are."""
+    """The members that are notified; `members` has the worst alert first.
+
+    However many alerts there are, at least one is notified of a new conversation (`believed` None), and when the worst
+    one is worse than the severity that the receiver believes.
+    """
     count = max(min(MEMBERS - taken, room), 0)
     if count == 0 and members and (believed is None or worse(members[0].alert.severity, believed)):
         count = 1
@@ -41,27 +47,27 @@ def fitting(members: Sequence[Aim], *, taken: int, room: int, believed: Severity
 
 @dataclass(frozen=True, slots=True)
 class Openings:
-    """First messages that are due, and when those that are not will be."""
+    """First messages that are due, and the times at which the others become due."""
 
     messages: tuple[Message, ...]
     later: tuple[datetime, ...]
 
 
 def openings(fresh: Sequence[Aim], kept: Sequence[Conversation], now: datetime, *, room: int) -> Openings:
-    """Conversations that begin, of alerts with the worst first. Too many in a short time are one."""
+    """Conversations that start; `fresh` has the worst alert first. Too many in a short time become one."""
     groups: dict[Group, list[Aim]] = {}
-    for each in fresh:
-        groups.setdefault(each.group, []).append(each)
+    for aim in fresh:
+        groups.setdefault(aim.group, []).append(aim)
     due, later = [], []
     for group, members in groups.items():
-        at = min(each.alert.since + each.pace.group_wait for each in members)
+        at = min(aim.alert.since + aim.pace.group_wait for aim in members)
         if at <= now:
             due.append((group, members))
         else:
             later.append(at)
-    recent = [each for each in kept if each.opened_at > now - _SHORT]
+    recent = [conversation for conversation in kept if conversation.opened_at > now - _SHORT]
     if due and (len(recent) + len(due) > FLOOD or len(kept) + len(due) >= CONVERSATIONS):
-        everything = sorted((each for _, members in due for each in members), key=lambda each: by_weight(each.alert))
+        everything = sorted((aim for _, members in due for aim in members), key=lambda aim: by_weight(aim.alert))
         return Openings((_storm(everything, room),), tuple(later))
     messages = []
     for group, members in due:
@@ -71,28 +77,28 @@ def openings(fresh: Sequence[Aim], kept: Sequence[Conversation], now: datetime, 
 
 
 def _opened(group: Group, members: Sequence[Aim], room: int) -> Message:
-    told = fitting(members, taken=0, room=room, believed=None)
-    alerts = [each.alert for each in told]
+    notified = fitting(members, taken=0, room=room, believed=None)
+    alerts = [aim.alert for aim in notified]
     return Message(
         conversation=identifier(group),
-        began_at=min(each.since for each in alerts),
+        began_at=min(alert.since for alert in alerts),
         sequence=0,
         kind=Kind.OPENED,
         title=_title(group, members),
         group=group,
         severity=alerts[0].severity,
         firing=tuple(alerts),
-        more=len(members) - len(told),
-        note=_note(told),
+        more=len(members) - len(notified),
+        note=_note(notified),
     )
 
 
 def _storm(members: Sequence[Aim], room: int) -> Message:
-    """Many at once are one conversation for as long as they last: nobody reads thirty."""
-    services = len({each.alert.key for each in members})
+    """One conversation for many alerts at once, for as long as they last: nobody reads thirty messages."""
+    services = len({aim.alert.key for aim in members})
     title = f"{len(members)} alerts of {services} services"
     opened = _opened((), members, room)
-    oldest = min(members, key=lambda each: (each.alert.since, each.alert.identity)).alert
+    oldest = min(members, key=lambda aim: (aim.alert.since, aim.alert.identity)).alert
     name = identifier((("oldest", f"{oldest.since.isoformat()} {oldest.identity}"),))
     return replace(opened, conversation=f"{STORM}{name}", title=title)
 
@@ -100,10 +106,10 @@ def _storm(members: Sequence[Aim], room: int) -> Message:
 def _title(group: Group, members: Sequence[Aim]) -> str:
     named = [value for name, value in group if name not in ("alertname", "severity") and value]
     words = "/".join(named) or "all services"
-    names = sorted({str(each.alert.name) for each in members if ("alertname", str(each.alert.name)) in group})
+    names = sorted({str(aim.alert.name) for aim in members if ("alertname", str(aim.alert.name)) in group})
     return f"{' '.join(names)} {words}".strip()[:200]
 
 
 def _note(members: Sequence[Aim]) -> str:
-    missing = sorted({str(each.instead_of) for each in members if each.instead_of is not None})
+    missing = sorted({str(aim.instead_of) for aim in members if aim.instead_of is not None})
     return f"told here because {', '.join(missing)} cannot be reached" if missing else ""

@@ -1,4 +1,4 @@
-"""What a receiver is told: one message of a conversation, in no receiver's own form yet."""
+"""One message of a conversation, before it takes the form of a particular receiver."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from resilience.core.alerting.routing import Group
 
 
 class Kind(StrEnum):
-    """Why something is told."""
+    """Reason for a message."""
 
     OPENED = "opened"
     UPDATED = "updated"
     ESCALATED = "escalated"
     REPEATED = "repeated"
     ENDED = "ended"
-    # What came and went while nobody could be told.
+    # Alerts that came and went while nobody could be notified.
     MISSED = "missed"
-    # Somebody tries whether the receiver is reached.
+    # A person tests whether the receiver can be reached.
     TEST = "test"
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a receiver wants to be told. `live`: small changes are told too, for they disturb nobody there."""
+    """Preferences of a receiver. `live`: it gets small changes too, since they disturb nobody there."""
 
     live: bool = False
     send_resolved: bool = True
@@ -34,7 +34,7 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An alert that was told and is over. `moved`: it still fires, but is told somebody else."""
+    """An alert that was notified and is over. `moved`: it still fires, but another receiver is notified."""
 
     identity: str
     severity: Severity
@@ -46,10 +46,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `sequence` counts from 0 in its conversation, each time that it begins."""
+    """One message. `sequence` counts from 0 in its conversation, every time that the conversation starts."""
 
     conversation: str
-    # When the oldest of what it was opened for began: known to whoever looks, so a message is the same twice.
+    # Start of the oldest alert that opened the conversation. Every pass derives the same, so a message repeats exactly.
     began_at: datetime
     sequence: int
     kind: Kind
@@ -59,31 +59,31 @@ class Message:
     # The worst first. Empty when the conversation ends.
     firing: tuple[Alert, ...]
     ended: tuple[Ended, ...] = ()
-    # When the message before it was told; None when it is the first one.
+    # Time of the previous message; None when this is the first one.
     follows: datetime | None = None
-    # Alerts that fire besides, for which there is no room.
+    # Further alerts that fire, for which there is no room.
     more: int = 0
-    # Repeats that were not told since the last message.
+    # Repeats since the last message that were not notified.
     suppressed: int = 0
     # The receiver's own name of the message that is kept up to date.
     handle: str = ""
-    # Something that people should know about the message itself.
+    # Information for people about the message itself.
     note: str = ""
 
     @property
     def delivery(self) -> str:
-        """Identity of what is told: a receiver that gets it twice can tell; once anything changed it is another one."""
-        fires = [f"{each.identity} {each.severity} {each.since.isoformat()}" for each in self.firing]
-        over = [f"{each.identity} {each.at.isoformat()}" for each in self.ended]
+        """Identity of the content: it shows a receiver that it got a message twice, and differs after any change."""
+        fires = [f"{alert.identity} {alert.severity} {alert.since.isoformat()}" for alert in self.firing]
+        over = [f"{ended.identity} {ended.at.isoformat()}" for ended in self.ended]
         whole = "\n".join([str(self.kind), str(self.follows), *fires, "over", *over])
         return f"{self.thread}-{self.sequence}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
 
     @property
     def thread(self) -> str:
-        """Identity of the conversation from this beginning to its end."""
+        """Identity of the conversation from this start to its end."""
         return f"{self.conversation}-{int(self.began_at.timestamp() * 1000)}"
 
     @property
     def over(self) -> bool:
-        """Whether nothing of it fires any more."""
+        """No alert of the conversation fires any more."""
         return not self.firing

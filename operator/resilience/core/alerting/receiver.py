@@ -1,4 +1,4 @@
-"""An AlertReceiver as read, and what its status says of it."""
+"""An AlertReceiver as read, and its state as its status reports it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from resilience.core.model.observation import Key
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """An AlertReceiver. `spec` is None when it cannot be read; `problem` then says why."""
+    """An AlertReceiver. `spec` is None when it cannot be read; `problem` then gives the reason."""
 
     key: Key
     uid: str
@@ -30,8 +30,8 @@ class Receiver:
 
 
 def report(receiver: Receiver, status: ReceiverStatus, now: datetime) -> ReceiverStatus:
-    """The status with what people read of it: condition and summary."""
-    count = sum(is_open(each) for each in status.conversations)
+    """The status with the parts that people read: condition and summary."""
+    count = sum(is_open(conversation) for conversation in status.conversations)
     generation = receiver.generation
     return status.model_copy(
         update={
@@ -45,9 +45,9 @@ def report(receiver: Receiver, status: ReceiverStatus, now: datetime) -> Receive
 
 
 def out_of_reach(status: ReceiverStatus) -> bool:
-    """Whether the status says that people have to be told in another way."""
+    """The status says that the receiver is out of reach: people have to be notified in another way."""
     reasons = (Reason.NOT_DELIVERED, Reason.RECEIVER_REFUSES)
-    return any(each.type == ConditionType.READY and each.reason in reasons for each in status.conditions)
+    return any(condition.type == ConditionType.READY and condition.reason in reasons for condition in status.conditions)
 
 
 def _ready(receiver: Receiver, status: ReceiverStatus, now: datetime) -> ConditionVerdict:

@@ -1,4 +1,4 @@
-"""A look at one receiver: what it has to be told now, by what fires, what it was told, and what people ask for."""
+"""One pass over a receiver: messages that are due by what fires, what it was notified of, and what people request."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ from resilience.core.alerting.routing import Aim, Pace
 from resilience.core.model import requests
 from resilience.core.model.observation import Key
 
-# A request, its value, and what has to be told for it.
+# A request, its value, and the messages that answer it.
 Asked = tuple[ReceiverRequest, str, tuple[Message, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """`messages` in the order in which they are told."""
+    """Result of a pass. `messages` are in the order of delivery."""
 
     status: ReceiverStatus
     messages: tuple[Message, ...]
@@ -41,33 +41,35 @@ def look(
     settled: bool,
     now: datetime,
 ) -> Round:
-    """What is due. Nothing in it was told yet. `settled`: every service has been looked at, so silence means none."""
-    status, firing = _known(receiver.status), {each.alert.identity for each in aimed}
-    talks = [
-        send_intents.taken_in(each, status.announced, firing, looked_at=looked_at, now=now)
-        for each in status.conversations
+    """Messages that are due, not sent yet. `settled`: all services have been observed, so silence means no alert."""
+    status, firing = _known(receiver.status), {aim.alert.identity for aim in aimed}
+    conversations = [
+        send_intents.taken_in(conversation, status.announced, firing, looked_at=looked_at, now=now)
+        for conversation in status.conversations
     ]
-    found = _plan(spec, status.model_copy(update={"conversations": talks}), aimed, looked_at, fires, now)
-    ends = send_intents.ends(status.announced, found.conversations, firing, looked_at=looked_at, now=now)
-    messages = (*ends, *found.messages)
+    due = _plan(spec, status.model_copy(update={"conversations": conversations}), aimed, looked_at, fires, now)
+    ends = send_intents.ends(status.announced, due.conversations, firing, looked_at=looked_at, now=now)
+    messages = (*ends, *due.messages)
     letters = delivery.letters(status, firing, looked_at, now)
-    status = status.model_copy(update={"conversations": list(found.conversations), "dead_letters": letters})
+    status = status.model_copy(update={"conversations": list(due.conversations), "dead_letters": letters})
     if settled and not messages:
         status = delivery.nothing_due(status)
-    waits = [each for each in (found.wait, delivery.reach_ends(status, now)) if each is not None]
-    return Round(status, messages, min(waits, default=None), _asked(receiver, spec, status, now, idle=not messages))
+    waits = [wait for wait in (due.wait, delivery.reach_ends(status, now)) if wait is not None]
+    return Round(
+        status, messages, min(waits, default=None), _requested(receiver, spec, status, now, is_idle=not messages)
+    )
 
 
 def begun(spec: AlertReceiverSpec, status: ReceiverStatus, message: Message) -> ReceiverStatus:
-    """The status before a message is sent: it differs when the message has to be noted first."""
+    """The status before a message is sent: it differs when the message has to be recorded first."""
     if spec.alertmanager is not None or message.kind in (Kind.TEST, Kind.MISSED):
-        # An Alertmanager is told everything again every minute.
+        # An Alertmanager gets everything again every minute.
         return status
     announced = status.announced
     if send_intents.keeps_open(spec):
         announced = send_intents.announce(announced, message, status.conversations)
-    talks = notifications.ending(status.conversations, message)
-    return status.model_copy(update={"announced": announced, "conversations": talks})
+    conversations = notifications.ending(status.conversations, message)
+    return status.model_copy(update={"announced": announced, "conversations": conversations})
 
 
 def told(
@@ -78,27 +80,27 @@ def told(
     if message.kind is Kind.TEST:
         return status
     if message.kind is Kind.MISSED:
-        kept = [each for each in status.dead_letters if each.ended_at is None]
+        kept = [letter for letter in status.dead_letters if letter.ended_at is None]
         return status.model_copy(update={"dead_letters": kept})
     known, announced = status.conversations, send_intents.withdraw(status.announced, message)
     if spec.alertmanager is not None:
         after = alertmanager_feed.delivered(known, message, now=now)
     else:
-        mine = {each.identity for each in message.firing}
-        pace = next((each.pace for each in aimed if each.alert.identity in mine), Pace())
+        firing = {alert.identity for alert in message.firing}
+        pace = next((aim.pace for aim in aimed if aim.alert.identity in firing), Pace())
         after = notifications.delivered(known, message, handle=handle, pace=pace, now=now)
     return status.model_copy(update={"conversations": list(after), "announced": announced})
 
 
 def _known(status: ReceiverStatus) -> ReceiverStatus:
-    """The status without alerts that cannot be: a hand has written them, or an operator of another version."""
-    talks = [
-        each.model_copy(update={"told": [entry for entry in each.told if is_identity(entry.alert)]})
-        for each in status.conversations
+    """The status without unknown alerts, which a person or an operator of another version has written."""
+    conversations = [
+        conversation.model_copy(update={"told": [entry for entry in conversation.told if is_identity(entry.alert)]})
+        for conversation in status.conversations
     ]
-    announced = [each for each in status.announced if all(map(is_identity, each.alerts))]
-    letters = [each for each in status.dead_letters if is_identity(each.alert)]
-    return status.model_copy(update={"conversations": talks, "announced": announced, "dead_letters": letters})
+    announced = [intent for intent in status.announced if all(map(is_identity, intent.alerts))]
+    letters = [letter for letter in status.dead_letters if is_identity(letter.alert)]
+    return status.model_copy(update={"conversations": conversations, "announced": announced, "dead_letters": letters})
 
 
 def _plan(
@@ -111,59 +113,61 @@ def _plan(
 ) -> NotificationPlan:
     if spec.alertmanager is not None:
         return alertmanager_feed.plan(status.conversations, aimed, looked_at=looked_at, fires=fires, now=now)
-    # A bot changes what it wrote, PagerDuty an incident's details, and a webhook's program is not woken by them.
+    # A bot edits its message, PagerDuty the details of an incident, and small changes do not wake a webhook's program.
     bot = spec.slack is not None and spec.slack.token_from is not None
     live = bot or spec.pagerduty is not None or spec.webhook is not None
     manner = Manner(live=live, send_resolved=spec.send_resolved)
     return notifications.plan(status.conversations, aimed, looked_at=looked_at, fires=fires, manner=manner, now=now)
 
 
-def _asked(
-    receiver: Receiver, spec: AlertReceiverSpec, status: ReceiverStatus, now: datetime, *, idle: bool
+def _requested(
+    receiver: Receiver, spec: AlertReceiverSpec, status: ReceiverStatus, now: datetime, *, is_idle: bool
 ) -> tuple[Asked, ...]:
-    found: list[Asked] = []
+    requested: list[Asked] = []
     for request in ReceiverRequest:
         value = requests.unhandled(receiver.annotations, status.handled, request)
         if value is None:
             continue
         match request:
             case ReceiverRequest.TEST:
-                found.append((request, value, _test(receiver.key, spec, value, now)))
+                requested.append((request, value, _test(receiver.key, spec, value, now)))
             case ReceiverRequest.REPLAY:
                 missed = _missed(spec, status)
-                # With nothing else to tell, whether a receiver was mended shows only when something is told.
-                trial = not missed and idle and status.failure is not None
-                found.append((request, value, _test(receiver.key, spec, value, now) if trial else missed))
-    return tuple(found)
+                # When nothing else is due, only a test message can show that the receiver works again.
+                needs_test = not missed and is_idle and status.failure is not None
+                requested.append((request, value, _test(receiver.key, spec, value, now) if needs_test else missed))
+    return tuple(requested)
 
 
 def _test(key: Key, spec: AlertReceiverSpec, value: str, now: datetime) -> tuple[Message, ...]:
-    """A test; where it would stay open, its end too."""
+    """A test message, and its end for a receiver where the test would stay open."""
     name = f"test-{hashlib.sha256(value.encode()).hexdigest()[:12]}"
     words = f"somebody asked for this test of AlertReceiver {key}"
     alert = Alert(key, AlertName.TEST, Severity.INFO, now, words)
     group = (("namespace", key.namespace), ("receiver", key.name))
     first = Message(name, now, 0, Kind.TEST, f"test of {key}", group, Severity.INFO, (alert,))
-    if not _by_incident(spec):
+    if not _knows_only_incidents(spec):
         return (first,)
     end = Ended(alert.identity, Severity.INFO, now, now)
     return first, Message(name, now, 1, Kind.TEST, f"test of {key}", group, Severity.INFO, (), (end,))
 
 
-def _by_incident(spec: AlertReceiverSpec) -> bool:
-    """Whether it knows nothing but incidents, which have to be ended, and are not opened for what is over."""
+def _knows_only_incidents(spec: AlertReceiverSpec) -> bool:
+    """The receiver knows only incidents, which have to be ended, and are not opened for alerts that are over."""
     return spec.pagerduty is not None or spec.alertmanager is not None
 
 
 def _missed(spec: AlertReceiverSpec, status: ReceiverStatus) -> tuple[Message, ...]:
-    """What came and went while nobody could be told."""
-    over = [each for each in status.dead_letters if each.ended_at is not None]
-    if not over or _by_incident(spec):
+    """The message about alerts that came and went while nobody could be notified; empty when there is none."""
+    over = [letter for letter in status.dead_letters if letter.ended_at is not None]
+    if not over or _knows_only_incidents(spec):
         return ()
     ended = tuple(
-        Ended(each.alert, each.severity, each.since, each.ended_at) for each in over if each.ended_at is not None
+        Ended(letter.alert, letter.severity, letter.since, letter.ended_at)
+        for letter in over
+        if letter.ended_at is not None
     )
-    began = min(each.since for each in over)
+    began = min(letter.since for letter in over)
     title = f"{len(over)} alerts came and went while this receiver could not be reached"
-    severity = worst([each.severity for each in over])
+    severity = worst([letter.severity for letter in over])
     return (Message("missed", began, len(over), Kind.MISSED, title, (), severity, (), ended),)

@@ -1,4 +1,4 @@
-"""Whom an alert goes to: the service's routes from the top, then its default receiver, then the operator's own.
+"""Receivers of an alert: by the service's routes from the top, then its default receiver, then the operator's own.
 
 The semantics are Alertmanager's for a flat list below a root route, and are tested against its own tool:
 https://prometheus.io/docs/alerting/latest/configuration/#route.
@@ -22,7 +22,7 @@ _BY_OPERATOR: Final = "no route matches and there is no default receiver: the op
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often people are told; see spec.alerts."""
+    """Frequency of notifications; see spec.alerts."""
 
     group_wait: timedelta = timedelta(seconds=10)
     group_interval: timedelta = timedelta(minutes=1)
@@ -32,7 +32,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """An alert on its way to one receiver. `why`: what in the routes decided it."""
+    """An alert on its way to one receiver. `why`: the part of the routes that decided it."""
 
     alert: Alert
     receiver: Key
@@ -41,11 +41,11 @@ class Aim:
     why: str
     active: tuple[Window, ...] = ()
     mute: tuple[Window, ...] = ()
-    # The receiver that it was meant for, when that one cannot be reached.
+    # The intended receiver, when that one cannot be reached.
     instead_of: Key | None = None
 
     def held(self, now: datetime) -> str:
-        """Why nobody is told of it at this moment; empty when somebody is."""
+        """Reason for which nobody is notified at this moment; empty when somebody is."""
         if self.alert.held:
             return self.alert.held
         if self.active and not opening(list(self.active), now).is_open:
@@ -58,19 +58,19 @@ class Aim:
 def aims(alert: Alert, alerts: Alerts, *, pace: Pace, otherwise: Key | None) -> tuple[Aim, ...]:
     """Every receiver that an alert goes to, once each, in the order of the routes.
 
-    `otherwise`: the operator's own default receiver. Empty when there is nobody to tell.
+    `otherwise`: the operator's own default receiver. Empty when there is no receiver.
     """
     labels, namespace = alert.all_labels(), alert.key.namespace
-    found: dict[Key, Aim] = {}
+    aims_by_receiver: dict[Key, Aim] = {}
     for number, route in enumerate(alerts.routes, start=1):
         if not _matches(route, labels):
             continue
         receiver = Key(namespace, route.receiver)
-        found.setdefault(receiver, _by_route(alert, labels, route, number, receiver, pace))
+        aims_by_receiver.setdefault(receiver, _by_route(alert, labels, route, number, receiver, pace))
         if not route.continue_:
-            return tuple(found.values())
-    if found:
-        return tuple(found.values())
+            return tuple(aims_by_receiver.values())
+    if aims_by_receiver:
+        return tuple(aims_by_receiver.values())
     default = Key(namespace, alerts.default_receiver) if alerts.default_receiver is not None else otherwise
     if default is None:
         return ()
@@ -92,21 +92,21 @@ def _by_route(alert: Alert, labels: Mapping[str, str], route: Route, number: int
 
 
 def _matches(route: Route, labels: Mapping[str, str]) -> bool:
-    return all(matchers.parse(each).matches(labels) for each in route.matchers)
+    return all(matchers.parse(matcher).matches(labels) for matcher in route.matchers)
 
 
 def _group(alert: Alert, labels: Mapping[str, str], by: Sequence[str]) -> Group:
-    """What is one conversation. A cause that services share is one incident, whatever they group by."""
+    """The group of a conversation. A cause that services share is one incident, whatever labels they group by."""
     if alert.cause:
         return (("cause", alert.cause),)
     return tuple((name, labels.get(name, "")) for name in by)
 
 
 def explain(aimed: Sequence[Aim], now: datetime) -> str:
-    """Where an alert goes and why, in one sentence."""
+    """The receivers of an alert and the reasons, in one sentence."""
     if not aimed:
         return "nobody is told: no route matches, and there is no default receiver"
     parts = [
-        f"{each.receiver.name}: {each.why}" + (f", but {held}" if (held := each.held(now)) else "") for each in aimed
+        f"{aim.receiver.name}: {aim.why}" + (f", but {reason}" if (reason := aim.held(now)) else "") for aim in aimed
     ]
     return "; ".join(parts)

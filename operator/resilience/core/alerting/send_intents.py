@@ -1,8 +1,8 @@
-"""What was about to be told when nobody could note whether it arrived: no incident stays open that was over before.
+"""Records of messages that may or may not have arrived, so that no incident stays open after its alerts are over.
 
-A receiver that believes that something fires until it hears of its end is told of that end even when the answer to the
-message was lost, or the operator died before it could note it: what is new in a message is noted before it is sent.
-While it fires it is simply sent again; under the same name it is the same incident.
+A receiver that believes that an alert fires until an end message arrives gets that message even when the answer to the
+first one was lost, or the operator died before it could record the answer: new alerts of a message are recorded before
+it is sent. While an alert fires, it is simply sent again; under the same name it is the same incident.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -17,17 +17,17 @@ MOST: Final = 20
 
 
 def keeps_open(spec: AlertReceiverSpec) -> bool:
-    """Whether the receiver believes that something fires until it is told otherwise. People read, and ask."""
+    """The receiver believes that an alert fires until an end message arrives. People, by contrast, read and ask."""
     return spec.send_resolved and (spec.pagerduty is not None or spec.webhook is not None)
 
 
 def announce(known: Sequence[Announced], message: Message, conversations: Sequence[Conversation]) -> list[Announced]:
-    """What is noted before a message is sent; nothing when it says nothing new."""
-    told = {entry.alert for each in conversations for entry in each.told if not entry.end_told}
-    new = [each.identity for each in message.firing if each.identity not in told]
+    """The records before a message is sent; unchanged when it has no new alert."""
+    notified = {entry.alert for conversation in conversations for entry in conversation.told if not entry.end_told}
+    new = [alert.identity for alert in message.firing if alert.identity not in notified]
     if not new:
         return list(known)
-    before = next((each.alerts for each in known if each.id == message.conversation), [])
+    before = next((intent.alerts for intent in known if intent.id == message.conversation), [])
     announced = Announced(
         id=message.conversation,
         title=message.title,
@@ -40,8 +40,8 @@ def announce(known: Sequence[Announced], message: Message, conversations: Sequen
 
 
 def withdraw(known: Sequence[Announced], message: Message) -> list[Announced]:
-    """What is left when a message of this conversation arrived."""
-    return [each for each in known if each.id != message.conversation]
+    """The records that are left after a message of this conversation has arrived."""
+    return [intent for intent in known if intent.id != message.conversation]
 
 
 def taken_in(
@@ -52,15 +52,15 @@ def taken_in(
     looked_at: Callable[[str], bool],
     now: datetime,
 ) -> Conversation:
-    """A conversation that goes on, with what may have been told in it and is over: its end is told with the others."""
-    announced = next((each for each in known if each.id == conversation.id), None)
+    """An ongoing conversation, with alerts that are over and that it may have notified: their ends are sent with it."""
+    announced = next((intent for intent in known if intent.id == conversation.id), None)
     if announced is None or not is_open(conversation):
         return conversation
-    told = {each.alert for each in conversation.told}
-    over = [each for each in announced.alerts if each not in told and each not in firing and looked_at(each)]
+    notified = {entry.alert for entry in conversation.told}
+    over = [alert for alert in announced.alerts if alert not in notified and alert not in firing and looked_at(alert)]
     entries = [
-        ToldAlert(alert=each, severity=announced.severity, since=announced.began_at, told_at=now, ended_at=now)
-        for each in over
+        ToldAlert(alert=alert, severity=announced.severity, since=announced.began_at, told_at=now, ended_at=now)
+        for alert in over
     ]
     return conversation.model_copy(update={"told": [*conversation.told, *entries]})
 
@@ -73,23 +73,23 @@ def ends(
     looked_at: Callable[[str], bool],
     now: datetime,
 ) -> tuple[Message, ...]:
-    """Ends of conversations that may have begun, and of which nothing fires any more."""
-    sent = {each.id: each.sent_at for each in conversations}
-    open_ = {each.id for each in conversations if is_open(each)}
+    """End messages of conversations that may have started, and of which no alert fires any more."""
+    sent = {conversation.id: conversation.sent_at for conversation in conversations}
+    open_ = {conversation.id for conversation in conversations if is_open(conversation)}
     return tuple(
-        _end(each, sent.get(each.id), now)
-        for each in known
-        if each.id not in open_ and not any(alert in firing or not looked_at(alert) for alert in each.alerts)
+        _end(intent, sent.get(intent.id), now)
+        for intent in known
+        if intent.id not in open_ and not any(alert in firing or not looked_at(alert) for alert in intent.alerts)
     )
 
 
 def is_open(conversation: Conversation) -> bool:
-    """Whether the receiver believes that something of it fires."""
-    return any(not each.end_told for each in conversation.told)
+    """The receiver believes that an alert of the conversation fires."""
+    return any(not entry.end_told for entry in conversation.told)
 
 
 def labels_of(message: Message) -> list[GroupLabel]:
-    """The group of a message, as it is kept."""
+    """The group of a message, as status stores it."""
     return [GroupLabel(name=name, value=value[:1024]) for name, value in message.group]
 
 
@@ -100,9 +100,9 @@ def _end(announced: Announced, follows: datetime | None, now: datetime) -> Messa
         sequence=1,
         kind=Kind.ENDED,
         title=announced.title,
-        group=tuple((each.name, each.value) for each in announced.group),
+        group=tuple((label.name, label.value) for label in announced.group),
         severity=announced.severity,
         firing=(),
-        ended=tuple(Ended(each, announced.severity, announced.began_at, now) for each in announced.alerts),
+        ended=tuple(Ended(alert, announced.severity, announced.began_at, now) for alert in announced.alerts),
         follows=follows,
     )

@@ -1,4 +1,4 @@
-"""A service's own status of its alerts: what fires, whom it goes to, and whether they could be told."""
+"""A service's own status of its alerts: what fires, who is notified, and whether the receivers can be reached."""
 
 import re
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ _NOBODY: Final = (
 
 
 def pace(spec: Alerts, effective: Effective | None) -> Pace:
-    """How often people are told of this service."""
+    """Frequency of notifications about this service."""
     return Pace(
         group_wait=effective.group_wait if effective is not None else Pace().group_wait,
         group_interval=spec.group_interval,
@@ -37,44 +37,46 @@ def pace(spec: Alerts, effective: Effective | None) -> Pace:
 
 
 def aims(key: Key, alerts: Alerts, status: Status, *, otherwise: Key | None) -> tuple[Aim, ...]:
-    """Where everything that fires goes to."""
-    found = (of_status(key, each) for each in status.alerts.firing)
-    told = pace(alerts, status.effective)
-    return tuple(aim for alert in found for aim in routing.aims(alert, alerts, pace=told, otherwise=otherwise))
+    """All alerts that fire, with their receivers."""
+    firing = (of_status(key, entry) for entry in status.alerts.firing)
+    own_pace = pace(alerts, status.effective)
+    return tuple(aim for alert in firing for aim in routing.aims(alert, alerts, pace=own_pace, otherwise=otherwise))
 
 
 def reconcile(resource: Resource, status: Status, observation: Observation, now: datetime) -> StepResult:
-    """Alerts come last in a pass: they follow from everything else in the status."""
+    """The alerts of a pass. They come last, because they follow from everything else in the status."""
     explained, events = explain(resource, status, observation, now)
     reported, wait = report(resource, explained, observation, now)
     return StepResult(reported, events=events, requeue_after=wait)
 
 
 def report(resource: Resource, status: Status, seen: Observation, now: datetime) -> tuple[Status, timedelta | None]:
-    """The status with its alerts and the condition AlertsDelivered, and when time alone will change them."""
+    """The status with its alerts and the condition AlertsDelivered, and the wait until time alone changes them."""
     spec = resource.spec.alerts if resource.spec is not None else Alerts()
-    found = rules.look(resource, status, seen.workload, now)
+    alerts = rules.look(resource, status, seen.workload, now)
     before = status.alerts
     named = []
-    for each in found.firing:
-        to = routing.aims(of_status(resource.key, each), spec, pace=Pace(), otherwise=seen.alerting.default)
-        named.append(each.model_copy(update={"receivers": [_name(aim.receiver, resource.key) for aim in to]}))
+    for alert in alerts.firing:
+        to = routing.aims(of_status(resource.key, alert), spec, pace=Pace(), otherwise=seen.alerting.default)
+        named.append(alert.model_copy(update={"receivers": [_name(aim.receiver, resource.key) for aim in to]}))
     status = status.model_copy(update={"alerts": before.model_copy(update={"firing": named})})
     if not seen.alerting.known:
-        # What was said before stands.
-        kept = [each for each in resource.status.conditions if each.type == ConditionType.ALERTS_DELIVERED]
-        return status.model_copy(update={"conditions": [*status.conditions, *kept]}), found.wait
-    return _with_delivery(resource, status, spec, seen.alerting, now), found.wait
+        # The previous condition stays.
+        kept = [
+            condition for condition in resource.status.conditions if condition.type == ConditionType.ALERTS_DELIVERED
+        ]
+        return status.model_copy(update={"conditions": [*status.conditions, *kept]}), alerts.wait
+    return _with_delivery(resource, status, spec, seen.alerting, now), alerts.wait
 
 
 def _with_delivery(resource: Resource, status: Status, spec: Alerts, alerting: Alerting, now: datetime) -> Status:
-    """The status with what is known of the receivers."""
+    """The status with the known state of the receivers."""
     verdict = _delivered(resource, spec, alerting)
-    wrong = {_name(each, resource.key) for each in alerting.troubles}
+    failing = {_name(receiver, resource.key) for receiver in alerting.troubles}
     alerts = AlertsStatus(
         firing=status.alerts.firing,
         suppressed=alerting.suppressed,
-        undelivered=sum(not each.held and not wrong.isdisjoint(each.receivers) for each in status.alerts.firing),
+        undelivered=sum(not alert.held and not failing.isdisjoint(alert.receivers) for alert in status.alerts.firing),
         last_error=verdict.message[:1024] if verdict.status is False else "",
     )
     updated = conditions.update(resource.status.conditions, [verdict], generation=resource.generation, now=now)
@@ -84,10 +86,10 @@ def _with_delivery(resource: Resource, status: Status, spec: Alerts, alerting: A
 
 
 def explain(resource: Resource, status: Status, seen: Observation, now: datetime) -> tuple[Status, tuple[Event, ...]]:
-    """Answers who would be told of an alert, once for each value of the annotation."""
+    """The status and Event that answer who would be notified of an alert, once for each value of the annotation."""
     value = resource.annotations.get(ANNOTATION_EXPLAIN_ALERT, "")
-    asked = next((each.value for each in status.handled if each.request == EXPLAIN), None)
-    if not value or value[:1024] == asked:
+    answered = next((handled.value for handled in status.handled if handled.request == EXPLAIN), None)
+    if not value or value[:1024] == answered:
         return status, ()
     try:
         alert = _alert(resource.key, value, now)
@@ -96,7 +98,7 @@ def explain(resource: Resource, status: Status, seen: Observation, now: datetime
     else:
         spec = resource.spec.alerts if resource.spec is not None else Alerts()
         to = routing.aims(alert, spec, pace=Pace(), otherwise=seen.alerting.default)
-        labels = ", ".join(f'{name}="{each}"' for name, each in alert.all_labels().items())
+        labels = ", ".join(f'{name}="{label}"' for name, label in alert.all_labels().items())
         note = f"{{{labels}}} goes to {routing.explain(to, now)}"
     handled = requests.noted(status.handled, EXPLAIN, value, now=now, note=note)
     return status.model_copy(update={"handled": handled}), (Event(Reason.ALERT_ROUTE, note),)
@@ -108,32 +110,34 @@ def _alert(key: Key, text: str, now: datetime) -> Alert:
     Raises:
         ValueError: the text is no list of labels, or names an alert or a severity that does not exist.
     """
-    labels = {found[1]: found[2] for found in _PAIR.finditer(text)}
+    labels = {pair[1]: pair[2] for pair in _PAIR.finditer(text)}
     if not labels:
         raise ValueError(f'{text[:200]!r} names no labels; write alertname="DependencyLost", severity="critical"')
-    names, severities = [str(each) for each in AlertName], [str(each) for each in Severity]
+    names, severities = [str(known) for known in AlertName], [str(known) for known in Severity]
     name = labels.get("alertname", str(AlertName.SERVICE_UNHEALTHY))
     if name not in names:
         raise ValueError(f"there is no alert {name!r}; there are {', '.join(names)}")
     severity = labels.get("severity", str(CATALOGUE[AlertName(name)].severity))
     if severity not in severities:
         raise ValueError(f"there is no severity {severity!r}; there are {', '.join(severities)}")
-    subject = next((labels[each] for each in ("check", "flag", "receiver") if each in labels), "")
+    subject = next((labels[label] for label in ("check", "flag", "receiver") if label in labels), "")
     return Alert(key, AlertName(name), Severity(severity), now, "", subject, labels.get("cause", ""))
 
 
 def _delivered(resource: Resource, spec: Alerts, alerting: Alerting) -> ConditionVerdict:
     kind, key = ConditionType.ALERTS_DELIVERED, resource.key
-    named = [Key(key.namespace, each.receiver) for each in spec.routes]
+    named = [Key(key.namespace, route.receiver) for route in spec.routes]
     default = Key(key.namespace, spec.default_receiver) if spec.default_receiver is not None else alerting.default
     receivers = list(dict.fromkeys([*named, *([default] if default is not None else [])]))
     if not receivers:
         return ConditionVerdict(kind, None, Reason.NOBODY_TO_TELL, _NOBODY)
-    wrong = [(each, *alerting.troubles[each]) for each in receivers if each in alerting.troubles]
-    if wrong:
-        words = "; ".join(f"{_name(each, key)}: {message}" for each, _, message in wrong)
-        return ConditionVerdict(kind, False, wrong[0][1], words)
-    return ConditionVerdict(kind, True, Reason.DELIVERED, f"told: {', '.join(_name(each, key) for each in receivers)}")
+    failing = [(receiver, *alerting.troubles[receiver]) for receiver in receivers if receiver in alerting.troubles]
+    if failing:
+        words = "; ".join(f"{_name(receiver, key)}: {message}" for receiver, _, message in failing)
+        return ConditionVerdict(kind, False, failing[0][1], words)
+    return ConditionVerdict(
+        kind, True, Reason.DELIVERED, f"told: {', '.join(_name(receiver, key) for receiver in receivers)}"
+    )
 
 
 def _name(receiver: Key, key: Key) -> str:

@@ -1,4 +1,4 @@
-"""What services share: a dependency's address as one word, so that its loss is one incident however many suffer."""
+"""Shared causes: a dependency's address as one text, so that its loss is one incident for any number of services."""
 
 from resilience.api.checks import Check
 from resilience.api.v1alpha1 import ResilientServiceSpec
@@ -17,12 +17,12 @@ from resilience.core.model.probes import (
 
 
 def of_check(check: Check, spec: ResilientServiceSpec, *, namespace: str) -> str:
-    """The dependency that a check asks; empty when it asks none."""
+    """The dependency that a check probes; empty when it probes none."""
     probe = dependencies.probe(check, spec, namespace=namespace)
-    return "" if probe is None else _words(probe, namespace)
+    return "" if probe is None else _cause(probe, namespace)
 
 
-def _words(probe: Probe, namespace: str) -> str:
+def _cause(probe: Probe, namespace: str) -> str:
     match probe:
         case RedisProbe(place=place) | RedisStreamProbe(place=place):
             return _redis(place, namespace)
@@ -40,10 +40,10 @@ def _words(probe: Probe, namespace: str) -> str:
 
 
 def _redis(place: RedisPlace, namespace: str) -> str:
-    where = ",".join(f"{_full(host, namespace)}:{port}" for host, port in sorted(place.addresses))
-    return f"redis {where}" + (f" {place.master_name}" if place.master_name else "")
+    addresses = ",".join(f"{_full(host, namespace)}:{port}" for host, port in sorted(place.addresses))
+    return f"redis {addresses}" + (f" {place.master_name}" if place.master_name else "")
 
 
 def _full(host: str, namespace: str) -> str:
-    """A short name is another host in another namespace."""
+    """The host with its namespace, since a short name is another host in another namespace."""
     return host if "." in host or ":" in host else f"{host}.{namespace}"

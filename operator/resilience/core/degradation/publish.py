@@ -58,10 +58,10 @@ def publish(context: Context) -> StepResult:
     return StepResult(status, actions, requeue_after=wait if actions else None)
 
 
-def withdraw(seen: Observation) -> tuple[Action, ...]:
+def withdraw(observation: Observation) -> tuple[Action, ...]:
     """Remove everything published: an application that then reads no flags assumes that nothing is degraded."""
-    gone = (RemoveFlags(),) if seen.flags_map is not None and seen.flags_map.ours else ()
-    annotated = _pods(seen, lambda pod: bool(pod.flags))
+    gone = (RemoveFlags(),) if observation.flags_map is not None and observation.flags_map.ours else ()
+    annotated = _pods(observation, lambda pod: bool(pod.flags))
     return (*gone, *((TellPods(annotated, None),) if annotated else ()))
 
 

@@ -15,14 +15,16 @@ _MOST: Final = 20
 _CRASHES: Final = ("CrashLoop", "OOMKilled")
 
 
-def pods(seen: Observation, workload: Workload, spec: ResilientServiceSpec, before: list[Attention]) -> list[Attention]:
+def pods(
+    observation: Observation, workload: Workload, spec: ResilientServiceSpec, before: list[Attention]
+) -> list[Attention]:
     """One entry per pod. When pods were not read, the entries `before` remain as long as pods are missing."""
-    if seen.pods is None:
+    if observation.pods is None:
         return before if workload.available < workload.replicas else []
     image = workload.template.image(spec.container)
     failures = [
         (pod, failure)
-        for pod in seen.pods.pods
+        for pod in observation.pods.pods
         if not pod.available and not pod.deleting
         if (failure := classify.of_pod(pod, image=image, namespace=workload.namespace)) is not None
     ]

@@ -42,12 +42,12 @@ class Failure:
     pod: str = ""
 
     @property
-    def retried(self) -> bool:
+    def is_transient(self) -> bool:
         """The failure may end by itself within seconds."""
         return self.kind is FailureClass.NETWORK
 
     @property
-    def patient(self) -> bool:
+    def may_clear(self) -> bool:
         """The failure may end by itself before the deadline: resources become free, nodes are added."""
         return self.kind is FailureClass.RESOURCE
 

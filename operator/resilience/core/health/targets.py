@@ -30,33 +30,35 @@ _CPU_WARNING: Final = "80%"
 _CPU_CRITICAL: Final = "95%"
 
 
-def check_targets(spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> tuple[CheckTarget, ...]:
+def check_targets(
+    spec: ResilientServiceSpec, effective: Effective, observation: Observation
+) -> tuple[CheckTarget, ...]:
     """Targets to check: one for a query, a dependency or a Service-scope check, one per pod for a Pod-scope check."""
-    service = client_service(spec, seen)
+    service = client_service(spec, observation)
     targets: list[CheckTarget] = []
     for check in spec.health.checks:
         if check.prometheus is not None:
-            targets.extend(_at_prometheus(check, spec, effective, seen))
+            targets.extend(_at_prometheus(check, spec, effective, observation))
         elif check.scope is Scope.DEPENDENCY:
-            targets.extend(at_dependency(check, spec, effective, seen))
+            targets.extend(at_dependency(check, spec, effective, observation))
         elif check.scope is Scope.SERVICE:
-            targets.extend(_at_service(check, spec, effective, service, seen))
+            targets.extend(_at_service(check, spec, effective, service, observation))
         else:
-            targets.extend(at_pods(check, spec, effective, seen))
+            targets.extend(at_pods(check, spec, effective, observation))
     return tuple(targets)
 
 
-def client_service(spec: ResilientServiceSpec, seen: Observation) -> Service | None:
+def client_service(spec: ResilientServiceSpec, observation: Observation) -> Service | None:
     """The Service of the spec, or None when it does not exist."""
     if spec.service is None:
         return None
     name = spec.service.name
-    return next((service for service in seen.services if service.name == name), None)
+    return next((service for service in observation.services if service.name == name), None)
 
 
-def verify_target(spec: ResilientServiceSpec, status: Status, seen: Observation) -> VerifyTarget | None:
+def verify_target(spec: ResilientServiceSpec, status: Status, observation: Observation) -> VerifyTarget | None:
     """Target of measuring requests while a restart or a rollout is in flight; None when none are to be sent."""
-    service = client_service(spec, seen)
+    service = client_service(spec, observation)
     is_moving = status.restart is not None or status.rollout.candidate is not None
     if spec.verify is None or spec.service is None or not is_moving or service is None or spec.suspend:
         return None
@@ -117,30 +119,32 @@ def _at_service(
     return [check_target(check, spec, effective, observation, host=host, port=number)]
 
 
-def at_pods(check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation) -> list[CheckTarget]:
+def at_pods(
+    check: Check, spec: ResilientServiceSpec, effective: Effective, observation: Observation
+) -> list[CheckTarget]:
     """Targets of the check: every pod that its Services list; without a Service, every pod.
 
     A usage check is at every pod that was read, or else at the pods that the Services list.
     """
     if check.usage is not None:
-        return of_usage(check, check.usage, spec, effective, seen, pods=_pod_names(seen))
-    container = find_container(spec, seen.workload) if seen.workload is not None else None
+        return of_usage(check, check.usage, spec, effective, observation, pods=_pod_names(observation))
+    container = find_container(spec, observation.workload) if observation.workload is not None else None
     if container is None:
         return []
     port = container_port(container.ports, check_port(check, spec))
     if port is None:
         return []
-    ours = {service.name for service in seen.selecting}
+    ours = {service.name for service in observation.selecting}
     listed = [
         endpoint
-        for endpoint in seen.endpoints
+        for endpoint in observation.endpoints
         if endpoint.service in ours and endpoint.pod_uid and not endpoint.terminating
     ]
     addresses = {endpoint.pod_uid: endpoint.ip for endpoint in listed}
-    if not seen.selecting and seen.pods is not None:
-        addresses = {pod.uid: pod.ip for pod in seen.pods.pods if pod.ip and not pod.deleting}
+    if not observation.selecting and observation.pods is not None:
+        addresses = {pod.uid: pod.ip for pod in observation.pods.pods if pod.ip and not pod.deleting}
     return [
-        check_target(check, spec, effective, seen, host=ip, port=port, pod_uid=uid)
+        check_target(check, spec, effective, observation, host=ip, port=port, pod_uid=uid)
         for uid, ip in sorted(addresses.items())
     ]
 
@@ -150,15 +154,15 @@ def of_usage(
     usage: UsageCheck,
     spec: ResilientServiceSpec,
     effective: Effective,
-    seen: Observation,
+    observation: Observation,
     *,
     pods: Mapping[str, str],
     name: str = "",
     often: timedelta | None = None,
 ) -> list[CheckTarget]:
     """One target per pod (`pods`: name by uid). Percentages of a limit or request that is not set do not count."""
-    container = find_container(spec, seen.workload) if seen.workload is not None else None
-    if container is None or seen.workload is None:
+    container = find_container(spec, observation.workload) if observation.workload is not None else None
+    if container is None or observation.workload is None:
         return []
     lines = tuple(
         UsageLine(
@@ -174,7 +178,7 @@ def of_usage(
         if bounds is not None
         for whole in [quantities.whole(container, measure, usage.of)]
     )
-    namespace = seen.workload.namespace
+    namespace = observation.workload.namespace
     return [
         _target(
             name or check.name,
@@ -211,13 +215,17 @@ def at_dependency(
     check: Check,
     spec: ResilientServiceSpec,
     effective: Effective,
-    seen: Observation,
+    observation: Observation,
     *,
     name: str = "",
     often: timedelta | None = None,
 ) -> list[CheckTarget]:
     """The target at the dependency; none when the workload, or a redis check that it names, does not exist."""
-    probe = None if seen.workload is None else dependencies.probe(check, spec, namespace=seen.workload.namespace)
+    probe = (
+        None
+        if observation.workload is None
+        else dependencies.probe(check, spec, namespace=observation.workload.namespace)
+    )
     return [] if probe is None else [_target(name or check.name, probe, spec, effective, often=often)]
 
 
@@ -225,7 +233,7 @@ def check_target(
     check: Check,
     spec: ResilientServiceSpec,
     effective: Effective,
-    seen: Observation,
+    observation: Observation,
     *,
     host: str = "",
     port: int = 0,
@@ -234,7 +242,7 @@ def check_target(
     often: timedelta | None = None,
 ) -> CheckTarget:
     """One target, under the check's name unless `name` is given; `often` is the longest interval."""
-    probe = _probe(check, seen, host=host, port=port)
+    probe = _probe(check, observation, host=host, port=port)
     return _target(name or check.name, probe, spec, effective, pod_uid=pod_uid, often=often)
 
 

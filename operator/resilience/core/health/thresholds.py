@@ -81,13 +81,16 @@ class Fold:
     figure: float | None = None
 
     @property
-    def holding(self) -> int:
+    def passes_in_row(self) -> int:
         """Consecutive passes until now; zero while results are inconclusive."""
         return 0 if self.inconclusive else self.passes
 
     def differs(self, other: "Fold", *, rows: bool = False) -> bool:
         """The difference from `other` requires a decision; with `rows`, also when a row begins or ends."""
-        if rows and (bool(self.failures), bool(self.holding)) != (bool(other.failures), bool(other.holding)):
+        if rows and (bool(self.failures), bool(self.passes_in_row)) != (
+            bool(other.failures),
+            bool(other.passes_in_row),
+        ):
             return True
         read = (self.fingerprint, self.dead_letters) != (other.fingerprint, other.dead_letters)
         return self.state is not other.state or read
@@ -98,7 +101,7 @@ def initial(*, now: datetime, assumed: HealthState = HealthState.UNKNOWN) -> Fol
     return Fold(state=assumed, since=now, reason=NOT_RUN_YET, message="has not run yet")
 
 
-def struck(before: Fold, *, reason: str, message: str, now: datetime) -> Fold:
+def mark_lost(before: Fold, *, reason: str, message: str, now: datetime) -> Fold:
     """The state after a reliable report that the target is lost: as if it had failed often enough."""
     was_unhealthy = before.state is HealthState.UNHEALTHY
     return replace(
@@ -241,7 +244,7 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
         latency_seconds=max(latencies, default=None),
         by_pod={uid: pod_fold.state for uid, pod_fold in folds.items()},
         passes_by_pod={uid: pod_fold.passes for uid, pod_fold in folds.items()},
-        words_by_pod={
+        messages_by_pod={
             uid: pod_fold.message for uid, pod_fold in folds.items() if pod_fold.state is HealthState.UNHEALTHY
         },
         failed=sum(pod_fold.failed for pod_fold in folds.values()),
@@ -261,7 +264,7 @@ def of_service(name: str, folded: Fold) -> CheckState:
         folded.since,
         folded.latency_seconds,
         silent=folded.silent,
-        passes=folded.holding,
+        passes=folded.passes_in_row,
         failures=folded.failures,
         components=folded.components,
         fingerprint=folded.fingerprint,

@@ -37,7 +37,7 @@ class CheckState:
     failures: int = 0
     passes_by_pod: Mapping[str, int] = field(default_factory=dict)
     # Messages that say why pods are Unhealthy, by pod uid.
-    words_by_pod: Mapping[str, str] = field(default_factory=dict)
+    messages_by_pod: Mapping[str, str] = field(default_factory=dict)
     # For checks that detect changes: identity of the content that was read last, and the time it was first read.
     fingerprint: str = ""
     read_since: datetime | None = None

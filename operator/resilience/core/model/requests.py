@@ -31,7 +31,7 @@ def noted(handled: Sequence[Handled], request: str, value: str, *, now: datetime
     return [*(other for other in handled if other.request != request), entry]
 
 
-def first_seen(annotations: Mapping[str, str], status: Status, *, now: datetime) -> Status:
+def ignore_preexisting(annotations: Mapping[str, str], status: Status, *, now: datetime) -> Status:
     """The status with every request recorded as handled that was there before the first pass.
 
     Such requests are never executed, because a restored backup contains old ones.

@@ -46,7 +46,7 @@ class Template:
     grace_period: timedelta = timedelta(seconds=30)
     claims: tuple[str, ...] = ()
     # True when the scheduler must not put two pods with these labels on one node.
-    apart: bool = False
+    needs_separate_nodes: bool = False
 
     def image(self, container: str | None) -> str:
         """Image of the named container, or of the first container for None; empty when there is none."""

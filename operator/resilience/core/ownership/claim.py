@@ -68,7 +68,7 @@ def _is_due(context: Context, *, is_requested: bool) -> bool:
         return is_requested
     # Under blue-green the fields come with the next rollout, and cause one only when a person requests it.
     if has_serving_template:
-        return is_requested or availability.releasing(observation)
+        return is_requested or availability.is_rolling_out(observation)
     return is_requested or (workload.observed and (workload.rolling or not workload.replicas))
 
 

@@ -48,7 +48,7 @@ def hand_back(resource: Resource, observation: Observation, now: datetime) -> De
             return returning
     actions: list[Action] = [MarkLeft(reason)] if (reason := _left_as_it_is(observation, is_late=is_late)) else []
     # Every container: spec.container may have named another one when its fields were written.
-    plans = [managed_probes.give_up(container) for container in workload.template.containers]
+    plans = [managed_probes.empty_plan(container) for container in workload.template.containers]
     actions.extend([ApplyTemplate(fields.container, {}) for fields in plans if not fields.in_sync][:1])
     actions.extend(publish.withdraw(observation))
     actions.append(Unclaim(tuple(service.name for service in observation.selecting if service.managed)))

@@ -64,7 +64,7 @@ def plan(
     return TemplatePlan(container.name, fields, tuple(conflicts), _in_sync(container, fields))
 
 
-def give_up(container: Container) -> TemplatePlan:
+def empty_plan(container: Container) -> TemplatePlan:
     """A plan by which the operator owns nothing of the container any more."""
     return TemplatePlan(container.name, {}, (), _in_sync(container, {}))
 

@@ -66,7 +66,7 @@ def may_begin(observation: Observation) -> Refusal | None:
         return Refusal("LimitsNotRead", "what limits the replacement of pods was not read this time")
     if not workload.observed:
         return Refusal("NotObserved", f"{workload.kind} {workload.name} has a change that its controller has not seen")
-    if releasing(observation):
+    if is_rolling_out(observation):
         return Refusal("ReleaseMoving", f"a release of {workload.kind} {workload.name} is moving")
     if workload.rolling:
         return Refusal(
@@ -77,7 +77,7 @@ def may_begin(observation: Observation) -> Refusal | None:
     return None
 
 
-def releasing(observation: Observation) -> bool:
+def is_rolling_out(observation: Observation) -> bool:
     """The target is in the middle of a blue-green rollout, or about to begin one."""
     workload, view = observation.workload, observation.pods
     if workload is None or ANNOTATION_SERVING not in workload.annotations:

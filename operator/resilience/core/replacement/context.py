@@ -18,7 +18,7 @@ GONE_POLL = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ReplacementRequest:
     """Replacements requested in this pass."""
 
     # Pods created up to this moment (the API server's clock) are to be replaced; None when no replacement is requested.
@@ -49,7 +49,7 @@ class ReplacementContext:
 
     base: Context
     view: PodsView
-    wish: Wish
+    wish: ReplacementRequest
 
     @property
     def spec(self) -> ResilientServiceSpec:
@@ -94,10 +94,10 @@ def unfinished_replacement(context: ReplacementContext) -> str:
     if missing > 0:
         why = f": {context.workload.trouble}" if context.workload.trouble else ""
         return f"{missing} pod{'s' if missing > 1 else ''} not created yet{why}"
-    return next((lack for pod in young(context) if (lack := lack_of(context, pod))), "")
+    return next((lack for pod in new_pods(context) if (lack := obstacle_of(context, pod))), "")
 
 
-def young(context: ReplacementContext) -> list[Pod]:
+def new_pods(context: ReplacementContext) -> list[Pod]:
     """Pods created since the restart was accepted or, when none is in flight, since the oldest open take-over."""
     staying = availability.staying(context.view)
     if context.wish.born_before is not None:
@@ -107,7 +107,7 @@ def young(context: ReplacementContext) -> list[Pod]:
     return [pod for pod in staying if pod.created >= taken - timedelta(seconds=1)]
 
 
-def lack_of(context: ReplacementContext, pod: Pod) -> str:
+def obstacle_of(context: ReplacementContext, pod: Pod) -> str:
     """The reason that a replacement does not count yet; empty when it counts."""
     if not pod.available:
         return f"pod {pod.name} is not ready" + (f": {pod.trouble}" if pod.trouble else "")
@@ -122,7 +122,7 @@ def lack_of(context: ReplacementContext, pod: Pod) -> str:
     return ""
 
 
-def held(context: ReplacementContext, pod: Pod) -> Step | None:
+def wait_after_outage(context: ReplacementContext, pod: Pod) -> Step | None:
     """The step that waits after an outage of the API server, or None.
 
     Nodes may still send clients to the endpoints from before the outage.

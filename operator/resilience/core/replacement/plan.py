@@ -17,12 +17,12 @@ from resilience.core.replacement.context import (
     GONE_POLL,
     ReplacementContext,
     Step,
-    held,
     is_old,
-    lack_of,
+    new_pods,
+    obstacle_of,
     unfinished_replacement,
     until,
-    young,
+    wait_after_outage,
 )
 from resilience.core.replacement.pod_steps import grace, progress
 
@@ -140,7 +140,7 @@ def _end_without_twin(context: ReplacementContext, pod: Pod) -> Step:
     refusal = availability.may_lose(context.observation, context.view, pod)
     if refusal is not None:
         return Step(waiting=f"pod {pod.name} stays: {refusal.message}", refusal=refusal)
-    stop = held(context, pod)
+    stop = wait_after_outage(context, pod)
     if stop is not None:
         return stop
     full = availability.full_budget(context.view)
@@ -157,7 +157,7 @@ def _reborn(context: ReplacementContext) -> Step:
     lack = unfinished_replacement(context)
     if context.wish.born_before is None or context.wish.undo or not lack:
         return Step()
-    not_counting = [pod for pod in young(context) if lack_of(context, pod)]
+    not_counting = [pod for pod in new_pods(context) if obstacle_of(context, pod)]
     born = max((max(pod.created, pod.ready_changed or pod.created) for pod in not_counting), default=context.now)
     left = until(context, born, context.spec.rollout.progress_deadline)
     return Step(waiting=lack, wait=left, given_up=left is None)

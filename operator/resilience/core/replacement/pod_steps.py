@@ -17,7 +17,14 @@ from resilience.core.model.observation import Pod
 from resilience.core.model.service import Service
 from resilience.core.model.workload import ReplicaSet
 from resilience.core.replacement import availability
-from resilience.core.replacement.context import GONE_POLL, ReplacementContext, Step, held, unfinished_replacement, until
+from resilience.core.replacement.context import (
+    GONE_POLL,
+    ReplacementContext,
+    Step,
+    unfinished_replacement,
+    until,
+    wait_after_outage,
+)
 
 # Interval at which a draining pod's connections are read, because they cannot be watched.
 QUIET_POLL = timedelta(seconds=1)
@@ -84,7 +91,7 @@ def _rank(context: ReplacementContext, pod: Pod) -> int:
 
 
 def _leave(context: ReplacementContext, pod: Pod) -> Step:
-    stop = held(context, pod)
+    stop = wait_after_outage(context, pod)
     if stop is not None:
         return stop
     labels, stuck = availability.leave_labels(context.observation, context.view, pod)
@@ -97,7 +104,7 @@ def _leave(context: ReplacementContext, pod: Pod) -> Step:
 
 def _leaving(context: ReplacementContext, pod: Pod) -> Step:
     """Wait until no Service that the pod has left lists it any more; only then does the propagation time begin."""
-    stop = held(context, pod)
+    stop = wait_after_outage(context, pod)
     if stop is not None:
         return stop
     if availability.lingers(context.observation, pod):
@@ -106,7 +113,7 @@ def _leaving(context: ReplacementContext, pod: Pod) -> Step:
 
 
 def _left(context: ReplacementContext, pod: Pod) -> Step:
-    stop = held(context, pod)
+    stop = wait_after_outage(context, pod)
     if stop is not None:
         return stop
     # Pods of kinds without surge do not leave their Services before they end.
@@ -149,7 +156,7 @@ def _draining(context: ReplacementContext, pod: Pod) -> Step:
 
 
 def _delete(context: ReplacementContext, pod: Pod) -> Step:
-    stop = held(context, pod)
+    stop = wait_after_outage(context, pod)
     if stop is not None:
         return stop
     refusal = availability.may_lose(context.observation, context.view, pod)

@@ -99,7 +99,7 @@ def ready(facts: Facts, status: Status) -> ConditionVerdict:
     if status.rollout.candidate is not None:
         is_waiting = facts.move is not None and facts.move.awaits_promotion
         reason = Reason.AWAITING_PROMOTION if is_waiting else _rollout_reason(facts)
-        return ConditionVerdict(kind, False, reason, release_words(status))
+        return ConditionVerdict(kind, False, reason, rollout_words(status))
     if status.rollout.failure is not None:
         serving = status.rollout.serving
         old = f"; {serving.image} serves" if serving is not None else ""
@@ -117,7 +117,7 @@ def reconciling(facts: Facts, status: Status) -> ConditionVerdict:
     if status.restart is not None:
         return ConditionVerdict(kind, True, Reason.RESTARTING, restart_words(status))
     if status.rollout.candidate is not None:
-        return ConditionVerdict(kind, True, _rollout_reason(facts), release_words(status))
+        return ConditionVerdict(kind, True, _rollout_reason(facts), rollout_words(status))
     if not workload.observed or workload.rolling:
         return ConditionVerdict(kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is moving")
     return ConditionVerdict(kind, False, Reason.IDLE)
@@ -179,7 +179,7 @@ def _rollout_reason(facts: Facts) -> Reason:
     return Reason.RELEASING if ANNOTATION_SERVING in facts.base.workload.annotations else Reason.ROLLING
 
 
-def release_words(status: Status) -> str:
+def rollout_words(status: Status) -> str:
     """Progress of the rollout in flight, in words."""
     running = status.rollout
     assert running.candidate is not None

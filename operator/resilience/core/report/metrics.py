@@ -14,7 +14,7 @@ from resilience.core.report import slo
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ServiceFigures:
     """Figures of a service; times are in seconds.
 
     `available` is None while unknown. Figures of the objective are None without one.
@@ -35,13 +35,13 @@ class Picture:
     recovery_objective: float | None = None
 
 
-def of(spec: ResilientServiceSpec | None, status: Status, workload: Workload | None, now: datetime) -> Picture:
+def of(spec: ResilientServiceSpec | None, status: Status, workload: Workload | None, now: datetime) -> ServiceFigures:
     """The figures of a service, from its status."""
     wanted = spec.slo if spec is not None else None
     # Rules in Prometheus must not see an outage in a start that costs no budget.
     is_starting = wanted is not None and status.slo is None
     is_out = None if is_starting else slo.outage(status, workload)
-    picture = Picture(
+    picture = ServiceFigures(
         health=status.health.state,
         phase=status.phase,
         available=None if is_out is None else not is_out,
@@ -53,7 +53,7 @@ def of(spec: ResilientServiceSpec | None, status: Status, workload: Workload | N
     return picture if wanted is None or status.slo is None else _with_objective(picture, wanted, status, now)
 
 
-def _with_objective(picture: Picture, wanted: Slo, status: Status, now: datetime) -> Picture:
+def _with_objective(picture: ServiceFigures, wanted: Slo, status: Status, now: datetime) -> ServiceFigures:
     assert status.slo is not None
     figures = slo.figures(wanted, status.slo, now)
     recovery = wanted.recovery_time

@@ -62,7 +62,7 @@ def starting(resource: Resource, status: Status, now: datetime) -> bool:
     return status.first_healthy_at is None and _left_to_start(resource, now) > timedelta()
 
 
-def appointment(resource: Resource, status: Status, workload: Workload, now: datetime) -> timedelta | None:
+def next_change(resource: Resource, status: Status, workload: Workload, now: datetime) -> timedelta | None:
     """Time until the phase changes by itself; None when it does not."""
     if resource.spec is None or resource.spec.suspend:
         return None

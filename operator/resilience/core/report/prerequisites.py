@@ -22,13 +22,13 @@ BLIND: Final = frozenset(
 )
 
 
-def find(resource: Resource, seen: Observation) -> ConditionVerdict:
+def find(resource: Resource, observation: Observation) -> ConditionVerdict:
     """The first problem, as the condition Stalled; its status is False when there is none."""
     return (
-        _unreadable(resource, seen)
-        or _target(resource, seen)
-        or _container(resource, seen)
-        or _service(resource, seen)
+        _unreadable(resource, observation)
+        or _target(resource, observation)
+        or _container(resource, observation)
+        or _service(resource, observation)
         or ConditionVerdict(ConditionType.STALLED, False, Reason.NOT_STALLED)
     )
 

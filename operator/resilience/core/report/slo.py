@@ -89,7 +89,7 @@ def reconcile(context: Context) -> StepResult:
     checks = context.observation.checks
     known = follow(spec, status.slo, status, context.workload, checks, now, starting=starting)
     burns = known is not None and spec.slo is not None and burning(spec.slo, known, now) is not None
-    return StepResult(status.model_copy(update={"slo": known}), requeue_after=appointment(known, burns=burns))
+    return StepResult(status.model_copy(update={"slo": known}), requeue_after=next_change(known, burns=burns))
 
 
 def follow(
@@ -176,14 +176,14 @@ def downtime(known: SloStatus, start: datetime, end: datetime) -> timedelta:
     return kept + sum((day.down for day in known.days if day.day >= first), _ZERO)
 
 
-def appointment(known: SloStatus | None, *, burns: bool) -> timedelta | None:
+def next_change(known: SloStatus | None, *, burns: bool) -> timedelta | None:
     """Time until the report changes by itself; None when it does not."""
     if known is not None and known.outages and known.outages[-1].ended is None:
         return _WHILE_DOWN
     return _WHILE_BURNING if burns else None
 
 
-def watched(spec: ResilientServiceSpec, effective: Effective, *, namespace: str) -> tuple[CheckTarget, ...]:
+def query_targets(spec: ResilientServiceSpec, effective: Effective, *, namespace: str) -> tuple[CheckTarget, ...]:
     """The query of the objective as a check, if there is one: it never fails and only supplies a figure."""
     if spec.slo is None or spec.slo.query is None:
         return ()

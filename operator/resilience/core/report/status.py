@@ -45,7 +45,7 @@ def stalled_status(resource: Resource, status: Status, verdict: ConditionVerdict
     )
 
 
-def released_status(resource: Resource, now: datetime) -> Status:
+def uninstalled_status(resource: Resource, now: datetime) -> Status:
     """The status that stays behind when the operator is uninstalled."""
     message = "the operator was uninstalled and gave the workload back; it runs as it would without this resource"
     verdicts = [

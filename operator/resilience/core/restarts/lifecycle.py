@@ -19,7 +19,7 @@ from resilience.core.model.history import remember
 from resilience.core.model.observation import PodsView, Traffic
 from resilience.core.model.workload import Workload
 from resilience.core.replacement import availability
-from resilience.core.replacement.context import Wish
+from resilience.core.replacement.context import ReplacementRequest
 from resilience.core.replacement.plan import ReplacementPlan
 
 # Creation times have whole seconds: a pod created in the second of the acceptance must be an old one.
@@ -69,14 +69,14 @@ def _cost(workload: Workload) -> str:
     return f"; a {workload.kind} cannot surge: its pods go one by one and requests in flight to them may be lost"
 
 
-def wish(status: Status, *, deleting: bool) -> Wish:
+def wish(status: Status, *, deleting: bool) -> ReplacementRequest:
     """The replacements that the restart in flight requires. `deleting`: none, and those begun are undone."""
     running = status.restart
     if running is None or deleting:
-        return Wish(born_before=None, not_before=None, undo=deleting)
+        return ReplacementRequest(born_before=None, not_before=None, undo=deleting)
     undo = running.aborted or bool(running.failure)
     only = tuple(reference.uid for reference in running.only)
-    return Wish(running.born_before, running.started_at + SETTLE, undo, only)
+    return ReplacementRequest(running.born_before, running.started_at + SETTLE, undo, only)
 
 
 def follow(context: Context, view: PodsView, plan: ReplacementPlan) -> StepResult:

@@ -62,7 +62,11 @@ def allowed(context: Context, firing: Sequence[Firing]) -> _Left:
     if left:
         left, block = _in_window(context.spec, left, now)
     if left:
-        block = _cool_down(effective, past, now) or _budget(effective, past, now) or moving(context.observation)
+        block = (
+            _cool_down(effective, past, now)
+            or _budget(effective, past, now)
+            or replacement_blocker(context.observation)
+        )
     return (left if block is None else ()), block
 
 
@@ -219,7 +223,7 @@ def _budget(effective: Effective, past: Sequence[PastRestart], now: datetime) ->
     return Blocker("BudgetSpent", words, spent[-effective.budget_max].at + effective.budget_per)
 
 
-def moving(seen: Observation) -> Blocker | None:
+def replacement_blocker(observation: Observation) -> Blocker | None:
     """The blocker while no replacement may begin, or None. A rollout, for example, replaces the pods anyway."""
-    refusal = availability.may_begin(seen)
+    refusal = availability.may_begin(observation)
     return Blocker(refusal.reason, refusal.message) if refusal is not None else None

@@ -108,7 +108,7 @@ def _fires(context: Context, policy: Policy, pod: Pod) -> str:
     state = observation.checks.get(PREFIX + policy.name)
     if state is None or state.by_pod.get(pod.uid) is not HealthState.UNHEALTHY:
         return ""
-    return f"pod {pod.name}: {state.words_by_pod.get(pod.uid, state.message)}{_for_how_long(policy)}"
+    return f"pod {pod.name}: {state.messages_by_pod.get(pod.uid, state.message)}{_for_how_long(policy)}"
 
 
 def _for_how_long(policy: Policy) -> str:
@@ -182,7 +182,7 @@ def _probe(policy: Policy, container: Container, namespace: str, pod: Pod) -> Pr
     return None
 
 
-def lacking(context: Context) -> str:
+def unmeasurable(context: Context) -> str:
     """Message about the first policy or usage check that can never have a result, with the fix; empty when all can."""
     spec, container = context.spec, find_container(context.spec, context.workload)
     if container is None:

@@ -48,7 +48,7 @@ class _Cause:
 
 def not_judged(context: Context) -> tuple[str, ...]:
     """Messages about policies and content that cannot be judged, and so never restart anything, with the fix."""
-    reasons = [reason] if (reason := policies.lacking(context)) else []
+    reasons = [reason] if (reason := policies.unmeasurable(context)) else []
     check = content.state(context)
     if check is not None and check.silent:
         reasons.append(f"restart.onChange cannot be judged: {check.message}")
@@ -100,7 +100,7 @@ def _allowed(
     if block is not None:
         return (), block
     if content_changed:
-        return acting, limits.moving(context.observation)
+        return acting, limits.replacement_blocker(context.observation)
     return limits.allowed(context, acting)
 
 

@@ -10,7 +10,7 @@ def obstacle(context: RolloutContext) -> str:
     workload, template = context.workload, context.workload.template
     host_ports = [port.number for container in template.containers for port in container.ports if port.on_host]
     alternative = "use rollout.strategy: RollingUpdate"
-    if workload.paused and not context.held and ANNOTATION_FAILED not in workload.annotations:
+    if workload.paused and not context.is_adopted and ANNOTATION_FAILED not in workload.annotations:
         return "somebody else has paused the Deployment; resume it (kubectl rollout resume) to have it adopted"
     if context.view.green_taken:
         name = context.view.green_taken
@@ -53,12 +53,12 @@ def adopt(context: RolloutContext) -> Move:
     return Move(actions=(Hold(context.wanted),))
 
 
-def give_back(context: RolloutContext) -> Move:
+def hand_back(context: RolloutContext) -> Move:
     """Hands the Deployment back as the user had it, once green is gone and no Service is pinned.
 
     If its newest template failed, the Deployment stays paused, and a note on it gives the reason.
     """
-    if not context.held:
+    if not context.is_adopted:
         return Move()
     if context.failed(context.wanted) and context.workload.replicas > 0:
         reason = "paused: its newest template failed and has not been released; change it, then: kubectl rollout resume"

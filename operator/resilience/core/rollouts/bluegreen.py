@@ -42,10 +42,10 @@ def stays_on_green(context: RolloutContext) -> bool:
     )
 
 
-def wants_release(context: RolloutContext) -> bool:
+def wants_rollout(context: RolloutContext) -> bool:
     """The target has a template that is to be rolled out."""
     return (
-        context.held
+        context.is_adopted
         and context.workload.paused
         and context.workload.replicas > 0
         and context.wanted != context.serving
@@ -55,17 +55,17 @@ def wants_release(context: RolloutContext) -> bool:
 
 
 def _without_green(context: RolloutContext) -> Move:
-    if wants_release(context):
+    if wants_rollout(context):
         return _begin(context)
     unpin = pins.route(context, None)
     if unpin:
         # When all pods of the target have one template, its Services reach the same pods with and without a pin.
         return Move(actions=unpin)
     if context.leaving:
-        return adoption.give_back(context)
-    if context.held and context.workload.replicas == 0:
+        return adoption.hand_back(context)
+    if context.is_adopted and context.workload.replicas == 0:
         return Move(actions=(Resume(give_back=True),))
-    if not (context.held and context.workload.paused):
+    if not (context.is_adopted and context.workload.paused):
         return adoption.adopt(context)
     return Move()
 
@@ -80,9 +80,9 @@ def _begin(context: RolloutContext) -> Move:
     refusal = context.observation.refusal.removeprefix(CREATE_REFUSED)
     if refusal != context.observation.refusal:
         failure = classify.of_refusal(refusal)
-        if not failure.patient:
+        if not failure.may_clear:
             return fail(context, failure)
-    blocker = preflight.lack(context) or adoption.obstacle(context)
+    blocker = preflight.blocker(context) or adoption.obstacle(context)
     if not context.hash_of(Colour.BLUE):
         blocker = blocker or "the ReplicaSet that serves is gone; nothing could be kept beside the new version"
     rollout = context.status.rollout

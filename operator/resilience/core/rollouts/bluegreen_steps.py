@@ -22,7 +22,7 @@ SLOW_POLL = timedelta(seconds=5)
 
 def step(context: RolloutContext) -> Move:
     """The next move, by the step that green carries."""
-    way_back = candidate.doomed(context)
+    way_back = candidate.roll_back_if_failed(context)
     if way_back is not None:
         return way_back
     green = context.green
@@ -73,7 +73,7 @@ def _prepare(context: RolloutContext) -> Move:
         return Move(actions=(*routes, *growth), pins_lost=lost)
     if context.available(Colour.GREEN) < size:
         return candidate.starting(context, size)
-    pending = candidate.granted(context)
+    pending = candidate.wait_for_promotion(context)
     if pending is not None:
         return pending
     # The full size is already decided, so the other pods need not wait for the next pass.
@@ -131,7 +131,7 @@ def _overlap(context: RolloutContext) -> Move:
         return Move(actions=pins.route(context, None), waiting="the new pods are being added", wait=QUICK_POLL)
     if not pins.leads_to(context, towards):
         return Move(actions=pins.route(context, towards), waiting="the old pods are being taken out", wait=QUICK_POLL)
-    if towards is Colour.GREEN or context.home_candidate:
+    if towards is Colour.GREEN or context.blue_is_candidate:
         return Move(actions=(advance(context, ReleaseStep.WARM),))
     return Move(actions=(advance(context, ReleaseStep.DRAINING),))
 
@@ -149,7 +149,7 @@ def _warm(context: RolloutContext) -> Move:
     is_superseded = towards is Colour.GREEN and context.wanted != context.green.workload.template.fingerprint
     if is_superseded or context.leaving:
         return Move(actions=(advance(context, ReleaseStep.DRAINING),))
-    pending = candidate.accepted(context)
+    pending = candidate.wait_for_acceptance(context)
     if pending is not None:
         return pending
     return Move(actions=(advance(context, ReleaseStep.DRAINING),))
@@ -169,7 +169,7 @@ def _drain(context: RolloutContext) -> Move:
         return Move(actions=routes, pins_lost=pins.lost(context, towards))
     if _wants_previous(context):
         return Move(actions=(advance(context, ReleaseStep.REVERTING), *pins.route(context, None)))
-    pending = drain.say(context, other)
+    pending = drain.drain_colour(context, other)
     if pending is not None:
         return pending
     if other is Colour.GREEN:
@@ -194,12 +194,12 @@ def _prepare_blue(context: RolloutContext) -> Move:
         # The candidate's time starts now.
         return Move(actions=(Resume(), advance(context, ReleaseStep.PREPARING)))
     if not context.workload.settled or context.blue is None:
-        return candidate.hopping(context)
+        return candidate.wait_for_own_pods(context)
     scale_up = _scale_up_target(context)
     if scale_up:
         return Move(actions=scale_up, waiting="the Deployment grows to the load that the second one carries", wait=POLL)
-    if context.home_candidate and not context.leaving:
-        pending = candidate.granted(context)
+    if context.blue_is_candidate and not context.leaving:
+        pending = candidate.wait_for_promotion(context)
         if pending is not None:
             return pending
     # Paused before it gets traffic: a template that changes from now on must not roll pods that serve.
@@ -223,7 +223,7 @@ def _revert(context: RolloutContext) -> Move:
     """Switches back to the previous colour. A bad version serves no longer than the EndpointSlices need."""
     towards = context.green.towards
     back = Colour.BLUE if towards is Colour.GREEN else Colour.GREEN
-    signal_removals = drain.take_back(context, back)
+    signal_removals = drain.cancel_signals(context, back)
     scale_up = _scale_up_target(context) if back is Colour.BLUE else ()
     if not candidate.can_carry(context, back):
         return Move(
@@ -247,7 +247,7 @@ def _discard(context: RolloutContext) -> Move:
         return Move(actions=routes)
     if context.any_listed(Colour.GREEN):
         return Move(waiting="the second Deployment's pods are being taken out", wait=QUICK_POLL)
-    pending = drain.say(context, Colour.GREEN)
+    pending = drain.drain_colour(context, Colour.GREEN)
     if pending is not None:
         return pending
     return Move(actions=(DeleteGreen(),))

@@ -34,13 +34,13 @@ def promoted_by_hand(context: RolloutContext) -> bool:
     return context.settings.promotion is Promotion.MANUAL
 
 
-def doomed(context: RolloutContext) -> Move | None:
+def roll_back_if_failed(context: RolloutContext) -> Move | None:
     """The move that rolls back when the candidate has failed or a person aborts; None when it may go on."""
     green = context.green
     if green.step in (ReleaseStep.REVERTING, ReleaseStep.DISCARDING):
         return None
     stays_on_green = green.step is ReleaseStep.PREPARING and context.failed(context.wanted)
-    if green.towards is Colour.BLUE and (not context.home_candidate or stays_on_green):
+    if green.towards is Colour.BLUE and (not context.blue_is_candidate or stays_on_green):
         return None
     if context.failed(fingerprint(context)):
         # An earlier pass marked the template as failed, and ended there.
@@ -50,7 +50,7 @@ def doomed(context: RolloutContext) -> Move | None:
     failure = _failure(context)
     if failure is None:
         return None
-    may_retry = failure.retried and green.towards is Colour.GREEN and green.step in _BEFORE_TRAFFIC
+    may_retry = failure.is_transient and green.towards is Colour.GREEN and green.step in _BEFORE_TRAFFIC
     if may_retry and green.pull_retries < PULL_RETRIES:
         return _retry(context, failure)
     return give_up(context, failure)
@@ -74,7 +74,7 @@ def _failure(context: RolloutContext) -> Failure | None:
     is_late = context.now >= _last_progress(context, pods) + deadline
     workload = context.green.workload if towards is Colour.GREEN else context.workload
     failure = classify.first(workload, pods, image=workload.template.image(context.spec.container))
-    if failure is not None and failure.patient and (not is_late or step not in _BEFORE_TRAFFIC):
+    if failure is not None and failure.may_clear and (not is_late or step not in _BEFORE_TRAFFIC):
         # After the switch, a lack of memory is the fault of the version; a full node is not.
         return failure if failure.reason == "OOMKilled" and step not in _BEFORE_TRAFFIC else None
     if failure is not None:
@@ -117,7 +117,7 @@ def _retry(context: RolloutContext, failure: Failure) -> Move:
 
 def _has_network_failure(context: RolloutContext, pod: Pod) -> bool:
     failure = classify.of_pod(pod, image=context.green.workload.template.image(context.spec.container))
-    return failure is not None and failure.retried
+    return failure is not None and failure.is_transient
 
 
 def give_up(context: RolloutContext, failure: Failure | None) -> Move:
@@ -155,7 +155,7 @@ def starting(context: RolloutContext, size: int) -> Move:
     return Move(waiting=message, wait=_POLL, share=(started + ready) / (2 * size))
 
 
-def hopping(context: RolloutContext) -> Move:
+def wait_for_own_pods(context: RolloutContext) -> Move:
     """The move that waits for the workload's own pods. While green serves, their replacement is not urgent."""
     workload = context.workload
     pods = [pod for pod in context.view.pods if not pod.deleting and not pod.available and pod.trouble]
@@ -167,7 +167,7 @@ def hopping(context: RolloutContext) -> Move:
     return Move(waiting=message, wait=_POLL, share=updated / max(workload.replicas, 1))
 
 
-def granted(context: RolloutContext) -> Move | None:
+def wait_for_promotion(context: RolloutContext) -> Move | None:
     """The next move until the gate before traffic has passed and the candidate is promoted; then None."""
     towards = context.green.towards
     serving_count = context.available(Colour.BLUE if towards is Colour.GREEN else Colour.GREEN)
@@ -176,7 +176,7 @@ def granted(context: RolloutContext) -> Move | None:
     )
     if verdict.failure is not None:
         return give_up(context, verdict.failure)
-    is_requested = context.asked(Request.PROMOTE)
+    is_requested = context.is_requested(Request.PROMOTE)
     if not verdict.passed and not (verdict.inconclusive and is_requested):
         return Move(waiting=verdict.waiting, wait=verdict.wait or _POLL, share=0.9)
     if is_requested:
@@ -216,7 +216,7 @@ def gate_of_all(context: RolloutContext) -> Move | None:
     return Move(waiting=verdict.waiting, wait=_POLL, share=0.9)
 
 
-def accepted(context: RolloutContext) -> Move | None:
+def wait_for_acceptance(context: RolloutContext) -> Move | None:
     """The next move until the gate after the switch has passed and the warm period is over; then None.
 
     Also None when a person accepts the candidate.
@@ -229,7 +229,7 @@ def accepted(context: RolloutContext) -> Move | None:
     traffic_failure = _traffic_failure(context)
     if traffic_failure is not None:
         return give_up(context, traffic_failure)
-    if context.asked(Request.PROMOTE):
+    if context.is_requested(Request.PROMOTE):
         return None
     period = context.settings.warm_period
     remaining = context.left(period)

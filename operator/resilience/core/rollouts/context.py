@@ -99,7 +99,7 @@ class RolloutContext:
         return self.observation.selecting
 
     @property
-    def held(self) -> bool:
+    def is_adopted(self) -> bool:
         """The operator has paused the target for blue-green and has not handed it back."""
         return ANNOTATION_SERVING in self.workload.annotations
 
@@ -127,7 +127,7 @@ class RolloutContext:
         )
 
     @property
-    def home_candidate(self) -> bool:
+    def blue_is_candidate(self) -> bool:
         """The target's own pods get a template that green does not serve with, so it is checked first."""
         return self.view.green is not None and self.green.workload.template.fingerprint != (
             self.wanted if self.green.step is ReleaseStep.PREPARING else self.serving
@@ -137,7 +137,7 @@ class RolloutContext:
         """This template failed and is not to be tried again."""
         return bool(fingerprint) and self.workload.annotations.get(ANNOTATION_FAILED) == fingerprint
 
-    def asked(self, request: Request) -> bool:
+    def is_requested(self, request: Request) -> bool:
         """A person's request is pending."""
         return requests.pending(self.resource.annotations, self.status, request) is not None
 

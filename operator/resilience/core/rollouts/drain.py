@@ -11,7 +11,7 @@ from resilience.core.replacement.pod_steps import QUIET_POLL, SIGNAL_PATIENCE, t
 from resilience.core.rollouts.context import Move, RolloutContext
 
 
-def audience(view: PodsView) -> tuple[Pod, ...]:
+def draining_pods(view: PodsView) -> tuple[Pod, ...]:
     """The pods whose open connections are queried: those of a colour that clients are leaving."""
     green = view.green
     if green is None or green.deleting:
@@ -28,7 +28,7 @@ def time_to_know(context: RolloutContext) -> timedelta:
     return time_to_leave(context.services, context.effective)
 
 
-def say(context: RolloutContext, colour: Colour) -> Move | None:
+def drain_colour(context: RolloutContext, colour: Colour) -> Move | None:
     """Signals every ready pod of the colour and waits until it is quiet; None when the colour may go."""
     drain, pods = context.spec.drain, [pod for pod in context.pods_of(colour) if pod.ready]
     if context.observation.unsettled:
@@ -58,7 +58,7 @@ def say(context: RolloutContext, colour: Colour) -> Move | None:
     return Move(waiting="clients still keep connections to the old pods", wait=min(wait, QUIET_POLL))
 
 
-def take_back(context: RolloutContext, colour: Colour) -> tuple[TakeBackSignal, ...]:
+def cancel_signals(context: RolloutContext, colour: Colour) -> tuple[TakeBackSignal, ...]:
     """Cancels the drain signal of the colour's pods, because the colour serves again."""
     return tuple(
         TakeBackSignal(pod, targets.signal_target(context.spec, pod))
@@ -69,6 +69,6 @@ def take_back(context: RolloutContext, colour: Colour) -> tuple[TakeBackSignal, 
 
 def kept_connections(context: RolloutContext) -> int | None:
     """Number of connections that clients keep to the colour without new ones; None when no pod reported a number."""
-    counts = [context.view.connections.get(pod.uid) for pod in audience(context.view)]
+    counts = [context.view.connections.get(pod.uid) for pod in draining_pods(context.view)]
     reported = [count for count in counts if count is not None]
     return sum(reported) if reported else None

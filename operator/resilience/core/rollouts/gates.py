@@ -40,12 +40,12 @@ class GateVerdict:
 
 
 def evaluate(
-    gate: Gate | None, seen: Observation, pods: Sequence[Pod], now: datetime, *, brief: bool = False
+    gate: Gate | None, observation: Observation, pods: Sequence[Pod], now: datetime, *, brief: bool = False
 ) -> GateVerdict:
     """The gate's verdict over these pods. `brief`: one pass is enough, as when something worse has to be cured."""
     if gate is None:
         return GateVerdict(passed=True, since=now)
-    states = {name: seen.checks.get(PREFIX + name) for name in gate.checks}
+    states = {name: observation.checks.get(PREFIX + name) for name in gate.checks}
     for name, state in states.items():
         if state is not None and _is_unhealthy(state, pods):
             return GateVerdict(failure=_failure(name, state))
@@ -94,28 +94,28 @@ def _failure(name: str, state: CheckState) -> Failure:
 
 
 def check_targets(
-    gate: Gate | None, spec: ResilientServiceSpec, effective: Effective, seen: Observation, pods: Sequence[Pod]
+    gate: Gate | None, spec: ResilientServiceSpec, effective: Effective, observation: Observation, pods: Sequence[Pod]
 ) -> tuple[CheckTarget, ...]:
     """Targets of the gate's checks: each check at each pod, whatever its scope; a query once."""
-    if gate is None or seen.workload is None:
+    if gate is None or observation.workload is None:
         return ()
     checks = {check.name: check for check in spec.health.checks}
     gate_targets: list[CheckTarget] = []
     for name in gate.checks:
         if name in checks:
-            gate_targets.extend(_targets_of_check(checks[name], spec, effective, seen, pods))
+            gate_targets.extend(_targets_of_check(checks[name], spec, effective, observation, pods))
     return tuple(gate_targets)
 
 
 def _targets_of_check(
-    check: Check, spec: ResilientServiceSpec, effective: Effective, seen: Observation, pods: Sequence[Pod]
+    check: Check, spec: ResilientServiceSpec, effective: Effective, observation: Observation, pods: Sequence[Pod]
 ) -> list[CheckTarget]:
     def target(host: str, port: int, pod_uid: str) -> CheckTarget:
         return targets.check_target(
             check,
             spec,
             effective,
-            seen,
+            observation,
             name=name,
             host=host,
             port=port,
@@ -127,15 +127,19 @@ def _targets_of_check(
     if check.prometheus is not None:
         return [target("", 0, "")]
     if check.scope is Scope.DEPENDENCY:
-        return targets.at_dependency(check, spec, effective, seen, name=name, often=INTERVAL)
+        return targets.at_dependency(check, spec, effective, observation, name=name, often=INTERVAL)
     if check.usage is not None:
         pod_names = {pod.uid: pod.name for pod in pods}
-        return targets.of_usage(check, check.usage, spec, effective, seen, pods=pod_names, name=name, often=INTERVAL)
-    assert seen.workload is not None
-    container = find_container(spec, seen.workload)
+        return targets.of_usage(
+            check, check.usage, spec, effective, observation, pods=pod_names, name=name, often=INTERVAL
+        )
+    assert observation.workload is not None
+    container = find_container(spec, observation.workload)
     try:
         port_name = (
-            probe_port(check, container, targets.client_service(spec, seen), spec) if container is not None else ""
+            probe_port(check, container, targets.client_service(spec, observation), spec)
+            if container is not None
+            else ""
         )
     except PortMissing:
         return []

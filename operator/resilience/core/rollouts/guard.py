@@ -9,7 +9,7 @@ from resilience.core.model.actions import CreateGreen, DeleteGreen, Resume, Rout
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Workload
-from resilience.core.replacement.availability import Refusal, releasing
+from resilience.core.replacement.availability import Refusal, is_rolling_out
 
 
 def refusal(
@@ -37,7 +37,7 @@ def _create(fresh: Observation, workload: Workload) -> Refusal | None:
     assert fresh.pods is not None
     if fresh.pods.green is not None:
         return Refusal("GreenExists", "the second Deployment is there already")
-    if not releasing(fresh):
+    if not is_rolling_out(fresh):
         return Refusal("NothingToRelease", "the template is the one that serves, or one that failed")
     unpinned = [service.name for service in fresh.selecting if not service.pin]
     if unpinned or not workload.paused:

@@ -3,7 +3,7 @@
 from resilience.core.rollouts.context import RolloutContext
 
 
-def lack(context: RolloutContext) -> str:
+def blocker(context: RolloutContext) -> str:
     """The reason why a rollout waits before its first step; empty when it may begin."""
     in_replacement = [pod.name for pod in context.view.pods if pod.step is not None]
     if in_replacement:
@@ -39,7 +39,7 @@ def _drained_node(context: RolloutContext) -> str:
 
 
 def _room(context: RolloutContext) -> str:
-    if not context.workload.template.apart or context.view.nodes is None:
+    if not context.workload.template.needs_separate_nodes or context.view.nodes is None:
         return ""
     usable = sum(not node.unschedulable for node in context.view.nodes)
     needed = 2 * context.workload.replicas

@@ -57,7 +57,7 @@ def plan(context: RolloutContext) -> Move:
     if failure is not None:
         return Move(actions=_failure_actions(context), failure=failure, waiting=failure.message)
     if not context.workload.settled:
-        return candidate.hopping(context)
+        return candidate.wait_for_own_pods(context)
     verdict = gates.evaluate(context.spec.rollout.after, context.observation, current_pods(context), context.now)
     if verdict.failure is not None:
         return Move(actions=_failure_actions(context), failure=verdict.failure, waiting=verdict.failure.message)
@@ -90,7 +90,7 @@ def _failure(context: RolloutContext) -> Failure | None:
     is_late = context.workload.deadline_exceeded or _is_stuck(context, unavailable)
     image = context.workload.template.image(context.spec.container)
     failure = classify.first(context.workload, unavailable, image=image)
-    if failure is not None and (is_late or not (failure.patient or failure.retried)):
+    if failure is not None and (is_late or not (failure.may_clear or failure.is_transient)):
         return failure
     if is_late and failure is None:
         return classify.timed_out(
@@ -150,4 +150,4 @@ def version(context: RolloutContext) -> Version:
 
 def retried(context: RolloutContext) -> bool:
     """A person asked to try the failed template again."""
-    return context.asked(Request.RETRY) and context.failed(context.wanted)
+    return context.is_requested(Request.RETRY) and context.failed(context.wanted)

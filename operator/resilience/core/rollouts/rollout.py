@@ -65,7 +65,7 @@ def in_flight(resource: Resource, workload: Workload) -> bool:
     return resource.spec is not None and (is_moving or good != workload.template.fingerprint)
 
 
-def is_held(resource: Resource, workload: Workload) -> bool:
+def needs_pods(resource: Resource, workload: Workload) -> bool:
     """The operator has adopted, adopts or hands back the target, and has something to do about that."""
     if resource.spec is None:
         return False
@@ -93,7 +93,7 @@ def reconcile(base: Context, *, writing: bool) -> RolloutResult:
     previews = preview.plan(context) if blue_green and not is_retrying else ()
     obstacle = adoption.obstacle(context) if blue_green and context.view.green is None else ""
     updated = update_status(context.status, progress(context, move), uid=context.resource.uid, now=context.now)
-    if not context.held and any(isinstance(action, Hold) for action in move.actions):
+    if not context.is_adopted and any(isinstance(action, Hold) for action in move.actions):
         events.append(Event(Reason.ADOPTED, "the Deployment is held paused from now on; its releases are blue-green"))
     result = StepResult(updated.status, (*move.actions, *previews), (*events, *updated.events), requeue_after=move.wait)
     return RolloutResult(result, move, gate_targets(context), obstacle)
@@ -106,7 +106,12 @@ def make_context(base: Context, view: PodsView, *, writing: bool = False, leavin
 
 def _plan(context: RolloutContext, *, blue_green: bool) -> Move:
     """The strategy's next move. Whatever the strategy, the rules of blue-green bring back a target still adopted."""
-    if blue_green or context.held or context.view.green is not None or any(service.pin for service in context.services):
+    if (
+        blue_green
+        or context.is_adopted
+        or context.view.green is not None
+        or any(service.pin for service in context.services)
+    ):
         return bluegreen.plan(context)
     return rolling.plan(replace(context, leaving=False))
 
@@ -149,8 +154,8 @@ def _requests(context: RolloutContext) -> tuple[RolloutContext, list[Event]]:
 def _may_promote(context: RolloutContext) -> bool:
     """A promotion can still have an effect at this step."""
     if context.view.green is None:
-        return bluegreen.wants_release(context)
-    if context.green.towards is Colour.BLUE and not context.home_candidate:
+        return bluegreen.wants_rollout(context)
+    if context.green.towards is Colour.BLUE and not context.blue_is_candidate:
         return False
     return context.green.step in (ReleaseStep.PREPARING, ReleaseStep.WARM)
 
@@ -164,11 +169,11 @@ def gate_targets(context: RolloutContext) -> tuple[CheckTarget, ...]:
 def _gate(context: RolloutContext) -> tuple[Gate | None, tuple[Pod, ...]]:
     rollout = context.spec.rollout
     if context.view.green is None:
-        is_waiting = not context.held and rolling.in_flight(context) and context.workload.settled
+        is_waiting = not context.is_adopted and rolling.in_flight(context) and context.workload.settled
         return (rollout.after, rolling.current_pods(context)) if is_waiting else (None, ())
     # A pod that is still starting would fail a check that it will pass later.
     pods = context.available_pods(context.green.towards)
-    if context.green.towards is Colour.BLUE and not context.home_candidate:
+    if context.green.towards is Colour.BLUE and not context.blue_is_candidate:
         return None, ()
     if context.green.step in (ReleaseStep.PREPARING, ReleaseStep.SCALING):
         return rollout.before, pods
@@ -180,7 +185,7 @@ def _gate(context: RolloutContext) -> tuple[Gate | None, tuple[Pod, ...]]:
 
 def progress(context: RolloutContext, move: Move) -> Progress:
     """The progress of what is in flight, for status."""
-    if context.view.green is None and not context.held:
+    if context.view.green is None and not context.is_adopted:
         return _rolling_progress(context, move)
     step, moving_version = _in_flight(context)
     low, high = _PROGRESS.get(step, (0, 0))
@@ -203,7 +208,7 @@ def progress(context: RolloutContext, move: Move) -> Progress:
 def _in_flight(context: RolloutContext) -> tuple[str, Version | None]:
     """The name of the step, and the version that is being rolled out; None when there is none."""
     if context.view.green is None:
-        if bluegreen.wants_release(context):
+        if bluegreen.wants_rollout(context):
             return "Preflight", rolling.version(context)
         if any(service.pin for service in context.services) and context.status.rollout.candidate is not None:
             return "Finishing", context.status.rollout.candidate
@@ -217,7 +222,7 @@ def _in_flight(context: RolloutContext) -> tuple[str, Version | None]:
     if context.failed(context.wanted) and green.step is ReleaseStep.PREPARING:
         return "RolledBack", None
     step = _STEPS_TOWARDS_BLUE.get(green.step, green.step.value)
-    if not context.home_candidate:
+    if not context.blue_is_candidate:
         return step, green_version
     return step, Version(hash=candidate.fingerprint(context), image=_image_of(context, candidate.fingerprint(context)))
 

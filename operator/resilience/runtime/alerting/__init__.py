@@ -1,1 +1,1 @@
-"""Alerts at run time: the index of what fires, the workers of the receivers, and their status."""
+"""Alerts at run time: the index of firing alerts, the workers of the receivers, and the status of the receivers."""

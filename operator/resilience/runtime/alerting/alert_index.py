@@ -1,6 +1,6 @@
-"""Where alerts of services and their receivers meet: what every service's last pass found, by who is to be told.
+"""Index of alerts by receiver, from the last pass of every service.
 
-Holds no more than what fires now. It decides nothing: what is due is decided from it by `core.alerting`.
+It has only alerts that fire now. It decides nothing: `core.alerting` decides from it which messages are due.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ _NOW: Final = timedelta()
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Somebody who is told again and again that the operator lives, and wakes people when that ends."""
+    """A receiver that is notified at every interval that the operator lives, and wakes people when that ends."""
 
     receiver: Key
     interval: timedelta
@@ -32,9 +32,9 @@ class Heartbeat:
 
 @dataclass(slots=True)
 class AlertHub:
-    """`namespace` is the operator's own; `default` its receiver for what has no other.
+    """`namespace` is the operator's own; `default` is its receiver for alerts that have no other.
 
-    `wake_service` has a service looked at, `wake_receiver` a receiver.
+    `wake_service` requeues a service, `wake_receiver` a receiver.
     """
 
     namespace: str
@@ -48,14 +48,14 @@ class AlertHub:
     _named: dict[Key, frozenset[Key]] = field(default_factory=dict)
     # Services that exist, once they have been listed.
     _existing: frozenset[Key] | None = None
-    # Services that are gone, for as long as a receiver was told of them.
+    # Services that are gone, for as long as a receiver was notified of them.
     _gone: set[Key] = field(default_factory=set)
     _receivers: dict[Key, Receiver] | None = None
-    # What was said of each receiver's trouble: time alone can make one out of a failure.
-    _said: dict[Key, Reason | None] = field(default_factory=dict)
+    # The last published trouble of every receiver: time alone can turn a failure into one.
+    _published: dict[Key, Reason | None] = field(default_factory=dict)
 
     def put(self, resource: Resource, status: Status) -> None:
-        """A pass over a service found this."""
+        """Records the result of a pass over a service."""
         key = resource.key
         spec = resource.spec.alerts if resource.spec is not None else Alerts()
         before, known = self._aims.get(key, ()), key in self._named
@@ -67,32 +67,32 @@ class AlertHub:
         else:
             self._aims.pop(key, None)
         if not known:
-            # Those that wait for the first look at the service have to know even that there is nothing.
-            self._wake(named | self._told_of(key))
-        elif _unsaid(before) != _unsaid(after):
-            self._wake({each.receiver for each in (*before, *after)})
+            # Receivers that wait for the first pass of the service have to know even that nothing fires.
+            self._wake(named | self._notified_receivers(key))
+        elif _without_messages(before) != _without_messages(after):
+            self._wake({aim.receiver for aim in (*before, *after)})
 
     def drop(self, key: Key) -> None:
-        """The service is gone."""
+        """Removes a service that is gone."""
         before, named = self._aims.pop(key, ()), self._named.pop(key, frozenset())
         self._existing = self._existing - {key} if self._existing is not None else None
         self._gone.add(key)
-        self._wake({each.receiver for each in before} | named | self._told_of(key))
+        self._wake({aim.receiver for aim in before} | named | self._notified_receivers(key))
 
     def listed(self, keys: Iterable[Key]) -> frozenset[Key]:
-        """These services exist. Returns those that somebody was told of and that are not among them.
+        """Records the services that exist. Returns those of which a receiver was notified and that are not among them.
 
-        They have to be looked at: a list may lack what is closed to us for the moment.
+        Those have to be observed: a list may lack services that the operator cannot read for the moment.
         """
         first, self._existing = self._existing is None, frozenset(keys)
-        told = self._told_services()
-        self._gone &= told
+        notified = self._notified_services()
+        self._gone &= notified
         if first:
             self._wake(self._receivers or ())
-        return told - self._existing - self._gone
+        return notified - self._existing - self._gone
 
     def receivers(self, found: Mapping[Key, Receiver]) -> None:
-        """These receivers exist. One that is missing may only be younger than the list."""
+        """Records the receivers that exist. One that is missing may only be younger than the list."""
         first = self._receivers is None
         self._receivers = self._receivers or {}
         for receiver in found.values():
@@ -102,49 +102,53 @@ class AlertHub:
                 self.wake_service(key)
 
     def seen(self, receiver: Receiver) -> None:
-        """A receiver as it is now."""
+        """Records a receiver as it is now."""
         if self._receivers is None:
             return
         before, trouble = self._receivers.get(receiver.key), _trouble(receiver, self.now())
         self._receivers[receiver.key] = receiver
         reason = trouble[0] if trouble is not None else None
-        if before is None or self._said.get(receiver.key) is not reason or _fallback(before) != _fallback(receiver):
-            self._said[receiver.key] = reason
+        if (
+            before is None
+            or self._published.get(receiver.key) is not reason
+            or _fallback(before) != _fallback(receiver)
+        ):
+            self._published[receiver.key] = reason
             self._changed(receiver, before)
 
     def forget(self, key: Key) -> None:
-        """A receiver is gone."""
-        self._said.pop(key, None)
+        """Removes a receiver that is gone."""
+        self._published.pop(key, None)
         gone = (self._receivers or {}).pop(key, None)
         if gone is not None:
             self._changed(gone)
 
     @property
     def settled(self) -> bool:
-        """Whether every service that there is has been looked at."""
+        """Every service that exists has been observed."""
         return self._existing is not None and self._existing <= self._named.keys()
 
     def looked_at(self, identity: str) -> bool:
-        """Whether the silence about this alert means that it is over."""
+        """Silence about this alert means that it is over."""
         key = service_of(identity)
         if key == self._own_key:
             return self._receivers is not None
         return key in self._named or key in self._gone
 
     def fires(self, identity: str) -> bool:
-        """Whether an alert fires, whoever is told."""
-        return any(each.alert.identity == identity for each in self._aims.get(service_of(identity), ()))
+        """The alert fires, whoever is notified."""
+        return any(aim.alert.identity == identity for aim in self._aims.get(service_of(identity), ()))
 
     def aims(self, receiver: Key) -> tuple[Aim, ...]:
-        """What this receiver is to be told of, itself and for those that cannot be reached."""
-        found: dict[str, Aim] = {}
-        for meant, instead in self._stands_in(receiver):
-            for aim in self._aimed_at(meant):
-                found.setdefault(aim.alert.identity, replace(aim, receiver=receiver, instead_of=instead))
-        return tuple(found.values())
+        """Alerts for this receiver: its own, and those of receivers out of reach for which it stands in."""
+        aims: dict[str, Aim] = {}
+        for intended, instead_of in self._served_receivers(receiver):
+            for aim in self._aimed_at(intended):
+                aims.setdefault(aim.alert.identity, replace(aim, receiver=receiver, instead_of=instead_of))
+        return tuple(aims.values())
 
     def alerting(self, resource: Resource) -> Alerting:
-        """What a service's pass has to know of its receivers."""
+        """The state of a service's receivers, for a pass over the service."""
         named = self._names(resource)
         return Alerting(
             default=self.default,
@@ -158,26 +162,26 @@ class AlertHub:
         return Key(self.namespace, OPERATOR)
 
     def _aimed_at(self, receiver: Key) -> list[Aim]:
-        found = [each for aims in self._aims.values() for each in aims if each.receiver == receiver]
-        return [*found, *self._own(receiver)]
+        of_services = [aim for aims in self._aims.values() for aim in aims if aim.receiver == receiver]
+        return [*of_services, *self._own(receiver)]
 
     def _own(self, receiver: Key) -> list[Aim]:
-        """Alerts of the operator itself."""
-        found = []
+        """Alerts about the operator itself."""
+        aims = []
         if self.heartbeat is not None and self.heartbeat.receiver == receiver:
             self._began = self._began or self.now()
             pace = Pace(_NOW, _NOW, _NOW, self.heartbeat.interval)
-            found.append(self._aim(AlertName.HEARTBEAT, receiver, "the operator is alive", self._began, pace=pace))
+            aims.append(self._aim(AlertName.HEARTBEAT, receiver, "the operator is alive", self._began, pace=pace))
         if self.default != receiver:
-            return found
-        for each in (self._receivers or {}).values():
-            failure = each.status.failure
-            if failure is not None and each.key != receiver and delivery.out_of_reach(each.status, self.now()):
-                words = f"{each.key}: {failure.message}"
-                found.append(
-                    self._aim(AlertName.ALERTS_UNDELIVERED, receiver, words, failure.since, subject=str(each.key))
+            return aims
+        for other in (self._receivers or {}).values():
+            failure = other.status.failure
+            if failure is not None and other.key != receiver and delivery.out_of_reach(other.status, self.now()):
+                words = f"{other.key}: {failure.message}"
+                aims.append(
+                    self._aim(AlertName.ALERTS_UNDELIVERED, receiver, words, failure.since, subject=str(other.key))
                 )
-        return found
+        return aims
 
     def _aim(
         self,
@@ -193,21 +197,25 @@ class AlertHub:
         group = (("alertname", str(name)), ("namespace", self.namespace), ("service", OPERATOR))
         return Aim(alert, receiver, group, pace or Pace(), "it is about the operator")
 
-    def _stands_in(self, receiver: Key) -> list[tuple[Key, Key | None]]:
-        """The receiver itself, and those whose alerts it is told while they cannot be reached, themselves in turn."""
-        found: dict[Key, Key | None] = {receiver: None}
+    def _served_receivers(self, receiver: Key) -> list[tuple[Key, Key | None]]:
+        """The receiver itself, and in turn the receivers whose fallback it is, while they cannot be reached."""
+        served: dict[Key, Key | None] = {receiver: None}
         waiting = [receiver]
         while waiting:
-            at = waiting.pop()
-            for each in (self._receivers or {}).values():
-                if _fallback(each) == at and each.key not in found and delivery.out_of_reach(each.status, self.now()):
-                    found[each.key] = each.key
-                    waiting.append(each.key)
-        return list(found.items())
+            fallback = waiting.pop()
+            for other in (self._receivers or {}).values():
+                if (
+                    _fallback(other) == fallback
+                    and other.key not in served
+                    and delivery.out_of_reach(other.status, self.now())
+                ):
+                    served[other.key] = other.key
+                    waiting.append(other.key)
+        return list(served.items())
 
     def _names(self, resource: Resource) -> frozenset[Key]:
         alerts, namespace = resource.spec.alerts if resource.spec is not None else Alerts(), resource.key.namespace
-        named = {Key(namespace, each.receiver) for each in alerts.routes}
+        named = {Key(namespace, route.receiver) for route in alerts.routes}
         if alerts.default_receiver is not None:
             named.add(Key(namespace, alerts.default_receiver))
         elif self.default is not None:
@@ -228,45 +236,53 @@ class AlertHub:
             return 0
         prefix = f"{key}/"
         return sum(
-            each.suppressed
-            for each in known.status.conversations
-            if any(entry.alert.startswith(prefix) for entry in each.told)
+            conversation.suppressed
+            for conversation in known.status.conversations
+            if any(entry.alert.startswith(prefix) for entry in conversation.told)
         )
 
-    def _told_services(self) -> frozenset[Key]:
-        """Services that some receiver was told of, as far as it is noted."""
-        told = [
+    def _notified_services(self) -> frozenset[Key]:
+        """Services of which a receiver was notified, as far as the status of receivers records it."""
+        identities = [
             alert
             for receiver in (self._receivers or {}).values()
             for alert in (
-                *(entry.alert for each in receiver.status.conversations for entry in each.told),
-                *(alert for each in receiver.status.announced for alert in each.alerts),
-                *(each.alert for each in receiver.status.dead_letters),
+                *(entry.alert for conversation in receiver.status.conversations for entry in conversation.told),
+                *(alert for intent in receiver.status.announced for alert in intent.alerts),
+                *(letter.alert for letter in receiver.status.dead_letters),
             )
             if is_identity(alert)
         ]
-        return frozenset(service_of(alert) for alert in told) - {self._own_key}
+        return frozenset(service_of(identity) for identity in identities) - {self._own_key}
 
-    def _told_of(self, key: Key) -> frozenset[Key]:
-        """Receivers that were told of this service, whether or not it names them still."""
+    def _notified_receivers(self, key: Key) -> frozenset[Key]:
+        """Receivers that were notified of this service, even if it does not name them any more."""
         prefix = f"{key}/"
         return frozenset(
             receiver.key
             for receiver in (self._receivers or {}).values()
-            if any(entry.alert.startswith(prefix) for each in receiver.status.conversations for entry in each.told)
-            or any(alert.startswith(prefix) for each in receiver.status.announced for alert in each.alerts)
+            if any(
+                entry.alert.startswith(prefix)
+                for conversation in receiver.status.conversations
+                for entry in conversation.told
+            )
+            or any(alert.startswith(prefix) for intent in receiver.status.announced for alert in intent.alerts)
         )
 
     def _changed(self, receiver: Receiver, before: Receiver | None = None) -> None:
-        """Services that name it say so; whoever stands in for it is told, and so is the operator's own receiver."""
+        """Requeues the services that name the receiver; wakes it, its fallbacks and the operator's own receiver."""
         for key, named in self._named.items():
             if receiver.key in named:
                 self.wake_service(key)
-        instead = [found for each in (receiver, before) if each is not None and (found := _fallback(each)) is not None]
-        self._wake({receiver.key, *instead, *([self.default] if self.default is not None else [])})
+        fallbacks = [
+            fallback
+            for version in (receiver, before)
+            if version is not None and (fallback := _fallback(version)) is not None
+        ]
+        self._wake({receiver.key, *fallbacks, *([self.default] if self.default is not None else [])})
 
     def _wake(self, receivers: Iterable[Key]) -> None:
-        """These, and whoever may stand in for one of them, and for that one in turn."""
+        """Wakes these receivers, their fallbacks, and the fallbacks of those in turn."""
         woken, waiting = set[Key](), list(receivers)
         while waiting:
             key = waiting.pop()
@@ -275,23 +291,23 @@ class AlertHub:
             woken.add(key)
             self.wake_receiver(key)
             receiver = (self._receivers or {}).get(key)
-            instead = _fallback(receiver) if receiver is not None else None
-            waiting.extend([instead] if instead is not None else [])
+            fallback = _fallback(receiver) if receiver is not None else None
+            waiting.extend([fallback] if fallback is not None else [])
 
 
-def _unsaid(aimed: Sequence[Aim]) -> list[Aim]:
-    """What is aimed at whom, without the words: they change with every look."""
-    return [replace(each, alert=replace(each.alert, message="")) for each in aimed]
+def _without_messages(aimed: Sequence[Aim]) -> list[Aim]:
+    """Alerts and their receivers without the messages, which change with every pass."""
+    return [replace(aim, alert=replace(aim.alert, message="")) for aim in aimed]
 
 
 def _fallback(receiver: Receiver) -> Key | None:
-    """Who is told instead while it cannot be reached."""
+    """The receiver that is notified instead while this one cannot be reached."""
     name = receiver.spec.fallback if receiver.spec is not None else None
     return Key(receiver.key.namespace, name) if name else None
 
 
 def _trouble(receiver: Receiver, now: datetime) -> tuple[Reason, str] | None:
-    """Why people are not told by this receiver; None when they are, or it is only a moment's failure."""
+    """Reason and text for which this receiver notifies nobody; None when it does, or fails only for a moment."""
     failure = receiver.status.failure
     if receiver.spec is None:
         return (Reason.RECEIVER_REFUSES, f"its specification cannot be read: {receiver.problem}")

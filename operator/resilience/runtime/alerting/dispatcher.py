@@ -1,4 +1,4 @@
-"""One courier for each receiver. One that hangs keeps its own courier waiting and nobody else's."""
+"""One worker for each receiver. A receiver that hangs delays its own worker and no other."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from resilience.runtime.alerting.receiver_worker import Courier
 
 
 class Couriers:
-    """A courier for every receiver that exists, for as long as it does."""
+    """A worker for every receiver, for as long as the receiver exists."""
 
     def __init__(
         self,
@@ -35,26 +35,26 @@ class Couriers:
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
-        """Works until cancelled."""
+        """Runs the workers until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             for courier in self._couriers.values():
                 courier.task = group.create_task(courier.run())
-            # A group ends with its last task, and there may be no receiver for days.
+            # A task group ends with its last task, and there may be no receiver for days.
             await asyncio.Event().wait()
 
     async def resync(self) -> None:
-        """What exists: also tells the hub. What a list lacks may be younger than it: its courier sees for itself.
+        """Updates the index and wakes all workers. A receiver that is not listed may be newer: its worker checks that.
 
         Raises PortError.
         """
-        found = await self._cluster.receivers()
-        self._hub.receivers(found)
-        for key in [*found, *self._couriers]:
+        receivers = await self._cluster.receivers()
+        self._hub.receivers(receivers)
+        for key in [*receivers, *self._couriers]:
             self.wake(key)
 
     def wake(self, key: Key) -> None:
-        """Something may have to be told to this receiver."""
+        """Wakes the worker of a receiver to which a message may be due; starts the worker if there is none."""
         courier = self._couriers.get(key)
         if courier is None:
             courier = self._couriers[key] = Courier(
@@ -73,7 +73,7 @@ class Couriers:
         courier.wake()
 
     def drop(self, key: Key) -> None:
-        """The receiver is gone."""
+        """Stops the worker of a receiver that is gone, and removes the receiver."""
         self._hub.forget(key)
         self._metrics.forget_receiver(key)
         courier = self._couriers.pop(key, None)

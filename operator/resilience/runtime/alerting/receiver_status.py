@@ -1,6 +1,6 @@
-"""What a courier keeps in the status of its receiver: what was told, which is all that the next leader has to know.
+"""Record of a worker in its receiver's status: what was notified, which is all that the next leader has to know.
 
-Written at once, on what was read; should it not be possible, nothing else is told until it is.
+It is written at once, on top of what was read; if the write fails, nothing else is delivered until it succeeds.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ _TRIES: Final = 5
 
 
 class Notes:
-    """The status of one AlertReceiver, as it is known here and as it is stored."""
+    """The status of one AlertReceiver, as this process knows it and as it is stored."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Notes:
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
-        # Ahead of what is stored by what was not worth a write, or could not be written.
+        # Newer than the stored status by changes that were not worth a write, or could not be written.
         self._known: ReceiverStatus | None = None
         self._unsaved = False
         self._stored = ReceiverStatus()
@@ -56,24 +56,24 @@ class Notes:
         if receiver is None:
             return None
         if receiver.uid != self._uid:
-            # Another one of the same name knows nothing of what this one was told.
+            # A new receiver of the same name has got none of the old one's notifications.
             self._uid, self._known, self._unsaved = receiver.uid, None, False
         self._stored = receiver.status
         status = self._known if self._known is not None else receiver.status
         if self._unsaved:
             receiver = await self.save(receiver, status)
         receiver = replace(receiver, status=status)
-        self._seen(receiver)
+        self._publish(receiver)
         return receiver
 
     async def keep(self, receiver: Receiver, status: ReceiverStatus) -> None:
-        """Writes the status if a person or the next leader would want to know."""
+        """Writes the status if a person or the next leader needs the change."""
         self._known = status
         if is_worth_writing(self._stored, receivers.report(receiver, status, self._clock.now())):
             await self.save(receiver, status)
 
     async def save(self, receiver: Receiver, status: ReceiverStatus) -> Receiver:
-        """Writes the status. Nobody else does, so a conflict is about something else: read again, write again."""
+        """Writes the status. Nobody else does, so a conflict is about another field: read and write again."""
         self._known, self._unsaved = status, True
         for _ in range(_TRIES):
             if not self._leadership.held():
@@ -89,36 +89,36 @@ class Notes:
                 receiver = fresh
                 continue
             before, self._stored, self._unsaved = self._stored, written.status, False
-            self._seen(written)
-            await self._tell_people(before, written)
+            self._publish(written)
+            await self._emit_change(before, written)
             return written
         raise Conflict(f"the status of AlertReceiver {self._key} could not be written; it is tried again")
 
-    async def _tell_people(self, before: ReceiverStatus, after: Receiver) -> None:
-        """An Event when the receiver goes out of reach, or comes back."""
+    async def _emit_change(self, before: ReceiverStatus, after: Receiver) -> None:
+        """Emits an Event when the receiver goes out of reach, or comes back."""
         status = after.status
-        was, is_ = receivers.out_of_reach(before), receivers.out_of_reach(status)
-        if is_ and not was and status.failure is not None:
-            kept = f"; {len(status.dead_letters)} alerts wait" if status.dead_letters else ""
-            await self.emit(after, Event(Reason.NOT_DELIVERED, f"{status.failure.message}{kept}", warning=True))
-        elif was and not is_:
-            reached = status.last_success != before.last_success
-            words = "it can be reached again" if reached else "nothing is left that it has to be told"
+        was_out, is_out = receivers.out_of_reach(before), receivers.out_of_reach(status)
+        if is_out and not was_out and status.failure is not None:
+            waiting = f"; {len(status.dead_letters)} alerts wait" if status.dead_letters else ""
+            await self.emit(after, Event(Reason.NOT_DELIVERED, f"{status.failure.message}{waiting}", warning=True))
+        elif was_out and not is_out:
+            has_delivered = status.last_success != before.last_success
+            words = "it can be reached again" if has_delivered else "nothing is left that it has to be told"
             await self.emit(after, Event(Reason.DELIVERED, words))
 
     async def emit(self, receiver: Receiver, event: Event) -> None:
-        """An Event that cannot be written is no reason to stop: status says the same."""
+        """Emits an Event. One that cannot be written is no reason to stop: status has the same information."""
         try:
             await self._cluster.emit_of_receiver(receiver, event)
         except PortError as error:
             log.warning("event lost", receiver=str(self._key), reason=event.reason, why=str(error))
 
-    def _seen(self, receiver: Receiver) -> None:
+    def _publish(self, receiver: Receiver) -> None:
         status = receiver.status
         self._metrics.receiver(
             receiver=self._key,
-            open_=sum(is_open(each) for each in status.conversations),
+            open_=sum(is_open(conversation) for conversation in status.conversations),
             dead=len(status.dead_letters),
-            suppressed=sum(each.suppressed for each in status.conversations),
+            suppressed=sum(conversation.suppressed for conversation in status.conversations),
         )
         self._hub.seen(receiver)

@@ -1,7 +1,7 @@
-"""One receiver's courier: sees what is due, tells it, and notes that it was told, before anything else is told.
+"""Worker of one receiver: it decides what is due, delivers a message, and records the delivery before the next one.
 
-What was told is noted in the receiver's status at once; should the process die between the two, the next one tells it
-again, under the same name.
+A delivery is recorded in the receiver's status at once; should the process die between the two, the next process
+delivers the message again, under the same name.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ from resilience.runtime.alerting.receiver_status import Notes
 log = structlog.get_logger(__name__)
 
 _RETRY: Final = timedelta(seconds=2)
-# Between two looks, however often the courier is woken.
-_BREATH: Final = timedelta(seconds=0.5)
+# Least pause between two passes, however often the worker is woken.
+_PAUSE: Final = timedelta(seconds=0.5)
 
 
 class Courier:
-    """Tells one receiver."""
+    """Delivers messages to one receiver."""
 
     def __init__(
         self,
@@ -61,31 +61,31 @@ class Courier:
         self._clock = clock
         self._chance = chance
         self._on_gone = on_gone
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._notes = Notes(key=key, cluster=cluster, hub=hub, leadership=leadership, metrics=metrics, clock=clock)
-        # When a receiver that failed is tried again, and the generation that failed: a corrected one need not wait.
+        # Time of the next try after a failure, and the generation that failed: a corrected receiver need not wait.
         self._next_try, self._failed_generation = 0.0, 0
-        # Messages that are not taken for what is in them, until they are tried again.
+        # Deliveries that the receiver refused for their content, until they are tried again.
         self._refused: set[str] = set()
 
     def wake(self) -> None:
-        """Look soon."""
-        self._news.set()
+        """Requests a pass soon."""
+        self._wakeup.set()
 
     def stop(self) -> None:
-        """End, unless it is itself that found out that the receiver is gone."""
+        """Cancels the task, unless the task itself has observed that the receiver is gone and calls this."""
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()
 
     async def run(self) -> None:
-        """Works until its receiver is gone."""
+        """Runs until the receiver is gone."""
         while True:
-            self._news.clear()
-            pause, wait = _BREATH, None
+            self._wakeup.clear()
+            pause, wait = _PAUSE, None
             try:
-                gone, wait = await self._turn()
-                # It may have come back while it was looked for.
-                if gone and not self._news.is_set():
+                is_gone, wait = await self._run_pass()
+                # The receiver may have come back during the read.
+                if is_gone and not self._wakeup.is_set():
                     break
             except PortError as error:
                 log.warning("inconclusive", receiver=str(self._key), why=str(error))
@@ -100,12 +100,12 @@ class Courier:
     async def _sleep(self, wait: timedelta | None) -> None:
         try:
             async with asyncio.timeout(None if wait is None else max(wait.total_seconds(), 0.01)):
-                await self._news.wait()
+                await self._wakeup.wait()
         except TimeoutError:
             return
 
-    async def _turn(self) -> tuple[bool, timedelta | None]:
-        """One look. Returns whether the receiver is gone, and when to look again without being woken."""
+    async def _run_pass(self) -> tuple[bool, timedelta | None]:
+        """One pass. Returns True if the receiver is gone, and the wait until the next pass without a wake-up."""
         receiver = await self._notes.read()
         if receiver is None:
             return True, None
@@ -114,27 +114,27 @@ class Courier:
             await self._notes.keep(receiver, receiver.status)
             return False, None
         aimed = self._hub.aims(self._key)
-        found = self._look(receiver, spec, aimed)
-        status = found.status
-        for request, value, messages in found.asked:
+        result = self._decide(receiver, spec, aimed)
+        status = result.status
+        for request, value, messages in result.asked:
             receiver, status = await self._answer(receiver, spec, status, request, value, messages, aimed)
         waiting = timedelta(seconds=self._next_try - self._clock.monotonic())
-        if found.asked or receiver.generation != self._failed_generation:
+        if result.asked or receiver.generation != self._failed_generation:
             waiting = timedelta()
-        waits = [found.wait] if found.wait is not None else []
-        due: Sequence[Message] = found.messages
+        waits = [result.wait] if result.wait is not None else []
+        due: Sequence[Message] = result.messages
         if due and waiting > timedelta():
             waits.append(waiting)
-            due = [each for each in due if self._refused and each.delivery not in self._refused]
+            due = [message for message in due if self._refused and message.delivery not in self._refused]
         else:
             self._refused.clear()
         if due:
-            receiver, status, again = await self._tell(receiver, spec, status, due, aimed)
-            waits.append(again)
+            receiver, status, wait = await self._deliver_all(receiver, spec, status, due, aimed)
+            waits.append(wait)
         await self._notes.keep(receiver, status)
         return False, min(waits, default=None)
 
-    def _look(self, receiver: Receiver, spec: AlertReceiverSpec, aimed: Sequence[Aim]) -> Round:
+    def _decide(self, receiver: Receiver, spec: AlertReceiverSpec, aimed: Sequence[Aim]) -> Round:
         hub = self._hub
         return receiver_pass.look(
             receiver,
@@ -146,7 +146,7 @@ class Courier:
             now=self._clock.now(),
         )
 
-    async def _tell(
+    async def _deliver_all(
         self,
         receiver: Receiver,
         spec: AlertReceiverSpec,
@@ -154,9 +154,9 @@ class Courier:
         messages: Sequence[Message],
         aimed: Sequence[Aim],
     ) -> tuple[Receiver, ReceiverStatus, timedelta]:
-        """Tells what is due until the receiver fails; each message is noted before the next one is sent.
+        """Delivers what is due until the receiver fails; each delivery is recorded before the next message is sent.
 
-        One that is refused for what is in it keeps no other waiting.
+        A message that is refused for its content delays no other.
         """
         refused: list[Message] = []
         trouble, known = DeliveryFailure(""), status.failure
@@ -174,7 +174,7 @@ class Courier:
                     self._refused.add(message.delivery)
                     continue
                 return receiver, *self._failed(receiver, status, trouble, [*refused, *messages[number + 1 :]])
-            self._heard(status, message)
+            self._measure_delay(status, message)
             status = receiver_pass.told(spec, status, message, receipt.handle, aimed, self._clock.now())
             if self._refused:
                 status = status.model_copy(update={"failure": known})
@@ -182,12 +182,12 @@ class Courier:
         if refused:
             return receiver, *self._failed(receiver, status, trouble, refused)
         self._next_try = self._next_try if self._refused else 0.0
-        # What became due meanwhile.
-        return receiver, status, _BREATH
+        # More messages may have become due meanwhile.
+        return receiver, status, _PAUSE
 
-    def _heard(self, before: ReceiverStatus, message: Message) -> None:
-        """Counts how long it took until the receiver knew what is new to it."""
-        known = {entry.alert for each in before.conversations for entry in each.told}
+    def _measure_delay(self, before: ReceiverStatus, message: Message) -> None:
+        """Measures the time until the receiver was notified of alerts that are new to it."""
+        known = {entry.alert for conversation in before.conversations for entry in conversation.told}
         for alert in message.firing:
             if alert.identity not in known:
                 seconds = (self._clock.now() - alert.since).total_seconds()
@@ -196,7 +196,7 @@ class Courier:
     def _failed(
         self, receiver: Receiver, status: ReceiverStatus, trouble: DeliveryFailure, undelivered: Sequence[Message]
     ) -> tuple[ReceiverStatus, timedelta]:
-        """The status after a failure, and when to try again."""
+        """The status after a failure, and the wait until the next try."""
         status, wait = delivery.failed(
             status, trouble, undelivered=undelivered, jitter=self._chance.random(), now=self._clock.now()
         )
@@ -214,7 +214,7 @@ class Courier:
         messages: Sequence[Message],
         aimed: Sequence[Aim],
     ) -> tuple[Receiver, ReceiverStatus]:
-        """Does what a person asked for, once, and says how it went."""
+        """Handles a person's request once, and records the result."""
         try:
             for message in messages:
                 receipt = await self._deliver(receiver, message)
@@ -243,9 +243,9 @@ class Courier:
             words = f"the operator could not tell it ({type(error).__name__}); its log says more"
             raise DeliveryFailed(DeliveryFailure(words, unsure=True)) from error
         self._metrics.delivered(receiver=self._key, result="delivered", seconds=self._clock.monotonic() - began)
-        traces = sorted({each.trace for each in message.firing if each.trace})[:5]
-        what = {"what": message.title, "kind": message.kind, "delivery": message.delivery, "traces": traces}
-        log.info("told", receiver=str(self._key), **what)
+        traces = sorted({alert.trace for alert in message.firing if alert.trace})[:5]
+        fields = {"what": message.title, "kind": message.kind, "delivery": message.delivery, "traces": traces}
+        log.info("told", receiver=str(self._key), **fields)
         if receipt.note:
             await self._notes.emit(receiver, Event(Reason.PARTLY_DELIVERED, receipt.note, warning=True))
         return receipt

@@ -1,1 +1,1 @@
-"""Health checks at run time: who is asked when, measured usage, Sentinels, and measuring requests."""
+"""Health checks at run time: scheduling, measured usage, Sentinels, and measuring requests."""

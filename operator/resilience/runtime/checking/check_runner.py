@@ -1,6 +1,6 @@
-"""Runs health checks from one due-time heap with bounded concurrency, and folds their results where they arise.
+"""Runs health checks from one due-time heap with bounded concurrency, and folds each result where it arises.
 
-Only transitions wake a reconcile. No check is repeated: one run, one result.
+Only transitions cause a reconcile. No check is repeated: one run, one result.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from resilience.ports import Checker, Clock, Metrics
 log = structlog.get_logger(__name__)
 
 Id = tuple[Key, str, str]
-# Equal questions, asked equally often, are one run.
-_Question = tuple[Probe, timedelta, timedelta]
-# While a dependency is down it is asked less often: at most so many times its interval, and so long.
+# Equal probes with the same interval and timeout share one run.
+_RunKey = tuple[Probe, timedelta, timedelta]
+# A dependency that is down is checked less often: after at most so many times its interval, and so long.
 _BACK_OFF_TIMES: Final = 4
-_BACK_OFF_MOST: Final = timedelta(seconds=30)
-# Seconds. Checks that are due within it go together: a wake-up of the loop for each costs more than most checks.
+_BACK_OFF_MAX: Final = timedelta(seconds=30)
+# Seconds. Checks that are due within it run together: one wake-up of the loop costs more than most checks.
 _TICK: Final = 0.05
 _DEPENDENCIES: Final = (PostgresProbe, RedisProbe, RedisStreamProbe)
 
@@ -43,7 +43,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Run:
-    """One question and everybody who waits for its answer; `due` tells stale heap entries from the live one."""
+    """One probe and all targets that wait for its result; `due` distinguishes the live heap entry from stale ones."""
 
     entries: dict[Id, _Entry] = field(default_factory=dict)
     running: bool = False
@@ -53,23 +53,23 @@ class _Run:
 
 @dataclass(slots=True)
 class CheckRunner:
-    """`on_transition` is called with the key whenever a folded state, or what was read, changes."""
+    """Runs checks. `on_transition` is called with the key whenever a folded state, or what was read, changes."""
 
     checker: Checker
     metrics: Metrics
     clock: Clock
     on_transition: Callable[[Key], None]
     concurrency: int
-    # Hears of each Redis that a flag depends on, whenever one of them came or went.
+    # Called with every Redis that a flag depends on, whenever one of them is added or removed.
     on_places: Callable[[Set[RedisPlace]], None] = lambda _: None
-    _runs: dict[_Question, _Run] = field(default_factory=dict)
+    _runs: dict[_RunKey, _Run] = field(default_factory=dict)
     _of_key: dict[Key, tuple[CheckTarget, ...]] = field(default_factory=dict)
-    _heap: list[tuple[float, int, _Question]] = field(default_factory=list)
+    _heap: list[tuple[float, int, _RunKey]] = field(default_factory=list)
     _count: "itertools.count[int]" = field(default_factory=itertools.count)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def sync(self, key: Key, targets: Sequence[CheckTarget]) -> None:
-        """These, and only these, are the targets of the key from now on; what stays keeps its state."""
+        """Makes these the only targets of the key; a target that stays keeps its state."""
         wanted = tuple(targets)
         before = self._of_key.get(key, ())
         if wanted == before:
@@ -78,13 +78,13 @@ class CheckRunner:
         for target in wanted:
             identity = _id(key, target)
             entry = kept.get(identity)
-            if entry is None or _asks_something_else(entry.target, target):
+            if entry is None or _invalidates_state(entry.target, target):
                 entry = _Entry(target, thresholds.initial(now=self.clock.now(), assumed=target.assumed))
             entry.target = target
             self._join(identity, entry)
         for target in before:
-            if (run := self._runs.get(_question(target))) is not None and not run.entries:
-                del self._runs[_question(target)]
+            if (run := self._runs.get(_run_key(target))) is not None and not run.entries:
+                del self._runs[_run_key(target)]
         if wanted:
             self._of_key[key] = wanted
         else:
@@ -93,21 +93,21 @@ class CheckRunner:
             self.on_places(self._places())
 
     def _leave(self, key: Key, target: CheckTarget) -> _Entry:
-        return self._runs[_question(target)].entries.pop(_id(key, target))
+        return self._runs[_run_key(target)].entries.pop(_id(key, target))
 
     def _join(self, identity: Id, entry: _Entry) -> None:
-        question = _question(entry.target)
-        run = self._runs.get(question)
+        run_key = _run_key(entry.target)
+        run = self._runs.get(run_key)
         if run is None:
-            run = self._runs[question] = _Run()
-            self._schedule(question, run, self.clock.monotonic())
+            run = self._runs[run_key] = _Run()
+            self._schedule(run_key, run, self.clock.monotonic())
         run.entries[identity] = entry
 
     def states(self, key: Key) -> Mapping[str, CheckState]:
-        """The folded state of each check of the key."""
+        """Folded state of each check of the key, by name."""
         by_check: dict[str, dict[str, thresholds.Fold]] = {}
         for target in self._of_key.get(key, ()):
-            fold = self._runs[_question(target)].entries[_id(key, target)].fold
+            fold = self._runs[_run_key(target)].entries[_id(key, target)].fold
             by_check.setdefault(target.check, {})[target.pod_uid] = fold
         now = self.clock.now()
         return {
@@ -116,23 +116,23 @@ class CheckRunner:
         }
 
     def lost(self, place: RedisPlace, reason: str, message: str) -> None:
-        """Somebody who knows says that this Redis is lost: flags that depend on it need not wait for checks to fail."""
+        """Records a report that this Redis is lost: flags that depend on it need not wait for checks to fail."""
         now = self.clock.now()
-        for question, run in self._runs.items():
-            if not isinstance(question[0], RedisProbe) or question[0].place != place:
+        for run_key, run in self._runs.items():
+            if not isinstance(run_key[0], RedisProbe) or run_key[0].place != place:
                 continue
             for (key, _, _), entry in run.entries.items():
                 if entry.target.rows:
-                    entry.fold = thresholds.struck(entry.fold, reason=reason, message=message, now=now)
+                    entry.fold = thresholds.mark_lost(entry.fold, reason=reason, message=message, now=now)
                     self.on_transition(key)
             if not run.running:
-                self._schedule(question, run, self.clock.monotonic())
+                self._schedule(run_key, run, self.clock.monotonic())
 
     def _places(self) -> set[RedisPlace]:
         return {
-            question[0].place
-            for question, run in self._runs.items()
-            if isinstance(question[0], RedisProbe) and any(each.target.rows for each in run.entries.values())
+            run_key[0].place
+            for run_key, run in self._runs.items()
+            if isinstance(run_key[0], RedisProbe) and any(entry.target.rows for entry in run.entries.values())
         }
 
     async def run(self) -> None:
@@ -140,23 +140,23 @@ class CheckRunner:
         slots = asyncio.Semaphore(self.concurrency)
         async with asyncio.TaskGroup() as group:
             while True:
-                question = await self._next()
+                run_key = await self._next()
                 await slots.acquire()
-                run = self._runs.get(question)
+                run = self._runs.get(run_key)
                 if run is None or run.running:
                     slots.release()
                     continue
                 run.running = True
-                group.create_task(self._check(question, run, slots))
+                group.create_task(self._check(run_key, run, slots))
 
-    async def _next(self) -> _Question:
+    async def _next(self) -> _RunKey:
         while True:
             now = self.clock.monotonic()
             while self._heap and self._heap[0][0] <= now:
-                due, _, question = heapq.heappop(self._heap)
-                run = self._runs.get(question)
+                due, _, run_key = heapq.heappop(self._heap)
+                run = self._runs.get(run_key)
                 if run is not None and run.due == due:
-                    return question
+                    return run_key
             self._wake.clear()
             wait = self._heap[0][0] - now if self._heap else None
             try:
@@ -165,29 +165,29 @@ class CheckRunner:
             except TimeoutError:
                 continue
 
-    async def _check(self, question: _Question, run: _Run, slots: asyncio.Semaphore) -> None:
-        probe, interval, timeout = question
+    async def _check(self, run_key: _RunKey, run: _Run, slots: asyncio.Semaphore) -> None:
+        probe, interval, timeout = run_key
         began = self.clock.monotonic()
         try:
             result = await self.checker.check(probe, timeout=timeout)
         except Exception as error:
-            # What a server of one service answers must not end the checks of all.
+            # The answer of one service's server must not end all checks.
             log.exception("check failed to run", probe=type(probe).__name__)
-            words = f"the operator could not make anything of it ({type(error).__name__}); please report that"
-            result = thresholds.CheckResult(thresholds.Outcome.INCONCLUSIVE, "CheckError", words)
+            message = f"the operator could not make anything of it ({type(error).__name__}); please report that"
+            result = thresholds.CheckResult(thresholds.Outcome.INCONCLUSIVE, "CheckError", message)
         finally:
             run.running = False
             slots.release()
-        if self._runs.get(question) is not run:
+        if self._runs.get(run_key) is not run:
             return
         run.failures = run.failures + 1 if result.outcome is thresholds.Outcome.FAIL else 0
         for identity, entry in list(run.entries.items()):
             self._fold(identity[0], entry, result)
-        # Spread by ± 5 %, so that checks born together do not stay together.
+        # Spread by ± 5 %, so that checks that begin together do not stay together.
         pause = _pause(run, probe, interval).total_seconds() * random.uniform(0.95, 1.05)
-        # From its beginning: an answer that times out is no reason to ask less often.
+        # Counted from the beginning of the run: a timeout is no reason to check less often.
         due = max(began + pause, self.clock.monotonic())
-        self._schedule(question, run, round(due / _TICK) * _TICK)
+        self._schedule(run_key, run, round(due / _TICK) * _TICK)
 
     def _fold(self, key: Key, entry: _Entry, result: thresholds.CheckResult) -> None:
         target, before = entry.target, entry.fold
@@ -206,29 +206,29 @@ class CheckRunner:
         if entry.fold.differs(before, rows=target.rows):
             self.on_transition(key)
 
-    def _schedule(self, question: _Question, run: _Run, due: float) -> None:
+    def _schedule(self, run_key: _RunKey, run: _Run, due: float) -> None:
         run.due = due
-        heapq.heappush(self._heap, (due, next(self._count), question))
+        heapq.heappush(self._heap, (due, next(self._count), run_key))
         self._wake.set()
 
 
-def _asks_something_else(before: CheckTarget, after: CheckTarget) -> bool:
-    """Whether what is known says nothing about the new question: other thresholds, or other lines for the same pod."""
-    thresholds = (before.failure_threshold, before.sustained) != (after.failure_threshold, after.sustained)
-    return thresholds or (bool(after.pod_uid) and before.probe != after.probe)
+def _invalidates_state(before: CheckTarget, after: CheckTarget) -> bool:
+    """The known state does not apply to `after`: its thresholds differ, or the probe of the same pod does."""
+    has_new_thresholds = (before.failure_threshold, before.sustained) != (after.failure_threshold, after.sustained)
+    return has_new_thresholds or (bool(after.pod_uid) and before.probe != after.probe)
 
 
 def _pause(run: _Run, probe: Probe, interval: timedelta) -> timedelta:
-    """Time to the next run: for a dependency that everybody knows to be down, longer each time."""
+    """Time to the next run: longer after each failure of a dependency that every target counts as down."""
     if not isinstance(probe, _DEPENDENCIES):
         return interval
-    beyond = run.failures - max((each.target.failure_threshold for each in run.entries.values()), default=0)
+    beyond = run.failures - max((entry.target.failure_threshold for entry in run.entries.values()), default=0)
     if beyond <= 0:
         return interval
-    return max(min(interval * min(1 << min(beyond, 8), _BACK_OFF_TIMES), _BACK_OFF_MOST), interval)
+    return max(min(interval * min(1 << min(beyond, 8), _BACK_OFF_TIMES), _BACK_OFF_MAX), interval)
 
 
-def _question(target: CheckTarget) -> _Question:
+def _run_key(target: CheckTarget) -> _RunKey:
     return target.probe, target.interval, target.timeout
 
 

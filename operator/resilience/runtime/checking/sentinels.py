@@ -1,7 +1,7 @@
 """Listens to the Sentinels of every Redis that a flag depends on: they may know of a lost master before the checks do.
 
-It passes on what they say, once, and must not judge. All Sentinels are listened to, for the one that is asked may be
-cut off together with the master.
+It forwards each report once, and must not judge it. It listens to all Sentinels, because the one that a check uses may
+be cut off together with the master.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from resilience.ports import MasterLost, PortError, Sentinels
 
 log = structlog.get_logger(__name__)
 
-# All Sentinels tell of the same event.
+# Seconds within which reports of the same loss are one event: all Sentinels report it.
 SAME: Final = 10.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 
-_Ear = tuple[RedisPlace, tuple[str, int]]
+_Listener = tuple[RedisPlace, tuple[str, int]]
 
 
 @dataclass(slots=True)
@@ -32,45 +32,45 @@ class SentinelWatch:
     sentinels: Sentinels
     on_lost: Callable[[RedisPlace, str, str], None]
     monotonic: Callable[[], float]
-    _ears: "dict[_Ear, asyncio.Task[None]]" = field(default_factory=dict)
-    _told: dict[tuple[RedisPlace, str], float] = field(default_factory=dict)
+    _listeners: "dict[_Listener, asyncio.Task[None]]" = field(default_factory=dict)
+    _reported: dict[tuple[RedisPlace, str], float] = field(default_factory=dict)
 
     def sync(self, places: Set[RedisPlace]) -> None:
-        """These, and only these, are listened to from now on."""
+        """Listens to the Sentinels of these places, and only these, from now on."""
         wanted = {
             (place, address) for place in places if place.kind is RedisKind.SENTINEL for address in place.addresses
         }
-        for ear in self._ears.keys() - wanted:
-            self._ears.pop(ear).cancel()
-        for ear in wanted - self._ears.keys():
-            self._ears[ear] = asyncio.create_task(self._listen(*ear), name=f"sentinel {ear[1]}")
-        self._told = {key: at for key, at in self._told.items() if key[0] in places}
+        for listener in self._listeners.keys() - wanted:
+            self._listeners.pop(listener).cancel()
+        for listener in wanted - self._listeners.keys():
+            self._listeners[listener] = asyncio.create_task(self._listen(*listener), name=f"sentinel {listener[1]}")
+        self._reported = {key: at for key, at in self._reported.items() if key[0] in places}
 
     async def close(self) -> None:
-        """Ends all of it."""
-        ears = tuple(self._ears.values())
+        """Stops all listeners."""
+        listeners = tuple(self._listeners.values())
         self.sync(frozenset())
-        await asyncio.gather(*ears, return_exceptions=True)
+        await asyncio.gather(*listeners, return_exceptions=True)
 
     async def _listen(self, place: RedisPlace, sentinel: tuple[str, int]) -> None:
         failures = 0
         while True:
             try:
-                async for said in self.sentinels.listen(place, sentinel):
+                async for report in self.sentinels.listen(place, sentinel):
                     failures = 0
-                    if said is not None:
-                        self._tell(place, said)
+                    if report is not None:
+                        self._forward(place, report)
             except PortError as error:
                 failures += 1
                 if failures == 1:
                     log.warning("a Sentinel cannot be heard", master=place.master_name, why=str(error))
-            # Full jitter: all of them come back at once after the network was away.
+            # Full jitter: after a network outage all of them come back at once.
             await asyncio.sleep(random.uniform(0, min(_FIRST_PAUSE * 2 ** min(failures, 8), _LONGEST_PAUSE)))
 
-    def _tell(self, place: RedisPlace, said: MasterLost) -> None:
-        now, key = self.monotonic(), (place, said.reason)
-        if now < self._told.get(key, -SAME) + SAME:
+    def _forward(self, place: RedisPlace, report: MasterLost) -> None:
+        now, key = self.monotonic(), (place, report.reason)
+        if now < self._reported.get(key, -SAME) + SAME:
             return
-        self._told[key] = now
-        log.warning("a master is lost", master=place.master_name, why=said.message)
-        self.on_lost(place, said.reason, said.message)
+        self._reported[key] = now
+        log.warning("a master is lost", master=place.master_name, why=report.message)
+        self.on_lost(place, report.reason, report.message)

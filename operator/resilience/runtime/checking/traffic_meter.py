@@ -1,4 +1,4 @@
-"""Measures what clients see while pods are replaced: requests through the Service, each on a new connection.
+"""Measures the service for clients while pods are replaced: requests through the Service, each on a new connection.
 
 The rate is set by the resource and capped for the whole operator, and no request is repeated.
 """
@@ -18,7 +18,7 @@ _IN_FLIGHT: Final = 50
 
 @dataclass(slots=True)
 class _Meter:
-    """Counts of one service, and the task that makes them."""
+    """Counts of one service, and the task that collects them."""
 
     target: VerifyTarget
     task: asyncio.Task[None] | None = None
@@ -29,7 +29,7 @@ class _Meter:
 
 
 class TrafficMeter:
-    """One meter for each service that is being changed. `cap` is requests per second in all."""
+    """One meter for each service that is being changed. `cap` is the total of requests per second."""
 
     def __init__(self, *, prober: Prober, cap: int) -> None:
         self._prober = prober
@@ -37,7 +37,7 @@ class TrafficMeter:
         self._meters: dict[Key, _Meter] = {}
 
     def sync(self, key: Key, target: VerifyTarget | None) -> None:
-        """Measure this target from now on, or stop."""
+        """Measures this target from now on; None stops the measurement."""
         meter = self._meters.get(key)
         if target is None:
             if meter is not None:
@@ -50,7 +50,7 @@ class TrafficMeter:
         meter.target = target
 
     def result(self, key: Key) -> Traffic | None:
-        """What was counted so far; None when nothing is measured."""
+        """Counts so far; None when nothing is measured."""
         meter = self._meters.get(key)
         if meter is None:
             return None

@@ -1,6 +1,6 @@
-"""Asks for the usage of pods once for a namespace and period, however many services want it.
+"""Requests the usage of pods once for a namespace and period, however many services want it.
 
-A failed answer is kept as long as a good one: where metrics-server is missing, nobody asks a thousand times.
+A failed answer is cached as long as a good one: a missing metrics-server must not get a thousand requests.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from resilience.ports import Unavailable, Usage
 
 _FORGOTTEN_AFTER: Final = timedelta(minutes=5)
 
-# A failure is kept as its words, not as an exception, which would gather the traceback of everybody that it is told.
+# A failure is kept as its text, not as an exception, which would collect the traceback of every caller that gets it.
 Answer = Mapping[str, PodUsage] | str
 
 
 @dataclass(slots=True)
 class _Entry:
-    """What is asked, or was answered, about a namespace; times are seconds of the cache's clock."""
+    """The request for the usage of a namespace, or its answer; times are seconds of the cache's clock."""
 
     answer: asyncio.Task[Answer]
     begun: float
@@ -39,27 +39,27 @@ class UsageCache:
         self._entries: dict[str, _Entry] = {}
 
     async def pods(self, namespace: str) -> Mapping[str, PodUsage]:
-        """Usage by name of the pod. Raises Unavailable; all who ask in the same period are told the same."""
+        """Usage by name of the pod. Raises Unavailable; all callers in the same period get the same result."""
         now = self._monotonic()
         entry = self._entries.get(namespace)
         if entry is None or (entry.answer.done() and now - entry.begun >= self._period):
             self._forget(now)
-            asked = asyncio.create_task(self._ask(namespace), name=f"usage of {namespace}")
-            entry = self._entries[namespace] = _Entry(asked, begun=now, wanted=now)
+            request = asyncio.create_task(self._request(namespace), name=f"usage of {namespace}")
+            entry = self._entries[namespace] = _Entry(request, begun=now, wanted=now)
         entry.wanted = now
-        # Shielded: who gives up waiting must not take the answer from the others.
+        # Shielded: a caller that stops waiting must not cancel the request for the others.
         answer = await asyncio.shield(entry.answer)
         if isinstance(answer, str):
             raise Unavailable(answer)
         return answer
 
-    async def _ask(self, namespace: str) -> Answer:
+    async def _request(self, namespace: str) -> Answer:
         try:
             return await self._usage.pods(namespace)
         except Unavailable as error:
             return str(error)
 
     def _forget(self, now: float) -> None:
-        """Drop the namespaces that nobody wants any more."""
+        """Drops the namespaces that no caller wants any more."""
         kept = _FORGOTTEN_AFTER.total_seconds()
         self._entries = {name: entry for name, entry in self._entries.items() if now - entry.wanted < kept}

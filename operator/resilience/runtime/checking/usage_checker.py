@@ -1,7 +1,7 @@
-"""Checks that measure and read by way of the Kubernetes API: usage of containers, its growth, and content of objects.
+"""Checks that read from the Kubernetes API: usage of containers, its growth, and content of objects.
 
-They are checks like the others, so that thresholds, intervals and transitions are the runner's affair. What is not
-known is inconclusive: a missing metrics-server or an unreadable Secret never counts against a pod.
+They are checks like the others, so the runner handles thresholds, intervals and transitions. Missing data is
+inconclusive: a missing metrics-server or an unreadable Secret never counts against a pod.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ from resilience.core.model.probes import ContentProbe, Measure, MeasuredProbe, P
 from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.ports import Contents, Network, PortError, Usage
 
-# A figure that is older says nothing about now.
+# An older figure says nothing about the current usage.
 _STALE: Final = timedelta(minutes=3)
 _SAMPLES: Final = 120
-# Below what so many samples hold, 15 s apart.
+# Shorter than the time that so many samples cover, 15 s apart.
 _LONGEST_WATCH: Final = timedelta(minutes=20)
 _FORGOTTEN: Final = timedelta(minutes=10)
 
 
 @dataclass(slots=True)
 class _Growth:
-    """Measurements of one container, each once, and when they were last asked for."""
+    """Measurements of one container, each stored once, and the time at which they were last requested."""
 
     samples: deque[memory_growth.Sample] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
-    asked: float = 0.0
+    requested_at: float = 0.0
 
 
 @dataclass(slots=True)
 class MeasuringChecker:
-    """Implements ports.Checker: answers what it knows, and hands on the rest to `network`."""
+    """Implements ports.Checker: runs the checks that read from the API, and passes the others on to `network`."""
 
     network: Network
     usage: Usage
@@ -47,15 +47,15 @@ class MeasuringChecker:
     _tidy_at: float = 0.0
 
     async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
-        """Asks once; never raises."""
+        """Runs the check once; never raises."""
         if not isinstance(probe, UsageProbe | SlopeProbe | ContentProbe):
             return await self.network.check(probe, timeout=timeout)
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 return await self._measured(probe)
         except TimeoutError:
-            words = f"the API server did not answer within {format_duration(timeout)}"
-            return CheckResult(Outcome.INCONCLUSIVE, "NotReadable", words)
+            message = f"the API server did not answer within {format_duration(timeout)}"
+            return CheckResult(Outcome.INCONCLUSIVE, "NotReadable", message)
         except PortError as error:
             return CheckResult(Outcome.INCONCLUSIVE, "NotReadable", str(error))
 
@@ -69,38 +69,38 @@ class MeasuringChecker:
                 return await self._content(probe)
 
     async def _usage(self, probe: UsageProbe) -> CheckResult:
-        found = await self.usage.pods(probe.namespace)
-        used = self._of(found, probe.pod, probe.container, born=probe.born)
+        by_pod = await self.usage.pods(probe.namespace)
+        used = self._of(by_pod, probe.pod, probe.container, born=probe.born)
         if used is None:
             return _no_figures(probe.pod)
         worst = Outcome.PASS
-        words = []
+        comparisons = []
         for line in probe.lines:
-            outcome, said = _against(line, _value(used, line.measure))
-            words.append(said)
+            outcome, comparison = _against(line, _value(used, line.measure))
+            comparisons.append(comparison)
             worst = max(worst, outcome, key=_BADNESS.index)
         reason = {Outcome.FAIL: "UsageCritical", Outcome.WARN: "UsageHigh"}.get(worst, "WithinLines")
-        return CheckResult(worst, reason, "; ".join(words), measured_at=found[probe.pod].timestamp)
+        return CheckResult(worst, reason, "; ".join(comparisons), measured_at=by_pod[probe.pod].timestamp)
 
     async def _slope(self, probe: SlopeProbe) -> CheckResult:
-        found = await self.usage.pods(probe.namespace)
-        used = self._of(found, probe.pod, probe.container)
+        by_pod = await self.usage.pods(probe.namespace)
+        used = self._of(by_pod, probe.pod, probe.container)
         if used is None:
             return _no_figures(probe.pod)
-        at = found[probe.pod].timestamp
+        at = by_pod[probe.pod].timestamp
         samples = self._remember(probe, at, used.memory_bytes)
         left = memory_growth.time_to(samples, probe.limit, watched=_watched(probe.within))
         now = quantities.words(used.memory_bytes, "memory")
         most = quantities.words(probe.limit, "memory")
         if left is None:
-            words = f"memory {now} of {most} does not grow steadily"
-            return CheckResult(Outcome.PASS, "NotGrowing", words, measured_at=at)
+            message = f"memory {now} of {most} does not grow steadily"
+            return CheckResult(Outcome.PASS, "NotGrowing", message, measured_at=at)
         soon = format_duration(timedelta(seconds=int(left.total_seconds())))
-        words = f"memory {now} grows and reaches its limit of {most} in {soon}"
+        message = f"memory {now} grows and reaches its limit of {most} in {soon}"
         if left <= probe.within:
-            words += f" (within {format_duration(probe.within)})"
-            return CheckResult(Outcome.FAIL, "LimitNear", words, measured_at=at)
-        return CheckResult(Outcome.PASS, "LimitFar", words, measured_at=at)
+            message += f" (within {format_duration(probe.within)})"
+            return CheckResult(Outcome.FAIL, "LimitNear", message, measured_at=at)
+        return CheckResult(Outcome.PASS, "LimitFar", message, measured_at=at)
 
     async def _content(self, probe: ContentProbe) -> CheckResult:
         names, contents = hashlib.sha256((await self.contents.epoch()).encode()), hashlib.sha256()
@@ -108,31 +108,33 @@ class MeasuringChecker:
             content = await self.contents.fingerprint(namespace=probe.namespace, kind=kind, name=name)
             names.update(f"{kind}/{name}\n".encode())
             contents.update(f"{kind}/{name}={content}\n".encode())
-        # Which objects, and what they hold: one that is looked at from now on has not changed by that.
+        # Names and contents apart: the content of an object does not change when the object is added to the check.
         fingerprint = f"{names.hexdigest()[:8]}-{contents.hexdigest()[:16]}"
         return CheckResult(Outcome.PASS, "Read", "content read", fingerprint=fingerprint)
 
     def _of(
-        self, found: Mapping[str, PodUsage], pod: str, container: str, *, born: datetime | None = None
+        self, by_pod: Mapping[str, PodUsage], pod: str, container: str, *, born: datetime | None = None
     ) -> ContainerUsage | None:
-        known = found.get(pod)
-        if known is None or self.now() - known.timestamp > _STALE:
+        figures = by_pod.get(pod)
+        if figures is None or self.now() - figures.timestamp > _STALE:
             return None
-        if born is not None and known.timestamp < born:
-            # Of a pod of a StatefulSet that had the name before.
+        if born is not None and figures.timestamp < born:
+            # The figures are those of an earlier pod of a StatefulSet with the same name.
             return None
-        return known.containers.get(container)
+        return figures.containers.get(container)
 
     def _remember(self, probe: SlopeProbe, at: datetime, memory: int) -> deque[memory_growth.Sample]:
         now = self.now().timestamp()
         if now >= self._tidy_at:
             self._tidy_at = now + _FORGOTTEN.total_seconds()
             kept = self._growth.items()
-            self._growth = {key: each for key, each in kept if now - each.asked <= _FORGOTTEN.total_seconds()}
+            self._growth = {
+                key: growth for key, growth in kept if now - growth.requested_at <= _FORGOTTEN.total_seconds()
+            }
         growth = self._growth.setdefault((probe.namespace, probe.pod_uid, probe.container), _Growth())
-        growth.asked = now
+        growth.requested_at = now
         if growth.samples and memory < growth.samples[-1][1] / 2:
-            # The container began anew.
+            # The container restarted.
             growth.samples.clear()
         if not growth.samples or growth.samples[-1][0] < at.timestamp():
             growth.samples.append((at.timestamp(), float(memory)))
@@ -140,7 +142,7 @@ class MeasuringChecker:
 
 
 def _watched(within: timedelta) -> timedelta:
-    """How long growth is watched before it is believed: what an application takes at its start is no leak."""
+    """Time for which growth is watched before it counts: memory that an application takes at its start is no leak."""
     return min(max(within / 8, memory_growth.SHORTEST), _LONGEST_WATCH)
 
 
@@ -152,17 +154,17 @@ def _value(used: ContainerUsage, measure: Measure) -> float:
 
 
 def _against(line: UsageLine, value: float) -> tuple[Outcome, str]:
-    """Outcome and words: `memory 312 MiB is 61 % of 512 MiB`."""
-    words = f"{line.measure} {quantities.words(value, line.measure)}"
+    """Outcome and text: `memory 312 MiB is 61 % of 512 MiB`."""
+    text = f"{line.measure} {quantities.words(value, line.measure)}"
     if line.whole:
-        words += f" is {value / line.whole:.0%} of {quantities.words(line.whole, line.measure)}".replace("%", " %")
+        text += f" is {value / line.whole:.0%} of {quantities.words(line.whole, line.measure)}".replace("%", " %")
     if line.critical is not None and value > line.critical:
-        return Outcome.FAIL, words
+        return Outcome.FAIL, text
     if line.warning is not None and value > line.warning:
-        return Outcome.WARN, words
-    return Outcome.PASS, words
+        return Outcome.WARN, text
+    return Outcome.PASS, text
 
 
 def _no_figures(pod: str) -> CheckResult:
-    words = f"metrics-server has no recent figures of pod {pod} (a new pod has none for the first half minute)"
-    return CheckResult(Outcome.INCONCLUSIVE, "NoFigures", words)
+    message = f"metrics-server has no recent figures of pod {pod} (a new pod has none for the first half minute)"
+    return CheckResult(Outcome.INCONCLUSIVE, "NoFigures", message)
