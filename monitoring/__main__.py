@@ -1,4 +1,4 @@
-"""`python -m monitoring`: writes rules and dashboards into the chart; `--check` only says whether they are current."""
+"""`python -m monitoring`: writes rules and dashboards into the chart; `--check` only reports if they are current."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ _HEAD: Final = (
 
 def render(groups: Sequence[Group]) -> str:
     """A rule file."""
-    body = {"groups": [each.to_prometheus() for each in groups]}
+    body = {"groups": [group.to_prometheus() for group in groups]}
     return _HEAD + yaml.safe_dump(body, sort_keys=False, width=1000, allow_unicode=True)
 
 
 def rules() -> Mapping[Path, str]:
-    """Every rule file with what has to be in it."""
+    """Every rule file with its required content."""
     return {
         _FILES / "rules" / "objectives.yaml": render(slo_rules.groups()),
         _FILES / "rules" / "operator.yaml": render(operator_rules.groups()),
@@ -32,13 +32,13 @@ def rules() -> Mapping[Path, str]:
 
 
 def files() -> Mapping[Path, str]:
-    """Every file with what has to be in it."""
+    """Every file with its required content."""
     pages = {_FILES / "dashboards" / f"{name}.json": grafana.render(page()) for name, page in PAGES.items()}
     return {**rules(), **pages}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 unless a file is out of date and was only to be checked."""
+    """0, unless `--check` is given and a file is out of date."""
     stale = [path for path, text in files().items() if not path.exists() or path.read_text() != text]
     for path in stale:
         if "--check" in arguments:

@@ -8,7 +8,7 @@ from monitoring.panel import Page, Query
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An expression, and where it stands."""
+    """An expression, with its dashboard and panel."""
 
     dashboard: str
     panel: str
@@ -16,7 +16,7 @@ class Asked:
 
 
 def filled(page: Page, *, namespace: str = ".*", service: str = ".*", rate: str = "1m", span: str = "5m") -> Page:
-    """The dashboard for these choices; `rate` and `span` are what Grafana would choose."""
+    """The dashboard for these choices; `rate` and `span` are the values that Grafana would choose."""
     values = {
         "$__rate_interval": rate,
         "$__range": span,
@@ -25,14 +25,14 @@ def filled(page: Page, *, namespace: str = ".*", service: str = ".*", rate: str 
         "$service": service,
     }
 
-    def one(query: Query) -> Query:
+    def fill(query: Query) -> Query:
         text = query.expression
         for name, value in values.items():
             text = text.replace(name, value)
         return replace(query, expression=text)
 
     rows = [
-        replace(row, panels=[replace(panel, queries=[one(each) for each in panel.queries]) for panel in row.panels])
+        replace(row, panels=[replace(panel, queries=[fill(query) for query in panel.queries]) for panel in row.panels])
         for row in page.rows
     ]
     return replace(page, rows=rows)

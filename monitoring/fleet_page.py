@@ -1,4 +1,4 @@
-"""Fleet: which service is in trouble, why, and whether the month's error budget will last."""
+"""Fleet: the services in trouble, the reasons, and the outlook of the month's error budget."""
 
 from typing import Final
 
@@ -33,7 +33,7 @@ _PHASES: Final = {
     "Suspended": "gray",
 }
 _OF_SERVICE: Final = "resilience_service"
-# Where a row of the table leads to.
+# Link of a row of the table.
 _LINK: Final = (
     "/d/resilience-service?var-datasource=${datasource}&var-cluster=${cluster:queryparam}"
     "&var-namespace=${__data.fields.namespace}&var-service=${__data.fields.name}&${__url_time_range}"
@@ -54,14 +54,14 @@ def page() -> Page:
 
 
 def burn(metric_window: str, selector: str) -> str:
-    """How many times too fast a window used the error budget up."""
+    """Factor by which a window used the error budget up too fast."""
     down = f"1 - avg_over_time({_OF_SERVICE}_available{{{selector}}}[{metric_window}])"
     allowed = f"1 - {_OF_SERVICE}_slo_objective_ratio{{{selector}}}"
     return f"max by (namespace, name) (({down}) / ({allowed}))"
 
 
 def _count(inner: str) -> Query:
-    """Of nothing there are none: then the count is 0."""
+    """Number of series with the value 1; 0 when there are none."""
     return Query(f"count({inner} == 1) or vector(0)")
 
 

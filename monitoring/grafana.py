@@ -15,7 +15,7 @@ from monitoring.panel import Column, Kind, Page, Panel, Row, Variable
 
 _SOURCE: Final = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _TAG: Final = "resilience-operator"
-# Letters of queries, as Grafana gives them.
+# Letters by which Grafana names queries.
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ROW_HEIGHT: Final = 1
 _WIDE: Final = 24
@@ -49,8 +49,8 @@ def _dashboard(page: Page) -> dashboards.Dashboard:
         )
         .with_variable(dashboards.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     )
-    for each in page.variables:
-        made = made.with_variable(_variable(each))
+    for variable in page.variables:
+        made = made.with_variable(_variable(variable))
     top = 0
     for row in page.rows:
         made = made.with_row(dashboards.Row(row.title).grid_pos(_place(0, top, _WIDE, _ROW_HEIGHT)))
@@ -59,13 +59,13 @@ def _dashboard(page: Page) -> dashboards.Dashboard:
 
 
 def _add(made: dashboards.Dashboard, row: Row, top: int) -> int:
-    """Puts the panels of a row side by side, in as many lines as they need; returns where the next row begins."""
+    """Puts the panels of a row side by side, in as many lines as they need; returns the top of the next row."""
     left, lowest = 0, top
-    for each in row.panels:
-        if left + each.width > _WIDE:
+    for panel in row.panels:
+        if left + panel.width > _WIDE:
             left, top = 0, lowest
-        made.with_panel(_panel(each).grid_pos(_place(left, top, each.width, each.height)))
-        left, lowest = left + each.width, max(lowest, top + each.height)
+        made.with_panel(_panel(panel).grid_pos(_place(left, top, panel.width, panel.height)))
+        left, lowest = left + panel.width, max(lowest, top + panel.height)
     return lowest
 
 
@@ -73,19 +73,19 @@ def _place(x: int, y: int, width: int, height: int) -> dashboard.GridPos:
     return dashboard.GridPos(h=height, w=width, x=x, y=y)
 
 
-def _variable(each: Variable) -> dashboards.QueryVariable:
-    selector = each.metric if "{" in each.metric else f'{each.metric}{{cluster=~"$cluster"}}'
-    if each.name == "cluster":
-        selector = each.metric
+def _variable(variable: Variable) -> dashboards.QueryVariable:
+    selector = variable.metric if "{" in variable.metric else f'{variable.metric}{{cluster=~"$cluster"}}'
+    if variable.name == "cluster":
+        selector = variable.metric
     made = (
-        dashboards.QueryVariable(each.name)
-        .label(each.title)
+        dashboards.QueryVariable(variable.name)
+        .label(variable.title)
         .datasource(_SOURCE)
-        .query(f"label_values({selector}, {each.label})")
+        .query(f"label_values({selector}, {variable.label})")
         .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
     )
-    if not each.everything:
+    if not variable.everything:
         return made
     everything = dashboard.VariableOption(selected=True, text="All", value="$__all")
     return made.include_all(True).all_value(".*").multi(True).current(everything)
@@ -148,9 +148,9 @@ def _words(words: Any) -> dashboard.ValueMap:
 
 
 def _table(panel: Panel) -> table.Panel:
-    """All queries side by side, joined by what they have in common."""
-    order = {each.source: number for number, each in enumerate(panel.columns)}
-    names = {each.source: each.title for each in panel.columns}
+    """All queries side by side, joined by their common fields."""
+    order = {column.source: number for number, column in enumerate(panel.columns)}
+    names = {column.source: column.title for column in panel.columns}
     hidden = {"Time": True, "Value #A": True, "Value #B": True}
     made = table.Panel().with_transformation(dashboard.DataTransformerConfig(id_val="merge", options={}))
     made = made.with_transformation(
@@ -159,25 +159,25 @@ def _table(panel: Panel) -> table.Panel:
         )
     )
     made = made.sort_by([common_builders.TableSortByFieldState().display_name("Error budget left").desc(False)])
-    for each in panel.columns:
-        made = made.override_by_name(each.title, _column(each))
+    for column in panel.columns:
+        made = made.override_by_name(column.title, _column(column))
     return made
 
 
 def _column(column: Column) -> list[dashboard.DynamicConfigValue]:
-    found = [dashboard.DynamicConfigValue(id_val="unit", value=column.unit)]
+    overrides = [dashboard.DynamicConfigValue(id_val="unit", value=column.unit)]
     if column.steps:
         steps = [{"value": value, "color": colour} for value, colour in column.steps]
-        found.append(dashboard.DynamicConfigValue(id_val="thresholds", value={"mode": "absolute", "steps": steps}))
+        overrides.append(dashboard.DynamicConfigValue(id_val="thresholds", value={"mode": "absolute", "steps": steps}))
     if column.words:
         options = {
             word: {"color": colour, "text": word, "index": at} for at, (word, colour) in enumerate(column.words.items())
         }
-        found.append(dashboard.DynamicConfigValue(id_val="mappings", value=[{"type": "value", "options": options}]))
+        overrides.append(dashboard.DynamicConfigValue(id_val="mappings", value=[{"type": "value", "options": options}]))
     if column.steps or column.words:
         shown = {"type": "color-background", "mode": "basic"}
-        found.append(dashboard.DynamicConfigValue(id_val="custom.cellOptions", value=shown))
+        overrides.append(dashboard.DynamicConfigValue(id_val="custom.cellOptions", value=shown))
     if column.link:
         link = {"title": "Its own page", "url": column.link}
-        found.append(dashboard.DynamicConfigValue(id_val="links", value=[link]))
-    return found
+        overrides.append(dashboard.DynamicConfigValue(id_val="links", value=[link]))
+    return overrides

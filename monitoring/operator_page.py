@@ -1,4 +1,4 @@
-"""Operator: whether it leads, keeps up, and reaches the API, its dependencies and those who are to be told."""
+"""Operator: its leadership, load, and access to the API, its dependencies and alert receivers."""
 
 from typing import Final
 
@@ -35,7 +35,7 @@ def page() -> Page:
             Row("At a glance", _stats()),
             Row("Passes", _passes()),
             Row("Kubernetes API", _api()),
-            Row("Flags and alerts", _told()),
+            Row("Flags and alerts", _notifications()),
             Row("Process", _process()),
         ),
     )
@@ -173,7 +173,7 @@ def _api() -> list[Panel]:
     ]
 
 
-def _told() -> list[Panel]:
+def _notifications() -> list[Panel]:
     return [
         Panel(
             Kind.SERIES,

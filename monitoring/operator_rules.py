@@ -1,4 +1,4 @@
-"""Alerts about the operator itself: one that is gone, or cannot tell people, has to be noticed by somebody else."""
+"""Alerts about the operator itself: others have to notice that it is gone, or cannot notify people."""
 
 from datetime import timedelta
 from typing import Final
@@ -10,10 +10,10 @@ _MINUTE: Final = timedelta(minutes=1)
 
 def groups() -> list[Group]:
     """The group of alerts."""
-    return [Group("resilience-operator", timedelta(seconds=30), [*_gone(), *_ill(), *_cannot_tell()])]
+    return [Group("resilience-operator", timedelta(seconds=30), [*_absence(), *_faults(), *_undelivered()])]
 
 
-def _gone() -> list[Alert]:
+def _absence() -> list[Alert]:
     return [
         Alert(
             "ResilienceOperatorDown",
@@ -45,7 +45,7 @@ def _gone() -> list[Alert]:
     ]
 
 
-def _ill() -> list[Alert]:
+def _faults() -> list[Alert]:
     return [
         Alert(
             "ResilienceOperatorErrors",
@@ -94,7 +94,7 @@ def _ill() -> list[Alert]:
     ]
 
 
-def _cannot_tell() -> list[Alert]:
+def _undelivered() -> list[Alert]:
     return [
         Alert(
             "ResilienceAlertsUndelivered",

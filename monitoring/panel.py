@@ -1,11 +1,11 @@
-"""Panels of dashboards: what they show, in the project's own words; `grafana` makes Grafana's of them."""
+"""Panels of dashboards: their content in the project's own terms; `grafana` converts them to Grafana's form."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-# Every selector begins so. Without a label `cluster` on the series, `.*` matches as well.
+# Every selector begins with this. Without a label `cluster` on the series, `.*` matches as well.
 EVERYWHERE: Final = 'cluster=~"$cluster"'
 FLEET: Final = f'{EVERYWHERE}, namespace=~"$namespace"'
 ONE: Final = f'{EVERYWHERE}, namespace="$namespace", name="$service"'
@@ -17,7 +17,7 @@ PLAIN: Final = "blue"
 
 
 class Kind(StrEnum):
-    """How a panel draws."""
+    """Form of a panel."""
 
     STAT = "stat"
     SERIES = "series"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """PromQL, and what its series are called."""
+    """PromQL, and the legend of its series."""
 
     expression: str
     legend: str = ""
@@ -35,7 +35,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: the field of the answer that it shows, and how."""
+    """A column of a table: the field of the answer that it shows, and its format."""
 
     source: str
     title: str
@@ -47,7 +47,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """`steps`: from which value on which colour, the first from None. `words`: colours by value."""
+    """A panel. `steps`: lower bound and colour, the first from None. `words`: text and colour by value."""
 
     kind: Kind
     title: str
@@ -72,7 +72,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """What can be chosen; `everything` adds a choice for all. `metric`: whose label has the values."""
+    """A choice of the viewer; `everything` adds a choice for all. `metric`: the metric whose label has the values."""
 
     name: str
     title: str
@@ -101,21 +101,21 @@ def quantile(share: float, histogram: str, selector: str, *by: str) -> str:
 
 
 def rate(counter: str, selector: str, *by: str) -> str:
-    """What is counted a second, over all replicas."""
+    """Rate of a counter per second, over all replicas."""
     return f"sum by ({', '.join(by)}) (rate({counter}{{{selector}}}[$__rate_interval]))"
 
 
 def increase(counter: str, selector: str, *by: str) -> str:
-    """What was counted within the time that is shown at one point."""
+    """Increase of a counter within the interval of one point, over all replicas."""
     return f"sum by ({', '.join(by)}) (increase({counter}{{{selector}}}[$__rate_interval]))"
 
 
 def or_zero(expression: str, label: str) -> str:
-    """The expression, or 0 while it finds nothing: where that means that there is nothing. The label then says none."""
+    """The expression, or 0 while it has no series, where that means that nothing exists. The label is then `none`."""
     none = f'label_replace(vector(0), "{label}", "none", "", "")'
     return f"({expression}) or ({none} unless on () ({expression}))"
 
 
 def each(metric: str, selector: str, *by: str) -> str:
-    """A value of each service, whichever replica leads."""
+    """A value for each service, from the replica that leads."""
     return f"max by ({', '.join(by)}) ({metric}{{{selector}}})"

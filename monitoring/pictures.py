@@ -21,21 +21,21 @@ from monitoring.panel import Kind, Page, Panel, Query
 _COLOURS: Final = {"green": "#56a64b", "orange": "#ff9830", "red": "#e02f44", "blue": "#3274d9", "gray": "#808080"}
 _UNITS: Final = {"percentunit": (100.0, " %"), "bytes": (1 / 2**20, " MiB"), "s": (1.0, " s")}
 _STEP: Final = 5
-# A label that a series has not is nothing in its name.
+# A label that a series does not have is left out of its name.
 _ABSENT: Final = re.compile(r"\{\{[a-z]+\}\}")
 # Columns of Grafana's grid in inches, and lines.
 _WIDE, _HIGH = 0.62, 0.46
 
 
 def ask(url: str, path: str, **query: object) -> list[dict[str, Any]]:
-    """The samples of an answer."""
+    """The samples of a query's answer."""
     with urlopen(f"{url}/api/v1/{path}?{urlencode(query)}", timeout=30) as answer:
-        found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-    return found
+        samples: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+    return samples
 
 
 def legend(query: Query, labels: Mapping[str, str]) -> str:
-    """The name of a series, as Grafana would write it."""
+    """The name of a series as Grafana writes it."""
     text = query.legend or ", ".join(value for name, value in labels.items() if name != "__name__")
     for name, value in labels.items():
         text = text.replace(f"{{{{{name}}}}}", value)
@@ -51,7 +51,7 @@ class Painter:
         self._start = self._end - minutes * 60
 
     def page(self, page: Page, file: Path) -> None:
-        """One picture with all panels, where Grafana would put them."""
+        """Draws one picture with all panels, at the positions that Grafana gives them."""
         placed, height = _placed(page)
         figure = self._plot.figure(figsize=(24 * _WIDE, height * _HIGH), dpi=70)
         for panel, x, y in placed:
@@ -76,26 +76,26 @@ class Painter:
 
     def _stat(self, axes: Any, panel: Panel) -> None:
         axes.axis("off")
-        found = [
-            (legend(query, each["metric"]), float(each["value"][1]))
+        values = [
+            (legend(query, sample["metric"]), float(sample["value"][1]))
             for query in panel.queries
-            for each in self._now(query)
+            for sample in self._now(query)
         ]
-        for number, (name, value) in enumerate(found):
+        for number, (name, value) in enumerate(values):
             colour = _COLOURS[
                 next(colour for limit, colour in reversed(panel.steps) if limit is None or value >= limit)
             ]
-            x = (number + 0.5) / max(len(found), 1)
+            x = (number + 0.5) / max(len(values), 1)
             axes.text(x, 0.5, _shown(value, panel.unit), fontsize=17, color=colour, ha="center", va="center")
-            axes.text(x, 0.05, name if len(found) > 1 else "", fontsize=8, ha="center", color="#555555")
+            axes.text(x, 0.05, name if len(values) > 1 else "", fontsize=8, ha="center", color="#555555")
 
     def _series(self, axes: Any, panel: Panel) -> None:
         scale, unit = _UNITS.get(panel.unit, (1.0, ""))
         for query in panel.queries:
-            for each in self._range(query):
-                points = [(float(at) - self._end, float(value) * scale) for at, value in each["values"]]
+            for series in self._range(query):
+                points = [(float(at) - self._end, float(value) * scale) for at, value in series["values"]]
                 axes.plot(
-                    [at / 60 for at, _ in points], [value for _, value in points], label=legend(query, each["metric"])
+                    [at / 60 for at, _ in points], [value for _, value in points], label=legend(query, series["metric"])
                 )
         axes.set_ylim(bottom=0)
         axes.tick_params(labelsize=7)
@@ -108,9 +108,9 @@ class Painter:
     def _timeline(self, axes: Any, panel: Panel) -> None:
         names = []
         for query in panel.queries:
-            for each in self._range(query):
-                names.append(legend(query, each["metric"]))
-                for at, value in each["values"]:
+            for series in self._range(query):
+                names.append(legend(query, series["metric"]))
+                for at, value in series["values"]:
                     text, colour = panel.words.get(f"{float(value):g}", ("", "gray"))
                     bar = ((float(at) - self._end) / 60, _STEP / 60)
                     axes.broken_barh([bar], (len(names) - 1.4, 0.8), facecolors=_COLOURS[colour], label=text)
@@ -126,14 +126,16 @@ class Painter:
     def _table(self, axes: Any, panel: Panel) -> None:
         rows: dict[tuple[str, str], dict[str, str]] = {}
         for letter, query in zip("ABCDEFGHI", panel.queries, strict=False):
-            for each in self._now(query):
-                row = rows.setdefault((each["metric"]["namespace"], each["metric"]["name"]), dict(each["metric"]))
-                row.update(each["metric"])
-                row[f"Value #{letter}"] = each["value"][1]
+            for sample in self._now(query):
+                row = rows.setdefault((sample["metric"]["namespace"], sample["metric"]["name"]), dict(sample["metric"]))
+                row.update(sample["metric"])
+                row[f"Value #{letter}"] = sample["value"][1]
         axes.axis("off")
         cells = [[_cell(row.get(column.source, ""), column.unit) for column in panel.columns] for row in rows.values()]
         made = axes.table(
-            cells or [[""] * len(panel.columns)], colLabels=[each.title for each in panel.columns], loc="upper center"
+            cells or [[""] * len(panel.columns)],
+            colLabels=[column.title for column in panel.columns],
+            loc="upper center",
         )
         made.auto_set_font_size(False)
         made.set_fontsize(9)
@@ -158,15 +160,15 @@ def _shown(value: float, unit: str) -> str:
 
 
 def _placed(page: Page) -> tuple[list[tuple[Panel, int, int]], int]:
-    """Every panel with its place, and the height of all."""
+    """Every panel with its position, and the total height."""
     placed, top = [], 0
     for row in page.rows:
         left, lowest = 0, top
-        for each in row.panels:
-            if left + each.width > 24:
+        for panel in row.panels:
+            if left + panel.width > 24:
                 left, top = 0, lowest
-            placed.append((each, left, top))
-            left, lowest = left + each.width, max(lowest, top + each.height)
+            placed.append((panel, left, top))
+            left, lowest = left + panel.width, max(lowest, top + panel.height)
         top = lowest
     return placed, top
 

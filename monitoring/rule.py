@@ -16,13 +16,13 @@ class Record:
     expression: str
 
     def to_prometheus(self) -> dict[str, Any]:
-        """As Prometheus reads it."""
+        """The rule as Prometheus reads it."""
         return {"record": self.name, "expr": self.expression}
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert; docs/runbooks has a page of its name. `keep`: how long it has to hold before it fires."""
+    """An alert; docs/runbooks has a page of its name. `keep`: time for which it has to hold before it fires."""
 
     name: str
     expression: str
@@ -34,7 +34,7 @@ class Alert:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def to_prometheus(self) -> dict[str, Any]:
-        """As Prometheus reads it. The chart makes an address out of `runbook`, if it knows where the pages are."""
+        """The alert as Prometheus reads it. The chart makes a URL of `runbook` when it knows where the pages are."""
         waits = {"for": prometheus_duration(self.keep)} if self.keep else {}
         return {
             "alert": self.name,
@@ -52,23 +52,23 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rules that are evaluated together, every so often."""
+    """Rules that are evaluated together, at an interval."""
 
     name: str
     every: timedelta
     rules: Sequence[Record | Alert]
 
     def to_prometheus(self) -> dict[str, Any]:
-        """As Prometheus reads it."""
+        """The group as Prometheus reads it."""
         return {
             "name": self.name,
             "interval": prometheus_duration(self.every),
-            "rules": [each.to_prometheus() for each in self.rules],
+            "rules": [rule.to_prometheus() for rule in self.rules],
         }
 
 
 def prometheus_duration(span: timedelta) -> str:
-    """In the largest unit that holds it whole: 5m, 1h, 3d."""
+    """The duration in its largest whole unit: 5m, 1h, 3d."""
     milliseconds = max(round(span / timedelta(milliseconds=1)), 1)
     unit, size = next((unit, size) for unit, size in _UNITS if milliseconds % size == 0)
     return f"{milliseconds // size}{unit}"

@@ -1,4 +1,4 @@
-"""Service: everything about one of them, from its health to its error budget."""
+"""Service: everything about one service, from its health to its error budget."""
 
 from typing import Final
 
@@ -160,12 +160,12 @@ def _work() -> list[Panel]:
 
 
 def _ended(what: str) -> str:
-    """Only the results that there were: there are more kinds than a legend has room for."""
+    """Increase by result, only for results that occurred: there are more kinds than a legend has room for."""
     return or_zero(f"{increase(f'{_P}_{what}_total', ONE, 'result')} > 0", "result")
 
 
 def _average(histogram: str) -> str:
-    """0 while nothing has ended yet."""
+    """Average of a histogram; 0 while nothing has ended yet."""
     return f"(sum({histogram}_sum{{{ONE}}}) / (sum({histogram}_count{{{ONE}}}) > 0)) or vector(0)"
 
 

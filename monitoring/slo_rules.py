@@ -1,7 +1,7 @@
-"""Rules for objectives: how much of each window was an outage, and the alert that the error budget burns.
+"""Rules for objectives: the share of outage in each window, and the alert that the error budget burns.
 
 Multiwindow, multi-burn-rate: https://sre.google/workbook/alerting-on-slos/. The same numbers as in
-`resilience.core.report.slo`, which tells the same without Prometheus.
+`resilience.core.report.slo`, which computes the same without Prometheus.
 """
 
 from datetime import timedelta
@@ -16,20 +16,20 @@ _OBJECTIVE: Final = "resilience:service_slo_objective:ratio"
 
 
 def groups(*, shortened: float = 1.0) -> list[Group]:
-    """The groups. `shortened`: how many times shorter every window is, to try them in less than days."""
+    """The rule groups. `shortened`: factor by which every window is shorter, to try them in less than days."""
     windows = sorted({window for burn in BURNS for window in (burn.long, burn.short)})
     records = [
-        # One series whichever replica leads.
+        # One series, no matter which replica leads.
         Record(_OUTAGE, f"1 - max by ({_OF}) (resilience_service_available)"),
         Record(_OBJECTIVE, f"max by ({_OF}) (resilience_service_slo_objective_ratio)"),
         *(
-            Record(_ratio(each), f"avg_over_time({_OUTAGE}[{prometheus_duration(each / shortened)}])")
-            for each in windows
+            Record(_ratio(window), f"avg_over_time({_OUTAGE}[{prometheus_duration(window / shortened)}])")
+            for window in windows
         ),
     ]
     every = max(timedelta(seconds=30) / shortened, timedelta(seconds=1))
     alerts = [_alert(burn) for burn in BURNS]
-    # One group, for its rules are evaluated one after the other: the alerts see what was just recorded.
+    # One group, because its rules are evaluated in order: the alerts read the values that were just recorded.
     return [Group("resilience-objectives", every, [*records, *alerts])]
 
 
@@ -39,7 +39,7 @@ def _ratio(window: timedelta) -> str:
 
 def _alert(burn: Burn) -> Alert:
     long, short = prometheus_duration(burn.long), prometheus_duration(burn.short)
-    rates = [f"{_ratio(each)} / on ({_OF}) (1 - {_OBJECTIVE}) > {burn.rate:g}" for each in (burn.long, burn.short)]
+    rates = [f"{_ratio(window)} / on ({_OF}) (1 - {_OBJECTIVE}) > {burn.rate:g}" for window in (burn.long, burn.short)]
     return Alert(
         name="ErrorBudgetBurns",
         expression=" and ".join(rates),
@@ -50,6 +50,6 @@ def _alert(burn: Burn) -> Alert:
             f" than it may, over {long} and still over {short}."
         ),
         action="Put off what is risky, releases first; kubectl get rsvc -o yaml has the outages in status.slo.",
-        # By `service` it meets the operator's own alerts, wherever both are grouped.
+        # The label `service` groups it with the operator's own alerts.
         labels={"service": "{{ $labels.name }}", "long": long, "short": short},
     )

@@ -1,4 +1,4 @@
-"""How the parts live and die together: the program's commands. No rule of the product is here."""
+"""Start and end of the parts: the program's commands. No rule of the product is here."""
 
 import asyncio
 import contextlib
@@ -25,16 +25,16 @@ log = structlog.get_logger(__name__)
 
 OLDEST_MINOR: Final = 32
 _CONFIRM_SECONDS: Final = 5.0
-# Shorter than the Job's own deadline in the chart, or it could not say what is left.
+# Shorter than the Job's own deadline in the chart, so that the command can still report what is left.
 _RELEASE_PATIENCE: Final = 200.0
 
 
 class TooOld(Exception):
-    """The cluster is older than what the operator relies on."""
+    """The cluster is older than the oldest version that the operator supports."""
 
 
 async def run(settings: Settings) -> int:
-    """Serves, waits for leadership, works until asked to stop or leadership is lost; returns the exit code."""
+    """Serves, waits for leadership, works until stopped or until leadership is lost; returns the exit code."""
     stop = asyncio.Event()
     _listen_for_signals(stop)
     async with assemble(settings) as parts:
@@ -49,17 +49,17 @@ async def run(settings: Settings) -> int:
 
 @contextlib.asynccontextmanager
 async def _live_settings(parts: Parts) -> AsyncIterator[None]:
-    """Takes over what changes in the settings file, leader or not."""
+    """Applies changes of the settings file, leader or not."""
     if not parts.settings.settings_file:
         yield
         return
     file = SettingsFile(parts.settings.settings_file, parts.take_over)
-    looking = asyncio.create_task(file.run(), name="settings")
+    watching = asyncio.create_task(file.run(), name="settings")
     try:
         yield
     finally:
-        looking.cancel()
-        await asyncio.wait([looking])
+        watching.cancel()
+        await asyncio.wait([watching])
 
 
 async def _in_turn(parts: Parts, stop: asyncio.Event, watching: "asyncio.Task[None]") -> None:
@@ -77,7 +77,7 @@ async def _in_turn(parts: Parts, stop: asyncio.Event, watching: "asyncio.Task[No
 
 @contextlib.asynccontextmanager
 async def _flags(parts: Parts, stop: asyncio.Event) -> "AsyncIterator[asyncio.Task[None]]":
-    """What every replica does, leading or not: follow the flags and tell whoever asks. Gives the watch."""
+    """Work of every replica, leading or not: follow the flags and serve them to readers. Yields the watch."""
     enough, ready = asyncio.Event(), asyncio.Event()
     registry = kopf.OperatorRegistry()
     flags.register(registry, queue=parts.queue, store=parts.store, board=parts.board)
@@ -97,7 +97,7 @@ async def _flags(parts: Parts, stop: asyncio.Event) -> "AsyncIterator[asyncio.Ta
 
 
 async def _confirm(parts: Parts) -> None:
-    """While somebody leads, changes would have been told."""
+    """Confirms the flags while there is a leader, which would have published changes."""
     while True:
         if parts.lease.followed():
             parts.board.confirm()
@@ -110,18 +110,18 @@ def _listen_for_signals(stop: asyncio.Event) -> None:
 
 
 async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[None]") -> None:
-    """All that only the leader does, until it is asked to stop or a part ends.
+    """Runs everything that only the leader does, until it is stopped or a part ends.
 
-    The end of any part ends the process: a fresh one is simpler than a mended one.
+    The end of any part ends the process: a fresh process is simpler than a repaired one.
     """
     enough, ready = asyncio.Event(), asyncio.Event()
     registry = kopf.OperatorRegistry()
     resources.register(registry, queue=parts.queue, store=parts.store, couriers=parts.couriers)
     watching = asyncio.create_task(_watch(parts, registry, stop=enough, ready=ready), name="watches")
-    # kopf takes the signals for itself when it starts; they are ours, for the order in which things end matters.
+    # kopf takes over the signals when it starts; the operator takes them back: the order of the shutdown matters.
     await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
     _listen_for_signals(stop)
-    works = [
+    tasks = [
         asyncio.create_task(parts.lag.run(), name="loop lag"),
         asyncio.create_task(parts.checks.run(), name="checks"),
         asyncio.create_task(parts.controller.run(parts.settings.workers), name="controller"),
@@ -130,18 +130,18 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
         asyncio.create_task(parts.lease.keep(), name="lease"),
     ]
     done, _ = await asyncio.wait(
-        [watching, flag_watch, *works, asyncio.create_task(stop.wait(), name="stop")],
+        [watching, flag_watch, *tasks, asyncio.create_task(stop.wait(), name="stop")],
         return_when=asyncio.FIRST_COMPLETED,
     )
     if not stop.is_set():
         for task in done:
             log.error("ended", part=task.get_name(), error=repr(task.exception()))
-    # Ours first: kopf waits for every task that was made after it before it cancels them.
+    # The operator's tasks first: kopf waits for every task that was created after it before it cancels them.
     parts.board.close()
-    for task in works:
+    for task in tasks:
         task.cancel()
     await parts.traffic.close()
-    await asyncio.wait(works)
+    await asyncio.wait(tasks)
     await parts.sentinels.close()
     await parts.network.close()
     enough.set()
@@ -159,13 +159,13 @@ async def _watch(parts: Parts, registry: kopf.OperatorRegistry, *, stop: asyncio
         ready_flag=ready,
         clusterwide=not parts.settings.namespaces,
         namespaces=namespaces,
-        # By default kopf asks for the name of the user, who has none in a container.
+        # By default kopf reads the name of the user, who has none in a container.
         identity=parts.settings.pod_name,  # type: ignore[arg-type]
     )
 
 
 async def _first(work: Coroutine[None, None, None], stop: Coroutine[None, None, object]) -> bool:
-    """Whether the work ended before the stop came. Raises what the work raised."""
+    """The work ended before the stop came. Raises the exception of the work."""
     tasks: list[asyncio.Task[object]] = [asyncio.create_task(work), asyncio.create_task(stop)]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -177,14 +177,14 @@ async def _first(work: Coroutine[None, None, None], stop: Coroutine[None, None, 
 
 
 async def _either(stop: Coroutine[None, None, object], task: "asyncio.Task[None]") -> None:
-    """Waits for whichever ends first."""
+    """Waits for the first of the two to end."""
     stopping = asyncio.create_task(stop)
     await asyncio.wait([stopping, task], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
 
 
 async def _reach_api(parts: Parts) -> None:
-    """Waits for an API server that is new enough, however long it is away."""
+    """Waits for the API server, however long it is away, and checks its version."""
     async for attempt in stamina.retry_context(on=Unavailable, attempts=None, timeout=None, wait_max=5.0):
         with attempt:
             await _check_version(parts.transport)
@@ -198,7 +198,7 @@ async def _check_version(transport: Transport) -> None:
 
 
 async def release(settings: Settings) -> int:
-    """Stops the operator, then gives every workload back; returns the exit code."""
+    """Stops the operator, then hands every workload back; returns the exit code."""
     async with assemble(settings) as parts:
         await parts.cluster.stop_deployment(namespace=settings.pod_namespace, name=settings.operator_deployment)
         await parts.lease.acquire()

@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         return value
 
     def refuses(self, namespace: str) -> bool:
-        """Whether a namespace must not be touched."""
+        """The operator must not touch this namespace."""
         if namespace in self.refused_namespaces:
             return True
         return bool(self.namespaces) and namespace not in self.namespaces

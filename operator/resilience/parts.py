@@ -1,4 +1,4 @@
-"""Wiring: which parts there are, and what each of them is made of. No rule of the product is here."""
+"""Wiring: the parts, and the parts that each is made of. No rule of the product is here."""
 
 import contextlib
 import ipaddress
@@ -61,7 +61,7 @@ _LOOP_STUCK: Final = 30.0
 
 @dataclass(slots=True)
 class Parts:
-    """Everything that is made once."""
+    """All parts; each is created once."""
 
     settings: Settings
     clock: SystemClock
@@ -86,7 +86,7 @@ class Parts:
     resync: Resync
 
     def take_over(self, live: LiveSettings) -> None:
-        """Settings that changed while everything runs."""
+        """Applies settings that changed while the operator runs."""
         settings = self.settings
         set_level(live.log_level or settings.log_level)
         self.storm.caps = Caps(
@@ -95,21 +95,21 @@ class Parts:
         )
 
     def problems(self) -> list[str]:
-        """Why the process should be restarted; only the leader has loops that can be stuck."""
+        """Reasons to restart the process; only the leader has loops that can be stuck."""
         if not self.lease.held():
             return []
-        now, found = self.clock.monotonic(), []
+        now, reasons = self.clock.monotonic(), []
         if now - self.controller.last_turn > _LOOP_STUCK:
-            found.append(f"the controller's loop has not turned for {now - self.controller.last_turn:.0f} s")
+            reasons.append(f"the controller's loop has not turned for {now - self.controller.last_turn:.0f} s")
         silence = 3 * self.settings.resync_interval.total_seconds()
         if now - self.resync.last_success > silence:
-            found.append(f"nothing could be listed for {now - self.resync.last_success:.0f} s")
-        return found
+            reasons.append(f"nothing could be listed for {now - self.resync.last_success:.0f} s")
+        return reasons
 
 
 @contextlib.asynccontextmanager
 async def assemble(settings: Settings) -> AsyncIterator[Parts]:
-    """Makes all parts over one connection to the API server."""
+    """Creates all parts over one connection to the API server."""
     metrics, clock, lag = PrometheusMetrics(version=__version__), SystemClock(), LoopLag()
     calm = ApiCalm(monotonic=clock.monotonic)
 
@@ -185,7 +185,7 @@ def _parts(
         metrics=metrics,
         clock=clock,
     )
-    board = FlagBoard(now=clock.now, on_shown=lambda said: _shown(metrics, clock, said))
+    board = FlagBoard(now=clock.now, on_shown=lambda publication: _shown(metrics, clock, publication))
     observer = Observer(
         cluster=cluster,
         drainer=drainer,
@@ -273,7 +273,7 @@ def _alerting(
     metrics: PrometheusMetrics,
     clock: SystemClock,
 ) -> tuple[AlertHub, Couriers]:
-    """What fires, and those who tell of it."""
+    """The index of firing alerts, and the dispatcher that delivers them."""
     heartbeat = _key(settings.alerts_heartbeat_receiver)
     default = _key(settings.alerts_default_receiver)
     hub = AlertHub(
@@ -283,8 +283,8 @@ def _alerting(
         now=clock.now,
         wake_service=queue.add,
     )
-    # The operator's own receivers may be where no service is looked after.
-    own = {each.namespace for each in (heartbeat, default) if each is not None}
+    # The operator's own receivers may be in a namespace without managed services.
+    own = {receiver.namespace for receiver in (heartbeat, default) if receiver is not None}
     namespaces = (*settings.namespaces, *sorted(own)) if settings.namespaces else ()
     couriers = Couriers(
         cluster=KubeReceivers(transport=transport, namespaces=namespaces, instance=settings.pod_name),
@@ -308,13 +308,13 @@ def _alerting(
 
 
 def _key(text: str) -> Key | None:
-    """`namespace/name`."""
+    """The key that `namespace/name` stands for, or None."""
     namespace, _, name = text.partition("/")
     return Key(namespace, name) if name else None
 
 
-def _shown(metrics: PrometheusMetrics, clock: SystemClock, said: Publication) -> None:
-    metrics.told(channel="http", seconds=(clock.now() - said.updated_at).total_seconds())
+def _shown(metrics: PrometheusMetrics, clock: SystemClock, publication: Publication) -> None:
+    metrics.told(channel="http", seconds=(clock.now() - publication.updated_at).total_seconds())
 
 
 def _prometheus(settings: Settings) -> PrometheusClient | None:
@@ -333,5 +333,5 @@ def _address_guard(settings: Settings, transport: Transport) -> AddressGuard:
     api_server = []
     with contextlib.suppress(ValueError):
         api_server.append(ipaddress.ip_address(host))
-    allowed = [ipaddress.ip_network(each, strict=False) for each in settings.allowed_networks]
+    allowed = [ipaddress.ip_network(cidr, strict=False) for cidr in settings.allowed_networks]
     return AddressGuard(api_server=api_server, allowed=allowed)

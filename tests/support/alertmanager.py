@@ -1,4 +1,4 @@
-"""A real Alertmanager, and its tool that says where an alert would go."""
+"""A real Alertmanager, and its tool that shows the route of an alert."""
 
 import json
 import subprocess
@@ -20,11 +20,11 @@ _PATIENCE = 30.0
 
 @contextmanager
 def running(folder: Path, *, listen: str = "127.0.0.1", webhook: str = "") -> Iterator[str]:
-    """Its URL on the loopback interface, when it is ready. `webhook`: who is told of everything."""
+    """URL of a ready Alertmanager on the loopback interface. `webhook`: the receiver of all alerts."""
     config = folder / "alertmanager.yml"
-    told = {"name": "somebody", **({"webhook_configs": [{"url": webhook}]} if webhook else {})}
+    receiver = {"name": "somebody", **({"webhook_configs": [{"url": webhook}]} if webhook else {})}
     route = {"receiver": "somebody", "group_by": ["alertname", "service"], "group_wait": "1s", "group_interval": "2s"}
-    config.write_text(yaml.dump({"route": route, "receivers": [told]}))
+    config.write_text(yaml.dump({"route": route, "receivers": [receiver]}))
     port = server_port()
     command = [PROGRAM, f"--config.file={config}", f"--storage.path={folder}/data", "--cluster.listen-address="]
     with (folder / "log").open("wb") as log:
@@ -39,33 +39,33 @@ def running(folder: Path, *, listen: str = "127.0.0.1", webhook: str = "") -> It
 
 
 def alerts(url: str) -> list[dict[str, Any]]:
-    """What it believes to fire."""
+    """Alerts that Alertmanager believes to fire."""
     with urlopen(f"{url}/api/v2/alerts", timeout=5) as answer:
-        found: list[dict[str, Any]] = json.load(answer)
-    return found
+        firing: list[dict[str, Any]] = json.load(answer)
+    return firing
 
 
 def wait_for_none(url: str) -> None:
-    """Until it believes that nothing fires. Raises TimeoutError."""
+    """Waits until Alertmanager believes that nothing fires. Raises TimeoutError."""
     deadline = time.monotonic() + _PATIENCE
-    while found := alerts(url):
+    while firing := alerts(url):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"still firing: {found}")
+            raise TimeoutError(f"still firing: {firing}")
         time.sleep(0.2)
 
 
 def quoted(text: str) -> str:
-    """As Alertmanager's matchers and its tool read it."""
+    """The text as Alertmanager's matchers and its tool read it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
 
 def route(config: Path, labels: Mapping[str, str]) -> list[str]:
-    """The receivers that its configuration chooses for these labels."""
+    """The receivers that the configuration selects for these labels."""
     given = [f"{name}={quoted(value)}" for name, value in labels.items()]
     command = [TOOL, "config", "routes", "test", f"--config.file={config}", *given]
-    said = subprocess.run(command, check=True, capture_output=True, text=True)
-    return said.stdout.strip().split(",")
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    return result.stdout.strip().split(",")
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -1,4 +1,4 @@
-"""Renders the chart with helm, for tests that look at what would be installed.
+"""Renders the chart with helm, for tests of what would be installed.
 
 Must not start or change anything: `helm lint` and `helm template` only.
 """
@@ -26,10 +26,10 @@ Values = dict[str, Any]
 
 @cache
 def helm() -> str:
-    """The machine's own helm, or the one that the cluster's programs include; built if need be, where Go is there."""
-    found = which("helm")
-    if found is not None and not binaries.program("helm").exists():
-        return found
+    """The machine's own helm, or the one among the cluster's programs, built if necessary, where Go is available."""
+    installed = which("helm")
+    if installed is not None and not binaries.program("helm").exists():
+        return installed
     try:
         binaries.ensure("helm", progress=Progress())
     except ClusterError as error:
@@ -44,7 +44,7 @@ class Chart:
         self._helm = helm()
         self._namespace = namespace
         self._kube_version = kube_version
-        # By values: helm takes its time.
+        # Cached by values: helm is slow.
         self._rendered: dict[str, str] = {}
 
     def run(self, *args: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
@@ -67,7 +67,7 @@ class Chart:
 
 
 def _parsed(text: str) -> list[Object]:
-    """Objects of YAML, by libyaml: definitions and dashboards are long."""
+    """Objects of YAML, parsed by libyaml: definitions and dashboards are long."""
     return [item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item]
 
 
@@ -76,5 +76,5 @@ def of(objects: list[Object], kind: str, name: str | None = None) -> list[Object
 
 
 def one(objects: list[Object], kind: str, name: str | None = None) -> Object:
-    (found,) = of(objects, kind, name)
-    return found
+    (item,) = of(objects, kind, name)
+    return item

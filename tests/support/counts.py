@@ -1,4 +1,4 @@
-"""How often things are done: small counts for every day, full ones with PROOF=1. Figures are written down for both."""
+"""Numbers of repetitions: small ones for every day, full ones with PROOF=1. Figures are recorded for both."""
 
 import json
 import os
@@ -11,19 +11,19 @@ _DEFAULT: Final = Path(__file__).resolve().parents[2] / "build/figures.jsonl"
 
 
 def count(small: int, *, proof: int) -> int:
-    """How often, or for how many seconds, in this run."""
+    """Number of repetitions, or of seconds, in this run."""
     return proof if PROOF else small
 
 
 class Figures:
-    """What one test measured; each call adds a line to the file that RESILIENCE_FIGURES names."""
+    """Measurements of one test; each call adds a line to the file that RESILIENCE_FIGURES names."""
 
     def __init__(self, test: str) -> None:
         self._test = test
         self._began = time.monotonic()
 
     def write(self, **figures: object) -> None:
-        """One line: the test, whether counts were full, seconds since the test began, and the figures."""
+        """Adds one line: the test, whether counts were full, seconds since the test began, and the figures."""
         path = Path(os.environ.get("RESILIENCE_FIGURES") or _DEFAULT)
         path.parent.mkdir(parents=True, exist_ok=True)
         seconds = round(time.monotonic() - self._began, 1)

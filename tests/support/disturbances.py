@@ -1,6 +1,6 @@
-"""What people and tools do to a service in the middle of its release, as they do it.
+"""Changes that people and tools make to a service in the middle of its release, in their own way.
 
-Must not know at which step they do it.
+Must not know at which step they make them.
 """
 
 import json
@@ -20,7 +20,7 @@ from tests.support.space import Space
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """`ends` is the version that serves afterwards, `replicas` how many pods do. `gentle`: it ends no pod by itself."""
+    """`ends` is the version that serves afterwards, on `replicas` pods. `gentle`: it ends no pod by itself."""
 
     name: str
     act: Callable[[Space, Path], None]
@@ -34,14 +34,14 @@ def _apply(space: Space, *objects: Object) -> None:
 
 
 def _server_side(space: Space, *objects: Object) -> None:
-    """As Flux does it."""
+    """Applies on the server, as Flux does."""
     items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
     options = ("--server-side", "--force-conflicts", "--field-manager=gitops")
     space.kubectl("apply", *options, "-f", "-", stdin=json.dumps(items))
 
 
 def install(space: Space, folder: Path, *objects: Object) -> None:
-    """A chart with these objects, installed or upgraded."""
+    """Installs or upgrades a chart with these objects."""
     chart = folder / "chart"
     (chart / "templates").mkdir(parents=True, exist_ok=True)
     (chart / "Chart.yaml").write_text("apiVersion: v2\nname: shop\nversion: 0.1.0\n")
@@ -49,8 +49,8 @@ def install(space: Space, folder: Path, *objects: Object) -> None:
         (chart / "templates" / f"{item['kind'].lower()}.yaml").write_text(json.dumps(item))
     env = {**os.environ, "KUBECONFIG": str(space.cluster.kubeconfig_path)}
     command = [helm(), "upgrade", "--install", "shop", str(chart), "--namespace", space.namespace, "--take-ownership"]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def _scale_up(space: Space, _: Path) -> None:

@@ -66,7 +66,7 @@ def make_container(**fields: Any) -> Container:
 
 
 def make_workload(*, replicas: int = 3, containers: Iterable[Container] | None = None, **fields: Any) -> Workload:
-    """Settled, claimed, at full size."""
+    """A settled and claimed workload at full size."""
     made = Workload(
         kind=TargetKind.DEPLOYMENT,
         namespace=KEY.namespace,
@@ -153,7 +153,7 @@ def make_view(*pods: Pod, **fields: Any) -> PodsView:
 
 
 def make_seen(*pods: Pod, view: PodsView | None = None, quiet: bool = False, **fields: Any) -> Observation:
-    """What exists, with every pod that a Service selects listed in it as it should be. `quiet`: pods were not read."""
+    """An observation in which every Service lists the pods that it selects. `quiet`: pods were not read."""
     view = view or make_view(*pods)
     services = fields.pop("services", (make_service(),))
     listed = tuple(

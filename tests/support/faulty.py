@@ -1,8 +1,8 @@
-"""A small HTTP server that misbehaves on request: what adapters are tested against.
+"""A small HTTP server that misbehaves on request, for tests of adapters.
 
-The path says how: `/status/503`, `/busy/7` (429 with Retry-After), `/hang`, `/reset`, `/big`, `/redirect`,
-`/slow-headers`, `/close`, `/cut`, `/garbage`, `/gzip-lie`, `/echo`, or any path in `answers`. It counts what reaches
-it, so that a retry shows.
+The path selects the behaviour: `/status/503`, `/busy/7` (429 with Retry-After), `/hang`, `/reset`, `/big`, `/redirect`,
+`/slow-headers`, `/close`, `/cut`, `/garbage`, `/gzip-lie`, `/echo`, or any path in `answers`. The server counts the
+requests that reach it, so that a retry shows.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Request:
 
 @dataclass(slots=True)
 class Faulty:
-    """The server's address, what it saw, and how much of a big answer the client took."""
+    """The server's address, the requests that it got, and how much of a big answer the client took."""
 
     port: int = 0
     requests: list[Request] = field(default_factory=list)
@@ -44,13 +44,13 @@ class Faulty:
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            await self._one(reader, writer)
+            await self._serve(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the client has gone, which is often the point
         finally:
             writer.close()
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ")
         pairs = [line.split(": ", 1) for line in head[1:] if line]
@@ -114,7 +114,7 @@ async def _slowly(writer: asyncio.StreamWriter) -> None:
 
 @asynccontextmanager
 async def faulty_server(*, tls: ssl.SSLContext | None = None) -> AsyncIterator[Faulty]:
-    """Runs on a free loopback port."""
+    """Runs the server on a free loopback port."""
     faulty = Faulty()
     server = await asyncio.start_server(faulty.handle, "127.0.0.1", 0, ssl=tls)
     faulty.port = server.sockets[0].getsockname()[1]

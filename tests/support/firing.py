@@ -1,4 +1,4 @@
-"""Builders of what fires: specs with policies, folded checks of policies, restarts of the past."""
+"""Builders of policies that fire: specs with policies, folded checks of policies, past restarts."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -29,11 +29,11 @@ def fires(policy: dict[str, Any], *pods: Pod, state: HealthState = HealthState.U
     """The check of a policy, in this state at these pods."""
     name = f"policy/{policy['name']}"
     by_pod, words = {pod.uid: state for pod in pods}, {pod.uid: f"saw {pod.name}" for pod in pods}
-    return {name: make_check(name, state, by_pod=by_pod, words_by_pod=words)}
+    return {name: make_check(name, state, by_pod=by_pod, messages_by_pod=words)}
 
 
 def past(policy: dict[str, Any], *at: datetime, futile: bool = False) -> Status:
-    """A status that remembers restarts by the policy."""
+    """A status with past restarts by the policy."""
     name = policy["name"]
-    recent = [PastRestart(at=each, policies=[name], futile=[name] if futile else []) for each in at]
+    recent = [PastRestart(at=moment, policies=[name], futile=[name] if futile else []) for moment in at]
     return Status(observed_generation=1, restarts=RestartsStatus(recent=recent))

@@ -1,4 +1,4 @@
-"""A service with one degradation flag in virtual time: results of checks go through the real folding and deciding."""
+"""A service with one degradation flag in virtual time: results of checks go through the real fold and decision."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,14 +35,14 @@ def flag_spec(**fields: Any) -> ResilientServiceSpec:
 
 @dataclass(slots=True)
 class Flagged:
-    """`second()` is one run of the check and the looks that follow from it."""
+    """`second()` is one run of the check and the passes that follow from it."""
 
     spec: ResilientServiceSpec = field(default_factory=flag_spec)
     now: datetime = NOW
     status: Status = field(default_factory=Status)
     annotations: dict[str, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    # When the flag was told to be on or off.
+    # Time of each switch of the flag, and its new state.
     switches: list[tuple[datetime, bool]] = field(default_factory=list)
     _fold: Fold = field(init=False)
     _due: datetime | None = None
@@ -57,19 +57,19 @@ class Flagged:
     @property
     def target(self) -> CheckTarget:
         resource = make_resource(self.spec, status=self.status)
-        (found,) = flags.targets(make_context(resource, Observation(workload=None)))
-        return found
+        (target,) = flags.targets(make_context(resource, Observation(workload=None)))
+        return target
 
     def restart(self) -> None:
-        """Another leader: rows are forgotten, status is not."""
+        """Another leader takes over: the rows of results are lost, status is not."""
         self._fold = thresholds.initial(now=self.now, assumed=self.target.assumed)
         self.look()
 
     def second(self, outcome: Outcome) -> None:
-        """A second passes, then the check runs."""
+        """Lets a second pass, then runs the check."""
         end = self.now + timedelta(seconds=1)
         while self._due is not None and self._due <= end:
-            # What was appointed.
+            # The pass that is due.
             self.now = max(self._due, self.now)
             self.look()
         self.now = end
@@ -89,18 +89,18 @@ class Flagged:
             self.second(outcome)
 
     def strike(self) -> None:
-        """Sentinel says that it is lost."""
-        self._fold = thresholds.struck(self._fold, reason="MasterDown", message="Sentinel says so", now=self.now)
+        """Sentinel reports that the dependency is lost."""
+        self._fold = thresholds.mark_lost(self._fold, reason="MasterDown", message="Sentinel says so", now=self.now)
         self.look()
 
     def look(self) -> None:
-        known = self.status.degradation[0].on if self.status.degradation else False
+        was_on = self.status.degradation[0].on if self.status.degradation else False
         resource = make_resource(self.spec, status=self.status, annotations=self.annotations)
-        seen = Observation(workload=None, checks={NAME: thresholds.of_service(NAME, self._fold)})
-        found = flags.update(make_context(resource, seen, now=self.now))
-        self.status = found.status
-        self.events.extend(found.events)
-        wait = found.requeue_after
+        observation = Observation(workload=None, checks={NAME: thresholds.of_service(NAME, self._fold)})
+        result = flags.update(make_context(resource, observation, now=self.now))
+        self.status = result.status
+        self.events.extend(result.events)
+        wait = result.requeue_after
         self._due = self.now + max(wait, timedelta(milliseconds=1)) if wait is not None else None
-        if self.status.degradation and self.flag.on != known:
+        if self.status.degradation and self.flag.on != was_on:
             self.switches.append((self.now, self.flag.on))

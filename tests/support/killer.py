@@ -1,7 +1,7 @@
 """Kills a container's processes with SIGKILL, at once and on either kind of cluster.
 
-`kubectl exec … kill` cannot: the first process of a container does not take SIGKILL from inside. So a pod that sees the
-node's processes waits for container ids and kills what belongs to them.
+`kubectl exec … kill` cannot: the first process of a container does not take SIGKILL from inside. Therefore a pod that
+sees the node's processes reads container ids and kills the processes that belong to them.
 """
 
 import json
@@ -52,7 +52,7 @@ def _manifest() -> Object:
 
 
 class Killer:
-    """Ready to kill while the context is open."""
+    """Kills containers while its context is open."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
@@ -75,7 +75,7 @@ class Killer:
         self._kube.delete("pod", _NAME, "--wait=false")
 
     def kill(self, container: str) -> None:
-        """Kill a container by its id, as in the pod's status; it must have been running."""
+        """Kills a container by its id, as in the pod's status; it must have been running."""
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.write(container.rpartition("/")[2] + "\n")
         self._process.stdin.flush()
@@ -88,13 +88,13 @@ class Killer:
 
 
 def kill_leader(operator: Release, killer: Killer) -> str:
-    """Kill the operator's process that leads; returns which pod was hit."""
+    """Kills the operator's process that leads; returns the name of its pod."""
     leader = operator.leader()
 
     def running() -> str | None:
-        """It may lead before the kubelet has told which container it is."""
-        found: Object = (operator.kube.get("pods", leader)["status"].get("containerStatuses") or [{}])[0]
-        return found.get("containerID") if "running" in found.get("state", {}) else None
+        """Id of the leader's container; the pod may lead before the kubelet has reported it."""
+        container: Object = (operator.kube.get("pods", leader)["status"].get("containerStatuses") or [{}])[0]
+        return container.get("containerID") if "running" in container.get("state", {}) else None
 
     killer.kill(wait_until(running, what=f"the container of {leader}", every=0.05))
     return leader

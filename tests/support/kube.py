@@ -1,4 +1,4 @@
-"""The cluster as a test sees it: writes as a user does them, by kubectl; reads that may be repeated, over HTTP.
+"""The cluster as a test sees it: writes by kubectl, as a user makes them; reads that may be repeated, over HTTP.
 
 Must not know the operator; `space` does.
 """
@@ -34,11 +34,11 @@ _BASE: Final = {
 
 
 class KubectlError(AssertionError):
-    """kubectl failed; the text is what it said."""
+    """kubectl failed; the text is its output."""
 
 
 def wait_until(probe: Callable[[], Found | None], *, what: str, timeout: float = 30.0, every: float = 0.2) -> Found:
-    """What `probe` gives as soon as that is neither None nor False; an API that does not answer is asked again.
+    """The first result of `probe` that is neither None nor False; an API that does not answer is requested again.
 
     Raises:
         AssertionError: it took longer than `timeout` seconds.
@@ -47,26 +47,26 @@ def wait_until(probe: Callable[[], Found | None], *, what: str, timeout: float =
     with spending(Spending.CONDITION):
         while True:
             try:
-                found = probe()
+                result = probe()
             except requests.RequestException:
-                found = None
-            if found is not None and found is not False:
-                return found
+                result = None
+            if result is not None and result is not False:
+                return result
             assert time.monotonic() < deadline, f"waited {timeout:g} s in vain for {what}"
             time.sleep(every)
 
 
 class Kube:
-    """One namespace, or with an empty one what belongs to none."""
+    """One namespace, or, with an empty one, the objects outside of namespaces."""
 
     def __init__(self, cluster: KindCluster, namespace: str = "") -> None:
         self.cluster = cluster
         self.namespace = namespace
-        # One of its own: sessions are not to be shared between threads.
+        # A client of its own: sessions must not be shared between threads.
         self._client = pykube.HTTPClient(cluster.api.config)
 
     def kubectl(self, *args: str, stdin: str = "") -> str:
-        """Its output. Raises KubectlError with what it said."""
+        """Output of a command. Raises KubectlError with the output."""
         scope = ("--namespace", self.namespace) if self.namespace else ()
         try:
             with spending(Spending.COMMANDS):
@@ -75,16 +75,16 @@ class Kube:
             raise KubectlError(f"kubectl {' '.join(args)}: {error.output}") from error
 
     def apply(self, *objects: Object) -> None:
-        """Apply as users do."""
+        """Applies objects as users do."""
         items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(items))
 
     def patch(self, kind: str, name: str, patch: Object) -> None:
-        """A merge patch."""
+        """Applies a merge patch."""
         self.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps(patch))
 
     def delete(self, kind: str, name: str, *options: str) -> None:
-        """Delete and wait until it is gone, unless the options say otherwise."""
+        """Deletes and waits until the object is gone, unless the options say otherwise."""
         self.kubectl("delete", kind, name, "--timeout=60s", *options)
 
     def find(self, plural: str, name: str) -> Object | None:
@@ -93,21 +93,21 @@ class Kube:
         return None if answer.status_code == 404 else self._json(answer)
 
     def get(self, plural: str, name: str) -> Object:
-        """One object that must be there."""
-        found = self.find(plural, name)
-        assert found is not None, f"there is no {plural}/{name} in {self.namespace}"
-        return found
+        """One object that must exist."""
+        item = self.find(plural, name)
+        assert item is not None, f"there is no {plural}/{name} in {self.namespace}"
+        return item
 
     def list(self, plural: str, labels: str = "") -> list[Object]:
         """All objects, or those with these labels."""
         return list(self.collection(plural, labels)["items"])
 
     def collection(self, plural: str, labels: str = "") -> Object:
-        """The list as the API has it, with its version."""
+        """The list as the API returns it, with its version."""
         return self._json(self._get(self._path(plural), {"labelSelector": labels} if labels else {}))
 
     def text(self, path: str) -> str:
-        """Whatever the API server has at that path."""
+        """The text that the API server returns at that path."""
         answer = self._get(path)
         answer.raise_for_status()
         return str(answer.text)
@@ -134,5 +134,5 @@ class Kube:
     @staticmethod
     def _json(answer: requests.Response) -> Object:
         answer.raise_for_status()
-        found: Object = answer.json()
-        return found
+        body: Object = answer.json()
+        return body

@@ -1,7 +1,8 @@
-"""Traffic that cannot hide a lost request: POSTs that nobody retries, on kept and on new connections, counted apart.
+"""Traffic that cannot hide a lost request: POSTs without retries, on kept and on new connections, counted separately.
 
-Ready-made clients resend a request when a kept connection turns out to be closed: the very thing to be measured. This
-one uses little more than sockets, for it shares the CPU with the cluster that it measures. It counts, it never judges.
+Ready-made clients resend a request when a kept connection turns out to be closed, which is the loss to be measured.
+This one uses little more than sockets, because it shares the CPU with the cluster that it measures. It counts and never
+judges.
 """
 
 import argparse
@@ -37,7 +38,7 @@ class _Connection:
 
     @property
     def port(self) -> int:
-        """The client's own, by which a connection is found in the tables of the kernel."""
+        """The client's own port, which identifies the connection in the tables of the kernel."""
         return int(self.writer.get_extra_info("sockname")[1])
 
     async def post(self, request: bytes) -> Answer:
@@ -63,7 +64,7 @@ class _Connection:
         return body
 
     async def end(self) -> None:
-        # The server shall close first: whoever does keeps the port busy for a minute, and a client has few of them.
+        # The server should close first: the side that closes keeps the port for a minute, and a client has few ports.
         with suppress(OSError):
             async with asyncio.timeout(WAIT_FOR_CLOSE):
                 await self.reader.read()
@@ -71,11 +72,11 @@ class _Connection:
 
 
 class Load:
-    """`kept` workers that each keep one connection, and `new` workers that make one per request.
+    """`kept` workers that each keep one connection, and `new` workers that open one per request.
 
-    A kept connection is given up without a failure only when an answer says `Connection: close`. All else that ends
-    it, also a server that closes it while it is idle, fails the request that was to go on it. Anything but a 2xx answer
-    within `timeout` is a failure. `rate_per_worker` is in requests per second, None for as fast as it goes.
+    A kept connection is given up without a failure only when an answer says `Connection: close`. Anything else that
+    ends it, including a server that closes it while it is idle, fails the request that was to use it. Anything but a
+    2xx answer within `timeout` is a failure. `rate_per_worker` is in requests per second, None for as fast as possible.
     """
 
     def __init__(
@@ -106,13 +107,13 @@ class Load:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Requests in flight are waited for, not cut: cut ones would be neither sent nor failed.
+        # Waits for requests in flight: cancelled ones would be neither sent nor failed.
         self._stopped = time.monotonic()
         self._stop.set()
         await asyncio.gather(*self._tasks)
 
     def result(self) -> Result:
-        """What happened so far; may be asked at any time."""
+        """The result so far; may be read at any time."""
         failures = sorted(self._kept.failures + self._new.failures, key=lambda failure: failure.at)
         return Result(
             started_at=self._started_at,
@@ -133,7 +134,7 @@ class Load:
             connection.writer.close()
 
     async def _turns(self, *, offset: float) -> AsyncIterator[int]:
-        """Yield 0, 1, 2, … at the rate, until stopped. What was missed is not caught up with in a burst."""
+        """Yields 0, 1, 2, … at the rate, until stopped. Missed turns are not caught up in a burst."""
         turn = 0
         due = self._start + self._period * offset
         while await self._runs_until(due):
@@ -150,22 +151,22 @@ class Load:
         return False
 
     def _keep_free(self, port: int) -> None:
-        """Nobody here takes this port for as long as a node's connection tracking remembers the connection cut on it.
+        """Reserves the port for as long as a node's connection tracking remembers the connection cut on it.
 
-        Linux sends a new connection from that port where the old one went, which may be gone, for 10 s after a reset
-        by the server: one more effect of the cut that was counted already.
+        Linux sends a new connection from that port to the old destination, which may be gone, for 10 s after a reset by
+        the server: one more effect of the cut, which was counted already.
         """
-        holder = socket.socket()
+        reservation = socket.socket()
         try:
-            holder.bind(("", port))
+            reservation.bind(("", port))
         except OSError:
-            # Somebody has it already.
-            holder.close()
+            # The port is already in use.
+            reservation.close()
             return
-        asyncio.get_running_loop().call_later(TRACKED_AFTER_RESET, holder.close)
+        asyncio.get_running_loop().call_later(TRACKED_AFTER_RESET, reservation.close)
 
     async def _send(self, *, tally: Tally, connection: _Connection | None, request: bytes) -> _Connection | None:
-        """Send once. Returns the connection if it may be used again."""
+        """Sends once; returns the connection if it may be used again."""
         since = time.monotonic()
         tally.sent += 1
         try:
@@ -205,7 +206,7 @@ def _kind(error: Exception, *, connected: bool) -> Kind:
 
 
 class BackgroundLoad:
-    """The same for synchronous tests: the load runs in a thread of its own from `start()` to `stop()`."""
+    """A load for synchronous tests: it runs in a thread of its own from `start()` to `stop()`."""
 
     def __init__(self, *, load: Load) -> None:
         self._load = load
@@ -227,11 +228,11 @@ class BackgroundLoad:
         self._loop.result()
 
     def result(self) -> Result:
-        """What happened so far."""
+        """The result so far."""
         return self._load.result()
 
     def stop(self) -> Result:
-        """Wait for the requests in flight and return the result; harmless to repeat."""
+        """Waits for the requests in flight and returns the result; harmless to repeat."""
         if self._done is not None:
             if not self._done.done():
                 self._loop.result().call_soon_threadsafe(self._stop.set)

@@ -1,4 +1,4 @@
-"""What the load client counts, and how it says so. It knows nothing about sockets and judges nothing."""
+"""Counts of the load client, and their report. It knows nothing about sockets and judges nothing."""
 
 import json
 import time
@@ -13,7 +13,7 @@ MAX_FAILURES_KEPT: Final = 20
 
 
 class Kind(StrEnum):
-    """How a request failed."""
+    """Kind of a failed request."""
 
     CONNECT = "Connect"
     CLOSED = "ClosedUnannounced"  # closed while idle though no answer had said so
@@ -36,7 +36,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """When a version or a pod answered, in seconds since the start, and how often."""
+    """First and last answer of a version or a pod, in seconds since the start, and the number of its answers."""
 
     first: float
     last: float
@@ -45,7 +45,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """What the workers on kept or on new connections met. Latencies include connecting.
+    """Counts of the workers on kept or on new connections. Latencies include connecting.
 
     `reconnects` is the number of connections beyond the first of each worker.
     """
@@ -64,7 +64,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """Everything that happened since the start; `failures` are the first 20, in the order of time."""
+    """Everything that happened since the start; `failures` are the first 20, in order of time."""
 
     started_at: datetime
     seconds: float
@@ -74,7 +74,7 @@ class Result:
 
     @property
     def sent(self) -> int:
-        """Requests on both sides, also those that had no connection to go on."""
+        """Requests on both sides, including those that had no connection."""
         return self.kept.sent + self.new.sent
 
     @property
@@ -95,7 +95,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One HTTP answer; `close` is what the server said about the connection."""
+    """One HTTP answer; `close`: the server announced that it closes the connection."""
 
     status: int
     close: bool
@@ -120,7 +120,7 @@ class Tally:
     pods: dict[str, Seen] = field(default_factory=dict)
 
     def fail(self, *, kind: Kind, error: str) -> None:
-        """Count a failed request."""
+        """Counts a failed request."""
         self.failed += 1
         self.kinds[kind.value] += 1
         if len(self.failures) < MAX_FAILURES_KEPT:
@@ -128,7 +128,7 @@ class Tally:
             self.failures.append(Failure(at=at, side=self.side, kind=kind, error=error))
 
     def answered(self, *, answer: Answer, since: float) -> None:
-        """Count an answer to a request that was begun at the time.monotonic() `since`."""
+        """Counts an answer to a request that was begun at the time.monotonic() `since`."""
         now = time.monotonic()
         self.latencies.append(now - since)
         self.statuses[answer.status] += 1
@@ -137,8 +137,8 @@ class Tally:
         with suppress(ValueError):
             body = json.loads(answer.body)
             if isinstance(body, dict):
-                _see(self.versions, name=body.get("version"), at=now - self.start)
-                _see(self.pods, name=body.get("pod"), at=now - self.start)
+                _record(self.versions, name=body.get("version"), at=now - self.start)
+                _record(self.pods, name=body.get("pod"), at=now - self.start)
 
     def report(self) -> Side:
         """The count so far."""
@@ -157,11 +157,11 @@ class Tally:
         )
 
 
-def _see(seen: dict[str, Seen], *, name: object, at: float) -> None:
+def _record(answers: dict[str, Seen], *, name: object, at: float) -> None:
     if isinstance(name, str):
-        before = seen.get(name)
+        before = answers.get(name)
         at = round(at, 3)
-        seen[name] = Seen(first=before.first if before else at, last=at, count=before.count + 1 if before else 1)
+        answers[name] = Seen(first=before.first if before else at, last=at, count=before.count + 1 if before else 1)
 
 
 def _quantile(latencies: list[float], *, quantile: float) -> float:

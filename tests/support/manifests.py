@@ -1,4 +1,4 @@
-"""Manifests of ResilientServices, right and wrong, and a status with every field set.
+"""Valid and invalid manifests of ResilientServices, and a status with every field set.
 
 Must not talk to a cluster.
 """
@@ -70,7 +70,7 @@ def check(**fields: Any) -> Spec:
     return {"health": {"checks": [{"name": "ready", **fields}]}}
 
 
-# What is changed in GOOD (None: taken away), and what the answer must contain.
+# Changes to GOOD (None: removed), and the texts that the answer must contain.
 BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     "no target": ({"targetRef": None}, ("spec.targetRef: Required value",)),
     "kind in lower case": (

@@ -1,4 +1,4 @@
-"""Messages as receivers get them, and a messenger that speaks to servers of the test's own."""
+"""Messages as receivers get them, and a notifier that connects to the test's own servers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from tests.support.telling import make_receiver
 ORIGIN = Origin(
     runbooks="https://runbooks.example/pages", dashboard="https://grafana.example/d/x?ns={namespace}&svc={service}"
 )
-# What no message and no error may ever show.
+# A secret that no message and no error may ever show.
 TOKEN = "s3cret-token-9f8e7d"
 
 
@@ -41,8 +41,8 @@ def make_alert(name: AlertName = AlertName.SERVICE_UNHEALTHY, **fields: Any) -> 
 
 
 def make_message(*alerts: Alert, ended: tuple[Alert, ...] = (), **fields: Any) -> Message:
-    """Without alerts that fire: the end of a conversation."""
-    over = tuple(Ended(each.identity, each.severity, each.since, NOW, cause=each.cause) for each in ended)
+    """A message; without alerts that fire it is the end of a conversation."""
+    over = tuple(Ended(alert.identity, alert.severity, alert.since, NOW, cause=alert.cause) for alert in ended)
     defaults: dict[str, Any] = {
         "conversation": "0123456789abcdef0123",
         "began_at": NOW - timedelta(minutes=3),
@@ -50,7 +50,7 @@ def make_message(*alerts: Alert, ended: tuple[Alert, ...] = (), **fields: Any) -
         "kind": Kind.OPENED if alerts else Kind.ENDED,
         "title": "shop/checkout",
         "group": (("namespace", "shop"), ("service", "checkout")),
-        "severity": max((each.severity for each in (*alerts, *ended)), key=list(Severity).index),
+        "severity": max((alert.severity for alert in (*alerts, *ended)), key=list(Severity).index),
         "firing": alerts,
         "ended": over,
     }
@@ -63,7 +63,7 @@ def from_secret(key: str) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Post:
-    """Messengers that may speak to loopback, with one Secret of many keys."""
+    """A notifier that may connect to loopback, with one Secret of many keys."""
 
     now: datetime = NOW
     secrets: FakeSecrets = field(default_factory=FakeSecrets)
@@ -80,12 +80,12 @@ class Post:
         self.secrets.values.update({SecretRef("shop", "alerts", key): value for key, value in values.items()})
 
     async def send(self, message: Message, **spec: Any) -> str:
-        """One delivery; returns the receiver's own name of it."""
+        """Delivers once; returns the receiver's own name of the message."""
         return (await self.receipt(message, **spec)).handle
 
     async def receipt(self, message: Message, **spec: Any) -> Receipt:
-        """One delivery to a receiver of this kind; what goes wrong gives no secret away."""
-        guard = AddressGuard(allowed=[ip_network(each) for each in self.allowed], resolve=self._resolve)
+        """Delivers once to a receiver of this kind; an error must not reveal a secret."""
+        guard = AddressGuard(allowed=[ip_network(network) for network in self.allowed], resolve=self._resolve)
         messengers = Messengers(
             client=HttpClient(guard=guard, version="0"),
             credentials=Credentials(secrets=self.secrets, monotonic=lambda: 0.0),
@@ -104,7 +104,7 @@ class Post:
         return self.names[host] if host in self.names else await system_resolve(host)
 
     async def fails(self, message: Message, **spec: Any) -> DeliveryFailure:
-        """What the receiver's courier is told."""
+        """The failure that the receiver's worker gets."""
         try:
             await self.send(message, **spec)
         except DeliveryFailed as failure:

@@ -1,8 +1,8 @@
 """A small cluster in memory: a Deployment with its ReplicaSets, pods, Services and EndpointSlices, each with lag.
 
-It keeps the rules that a replacement relies on: a ReplicaSet owns what refers to it and makes or ends pods until the
-number is right (unready ones first, as the real one does), slices follow labels and readiness late, ends take time.
-The real `decide` and the real `Executor` work on it; `Harm` is raised when one of their writes costs a client.
+It follows the rules that a replacement relies on: a ReplicaSet owns the pods that refer to it and creates or ends pods
+until the number is right (unready ones first, as the real one does), slices follow labels and readiness late, ends take
+time. The real `decide` and the real `Executor` work on it; `Harm` is raised when one of their writes costs a client.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
@@ -97,18 +97,18 @@ class Model:
             pod.ready, pod.created = True, self.now - timedelta(hours=1)
         self.endpoints()
 
-    # What controllers and nodes do.
+    # Controllers and nodes.
 
     def tick(self) -> None:
-        """Everybody works once, in the usual order."""
+        """Runs every controller once, in the usual order."""
         for work in (self.deployment, self.replica_sets, self.kubelets, self.endpoints):
             work()
 
     def deployment(self) -> None:
-        """Rolls with one pod more and none fewer."""
+        """Rolls with at most one pod more and none fewer."""
         self.observed = self.generation
         if self.paused:
-            # What is there grows or shrinks, the newest first.
+            # Existing ReplicaSets grow or shrink, the newest first.
             active = [name for name, count in self.desired.items() if count] or [self.revision]
             missing = self.replicas - sum(self.desired.values())
             self.desired[active[-1]] = max(self.desired.get(active[-1], 0) + missing, 0)
@@ -120,11 +120,11 @@ class Model:
             return
         if sum(self.desired.values()) < self.replicas + 1 and self.desired[self.revision] < self.replicas:
             self.desired[self.revision] += 1
-        lacking = self.desired[self.revision] - sum(
+        unavailable = self.desired[self.revision] - sum(
             pod.ready and not pod.gone_at for pod in self.pods.values() if pod.owner == self.revision
         )
         # Old pods that are not ready are ended first, by replica_sets, and count as room too.
-        if sum(self.desired.values()) - self.replicas - lacking > 0:
+        if sum(self.desired.values()) - self.replicas - unavailable > 0:
             self.desired[old[0]] -= 1
 
     def replica_sets(self) -> None:
@@ -132,7 +132,9 @@ class Model:
             own = [pod for pod in self.pods.values() if pod.owner == name and pod.gone_at is None]
             for _ in range(count - len(own)):
                 self._make(name)
-            ranked = sorted(own, key=lambda each: (each.ready, -each.created.timestamp(), each.name))
+            ranked = sorted(
+                own, key=lambda candidate: (candidate.ready, -candidate.created.timestamp(), candidate.name)
+            )
             for pod in ranked[: max(len(own) - count, 0)]:
                 self.end(pod)
 
@@ -170,7 +172,7 @@ class Model:
         pod.gone_at = pod.gone_at or self.now + after
         pod.version += 1
 
-    # What people and faults do.
+    # People and faults.
 
     def scale(self, replicas: int) -> None:
         self.replicas = replicas
@@ -181,21 +183,21 @@ class Model:
         self.revision = f"r{self.generation}"
 
     def hang(self, index: int) -> None:
-        """A pod stops being ready, for good."""
+        """A pod permanently stops being ready."""
         if self.pods:
             pod = list(self.pods.values())[index % len(self.pods)]
             pod.ready, pod.ready_at = False, None
             pod.version += 1
 
     def mend(self) -> None:
-        """What hangs is mended: it becomes ready again."""
+        """Hanging pods recover and become ready again."""
         for pod in self.pods.values():
             if not pod.ready and pod.ready_at is None:
                 pod.ready_at = self.now
                 pod.version += 1
 
     def die(self, index: int) -> None:
-        """A pod is gone at once."""
+        """Ends a pod at once."""
         if self.pods:
             self.end(list(self.pods.values())[index % len(self.pods)], after=timedelta())
 
@@ -203,7 +205,7 @@ class Model:
         self.annotations[request_annotation(request)] = value
         self.version += 1
 
-    # What is seen.
+    # Views for the operator.
 
     def view(self, pod: ModelPod) -> Pod:
         revision = pod.owner or pod.revision
@@ -252,7 +254,7 @@ class Model:
 
     def serving(self) -> int:
         """Pods that clients reach: ready, selected and listed."""
-        listed = {each.pod_name for each in self.slices if each.counts}
+        listed = {endpoint.pod_name for endpoint in self.slices if endpoint.counts}
         return sum(
             pod.ready
             and pod.gone_at is None
@@ -294,7 +296,7 @@ class ModelCluster:
     async def give_back(self, action: GiveBack, *, namespace: str) -> None:
         pod = self._pod(action.pod)
         pod.owner, pod.step, pod.since, pod.taken = action.replica_set.template_hash, None, None, None
-        # What the ReplicaSet does about one too many is on us.
+        # The ReplicaSet acts at once when it now has one pod too many.
         self.model.replica_sets()
 
     async def advance(self, action: Advance, *, namespace: str) -> None:
@@ -308,11 +310,11 @@ class ModelCluster:
     async def evict_pod(self, action: EvictPod, *, namespace: str) -> None:
         self.model.end(self._pod(action.pod))
 
-    def _pod(self, seen: Pod) -> ModelPod:
+    def _pod(self, observed: Pod) -> ModelPod:
         self.before_write()
-        pod = self.model.pods.get(seen.name)
-        if pod is None or str(pod.version) != seen.resource_version:
-            raise Conflict(f"{seen.name} changed")
+        pod = self.model.pods.get(observed.name)
+        if pod is None or str(pod.version) != observed.resource_version:
+            raise Conflict(f"{observed.name} changed")
         pod.version += 1
         self.model.writes += 1
         return pod
@@ -326,7 +328,7 @@ class Observable(Protocol):
 
 @dataclass(slots=True)
 class Seen:
-    """Stands for the Observer: every look is fresh."""
+    """Replaces the Observer: every observation is fresh."""
 
     model: Observable
 
@@ -347,7 +349,7 @@ class Uncounted:
 
 
 def executor_over(cluster: object, model: Observable) -> Executor:
-    """The real executor on a model's cluster; nobody drains, measures or replays."""
+    """The real executor on a model's cluster, without drain, measurement and replay."""
     return Executor(
         cluster=cast(Cluster, cluster),
         observer=cast(Observer, Seen(model)),
@@ -380,7 +382,10 @@ class Operator:
             self._writes_left -= 1
 
     def reconcile(self, *, seen: Observation | None = None, dies_after: int | None = None) -> Decision:
-        """One pass, on what is seen now or was `seen` before; `dies_after` so many writes, status included."""
+        """Runs one pass, on the current observation or on an earlier one in `seen`.
+
+        The process dies after `dies_after` writes, status included.
+        """
         self._writes_left = dies_after
         resource = self.model.resource()
         decision = decide(resource, seen or self.model.observe(), self.model.now)
@@ -400,7 +405,7 @@ class Operator:
         return decision
 
     def settle(self, *, passes: int = 200) -> int:
-        """Time goes on and everybody works until nothing is in flight; how many passes that took."""
+        """Advances time and all controllers until nothing is in flight; returns the number of passes."""
         for count in range(passes):
             self.model.now += timedelta(seconds=1)
             self.model.tick()
@@ -411,12 +416,12 @@ class Operator:
 
 
 def stored(status: Status) -> Status:
-    """What the API gives back of a status: times to the millisecond, no empty fields."""
+    """A status as the API returns it: times to the millisecond, no empty fields."""
     return Status.model_validate(status.to_api())
 
 
 def drive(work: Coroutine[Any, Any, None]) -> None:
-    """Runs a coroutine that waits for nobody."""
+    """Runs a coroutine that waits for nothing."""
     try:
         work.send(None)
     except StopIteration:

@@ -1,6 +1,6 @@
-"""Does to nodes what a person or a broken machine does: drains, taints, hangs, cuts off, adds and removes them.
+"""Drains, taints, hangs, cuts off, adds and removes nodes, as a person or a broken machine does.
 
-Whatever lasts is a context that undoes itself. Must not know what runs on a node.
+Every lasting change is a context that undoes itself. Must not know what runs on a node.
 """
 
 from collections.abc import Iterator
@@ -23,33 +23,33 @@ class Nodes:
         self._cluster = engine.current()
 
     def names(self) -> list[str]:
-        """All of them; where there are several, the first is the control plane's."""
+        """Names of all nodes; where there are several, the first is the control plane's."""
         return sorted(node["metadata"]["name"] for node in self._kube.list("nodes"))
 
     def is_ready(self, name: str) -> bool:
-        """As the API server knows it: a node that hangs stays ready until its lease is too old, after 40 s."""
+        """The node is ready to the API server; one that hangs stays ready until its lease is too old, after 40 s."""
         conditions = self._kube.get("nodes", name)["status"]["conditions"]
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+        return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
     def wait_ready(self, name: str, *, timeout: float = 60) -> None:
         wait_until(lambda: self.is_ready(name), what=f"node {name} to be ready", timeout=timeout)
 
     def drain(self, name: str, *options: str, timeout: float = 60) -> str:
-        """Evict all pods but those of DaemonSets, and keep new ones away. Raises KubectlError when it takes longer."""
+        """Evicts all pods but those of DaemonSets, and keeps new ones away. Raises KubectlError after `timeout`."""
         usual = ("--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={timeout:.0f}s")
         return self._kube.kubectl("drain", name, *usual, *options)
 
     def cordon(self, name: str) -> None:
-        """No new pods."""
+        """Keeps new pods away."""
         self._kube.kubectl("cordon", name)
 
     def uncordon(self, name: str) -> None:
-        """Undo `cordon` and what `drain` leaves."""
+        """Undoes `cordon` and the cordon that `drain` leaves."""
         self._kube.kubectl("uncordon", name)
 
     @contextmanager
     def tainted(self, name: str, taint: str) -> Iterator[None]:
-        """`taint` as kubectl wants it: `key=value:NoExecute`."""
+        """Taints the node; `taint` as kubectl reads it: `key=value:NoExecute`."""
         self._kube.kubectl("taint", "node", name, taint, "--overwrite")
         try:
             yield
@@ -58,7 +58,7 @@ class Nodes:
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
-        """Its kubelet and its pods' processes stand still; connections are accepted, and nobody answers."""
+        """Freezes its kubelet and its pods' processes: connections are accepted and never answered."""
         try:
             self._cluster.freeze(name)
             yield
@@ -67,7 +67,7 @@ class Nodes:
 
     @contextmanager
     def cut_off(self, name: str) -> Iterator[None]:
-        """Packets from and to it are lost; its pods run on, and nobody knows."""
+        """Drops packets from and to the node; its pods run on, which nobody can observe."""
         try:
             self._cluster.cut(name)
             yield
@@ -76,7 +76,7 @@ class Nodes:
 
     @contextmanager
     def another(self) -> Iterator[str]:
-        """One beside the first: added for this, or one of kind's workers. Skips the test where kind has none."""
+        """A node beside the first: added for this, or one of kind's workers. Skips the test where kind has none."""
         if not engine.uses_kind():
             name = self._cluster.add_node()
             try:

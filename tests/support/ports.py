@@ -1,7 +1,7 @@
-"""Ports for servers that tests start: below those that the kernel takes for outgoing connections.
+"""Ports for servers that tests start: below those that the kernel uses for outgoing connections.
 
-A server that is down for a while, or still starting, must not find that somebody's connection has its port: PostgreSQL
-would listen on the other addresses only, and say so in a log.
+A server that is down for a while, or still starting, must not lose its port to a connection: PostgreSQL would listen on
+the other addresses only, and report it in a log.
 """
 
 import random
@@ -13,7 +13,7 @@ _RANGE: Final = range(20_000, 32_000)
 
 
 def server_port() -> int:
-    """One that nobody listens on."""
+    """A port without a listener."""
     while True:
         port = random.choice(_RANGE)
         with socket.socket() as tried, suppress(OSError):

@@ -1,6 +1,6 @@
-"""A real PostgreSQL server, and standbys of it, each in a folder of its own under the user that it insists on.
+"""A real PostgreSQL server, and its standbys, each in a folder of its own under the user that it insists on.
 
-Must not judge; whether the programs are there at all is the test's business.
+Must not judge; the test decides what to do when the programs are missing.
 """
 
 import os
@@ -37,13 +37,13 @@ host replication all 127.0.0.1/32 scram-sha-256
 
 
 def available() -> bool:
-    """Whether there is a server to start."""
+    """The programs of a server exist."""
     return (PROGRAMS / "postgres").exists()
 
 
 @dataclass(slots=True)
 class Postgres:
-    """A server; `folder` holds its data, socket and log."""
+    """A server; `folder` contains its data, socket and log."""
 
     folder: Path
     port: int = field(default_factory=server_port)
@@ -54,7 +54,7 @@ class Postgres:
         return self.folder / "data"
 
     def dsn(self, *, user: str = SUPERUSER, password: str = PASSWORD, database: str = "postgres") -> str:
-        """Without TLS where it is not asked for."""
+        """A DSN with an empty `sslmode` at its end: no TLS unless a mode is appended."""
         return f"postgres://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}?sslmode="
 
     def start(self, *, wait: bool = True) -> None:
@@ -69,38 +69,38 @@ class Postgres:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stops the server at once; without one nothing happens."""
+        """Stops the server at once; does nothing when it does not run."""
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGQUIT)
             process.wait(timeout=_PATIENCE)
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to the server and then all processes that it has started."""
+        """Sends a signal to the server and then to all processes that it has started."""
         assert self._process is not None
         for pid in (self._process.pid, *_children(self._process.pid)):
             os.kill(pid, number)
 
     def ask_to_stop(self) -> None:
-        """Begins a smart shutdown: it goes when the last session has ended, and takes no new ones."""
+        """Begins a smart shutdown: the server ends after the last session, and takes no new ones."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
 
     def configure(self, **settings: str) -> None:
-        """Changes settings that need no restart, and waits until they hold."""
+        """Changes settings that need no restart, and waits until they are in force."""
         for name, value in settings.items():
             self.run(f"ALTER SYSTEM SET {name} = '{value}'")
         self.reload()
 
     def reload(self) -> None:
-        """Has the server read its files again."""
+        """Makes the server read its files again."""
         before = self.run("SELECT pg_conf_load_time()")
         self.run("SELECT pg_reload_conf()")
         while self.run("SELECT pg_conf_load_time()") == before:
             time.sleep(0.02)
 
     def certificate(self, certificate: Path, key: Path) -> None:
-        """Speaks TLS with this certificate from now on."""
+        """Serves TLS with this certificate from now on."""
         for source, name in ((certificate, "server.crt"), (key, "server.key")):
             target = self.data / name
             shutil.copy(source, target)
@@ -109,11 +109,11 @@ class Postgres:
         self.configure(ssl="on")
 
     def run(self, *statements: str) -> str:
-        """Runs SQL as the superuser through the socket; its output without decoration."""
+        """Output, without decoration, of SQL that the superuser runs through the socket."""
         options = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", self.port)
         command = _as_postgres(PROGRAMS / "psql", *options, "-U", SUPERUSER, "-d", "postgres")
-        for each in statements:
-            command += ["-c", each]
+        for statement in statements:
+            command += ["-c", statement]
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=_environment())
         return done.stdout.strip()
 
@@ -124,7 +124,7 @@ class Postgres:
 
 @contextmanager
 def running(*, listen: str = "127.0.0.1") -> Iterator[Postgres]:
-    """A new server that speaks no TLS yet. `listen`: as in its configuration; beyond the loopback it lets all in."""
+    """A new server without TLS. `listen`: as in its configuration; beyond the loopback it admits everybody."""
     with _folder() as folder:
         server = Postgres(folder)
         password = folder / "password"
@@ -148,8 +148,8 @@ def standby(primary: Postgres) -> Iterator[Postgres]:
     """A streaming standby of a running server."""
     with _folder() as folder:
         server = Postgres(folder)
-        where = f"postgres://{SUPERUSER}:{PASSWORD}@127.0.0.1:{primary.port}/"
-        _run(PROGRAMS / "pg_basebackup", "-D", server.data, "-d", where, "-R", "-X", "stream", "-c", "fast", "-N")
+        address = f"postgres://{SUPERUSER}:{PASSWORD}@127.0.0.1:{primary.port}/"
+        _run(PROGRAMS / "pg_basebackup", "-D", server.data, "-d", address, "-R", "-X", "stream", "-c", "fast", "-N")
         server.start()
         try:
             yield server
@@ -159,7 +159,7 @@ def standby(primary: Postgres) -> Iterator[Postgres]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Not in a test's own folder: the user that the server runs as may not get there."""
+    """A folder that is not the test's own: the user that the server runs as may not get there."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     _own(folder)
     try:
@@ -178,8 +178,8 @@ def _run(*command: object) -> None:
 
 
 def _as_postgres(*command: object) -> list[str]:
-    """The programs refuse to run as root."""
-    words = [str(each) for each in command]
+    """The command as the server's user, because the programs refuse to run as root."""
+    words = [str(word) for word in command]
     if os.geteuid() != 0:
         return words
     return ["setpriv", f"--reuid={SUPERUSER}", f"--regid={SUPERUSER}", "--init-groups", *words]
@@ -191,4 +191,4 @@ def _environment() -> dict[str, str]:
 
 def _children(pid: int) -> Sequence[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(each) for each in text.split()]
+    return [int(child) for child in text.split()]

@@ -1,4 +1,4 @@
-"""What the postgres check needs of its surroundings: Secrets, addresses, certificates, and a server with some roles."""
+"""Surroundings of the postgres check: Secrets, addresses, certificates, and a server with some roles."""
 
 import asyncio
 import socket
@@ -25,7 +25,7 @@ TIMEOUT: Final = timedelta(seconds=5)
 SHORT: Final = timedelta(milliseconds=400)
 DSN: Final = SecretRef("shop", "db", "dsn")
 CA: Final = SecretRef("shop", "authorities", "ca.crt")
-# Of the role app, which may do next to nothing, and of crowd, which may not even connect.
+# Password of the role app, which has hardly any rights, and of crowd, which may not even connect.
 PASSWORD: Final = "s3cret/part"
 NAMES: Final = {"db.shop": ["127.0.0.1"], "two.shop": ["127.0.0.2", "127.0.0.1"]}
 
@@ -45,18 +45,18 @@ def prepared() -> Iterator[postgres.Postgres]:
 
 
 def app(server: postgres.Postgres, sslmode: str = "disable") -> str:
-    """The DSN of the role app; none of it is about TLS when `sslmode` is empty."""
+    """The DSN of the role app; it does not mention TLS when `sslmode` is empty."""
     dsn = server.dsn(user="app", password=PASSWORD) + sslmode
     return dsn.removesuffix("?sslmode=")
 
 
 def sessions(server: postgres.Postgres) -> int:
-    """How many connections the operator has there."""
+    """Number of connections that the operator has to the server."""
     return int(server.run("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'resilience-operator'"))
 
 
 def said(result: CheckResult) -> tuple[Outcome, str]:
-    """What counts of a result."""
+    """Outcome and reason of a result."""
     return result.outcome, result.reason
 
 
@@ -69,7 +69,7 @@ async def _resolve(host: str) -> list[str]:
 
 @dataclass(slots=True)
 class Operator:
-    """What a check needs of its surroundings, with Secrets that can be changed."""
+    """Surroundings of a check, with Secrets that can be changed."""
 
     secrets: dict[SecretRef, str] = field(default_factory=dict)
     reads: int = 0
@@ -86,16 +86,16 @@ class Operator:
         return self.secrets[SecretRef(namespace, name, key)]
 
     async def run(self, value: str = "", *, timeout: timedelta = TIMEOUT, **probe: Any) -> CheckResult:
-        """One run, sorted as the Checker does; whatever it says must not give a secret away."""
+        """Runs the check once and classifies errors as the Checker does; no message may reveal a secret."""
         if value:
-            # Long ago for whoever has read the Secret.
+            # Time passes, so that an earlier read of the Secret is long ago.
             self.secrets[DSN], self.now = value, self.now + 3600
-        asked = replace(PostgresProbe(DSN, "SELECT 1", 0.8, 5), **probe)
+        target = replace(PostgresProbe(DSN, "SELECT 1", 0.8, 5), **probe)
         try:
-            result = await check_postgres(asked, connections=self.connections, timeout=timeout)
+            result = await check_postgres(target, connections=self.connections, timeout=timeout)
         except NetworkFailure as failure:
             outcome = Outcome.INCONCLUSIVE if failure.own else Outcome.FAIL
-            result = CheckResult(outcome, failure.reason, f"{describe(asked)}: {failure}")
+            result = CheckResult(outcome, failure.reason, f"{describe(target)}: {failure}")
         except (Refused, Invalid) as error:
             result = CheckResult(Outcome.INCONCLUSIVE, type(error).__name__, str(error))
         for secret in ("s3cret", postgres.PASSWORD, "hidden"):
@@ -105,19 +105,19 @@ class Operator:
 
 @asynccontextmanager
 async def operator() -> AsyncIterator[Operator]:
-    """Closes what it opens, and nothing goes on in the background."""
-    made = Operator()
+    """An Operator that closes its connections at the end and leaves nothing running in the background."""
+    opened = Operator()
     try:
-        yield made
+        yield opened
     finally:
-        await made.connections.close()
+        await opened.connections.close()
     await asyncio.sleep(0.01)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @dataclass(slots=True)
 class Authority:
-    """Certificates of one's own making."""
+    """A certificate authority of the test's own."""
 
     folder: Path
 

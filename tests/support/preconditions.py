@@ -1,6 +1,7 @@
-"""Keeps what a test needs apart from what it claims: only a claim may fail by AssertionError.
+"""Separates a test's preconditions from its claims: only a claim may fail by AssertionError.
 
-An expected failure says `raises=AssertionError`. So a stage that cannot be set up is an error, never an expected one.
+An expected failure says `raises=AssertionError`. Therefore a stage that cannot be set up is an error, never an expected
+failure.
 """
 
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 
 
 def require(condition: object, what: str) -> None:
-    """A precondition of the test.
+    """Checks a precondition of the test.
 
     Raises:
         RuntimeError: it does not hold.
@@ -19,7 +20,7 @@ def require(condition: object, what: str) -> None:
 
 @contextmanager
 def preparing() -> Iterator[None]:
-    """Around the work that comes before the claims: what fails there is no claim."""
+    """Encloses the work before the claims: a failure in it is no failed claim."""
     try:
         yield
     except AssertionError as error:

@@ -17,12 +17,12 @@ FRESH: Final = Status(observed_generation=1, rollout=RolloutStatus(serving=versi
 
 
 def flight(step: str = "Preparing", template: str = NEW, **fields: Any) -> Progress:
-    """A release of this template is in flight."""
+    """Progress of a release of this template that is in flight."""
     return replace(Progress(serving=version(OLD), candidate=version(template), step=step), **fields)
 
 
 def rest(serving: str = NEW, step: str = "Complete", **fields: Any) -> Progress:
-    """Nothing is in flight."""
+    """Progress with nothing in flight."""
     return replace(Progress(serving=version(serving), candidate=None, step=step), **fields)
 
 
@@ -34,6 +34,6 @@ def follow(*steps: Progress, status: Status = FRESH) -> StepResult:
     """The status after passes that are one second apart, and the events of all of them."""
     result = StepResult(status)
     for at, progress in enumerate(steps):
-        found = after(stored(result.status), progress, at=at)
-        result = StepResult(found.status, events=(*result.events, *found.events))
+        latest = after(stored(result.status), progress, at=at)
+        result = StepResult(latest.status, events=(*result.events, *latest.events))
     return result

@@ -1,6 +1,6 @@
 """A real Prometheus server that scrapes a page of the test's own.
 
-Must not judge; whether the program is there at all is the test's business.
+Must not judge; the test decides what to do when the program is missing.
 """
 
 import json
@@ -32,22 +32,22 @@ _PATIENCE = 30.0
 
 
 def ask(url: str, query: str) -> list[dict[str, Any]]:
-    """The samples of a query exactly as it is given, with their labels."""
+    """The samples of a query exactly as given, with their labels."""
     with urlopen(f"{url}/api/v1/query?{urlencode({'query': query})}", timeout=5) as answer:
-        found = json.load(answer)["data"]["result"]
-    return found if isinstance(found, list) else []
+        samples = json.load(answer)["data"]["result"]
+    return samples if isinstance(samples, list) else []
 
 
 @contextmanager
 def running(folder: Path, *, metrics: str) -> Iterator[str]:
-    """Its URL, when it has scraped `metrics` (text in Prometheus' own format) at least once."""
+    """URL of a server that has scraped `metrics` (text in Prometheus' own format) at least once."""
     with _page(lambda: metrics) as page, serving(folder, _CONFIG.format(port=page)) as url:
         yield url
 
 
 @contextmanager
 def serving(folder: Path, config: str, *, listen: str = "127.0.0.1") -> Iterator[str]:
-    """Its URL, when it has scraped something by this configuration. `listen`: an address that others reach it at."""
+    """URL of a server that has scraped something by this configuration. `listen`: an address that others can reach."""
     (folder / "prometheus.yml").write_text(config)
     port = free_port()
     options = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data")
@@ -73,18 +73,18 @@ def of_pods(
     every: int = 1,
     listen: str = "127.0.0.1",
 ) -> Iterator[str]:
-    """Its URL, when it has scraped one of these pods: those with the usual annotations, as they come and go.
+    """URL of a server that has scraped one of these pods: those with the usual annotations, as they come and go.
 
-    `every`: seconds between two scrapes; who measures something else beside it takes more.
+    `every`: seconds between two scrapes; a test that measures something else at the same time uses more.
     """
 
     def targets() -> str:
-        return json.dumps([each for pod in pods() if (each := _target(pod)) is not None])
+        return json.dumps([target for pod in pods() if (target := _target(pod)) is not None])
 
     with _page(targets, kind="application/json") as page:
         config: dict[str, Any] = {
             "global": {"scrape_interval": f"{every}s", "scrape_timeout": "1s", "evaluation_interval": f"{every}s"},
-            "rule_files": [str(each) for each in rules],
+            "rule_files": [str(path) for path in rules],
             "scrape_configs": [
                 {
                     "job_name": "pods",
@@ -101,13 +101,13 @@ def of_pods(
 
 
 def _target(pod: Object) -> Object | None:
-    """What the annotations of a pod ask for, as Prometheus' own discovery of pods is usually told to read them."""
+    """The target that a pod's annotations request, as Prometheus' pod discovery usually reads them; else None."""
     meta, address = pod["metadata"], pod.get("status", {}).get("podIP")
-    asked = meta.get("annotations") or {}
-    if asked.get("prometheus.io/scrape") != "true" or not address:
+    annotations = meta.get("annotations") or {}
+    if annotations.get("prometheus.io/scrape") != "true" or not address:
         return None
-    path = {"__metrics_path__": asked["prometheus.io/path"], "instance": meta["name"]}
-    return {"targets": [f"{address}:{asked['prometheus.io/port']}"], "labels": path}
+    path = {"__metrics_path__": annotations["prometheus.io/path"], "instance": meta["name"]}
+    return {"targets": [f"{address}:{annotations['prometheus.io/port']}"], "labels": path}
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

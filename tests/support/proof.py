@@ -1,7 +1,7 @@
-"""Writes the tables of docs/proof.md from the figures that the tests wrote down: `python -m tests.support.proof`.
+"""Writes the tables of docs/proof.md from the figures that the tests recorded: `python -m tests.support.proof`.
 
-It adds nothing and rounds nothing up: a table holds what a line of the figures file holds. Tables of tests that were
-not run again stay as they are.
+It adds nothing and rounds nothing up: a table contains what a line of the figures file contains. Tables of tests that
+were not run again stay as they are.
 """
 
 import json
@@ -27,10 +27,10 @@ def render(lines: list[Line]) -> dict[str, str]:
 
 
 def merged(page: str, tables: dict[str, str]) -> str:
-    """The page with these tables in place of those with the same heading, new ones at the end."""
+    """The page with these tables in place of those with the same heading; new ones go to the end."""
     before, rest = page.split(BEGIN)
     old, after = rest.split(END)
-    kept = {each.split("\n", 1)[0]: each.split("\n", 1)[1].strip() for each in old.split(_HEADING)[1:]}
+    kept = {section.split("\n", 1)[0]: section.split("\n", 1)[1].strip() for section in old.split(_HEADING)[1:]}
     text = "\n\n".join(f"{_HEADING}{heading}\n\n{table}" for heading, table in (kept | tables).items())
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
@@ -48,7 +48,7 @@ def _table(name: str, rows: list[Line]) -> tuple[str, str]:
 
 
 def _extent(rows: list[Line]) -> str:
-    """At which counts, and over how many requests of clients."""
+    """Kind of the counts, and the number of requests of clients."""
     counts = "Full counts" if all(row["proof"] for row in rows) else "Small counts"
     sent = sum(int(row.get("sent", 0)) for row in rows)
     return f"{counts}, " + f"{sent:,}".replace(",", " ") + " requests of clients" if sent else counts
@@ -61,16 +61,16 @@ def _case(row: Line) -> str:
 
 def _cell(value: object) -> str:
     if isinstance(value, list):
-        numbers = [each for each in value if isinstance(each, int | float)]
+        numbers = [number for number in value if isinstance(number, int | float)]
         if numbers and len(numbers) == len(value) and len(value) > 3:
             ranked = sorted(numbers)
             return f"{len(ranked)}: {ranked[0]} – {ranked[-1]}, median {ranked[len(ranked) // 2]}"
-        return ", ".join(f"{each} × {times}" if times > 1 else each for each, times in Counter(map(str, value)).items())
+        return ", ".join(f"{text} × {times}" if times > 1 else text for text, times in Counter(map(str, value)).items())
     return "" if value is None else str(value)
 
 
 def main(figures: Path, page: Path) -> None:
-    """Puts the tables between the markers of the page."""
+    """Writes the tables between the markers of the page."""
     lines = [json.loads(line) for line in figures.read_text().splitlines()]
     page.write_text(merged(page.read_text(), render(lines)))
 

@@ -1,4 +1,4 @@
-"""An HTTP server that notes what it is told, for receivers of alerts; `statuses` makes a path misbehave."""
+"""An HTTP server that records the messages to receivers of alerts; `statuses` makes a path misbehave."""
 
 import json
 import threading
@@ -31,17 +31,19 @@ class Recorder:
     statuses: dict[str, int] = field(default_factory=dict)
 
     def to(self, path: str) -> list[Posted]:
-        return [each for each in self.posts if each.path == path]
+        return [post for post in self.posts if post.path == path]
 
     def kinds(self, path: str) -> list[str]:
-        """What a webhook was told, in one word each; told twice counts once."""
-        told = {each.headers["x-resilience-delivery"]: each.headers["x-resilience-kind"] for each in self.to(path)}
-        return list(told.values())
+        """Kind of each message to a webhook, in one word; a repeated delivery counts once."""
+        by_delivery = {
+            post.headers["x-resilience-delivery"]: post.headers["x-resilience-kind"] for post in self.to(path)
+        }
+        return list(by_delivery.values())
 
 
 @contextmanager
 def recording() -> Iterator[Recorder]:
-    """Reachable from everywhere."""
+    """A recorder that is reachable from everywhere."""
     recorder = Recorder(server_port())
 
     class Handler(BaseHTTPRequestHandler):
@@ -63,7 +65,7 @@ def recording() -> Iterator[Recorder]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nobody reads it."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("0.0.0.0", recorder.port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

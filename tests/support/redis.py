@@ -1,6 +1,6 @@
 """Real Redis servers, Sentinels and a cluster of three on free ports of the loopback interface.
 
-Must not judge; whether the programs are there at all is the test's business.
+Must not judge; the test decides what to do when the programs are missing.
 """
 
 import signal
@@ -26,18 +26,18 @@ _PATIENCE = 20.0
 _SLOTS = 16384
 # For `options`: pods of the cluster may connect as well.
 REACHABLE = ("--bind", "0.0.0.0", "--protected-mode", "no")
-# Else a master waits for further replicas before it serves the first.
+# Without it, a master waits for further replicas before it serves the first.
 _AT_ONCE = ("--repl-diskless-sync-delay", "0")
 
 
 @dataclass(slots=True)
 class Server:
-    """A server, which can be killed, stopped in its tracks and started again on the same port."""
+    """A server that can be killed, frozen and started again on the same port."""
 
     folder: Path
     port: int
     arguments: tuple[str, ...]
-    # What a client needs beyond the address.
+    # Options that a client needs beyond the address.
     client: dict[str, Any] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -47,7 +47,7 @@ class Server:
         until(self._answers, what=f"an answer of Redis; its log is {self.folder}/{self.port}.log")
 
     def kill(self) -> None:
-        """Ends it without a goodbye. It may be dead already."""
+        """Kills the server without a shutdown. It may be dead already."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(timeout=10)
@@ -58,7 +58,7 @@ class Server:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """It does nothing meanwhile; the kernel still accepts connections for it."""
+        """Freezes the server meanwhile; the kernel still accepts connections for it."""
         self.signal(signal.SIGSTOP)
         try:
             yield
@@ -66,14 +66,14 @@ class Server:
             self.signal(signal.SIGCONT)
 
     def command(self, *words: str | int, **more: Any) -> Any:
-        """The reply as it came, on a connection of its own."""
+        """The raw reply, on a connection of its own."""
         options = {"decode_responses": True, "protocol": 2, "socket_timeout": 5, **self.client, **more}
         with Redis(HOST, self.port, retry=Retry(NoBackoff(), 0), **options) as client:
             client.response_callbacks.clear()
             return client.execute_command(*words)
 
     def clients(self) -> int:
-        """How many connections it has, without the one that asks."""
+        """Number of its connections, without the one of this request."""
         return len(self.command("CLIENT", "LIST", "TYPE", "NORMAL").splitlines()) - 1
 
     def _answers(self) -> bool:
@@ -87,7 +87,7 @@ class Server:
 
 
 def until(true: Callable[[], object], *, what: str) -> None:
-    """Waits for something; TimeoutError when it does not come."""
+    """Waits until a condition is true. Raises TimeoutError."""
     deadline = time.monotonic() + _PATIENCE
     while not true():
         if time.monotonic() > deadline:
@@ -97,7 +97,7 @@ def until(true: Callable[[], object], *, what: str) -> None:
 
 @contextmanager
 def running(folder: Path, *options: str, tls: bool = False, client: dict[str, Any] | None = None) -> Iterator[Server]:
-    """A server with nothing in it that writes nothing to disk; `options` as on its command line."""
+    """An empty server that writes nothing to disk; `options` as on its command line."""
     port = server_port()
     ports = ("--port", "0", "--tls-port", str(port)) if tls else ("--port", str(port))
     common = (*ports, "--bind", HOST, "--dir", str(folder), "--save", "", "--appendonly", "no", *_AT_ONCE)
@@ -107,7 +107,7 @@ def running(folder: Path, *options: str, tls: bool = False, client: dict[str, An
 
 @contextmanager
 def replica(folder: Path, master: Server, *options: str) -> Iterator[Server]:
-    """A replica that is in step."""
+    """A replica in sync with its master."""
     following = ("--replicaof", f"{HOST} {master.port}", *options)
     with running(folder, *following) as server:
         until(lambda: f"port={server.port},state=online" in master.command("INFO", "replication"), what="the replica")
@@ -125,9 +125,9 @@ def sentinels(
     options: tuple[str, ...] = (),
     client: dict[str, Any] | None = None,
 ) -> Iterator[list[Server]]:
-    """Sentinels that look after the master, take it for down after half a second, and know each other."""
+    """Sentinels that monitor the master, regard it as down after half a second, and know each other."""
     with ExitStack() as stack:
-        found = []
+        servers = []
         for _ in range(count):
             port = server_port()
             lines = (
@@ -141,10 +141,12 @@ def sentinels(
             )
             config = folder / f"sentinel-{port}.conf"
             config.write_text("\n".join(lines))
-            found.append(stack.enter_context(_started(Server(folder, port, (str(config), "--sentinel"), client or {}))))
-        for each in found:
-            until(partial(_knows, each, name, count - 1), what="the other Sentinels")
-        yield found
+            servers.append(
+                stack.enter_context(_started(Server(folder, port, (str(config), "--sentinel"), client or {})))
+            )
+        for sentinel in servers:
+            until(partial(_knows, sentinel, name, count - 1), what="the other Sentinels")
+        yield servers
 
 
 @contextmanager
@@ -164,8 +166,8 @@ def cluster(folder: Path, *options: str, count: int = 3) -> Iterator[list[Server
             if index:
                 nodes[0].command("CLUSTER", "MEET", HOST, node.port, buses[index])
         for node in nodes:
-            for told in (f"cluster_known_nodes:{count}", "cluster_state:ok"):
-                until(partial(_tells, node, told), what=told)
+            for fact in (f"cluster_known_nodes:{count}", "cluster_state:ok"):
+                until(partial(_reports, node, fact), what=fact)
         yield nodes
 
 
@@ -178,11 +180,11 @@ def _started(server: Server) -> Iterator[Server]:
         server.kill()
 
 
-def _tells(node: Server, what: str) -> bool:
+def _reports(node: Server, what: str) -> bool:
     return what in node.command("CLUSTER", "INFO")
 
 
 def _knows(sentinel: Server, name: str, others: int) -> bool:
-    told = sentinel.command("SENTINEL", "MASTER", name)
-    facts = dict(zip(told[::2], told[1::2], strict=True))
+    reply = sentinel.command("SENTINEL", "MASTER", name)
+    facts = dict(zip(reply[::2], reply[1::2], strict=True))
     return int(facts["num-other-sentinels"]) == others and facts["flags"] == "master"

@@ -1,4 +1,4 @@
-"""Who asks a Redis as the operator does, and what for. Must not judge a result."""
+"""Probes of a Redis, and a client that runs them as the operator does. Must not judge a result."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ from tests.support.redis import HOST, Server
 
 @dataclass(slots=True)
 class Vault:
-    """Secrets by key; all are keys of one Secret. `reads` are the keys in the order in which they were asked for."""
+    """Secrets by key; all are keys of one Secret. `reads` are the keys in the order of the reads."""
 
     values: dict[str, str] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
@@ -40,26 +40,26 @@ class Vault:
 
 
 def secret(key: str) -> SecretRef:
-    """A reference into the vault."""
+    """A reference to a key in the vault."""
     return SecretRef("shop", "redis-login", key)
 
 
 @dataclass(slots=True)
 class Asker:
-    """Runs checks and sorts what they raise, as NetworkChecker does; no value of the vault may be in a message."""
+    """Runs checks and classifies their errors, as NetworkChecker does; no value of the vault may be in a message."""
 
     vault: Vault
     connections: RedisConnections
 
     async def check(self, probe: RedisProbe | RedisStreamProbe, *, seconds: float = 3.0) -> CheckResult:
         result = await self._sorted(probe, timeout=timedelta(seconds=seconds))
-        assert not [each for each in self.vault.values.values() if each and each in result.message], result.message
+        assert not [value for value in self.vault.values.values() if value and value in result.message], result.message
         return result
 
     async def until(
         self, asked: RedisProbe | RedisStreamProbe, *, outcome: Outcome, seconds: float = 20
     ) -> CheckResult:
-        """The first result with the outcome, or the last one when none comes: servers notice things when they do."""
+        """The first result with the outcome, or the last one when none comes: servers take their time to notice."""
         deadline = time.monotonic() + seconds
         result = await self.check(asked)
         while result.outcome is not outcome and time.monotonic() < deadline:
@@ -84,9 +84,9 @@ class Asker:
 async def asking(
     *, most: int = MOST, resolve: Resolve = system_resolve, networks: tuple[str, ...] = ("127.0.0.0/8",), **secrets: str
 ) -> AsyncIterator[Asker]:
-    """Somebody who may ask servers on this machine; the vault holds `secrets`."""
+    """A client that may connect to servers on this machine; the vault contains `secrets`."""
     vault = Vault(dict(secrets))
-    guard = AddressGuard(allowed=[ip_network(each) for each in networks], resolve=resolve)
+    guard = AddressGuard(allowed=[ip_network(network) for network in networks], resolve=resolve)
     credentials = Credentials(vault, monotonic=time.monotonic)
     asker = Asker(vault, RedisConnections(guard=guard, credentials=credentials, most=most))
     try:
@@ -105,9 +105,9 @@ def probe(
     at: list[Server] | None = None,
     **place: Any,
 ) -> RedisProbe:
-    """What to ask of servers at `host`; by default whether there is a master."""
+    """A probe of servers at `host`; by default it verifies that there is a master."""
     ports = [server if isinstance(server, int) else server.port] if server is not None else []
-    addresses = tuple((host, port) for port in [*ports, *(each.port for each in at or [])])
+    addresses = tuple((host, port) for port in [*ports, *(member.port for member in at or [])])
     return RedisProbe(
         RedisPlace(kind, addresses, **place),
         frozenset(verify or (RedisVerify.ROLE,)),
@@ -117,5 +117,5 @@ def probe(
 
 
 def told(result: CheckResult) -> tuple[Outcome, str]:
-    """What counts of a result."""
+    """Outcome and reason of a result."""
     return result.outcome, result.reason

@@ -32,7 +32,7 @@ END: Final = "<!-- /generated -->"
 _HELPERS: Final = PROJECT / "charts" / "resilience-operator" / "templates" / "_helpers.tpl"
 _DRAIN: Final = PROJECT / "examples" / "shop" / "shop" / "drain.py"
 
-# What stands where, and what for: names.py says only how it is written.
+# Place and meaning of each name; names.py only has the spelling.
 _MARKS: Final[Mapping[str, tuple[str, str]]] = {
     names.LABEL_MANAGED: (
         "target, its Services; their EndpointSlices inherit it",
@@ -103,8 +103,8 @@ _OF_RECEIVERS: Final[Mapping[ReceiverRequest, str]] = {
     ReceiverRequest.TEST: "Tell a test. How it went stands in `status.handled`.",
     ReceiverRequest.REPLAY: "Try again now, and tell what came and went while the receiver could not be reached.",
 }
-# Annotations and labels of people that are no requests.
-_SAID: Final[Mapping[str, tuple[str, str]]] = {
+# Annotations and labels that people set and that are no requests.
+_SET_BY_PEOPLE: Final[Mapping[str, tuple[str, str]]] = {
     names.ANNOTATION_ACCEPT_PIN: (
         "Service",
         "`true`: whoever owns the selector by server-side apply accepts that a release pins it.",
@@ -159,8 +159,8 @@ def _section(path: str, node: Node) -> str:
         for name, part in node["properties"].items()
     ]
     text = f"### {path}\n\n{node.get('description', '')}\n\n" + _table(("field", "type", "default", "meaning"), rows)
-    rules = [each["message"] for each in node.get("x-kubernetes-validations", ())]
-    return text + ("\n\nRules:\n\n" + "\n".join(f"- {each}" for each in rules) if rules else "")
+    rules = [rule["message"] for rule in node.get("x-kubernetes-validations", ())]
+    return text + ("\n\nRules:\n\n" + "\n".join(f"- {rule}" for rule in rules) if rules else "")
 
 
 def _type(node: Node) -> str:
@@ -186,9 +186,9 @@ def _default(path: str, name: str, node: Node) -> str:
 
 
 def _words(node: Node) -> str:
-    """The description, and what a person would be told who got the value wrong."""
+    """The description, and the messages for a wrong value."""
     hints = (
-        [] if node.get("type") == "object" else [each["message"] for each in node.get("x-kubernetes-validations", ())]
+        [] if node.get("type") == "object" else [rule["message"] for rule in node.get("x-kubernetes-validations", ())]
     )
     return " ".join([node.get("description", ""), *(f"({hint})" for hint in hints)]).strip()
 
@@ -199,7 +199,7 @@ def settings() -> str:
     rows = []
     for name, info in Settings.model_fields.items():
         variable = f"RESILIENCE_{name.upper()}"
-        bounds = [text for each in info.metadata if (text := _bound(each))]
+        bounds = [text for constraint in info.metadata if (text := _bound(constraint))]
         words = " ".join([info.description or "", *([f"({', '.join(bounds)})"] if bounds else [])])
         by_chart = "chart" if re.search(rf"\b{variable}\b", chart) else "`extraEnv`"
         if name in LiveSettings.model_fields:
@@ -211,7 +211,7 @@ def settings() -> str:
 
 
 def _iso(span: timedelta) -> str:
-    """Minutes or seconds as ISO 8601 has them."""
+    """Minutes or seconds in ISO 8601."""
     minutes, seconds = divmod(round(span.total_seconds()), 60)
     return f"PT{minutes * 60 + seconds}S" if seconds else f"PT{minutes}M"
 
@@ -229,41 +229,46 @@ def _bound(constraint: object) -> str:
 
 
 def profiles() -> str:
-    """The table of defaults: what is in force for a spec that says nothing."""
+    """The table of defaults: the values in force for a spec without settings."""
     target = TargetRef(kind=TargetKind.DEPLOYMENT, name="any")
     in_force = [resolve(ResilientServiceSpec(profile=profile, target_ref=target)) for profile in Profile]
     rows = [
-        (f"`{info.alias}`", *(f"`{_plain(getattr(each, name))}`" for each in in_force), info.description)
+        (f"`{info.alias}`", *(f"`{_plain(getattr(effective, name))}`" for effective in in_force), info.description)
         for name, info in Effective.model_fields.items()
     ]
     return _table(("field", *Profile, "meaning"), rows)
 
 
 def labels() -> str:
-    """Every mark that the operator leaves, and the annotations by which people ask for something."""
+    """Every name that the operator writes, and the annotations by which people request something."""
     marks = [(f"`{name}`", where, what) for name, (where, what) in _MARKS.items()]
-    asked = [(f"`{names.request_annotation(each)}`", "ResilientService", _REQUESTS[each]) for each in Request]
-    asked += [(f"`{names.request_annotation(each)}`", "AlertReceiver", _OF_RECEIVERS[each]) for each in ReceiverRequest]
-    asked += [(f"`{name}`", where, what) for name, (where, what) in _SAID.items()]
+    requests = [
+        (f"`{names.request_annotation(request)}`", "ResilientService", _REQUESTS[request]) for request in Request
+    ]
+    requests += [
+        (f"`{names.request_annotation(request)}`", "AlertReceiver", _OF_RECEIVERS[request])
+        for request in ReceiverRequest
+    ]
+    requests += [(f"`{name}`", where, what) for name, (where, what) in _SET_BY_PEOPLE.items()]
     return "\n\n".join(
         (
             *("## Written by the operator", _table(("name", "on", "meaning"), marks)),
-            *("## Written by people", _table(("name", "on", "meaning"), asked)),
+            *("## Written by people", _table(("name", "on", "meaning"), requests)),
         )
     )
 
 
 def metrics() -> str:
-    """Every series of our own."""
+    """Every series of the operator."""
     rows = [
-        (f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.text)
-        for each in PrometheusMetrics(version="0").declared
+        (f"`{metric.name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels), metric.text)
+        for metric in PrometheusMetrics(version="0").declared
     ]
     return _table(("name", "type", "labels", "meaning"), rows)
 
 
 def drain() -> str:
-    """The shop's drain module as it is."""
+    """The shop's drain module, unchanged."""
     return f"```python\n{_DRAIN.read_text().rstrip()}\n```"
 
 
@@ -287,12 +292,12 @@ def _plain(value: object) -> str:
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, tuple):
-        return ",".join(str(each) for each in value)
+        return ",".join(str(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def renewed(path: Path) -> str:
-    """The page with its generated part as the code says now. Raises ValueError when a marker is missing."""
+    """The page with its generated part up to date. Raises ValueError when a marker is missing."""
     before, begin, rest = path.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -306,7 +311,7 @@ def stale() -> list[Path]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the pages, or with `--check` only says which would change."""
+    """Writes the pages, or with `--check` only reports which would change."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.reference", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is not up to date")
     pages = stale()

@@ -1,6 +1,6 @@
-"""An image registry that refuses, each repository in its own way: what a failed pull looks like, without the internet.
+"""An image registry that refuses, each repository in its own way: failed pulls without the internet.
 
-It is a pod on the node's own network, for containerd speaks plain HTTP to localhost alone. Must not hold images.
+It is a pod on the node's own network, because containerd speaks plain HTTP to localhost alone. Must not contain images.
 """
 
 from typing import Final, Self
@@ -9,9 +9,9 @@ from tests.cluster.images import SHOP
 from tests.support.kube import Kube, Object
 from tests.support.ports import server_port
 
-# The kubelet pulls one image after the other: one that hung forever would keep every other from being pulled.
+# The kubelet pulls one image after the other: one that hung forever would block all others.
 _SLOW_SECONDS: Final = 20
-# An image is `<kind>/...`; what is none of these is not found, either.
+# An image is `<kind>/...`; an image of any other kind is not found, either.
 _KINDS: Final = ("missing", "private", "forbidden", "slow")
 _PROGRAM: Final = f"""
 import http.server, json, sys, time
@@ -75,7 +75,7 @@ def _manifest(name: str, port: int) -> Object:
 
 
 class Registry:
-    """Refuses while the context is open, at a port of the node that no other registry has."""
+    """Refuses pulls while the context is open, at a port of the node that no other registry has."""
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
@@ -93,7 +93,7 @@ class Registry:
     def image(self, kind: str) -> str:
         """An image that cannot be pulled.
 
-        `missing` is not there, `private` accepts no credentials, `forbidden` refuses whoever asks, `slow` keeps a pull
+        `missing` does not exist, `private` accepts no credentials, `forbidden` refuses everybody, `slow` keeps a pull
         waiting, and with it all later pulls of the node, before it hangs up.
         """
         assert kind in _KINDS, kind

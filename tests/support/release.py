@@ -21,7 +21,7 @@ from tests.support.kube import Kube, Object, wait_until
 NAMESPACE: Final = "resilience-system"
 NAME: Final = "resilience-operator"
 _IMAGE: Final = {"repository": "docker.io/library/resilience-operator", "tag": "dev", "pullPolicy": "Never"}
-# Tests wait for figures, so they are asked for more often than by default.
+# Tests wait for figures, so they are requested more often than by default.
 _POLICIES: Final = {"usageIntervalSeconds": 5}
 _TREE: Final = "resilience.dev/tree"
 _SELECTOR: Final = "app.kubernetes.io/component=operator"
@@ -43,7 +43,7 @@ class Release:
         self._tree = _digest()
 
     def ensure(self) -> None:
-        """Install this tree's operator unless it is there: it outlives a session that keeps its cluster."""
+        """Installs this tree's operator unless it is there: it outlives a session that keeps its cluster."""
         with exclusive(cache() / "release.lock"):
             target = self.kube.find("deployments", NAME)
             template = target["spec"]["template"]["metadata"] if target else {}
@@ -51,7 +51,7 @@ class Release:
                 self.install()
 
     def install(self, **values: Any) -> None:
-        """Install or upgrade to exactly these values, and wait until a replica leads."""
+        """Installs or upgrades to exactly these values, and waits until a replica leads."""
         chosen = {
             "image": _IMAGE,
             "policies": _POLICIES,
@@ -68,28 +68,28 @@ class Release:
         self.leader()
 
     def uninstall(self) -> None:
-        """As a user does it, hooks included."""
+        """Uninstalls as a user does it, hooks included."""
         self._helm("uninstall", NAME, "--wait", "--timeout=90s")
 
     def test(self) -> str:
-        """`helm test`."""
+        """Runs `helm test`; returns its output."""
         return self._helm("test", NAME, "--timeout=60s")
 
     def leader(self) -> str:
         """Name of the pod that leads, once one does and exists."""
 
-        def look() -> str | None:
+        def probe() -> str | None:
             holder = ((self.kube.find("leases", NAME) or {}).get("spec") or {}).get("holderIdentity")
-            return holder if holder in {each["metadata"]["name"] for each in self.pods()} else None
+            return holder if holder in {pod["metadata"]["name"] for pod in self.pods()} else None
 
-        return wait_until(look, what="a leader", timeout=40)
+        return wait_until(probe, what="a leader", timeout=40)
 
     def pods(self) -> list[Object]:
         """The replicas that are not ending."""
         return [pod for pod in self.kube.list("pods", _SELECTOR) if "deletionTimestamp" not in pod["metadata"]]
 
     def scale(self, replicas: int) -> None:
-        """So many replicas of the operator, all there or all gone."""
+        """Scales the operator to so many replicas, and waits until all are there or all are gone."""
         self.kube.kubectl("scale", f"deployment/{NAME}", f"--replicas={replicas}")
         wait_until(lambda: len(self.kube.list("pods", _SELECTOR)) == replicas, what=f"{replicas} replicas", timeout=60)
         if replicas:
@@ -97,7 +97,7 @@ class Release:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """No replica runs meanwhile."""
+        """Keeps every replica stopped meanwhile."""
         self.scale(0)
         try:
             yield
@@ -106,51 +106,53 @@ class Release:
 
     @property
     def flags_url(self) -> str:
-        """Where pods ask for flags."""
+        """URL at which pods read flags."""
         return f"http://{NAME}.{NAMESPACE}.svc:8081"
 
     def restarts(self) -> dict[str, int]:
         """Container restarts by pod."""
         return {
-            pod["metadata"]["name"]: sum(each["restartCount"] for each in pod["status"].get("containerStatuses", []))
+            pod["metadata"]["name"]: sum(
+                container["restartCount"] for container in pod["status"].get("containerStatuses", [])
+            )
             for pod in self.pods()
         }
 
     def renew(self, pod: str) -> None:
-        """Have a fresh pod in the place of one that was killed: the kubelet lets those wait longer each time."""
+        """Replaces a pod that was killed: the kubelet makes those wait longer each time."""
         self.kube.delete("pod", pod, "--wait=false")
         wait_until(lambda: self.leader() != pod, what="another leader", timeout=40)
 
     def settle(self) -> None:
-        """Wait until all replicas are ready and one leads."""
+        """Waits until all replicas are ready and one leads."""
         self.kube.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout=60s")
         self.leader()
 
     def requests(self) -> dict[str, float]:
-        """Requests of the leader to the API by verb, watches aside, since it started."""
+        """Requests of the leader to the API by verb, without watches, since it started."""
         text = self.kube.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{self.leader()}:8080/proxy/metrics")
-        found: dict[str, float] = {}
+        counts: dict[str, float] = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == "resilience_operator_api_requests_total":
                     verb = sample.labels["verb"]
-                    found[verb] = found.get(verb, 0) + sample.value
-        return found
+                    counts[verb] = counts.get(verb, 0) + sample.value
+        return counts
 
     def logs(self, since: str = "1970-01-01T00:00:00Z") -> str:
-        """What all replicas said last, since that time (RFC 3339); those that were killed, too."""
-        said = []
+        """Last lines of all replicas since that time (RFC 3339), including those that were killed."""
+        lines = []
         for pod in self.pods():
             name = pod["metadata"]["name"]
-            said.append(f"--- {name}")
-            said.append(self.kube.kubectl("logs", name, f"--since-time={since}", "--tail=200"))
-            if any(each["restartCount"] for each in pod["status"].get("containerStatuses", [])):
-                said += [f"--- {name}, before", self.kube.kubectl("logs", name, "--previous", "--tail=200")]
-        return "\n".join(said)
+            lines.append(f"--- {name}")
+            lines.append(self.kube.kubectl("logs", name, f"--since-time={since}", "--tail=200"))
+            if any(container["restartCount"] for container in pod["status"].get("containerStatuses", [])):
+                lines += [f"--- {name}, before", self.kube.kubectl("logs", name, "--previous", "--tail=200")]
+        return "\n".join(lines)
 
     def _helm(self, *args: str, stdin: str = "") -> str:
         env = {**os.environ, "KUBECONFIG": str(self.kube.cluster.kubeconfig_path)}
         command = [helm(), *args, "--namespace", NAMESPACE]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, check=False)
-        assert done.returncode == 0, f"helm {args[0]}: {done.stdout}{done.stderr}"
-        return done.stdout
+        result = subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, check=False)
+        assert result.returncode == 0, f"helm {args[0]}: {result.stdout}{result.stderr}"
+        return result.stdout

@@ -1,6 +1,6 @@
 """A small cluster in memory for blue-green releases: a Deployment that can be paused, green, a Service and its slices.
 
-It keeps the rules that a release relies on: a paused Deployment scales but does not roll, an un-paused one rolls with
+It follows the rules that a release relies on: a paused Deployment scales but does not roll, an un-paused one rolls with
 one pod more and none fewer, slices follow labels, selectors and readiness late, deletions take time. The real `decide`
 and the real `Executor` work on it; `Harm` is raised when one of their writes costs a client.
 """
@@ -45,7 +45,7 @@ GREEN_LABELS: Final = LABELS | {LABEL_TRACK: "green"}
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a template does: seconds until its pods are ready (None for never), and whether its gate fails."""
+    """Behaviour of a template: seconds until its pods are ready (None for never), and a gate that fails if `bad`."""
 
     delay: int | None = 1
     bad: bool = False
@@ -71,7 +71,7 @@ class ModelPod:
 
 @dataclass(slots=True)
 class ModelGreen:
-    """Green, and what is noted on it."""
+    """Green, and the state that is recorded on it."""
 
     fingerprint: str
     replicas: int
@@ -114,7 +114,7 @@ class ReleaseModel:
     resource_version: int = 1
     made: int = 0
     greens: int = 0
-    # Templates whose pods a client met.
+    # Templates whose pods clients reached.
     met: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -124,7 +124,7 @@ class ReleaseModel:
             pod.ready, pod.created = True, self.now - timedelta(hours=1)
         self.endpoints()
 
-    # What controllers and nodes do.
+    # Controllers and nodes.
 
     def tick(self) -> None:
         for work in (self.deployment, self.replica_sets, self.kubelets, self.endpoints):
@@ -143,12 +143,12 @@ class ReleaseModel:
         if sum(self.desired.values()) < self.replicas + 1 and self.desired[self.wanted] < self.replicas:
             self.desired[self.wanted] += 1
         fresh = [pod for pod in self.pods.values() if pod.owner == self.wanted and not pod.gone_at]
-        lacking = self.desired[self.wanted] - sum(pod.ready for pod in fresh)
-        if sum(self.desired.values()) - self.replicas - lacking > 0:
+        unavailable = self.desired[self.wanted] - sum(pod.ready for pod in fresh)
+        if sum(self.desired.values()) - self.replicas - unavailable > 0:
             self.desired[old[0]] -= 1
 
     def _scale(self) -> None:
-        """A paused Deployment only scales: what is there grows or shrinks, the newest first; from zero the newest."""
+        """A paused Deployment only scales: existing ReplicaSets change, the newest first; from zero the newest."""
         difference = self.replicas - sum(self.desired.values())
         active = [name for name, count in self.desired.items() if count]
         active = active or ([self.wanted] if self.wanted in self.desired else list(self.desired)[-1:])
@@ -165,7 +165,9 @@ class ReleaseModel:
             own = [pod for pod in self.pods.values() if pod.owner == owner and pod.gone_at is None]
             for _ in range(count - len(own)):
                 self._make(owner)
-            ranked = sorted(own, key=lambda each: (each.ready, -each.created.timestamp(), each.name))
+            ranked = sorted(
+                own, key=lambda candidate: (candidate.ready, -candidate.created.timestamp(), candidate.name)
+            )
             for pod in ranked[: max(len(own) - count, 0)]:
                 self.end(pod)
 
@@ -193,16 +195,16 @@ class ReleaseModel:
         self.met |= {pod.fingerprint for pod in self.pods.values() if self._listed(pod)}
 
     def _listed(self, pod: ModelPod) -> bool:
-        return any(each.counts and each.pod_name == pod.name for each in self.slices)
+        return any(endpoint.counts and endpoint.pod_name == pod.name for endpoint in self.slices)
 
     def end(self, pod: ModelPod, after: timedelta = TERMINATION) -> None:
         pod.gone_at = pod.gone_at or self.now + after
         pod.version += 1
 
-    # What people and faults do.
+    # People and faults.
 
     def change(self, name: str, kind: Kind) -> None:
-        """Another template; a name that is known is the same template again."""
+        """Changes to another template; a known name is the same template again."""
         self.kinds.setdefault(name, kind)
         if self.wanted != name:
             self.wanted = name
@@ -216,7 +218,7 @@ class ReleaseModel:
             self.version += 1
 
     def unpin(self) -> None:
-        """Somebody applies the Service again."""
+        """Removes the pin: somebody applies the Service again."""
         self.pin = ""
         self.service_version += 1
 
@@ -233,7 +235,7 @@ class ReleaseModel:
         self.annotations[request_annotation(request)] = value
         self.resource_version += 1
 
-    # What is seen.
+    # Views for the operator.
 
     def service(self) -> Service:
         selector = LABELS | ({"pod-template-hash": self.pin} if self.pin else {})
@@ -344,7 +346,7 @@ class ReleaseModel:
 
     @property
     def resting(self) -> bool:
-        """Whether nothing of a release is left."""
+        """Nothing of a release is left."""
         return self.green is None and not self.pin
 
 
@@ -367,13 +369,13 @@ class ReleaseCluster:
 
     def _green(self, green: Green) -> ModelGreen:
         self._write()
-        found = self.model.green
-        if found is None or f"green-{found.number}" != green.workload.uid:
+        current = self.model.green
+        if current is None or f"green-{current.number}" != green.workload.uid:
             raise Conflict("green is another one")
-        if str(found.version) != green.workload.resource_version:
+        if str(current.version) != green.workload.resource_version:
             raise Conflict("green changed")
-        found.version += 1
-        return found
+        current.version += 1
+        return current
 
     async def hold(self, workload: Workload, *, serving: str) -> None:
         self._target(workload)
@@ -420,9 +422,9 @@ class ReleaseCluster:
         self._green(green).replicas = replicas
 
     async def advance_green(self, green: Green, action: AdvanceGreen) -> None:
-        found = self._green(green)
-        found.step, found.towards, found.since = action.step, action.towards, action.at
-        found.replicas = found.replicas if action.replicas is None else action.replicas
+        current = self._green(green)
+        current.step, current.towards, current.since = action.step, action.towards, action.at
+        current.replicas = current.replicas if action.replicas is None else action.replicas
 
     async def delete_green(self, green: Green) -> None:
         self._green(green).deleting = True

@@ -1,6 +1,6 @@
 """An operator over the release model: the real `decide` and the real `Executor`, pass by pass.
 
-It does not judge but for the floor: an action must not take away a pod that serves.
+It judges only the floor: an action must not take away a pod that serves.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from tests.support.release_model import ReleaseCluster, ReleaseModel
 
 
 def blue_green(**rollout: Any) -> ResilientServiceSpec:
-    """A service with gates and short times, changed; None takes a field away."""
+    """A service with gates and short times, with these changes; None removes a field."""
     usual: dict[str, Any] = {
         "strategy": "BlueGreen",
         "progressDeadline": "40s",
@@ -49,10 +49,13 @@ class Operator:
             self.left -= 1
 
     def reconcile(self, *, seen: Observation | None = None, dies_after: int | None = None) -> Decision:
-        """One pass, on what is seen now or was `seen` before; `dies_after` so many writes, status included."""
+        """Runs one pass, on the current observation or on an earlier one in `seen`.
+
+        The process dies after `dies_after` writes, status included.
+        """
         self.left = dies_after
-        model, resource, looked = self.model, self.model.resource(), seen or self.model.observe()
-        decision = decide(resource, looked, model.now)
+        model, resource, observation = self.model, self.model.resource(), seen or self.model.observe()
+        decision = decide(resource, observation, model.now)
         try:
             if decision.status is not None and is_worth_writing(resource.status, decision.status):
                 self._count()
@@ -60,7 +63,7 @@ class Operator:
                 model.resource_version += 1
             for action in decision.actions:
                 before = model.serving()
-                drive(self.executor.run(resource, looked, action))
+                drive(self.executor.run(resource, observation, action))
                 after = model.serving()
                 if after < min(model.replicas, before):
                     raise Harm(f"{action}: {before} served, {after} do, of {model.replicas}")

@@ -1,4 +1,4 @@
-"""The executor of releases over ports in memory."""
+"""The executor of rollouts over ports in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ from tests.support.stages import Scenario, look
 
 @dataclass(slots=True)
 class FakePorts:
-    """All ports in one: `calls` tells what was done, in order; `fails` raises in the method of that name."""
+    """All ports in one: `calls` lists the calls in order; `fails` raises in the method of that name."""
 
     fresh: Observation
     fails: dict[str, PortError] = field(default_factory=dict)
     leads: bool = True
     secret: str = ""
     calls: list[tuple[str, Any]] = field(default_factory=list)
-    # What `refused` was told.
+    # Reasons that `refused` got.
     refusals: list[str] = field(default_factory=list)
 
     async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
@@ -55,7 +55,7 @@ class FakePorts:
 
 @dataclass(slots=True)
 class FakeCluster:
-    """Every write of a release, by its name and what it was told."""
+    """Records every write of a release by its name and arguments."""
 
     ports: FakePorts
 
@@ -73,10 +73,10 @@ def seen(step: ReleaseStep | None = ReleaseStep.WARM, **fields: Any) -> tuple[Re
 async def run(
     action: ReleaseAction, before: Any = None, *, fresh: Observation | None = None, **ports: Any
 ) -> FakePorts:
-    """What an action led to; it was decided on `before` and is done on what is `fresh`."""
-    resource, observed = before or seen()
-    made = FakePorts(fresh or observed, **ports)
-    await executor(made).run(resource, observed, action)
+    """The ports after an action that was decided on `before` and applied to the `fresh` observation."""
+    resource, observation = before or seen()
+    made = FakePorts(fresh or observation, **ports)
+    await executor(made).run(resource, observation, action)
     return made
 
 

@@ -1,4 +1,4 @@
-"""Releases as a user makes them: apply the Deployment with another template, wait for what status says.
+"""Releases as a user makes them: apply the Deployment with another template, wait for the result in status.
 
 Must not know how the operator does it.
 """
@@ -30,12 +30,12 @@ _SLICES_OF: Final = "kubernetes.io/service-name"
 
 
 def rollout(**changes: Any) -> Object:
-    """The rollout of a ResilientService: blue-green with gates of a second, changed; None takes a field away."""
+    """The rollout of a ResilientService: blue-green, gates of a second, and these changes; None removes a field."""
     return {key: value for key, value in (BLUE_GREEN | changes).items() if value is not None}
 
 
 def checks() -> Object:
-    """The shop's checks, and what it says about its parts."""
+    """The shop's checks, and one of its own report on its parts."""
     usual = resilient()["spec"]["health"]
     return {**usual, "checks": [*usual["checks"], HEALTH_CHECK]}
 
@@ -47,13 +47,13 @@ def shop(version: str, *, replicas: int = 1, **spec: Any) -> list[Object]:
 
 
 def template(version: str, *, replicas: int = 1, **fields: Any) -> Object:
-    """The Deployment with that version; `env` and all else as for `deployment`."""
+    """The Deployment with that version; `env` and the other fields as for `deployment`."""
     env = {"VERSION": version, **fields.pop("env", {})}
     return deployment(replicas=replicas, env=env, **fields)
 
 
 def adopted(space: Space, *objects: Object) -> None:
-    """Apply, and wait until the Deployment is held and its Service leads to all of its pods.
+    """Applies, and waits until the Deployment is paused and its Service leads to all of its pods.
 
     The Deployment is complete before its Service is: the controller that fills the slices has its own pace.
     """
@@ -66,11 +66,13 @@ def adopted(space: Space, *objects: Object) -> None:
 
 
 def _ready_endpoints(space: Space) -> int:
-    return sum(_ready(each) for each in space.list("endpointslices", f"{_SLICES_OF}=shop"))
+    return sum(_ready(endpoint_slice) for endpoint_slice in space.list("endpointslices", f"{_SLICES_OF}=shop"))
 
 
 def _ready(endpoint_slice: Object) -> int:
-    return sum(each.get("conditions", {}).get("ready") is True for each in endpoint_slice.get("endpoints") or [])
+    return sum(
+        endpoint.get("conditions", {}).get("ready") is True for endpoint in endpoint_slice.get("endpoints") or []
+    )
 
 
 def trace(space: Space) -> str:
@@ -79,7 +81,7 @@ def trace(space: Space) -> str:
 
 
 def release(space: Space, *objects: Object, timeout: float = 90) -> Object:
-    """Apply what makes a release and wait for its result."""
+    """Applies the objects that make a release and waits for its result."""
     before = trace(space)
     space.apply(*objects)
     return ended(space, before, timeout=timeout)
@@ -88,17 +90,17 @@ def release(space: Space, *objects: Object, timeout: float = 90) -> Object:
 def ended(space: Space, before: str, *, timeout: float = 90) -> Object:
     """The result of the release that ended after the one with trace `before`, once nothing is in flight."""
 
-    def look() -> Object | None:
+    def probe() -> Object | None:
         status = space.status()
         last: Object = status.get("lastRollout") or {}
         over = last.get("traceId", "") != before and not in_flight(space)
         return last if last and over else None
 
-    return wait_until(look, what="the end of a release", timeout=timeout)
+    return wait_until(probe, what="the end of a release", timeout=timeout)
 
 
 def in_flight(space: Space) -> bool:
-    """Whether a release is."""
+    """A release is in flight."""
     return "candidate" in (space.status().get("rollout") or {})
 
 
@@ -108,27 +110,30 @@ def step(space: Space) -> str:
 
 
 def reached(space: Space, *names: str, timeout: float = 60) -> str:
-    """Wait until status shows one of the steps; returns it."""
+    """Waits until status shows one of the steps; returns it."""
     return wait_until(
-        lambda: found if (found := step(space)) in names else None, what=f"step {names}", timeout=timeout, every=0.05
+        lambda: current if (current := step(space)) in names else None,
+        what=f"step {names}",
+        timeout=timeout,
+        every=0.05,
     )
 
 
 def at_rest(space: Space) -> None:
-    """What must be so whenever no release is in flight: no green, no pin."""
+    """Asserts the state without a release in flight: no green, no pin."""
     assert space.find("deployments", GREEN) is None
     assert HASH not in space.get("services", "shop")["spec"]["selector"]
 
 
 def serves(space: Space) -> set[str]:
-    """Values of VERSION in the pods that are there and not ending."""
+    """Values of VERSION in the pods that exist and are not ending."""
     env = [pod["spec"]["containers"][0]["env"] for pod in space.shop_pods()]
-    return {each["value"] for entries in env for each in entries if each["name"] == "VERSION"}
+    return {variable["value"] for entries in env for variable in entries if variable["name"] == "VERSION"}
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many endpoints of the Service were ready at a time.monotonic()."""
+    """Number of ready endpoints of the Service at a time.monotonic()."""
 
     at: float
     ready: int
@@ -156,12 +161,12 @@ class Endpoints:
         self._thread.join()
 
     def fewest(self) -> int:
-        """The smallest number of ready endpoints that was seen."""
-        return min(each.ready for each in self._counts)
+        """The smallest number of ready endpoints that was observed."""
+        return min(count.ready for count in self._counts)
 
     def story(self) -> str:
-        """How many were ready, whenever that changed, in seconds since the context was opened."""
-        return ", ".join(f"{each.at - self._counts[0].at:.1f} s: {each.ready}" for each in self._counts)
+        """The number of ready endpoints at each change, in seconds since the context was opened."""
+        return ", ".join(f"{count.at - self._counts[0].at:.1f} s: {count.ready}" for count in self._counts)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -176,12 +181,12 @@ class Endpoints:
                     self._version = self._list()
 
     def _list(self) -> str:
-        found = self._kube.collection("endpointslices", self._labels)
+        listed = self._kube.collection("endpointslices", self._labels)
         self._slices = {}
-        for raw in found["items"]:
+        for raw in listed["items"]:
             self._take({"type": "ADDED", "object": raw})
         self._note()
-        return str(found["metadata"]["resourceVersion"])
+        return str(listed["metadata"]["resourceVersion"])
 
     def _take(self, event: Object) -> None:
         raw = event["object"]

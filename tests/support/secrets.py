@@ -11,13 +11,13 @@ from resilience.ports import Refused
 
 @dataclass(slots=True)
 class FakeSecrets:
-    """What Secrets hold, and how often they were read; `delay` in seconds, `refuses` when none is labelled."""
+    """Contents of Secrets, and the number of reads; `delay` in seconds, `refuses` when none is labelled."""
 
     values: dict[SecretRef, str] = field(default_factory=dict)
     reads: int = 0
     delay: float = 0.0
     refuses: bool = False
-    # Done after each read.
+    # Called after each read.
     later: Callable[[], None] = lambda: None
 
     async def read(self, *, namespace: str, name: str, key: str) -> str:
@@ -26,11 +26,11 @@ class FakeSecrets:
         await asyncio.sleep(self.delay)
         if self.refuses:
             raise Refused("the Secret is not labelled readable")
-        found = self.values[SecretRef(namespace, name, key)]
+        value = self.values[SecretRef(namespace, name, key)]
         self.later()
-        return found
+        return value
 
 
 def no_secrets() -> Credentials:
-    """Credentials of checks that need none."""
+    """Credentials for checks that need none."""
     return Credentials(secrets=FakeSecrets(), monotonic=lambda: 0.0)

@@ -1,4 +1,4 @@
-"""A Redis master with two replicas and three Sentinels in the cluster, and what can happen to the master."""
+"""A Redis master with two replicas and three Sentinels in the cluster, and faults of the master."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,20 +21,20 @@ _SENTINEL: Final = "touch /tmp/s.conf; exec redis-server /tmp/s.conf --sentinel 
 
 
 class Fault(StrEnum):
-    """What happens to a server."""
+    """A fault of a server."""
 
     KILLED = "killed"
     HUNG = "hung"
     CUT_OFF = "cut off"
 
 
-_DOES: Final = {
+_FAULT_COMMANDS: Final = {
     Fault.KILLED: "touch /tmp/down; kill -9 $(pidof redis-server)",
     Fault.HUNG: "kill -STOP $(pidof redis-server)",
-    # Whatever it would answer goes nowhere.
+    # Its answers are dropped.
     Fault.CUT_OFF: "ip rule add priority 1 blackhole",
 }
-_MENDS: Final = {
+_RECOVERY_COMMANDS: Final = {
     Fault.KILLED: "rm /tmp/down",
     Fault.HUNG: "kill -CONT $(pidof redis-server)",
     Fault.CUT_OFF: "ip rule del priority 1",
@@ -88,11 +88,11 @@ class Group:
         return [f"{name}.sentinel.{self.space.namespace}.svc:26379" for name in WATCHERS]
 
     def start(self) -> None:
-        """Apply, and wait until all know each other."""
+        """Applies, and waits until all know each other."""
         self.space.apply(*manifests())
         for name in ("redis", "sentinel"):
             self.space.kubectl("rollout", "status", f"sts/{name}", "--timeout=90s")
-        # They have no probes: that they run does not mean that they listen.
+        # They have no probes: a running server need not listen yet.
         wait_until(lambda: all(self._answers(name) for name in (*SERVERS, *WATCHERS)), what="everybody to answer")
         first = self._addresses()["redis-0"]
         for name in SERVERS[1:]:
@@ -104,40 +104,40 @@ class Group:
         self.wait_whole()
 
     def wait_whole(self) -> None:
-        """Until the master has both replicas and every Sentinel sees all of it."""
+        """Waits until the master has both replicas and every Sentinel observes all of them."""
         wait_until(self._whole, what="a Redis that is whole", timeout=60, every=0.5)
 
     def master(self) -> str:
-        """The pod that the Sentinels take for the master."""
+        """The pod that the Sentinels regard as the master."""
         address = self._sentinel(WATCHERS[0], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER).split()[0]
         return next(name for name, ip in self._addresses().items() if ip == address)
 
     def strike(self, server: str, fault: Fault) -> datetime:
-        """Do it; returns when it happened, by the clock of the node."""
-        said = self._shell(server, f"date +%s.%N; {_DOES[fault]}")
-        return datetime.fromtimestamp(float(said.split()[0]), UTC)
+        """Causes the fault; returns its time by the clock of the node."""
+        output = self._shell(server, f"date +%s.%N; {_FAULT_COMMANDS[fault]}")
+        return datetime.fromtimestamp(float(output.split()[0]), UTC)
 
     def mend(self, server: str, fault: Fault) -> None:
-        """Undo it, and wait until all is well."""
-        self._shell(server, _MENDS[fault])
+        """Removes the fault, and waits until the group is whole."""
+        self._shell(server, _RECOVERY_COMMANDS[fault])
         self.wait_whole()
 
     def _answers(self, name: str) -> bool:
-        ask = self._sentinel if name in WATCHERS else self._redis
+        send = self._sentinel if name in WATCHERS else self._redis
         try:
-            return "PONG" in ask(name, "PING")
+            return "PONG" in send(name, "PING")
         except KubectlError:
             return False
 
     def _whole(self) -> bool:
         try:
-            said = self._redis(self.master(), "INFO", "replication")
-            told = [self._sentinel(name, "SENTINEL", "CKQUORUM", MASTER) for name in WATCHERS]
+            replication = self._redis(self.master(), "INFO", "replication")
+            quorums = [self._sentinel(name, "SENTINEL", "CKQUORUM", MASTER) for name in WATCHERS]
         except KubectlError:
             return False
-        replicas = said.count("state=online")
-        usable = all(each.startswith("OK 3 usable Sentinels") for each in told)
-        return "role:master" in said and replicas == len(SERVERS) - 1 and usable
+        replicas = replication.count("state=online")
+        usable = all(answer.startswith("OK 3 usable Sentinels") for answer in quorums)
+        return "role:master" in replication and replicas == len(SERVERS) - 1 and usable
 
     def _addresses(self) -> dict[str, str]:
         pods = self.space.list("pods", "app=redis")

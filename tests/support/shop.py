@@ -1,4 +1,4 @@
-"""Starts the shop example as a process of its own and speaks HTTP to it on connections that are under control."""
+"""Starts the shop example as a process of its own and speaks HTTP to it on controlled connections."""
 
 import http.client
 import json
@@ -17,7 +17,7 @@ SHOP = Path(__file__).parents[2] / "examples" / "shop"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer; `close` is what it says about the connection."""
+    """One answer; `close`: it announces the end of the connection."""
 
     status: int
     body: bytes
@@ -30,7 +30,7 @@ class Answer:
 
 
 class Client:
-    """One kept connection. Unlike most clients it neither reconnects nor sends again."""
+    """One kept connection. Unlike most clients it neither reconnects nor sends a request again."""
 
     def __init__(self, *, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
@@ -90,7 +90,7 @@ class Shop:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it becomes true within five seconds."""
+    """The condition becomes true within five seconds."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if condition():
@@ -100,7 +100,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 def launch(**env: str) -> subprocess.Popen[str]:
-    """Start the process, on ports that the system chooses unless `env` says which; returns at once."""
+    """Starts the process, on ports that the system chooses unless `env` gives some; returns at once."""
     environment = {**os.environ, "HOST": "127.0.0.1", "PORT": "0", "ADMIN_PORT": "0", **env}
     return subprocess.Popen(
         [sys.executable, "-m", "shop"], cwd=SHOP, env=environment, stdout=subprocess.PIPE, text=True
@@ -121,7 +121,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def started(**env: str) -> Iterator[Shop]:
-    """A shop that listens, and ends with the context."""
+    """A listening shop, which ends with the context."""
     process = launch(**env)
     try:
         shop = listening(process)
@@ -138,7 +138,7 @@ def free_port() -> int:
 
 
 def catches(process: subprocess.Popen[str], *, number: int) -> bool:
-    """Whether the process has a handler for that signal yet."""
+    """The process already has a handler for that signal."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     caught = int(status.split("SigCgt:")[1].split()[0], 16)
     return bool(caught >> (number - 1) & 1)

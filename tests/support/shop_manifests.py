@@ -1,4 +1,4 @@
-"""The shop's manifests as a user would write them, with what a test wants to be different.
+"""The shop's manifests as a user would write them, with the changes that a test needs.
 
 Must not talk to a cluster.
 """
@@ -11,7 +11,7 @@ from tests.cluster.images import SHOP
 Object = dict[str, Any]
 
 LABEL = "app.kubernetes.io/name"
-# Two readiness probes of the user: one asks the application, the other only whether it listens.
+# Two readiness probes of the user: one requests the application, the other only checks that it listens.
 READY_PROBE: Object = {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1, "timeoutSeconds": 2}
 LISTENS_PROBE: Object = {"tcpSocket": {"port": "http"}, "periodSeconds": 1}
 READY_CHECK: Object = {"name": "ready", "http": {"path": "/readyz", "port": "http"}}
@@ -52,7 +52,7 @@ def template(
     pod: Object | None = None,
     **fields: Any,
 ) -> Object:
-    """`probe` is the user's own readiness probe, `pod` further fields of the pod, the rest of the container."""
+    """`probe` is the user's own readiness probe, `pod` further fields of the pod, the others those of the container."""
     probes = {"readinessProbe": probe} if probe else {}
     spec = {
         "automountServiceAccountToken": False,
@@ -65,7 +65,7 @@ def template(
 
 
 def workload(kind: str, name: str, *, spec: Object | None = None, **of_template: Any) -> Object:
-    """A Deployment, StatefulSet or DaemonSet; `spec` is what it has beside selector and template."""
+    """A Deployment, StatefulSet or DaemonSet; `spec` contains its fields besides selector and template."""
     usual: Object = {"selector": {"matchLabels": selects(name)}, "template": template(name, **of_template)}
     if kind == "StatefulSet":
         usual |= {"serviceName": name}
@@ -82,7 +82,7 @@ def deployment(name: str = "shop", *, replicas: int = 1, spec: Object | None = N
 
 
 def service(name: str = "shop", *, selector: Mapping[str, str] | None = None) -> Object:
-    """Reachable from the machine that runs the tests, too."""
+    """A Service that the machine that runs the tests reaches, too."""
     port = {"name": "http", "port": 80, "targetPort": "http"}
     return {
         "apiVersion": "v1",
@@ -110,9 +110,9 @@ def resilient(name: str = "shop", *, kind: str = "Deployment", target: str | Non
     }
 
 
-def policies(*found: Object, **restart: Any) -> Object:
-    """`spec.restart` with these policies and nothing that makes a test wait."""
-    return {"coolDown": "1s", "budget": {"max": 100, "per": "1h"}, "policies": list(found)} | restart
+def policies(*entries: Object, **restart: Any) -> Object:
+    """`spec.restart` with these policies and nothing that delays a test."""
+    return {"coolDown": "1s", "budget": {"max": 100, "per": "1h"}, "policies": list(entries)} | restart
 
 
 def shop(name: str = "shop", *, replicas: int = 1, env: Mapping[str, Any] | None = None, **spec: Any) -> list[Object]:
@@ -130,9 +130,10 @@ def budget(name: str, **spec: Any) -> Object:
 
 
 def autoscaler(name: str, *, least: int, most: int, silent: bool = False) -> Object:
-    """One that follows the CPU and finds that `least` is enough; a silent one knows no metric and never scales.
+    """An autoscaler that follows the CPU and stays at `least`; a silent one knows no metric and never scales.
 
-    A shop is one process and cannot use four cores. Had it less, a slow machine would decide how many pods a test gets.
+    A shop is one process and cannot use four cores. With a smaller value, a slow machine would decide the number of
+    pods.
     """
     metric: Object = {
         "type": "Resource",

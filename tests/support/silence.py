@@ -1,6 +1,6 @@
-"""Silences what loops and executor log about each pass: in thousands of passes it would only cost time.
+"""Silences the log lines of loops and executor about each pass: over thousands of passes they would only cost time.
 
-A conftest imports the fixture, and has it for all of its modules.
+A conftest that imports the fixture has it for all of its modules.
 """
 
 import logging

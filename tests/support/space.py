@@ -1,4 +1,4 @@
-"""A namespace with services that the operator looks after, in the words of a test: request, wait, explain."""
+"""A namespace with services that the operator manages, in the terms of a test: request, wait, explain."""
 
 import itertools
 import time
@@ -30,36 +30,36 @@ class Space(Kube):
 
     def status(self, name: str = "shop") -> Object:
         """Status of a ResilientService; empty while there is none."""
-        found: Object = self.get("resilientservices", name).get("status") or {}
-        return found
+        status: Object = self.get("resilientservices", name).get("status") or {}
+        return status
 
     def condition(self, kind: str, name: str = "shop") -> Object:
-        """A condition of it, empty while there is none."""
+        """A condition of a ResilientService; empty while there is none."""
         conditions: list[Object] = self.status(name).get("conditions") or []
-        return next((each for each in conditions if each["type"] == kind), {})
+        return next((condition for condition in conditions if condition["type"] == kind), {})
 
     def handled(self, request: str, name: str = "shop") -> Object:
-        """What was noted about the last request of that kind; empty while nothing was."""
+        """The record of the last request of that kind; empty while there is none."""
         entries: list[Object] = self.status(name).get("handled") or []
-        return next((each for each in entries if each["request"] == request), {})
+        return next((entry for entry in entries if entry["request"] == request), {})
 
     def request(self, what: str, name: str = "shop") -> str:
-        """Ask by annotation, as the documentation says; returns the value."""
+        """Requests by annotation, as in the documentation; returns the value."""
         value = f"{datetime.now(UTC):%H:%M:%S}-{next(_numbers)}"
         self.kubectl("annotate", "rsvc", name, "--overwrite", f"resilience.dev/{what}-requested-at={value}")
         return value
 
     def ended(self, value: str, name: str = "shop", *, timeout: float = 60) -> Object:
-        """The result of the restart that `value` asked for, once it has ended."""
+        """The result of the restart that `value` requested, once it has ended."""
 
-        def look() -> Object | None:
+        def probe() -> Object | None:
             result: Object = self.status(name).get("lastRestart") or {}
             return result if result.get("request") == value else None
 
-        return wait_until(look, what=f"the end of restart {value} of {name}", timeout=timeout)
+        return wait_until(probe, what=f"the end of restart {value} of {name}", timeout=timeout)
 
     def restart(self, name: str = "shop", *, timeout: float = 60) -> Object:
-        """Ask for a restart and wait for its result."""
+        """Requests a restart and waits for its result."""
         return self.ended(self.request("restart", name), name, timeout=timeout)
 
     def wait_for(
@@ -67,23 +67,25 @@ class Space(Kube):
     ) -> Object:
         """The condition, once it has this status (and reason)."""
 
-        def look() -> Object | None:
-            found = self.condition(kind, name)
-            return found if found.get("status") == status and reason in (None, found.get("reason")) else None
+        def probe() -> Object | None:
+            condition = self.condition(kind, name)
+            return (
+                condition if condition.get("status") == status and reason in (None, condition.get("reason")) else None
+            )
 
-        return wait_until(look, what=f"{kind}={status} {reason or ''} of {name}", timeout=timeout)
+        return wait_until(probe, what=f"{kind}={status} {reason or ''} of {name}", timeout=timeout)
 
     def wait_running(self, *names: str, timeout: float = 60) -> None:
-        """Until all of them serve and are healthy."""
+        """Waits until all of them serve and are healthy."""
         for name in names or ("shop",):
             self.wait_for("Ready", "True", name, timeout=timeout)
             self.wait_for("Healthy", "True", name, timeout=timeout)
 
     def start(self, *objects: Object, timeout: float = 60) -> None:
-        """Apply, and wait until every ResilientService among them runs."""
+        """Applies, and waits until every ResilientService among the objects runs."""
         with spending(Spending.STARTING):
             self.apply(*objects)
-            names = [each["metadata"]["name"] for each in objects if each["kind"] == "ResilientService"]
+            names = [item["metadata"]["name"] for item in objects if item["kind"] == "ResilientService"]
             self.wait_running(*names, timeout=timeout)
 
     def shop_pods(self, name: str = "shop") -> list[Object]:
@@ -91,7 +93,7 @@ class Space(Kube):
         return [pod for pod in self.list("pods", f"{LABEL}={name}") if "deletionTimestamp" not in pod["metadata"]]
 
     def uids(self) -> set[str]:
-        """Of the shop's pods: the same names may be other pods."""
+        """Uids of the shop's pods: other pods may have the same names."""
         return {pod["metadata"]["uid"] for pod in self.shop_pods()}
 
     def retiring(self) -> list[str]:
@@ -101,49 +103,52 @@ class Space(Kube):
     def recycled(self, name: str = "shop", *, after: str = "", timeout: float = 90) -> Object:
         """The result of the next restart that policies or changed configuration began; `after`: the last trace id."""
 
-        def look() -> Object | None:
+        def probe() -> Object | None:
             result: Object = self.status(name).get("lastRestart") or {}
             ours = result.get("reason") and not result.get("request")
             return result if ours and result["traceId"] != after else None
 
-        return wait_until(look, what=f"the end of a restart of {name} by itself", timeout=timeout)
+        return wait_until(probe, what=f"the end of a restart of {name} by itself", timeout=timeout)
 
     def allow_pods(self, most: int) -> None:
-        """A ResourceQuota that is in force: the API server counts by its status, which a controller fills in."""
+        """Puts a ResourceQuota in force: the API server counts by its status, which a controller fills in."""
         hard = {"pods": str(most)}
         self.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": hard}})
         wait_until(lambda: self._quota().get("hard") == hard, what="the quota to be in force")
 
     def _quota(self) -> Object:
-        found: Object = self.get("resourcequotas", "full").get("status") or {}
-        return found
+        status: Object = self.get("resourcequotas", "full").get("status") or {}
+        return status
 
     def inside(self, pod: str, code: str) -> str:
-        """Run Python in a shop's container: the image need have no shell."""
+        """Output of Python code in a shop's container: the image need have no shell."""
         return self.kubectl("exec", pod, "--", "/opt/venv/bin/python", "-c", code)
 
     def url(self, name: str = "shop") -> str:
-        """Where this machine reaches the Service: kind hides cluster addresses in its own network."""
+        """URL of the Service for this machine: kind hides cluster addresses in its own network."""
         spec = self.get("services", name)["spec"]
         if not engine.uses_kind():
             return f"http://{spec['clusterIP']}/"
         addresses = Kube(self.cluster).list("nodes")[0]["status"]["addresses"]
-        node = next(each["address"] for each in addresses if each["type"] == "InternalIP")
+        node = next(address["address"] for address in addresses if address["type"] == "InternalIP")
         return f"http://{node}:{spec['ports'][0]['nodePort']}/"
 
     def events(self) -> list[str]:
-        """All Events on ResilientServices, in a line each."""
-        found = [each for each in self.list("events") if each["involvedObject"]["kind"] == "ResilientService"]
-        found.sort(key=lambda each: each.get("eventTime") or each["metadata"]["creationTimestamp"])
-        return [f"{each['involvedObject']['name']}: {each['reason']}: {each['message']}" for each in found]
+        """All Events on ResilientServices, one line each."""
+        events = [event for event in self.list("events") if event["involvedObject"]["kind"] == "ResilientService"]
+        events.sort(key=lambda event: event.get("eventTime") or event["metadata"]["creationTimestamp"])
+        return [f"{event['involvedObject']['name']}: {event['reason']}: {event['message']}" for event in events]
 
     def situation(self) -> str:
-        """Everything that helps to understand a failure."""
-        said = [self.kubectl("get", "rsvc,deploy,sts,ds,rs,pods", "-o", "wide", "--show-labels=false")]
-        said += [f"{each['metadata']['name']}: {self._explained(each)}" for each in self.list("resilientservices")]
-        said.append(self.kubectl("get", "rsvc", "-o", "yaml"))
-        said.extend(self.events())
-        return "\n".join(said)
+        """Everything that helps to explain a failure."""
+        sections = [self.kubectl("get", "rsvc,deploy,sts,ds,rs,pods", "-o", "wide", "--show-labels=false")]
+        sections += [
+            f"{resource['metadata']['name']}: {self._explained(resource)}"
+            for resource in self.list("resilientservices")
+        ]
+        sections.append(self.kubectl("get", "rsvc", "-o", "yaml"))
+        sections.extend(self.events())
+        return "\n".join(sections)
 
     @staticmethod
     def _explained(resource: Object) -> str:
@@ -152,7 +157,7 @@ class Space(Kube):
 
 @contextmanager
 def opened(cluster: KindCluster) -> Iterator[Space]:
-    """A new namespace, which goes with all that is in it; nobody waits for that."""
+    """A new namespace, which is deleted with its contents; nothing waits for the deletion."""
     everywhere = Kube(cluster)
     space = Space(cluster, f"e2e-{uuid.uuid4().hex[:6]}")
     everywhere.kubectl("create", "namespace", space.namespace)
@@ -164,7 +169,7 @@ def opened(cluster: KindCluster) -> Iterator[Space]:
 
 
 def stays(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Asserts that something holds all the time."""
+    """Asserts that a condition holds all the time."""
     until = time.monotonic() + seconds
     with spending(Spending.CLOCK):
         while time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""Adds up what a test spends its time on, so that the table of durations can say where to save some.
+"""Adds up the time that a test spends by kind, so that the table of durations shows where time can be saved.
 
 Must not change what a test does. Only the test's own thread counts.
 """
@@ -24,7 +24,7 @@ class Spending(StrEnum):
 
 @contextmanager
 def spending(what: Spending) -> Iterator[None]:
-    """Count the time inside; within another `spending` that one counts it."""
+    """Counts the time inside; within another `spending`, the outer one counts it."""
     if _open or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -38,7 +38,7 @@ def spending(what: Spending) -> Iterator[None]:
 
 
 def pause(seconds: float) -> None:
-    """Sleep: the only wait that no condition can end early."""
+    """Sleeps: the only wait that no condition can end early."""
     with spending(Spending.CLOCK):
         time.sleep(seconds)
 

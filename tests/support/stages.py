@@ -1,4 +1,4 @@
-"""Stages of a release, made by hand: two colours of pods, one Service, and where the release stands.
+"""Stages of a release, built by hand: two colours of pods, one Service, and the step of the release.
 
 A test names only what it is about; pins, slices and counts are as they should be at the step.
 """
@@ -74,7 +74,7 @@ def to(step: ReleaseStep, towards: Colour = Colour.GREEN, replicas: int | None =
 def checked(
     state: HealthState = HealthState.HEALTHY, *, ago: int = 60, pods: Sequence[Pod] = (), **fields: Any
 ) -> dict[str, Any]:
-    """What is seen when the check of a gate says this of the pods (green's, unless named) since so many seconds."""
+    """Fields of an observation: the gate's check has had this state at the pods (green's by default) for `ago` s."""
     by_pod = {pod.uid: state for pod in pods or green_pods()}
     silent = state is HealthState.UNKNOWN
     usual: dict[str, Any] = {"since": NOW - timedelta(seconds=ago), "by_pod": by_pod, "silent": silent}
@@ -83,21 +83,21 @@ def checked(
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What a test may say; the maps are fields of the view of that name."""
+    """Choices of a test; the mappings are fields of the view of that name."""
 
     step: ReleaseStep | None = None
     towards: Colour = Colour.GREEN
-    # What the user wants; what the target's own pods serve with, empty when it is not held; what failed.
+    # Templates: the user's, the one that the target's own pods serve with (empty when not held), the failed one.
     wanted: str = NEW
     serving: str = OLD
     failed: str = ""
-    # What green has.
+    # The template of green.
     kept: str = NEW
     own: Sequence[Pod] | None = None
     green: Sequence[Pod] = field(default_factory=green_pods)
-    # The hash that the Service is pinned to; None for what it should be.
+    # The hash that the Service is pinned to; None for the right one at the step.
     pin: str | None = None
-    # Whom the slices list; None for those that the Service selects.
+    # Pods that the slices list; None for those that the Service selects.
     listed: Sequence[Pod] | None = None
     ago: timedelta = MINUTE
     rollout: Mapping[str, Any] = field(default_factory=dict)
@@ -129,22 +129,22 @@ def make_stage(step: ReleaseStep | None = None, towards: Colour = Colour.GREEN, 
 
 
 def look(made: Scenario) -> tuple[Resource, Observation]:
-    """The resource, and what is seen around it."""
+    """The resource, and the observation around it."""
     rollout = {"strategy": "BlueGreen"} | dict(made.rollout)
     spec = make_spec(**{"health": {"checks": [READY_CHECK]}, "rollout": rollout} | dict(made.spec))
     resource = make_resource(spec, status=made.status, annotations=made.annotations)
     selector = LABELS | ({"pod-template-hash": pin} if (pin := _pin(made)) else {})
     service = make_service(selector=selector, pinned=bool(pin))
     green = _green(made)
-    everybody = (*made.pods, *(green.pods if green is not None else ()))
-    listed = [pod for pod in everybody if service.selects(pod.labels)] if made.listed is None else made.listed
-    seen = Observation(
+    pods = (*made.pods, *(green.pods if green is not None else ()))
+    listed = [pod for pod in pods if service.selects(pod.labels)] if made.listed is None else made.listed
+    observation = Observation(
         workload=_workload(made),
         services=(service,),
         endpoints=tuple(make_endpoint(pod) for pod in listed),
         pods=replace(PodsView(tuple(made.pods), _replica_sets(made), green=green), **made.view),
     )
-    return resource, replace(seen, **made.seen)
+    return resource, replace(observation, **made.seen)
 
 
 def _pin(made: Scenario) -> str:
@@ -180,13 +180,13 @@ def _workload(made: Scenario) -> Workload:
 
 
 def _replica_sets(made: Scenario) -> tuple[ReplicaSet, ...]:
-    found = []
+    replica_sets = []
     for name, own_hash in HASHES.items():
         count = sum(pod.labels.get("pod-template-hash") == own_hash for pod in made.pods)
         if count or name in (made.wanted, made.serving):
             current = name == (made.serving or made.wanted)
-            found.append(ReplicaSet(f"rs-{name}", f"uid-{name}", own_hash, count, current, name, {"app": name}))
-    return tuple(found)
+            replica_sets.append(ReplicaSet(f"rs-{name}", f"uid-{name}", own_hash, count, current, name, {"app": name}))
+    return tuple(replica_sets)
 
 
 def _green(made: Scenario) -> Green | None:

@@ -1,4 +1,4 @@
-"""Receivers without a cluster: what fires is set by hand, and what is told is noted. For tests in virtual time."""
+"""Receivers without a cluster: alerts are set by hand, and messages are recorded. For tests in virtual time."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ WEBHOOK: dict[str, Any] = {"webhook": {"urlFrom": {"secretKeyRef": {"name": "hoo
 
 
 def make_hub(**fields: Any) -> AlertHub:
-    """A hub that wakes nobody."""
+    """An alert index that wakes nobody."""
     defaults: dict[str, Any] = {
         "namespace": "resilience-system",
         "default": None,
@@ -45,9 +45,9 @@ def make_hub(**fields: Any) -> AlertHub:
 def make_receiver(
     key: Key = TEAM, *, status: ReceiverStatus | None = None, annotations: Mapping[str, str] | None = None, **spec: Any
 ) -> Receiver:
-    """A webhook, unless the specification says something else; as the API server would give it."""
+    """A receiver as the API server returns it: a webhook, unless the specification has another kind."""
     kinds = ("alertmanager", "webhook", "pagerduty", "slack", "msteams", "email", "apprise")
-    whole = spec if any(each in spec for each in kinds) else {**WEBHOOK, **spec}
+    whole = spec if any(kind in spec for kind in kinds) else {**WEBHOOK, **spec}
     meta = {"namespace": key.namespace, "name": key.name, "uid": f"uid-{key.name}", "resourceVersion": "1"}
     raw = {"metadata": {**meta, "generation": 1, "annotations": dict(annotations or {})}, "spec": whole}
     return parse({**raw, "status": status.to_api() if status is not None else {}})
@@ -74,14 +74,14 @@ class Told:
 
 @dataclass(slots=True)
 class FakeReceivers:
-    """AlertReceivers as the API server keeps them; `on_write` may raise, before or after a write."""
+    """AlertReceivers as the API server stores them; `before_write` may raise."""
 
     found: dict[Key, Receiver] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     writes: int = 0
     reads: int = 0
     away: bool = False
-    # Younger than what a list says.
+    # Receivers that are newer than a list.
     unlisted: set[Key] = field(default_factory=set)
     before_write: Callable[[], None] = lambda: None
 
@@ -92,7 +92,7 @@ class FakeReceivers:
 
     async def receivers(self) -> Mapping[Key, Receiver]:
         self._reached()
-        return {key: found for key, found in self.found.items() if key not in self.unlisted}
+        return {key: receiver for key, receiver in self.found.items() if key not in self.unlisted}
 
     async def write_receiver(self, receiver: Receiver, status: ReceiverStatus) -> Receiver:
         self._reached()
@@ -101,7 +101,7 @@ class FakeReceivers:
         if now.resource_version != receiver.resource_version:
             raise Conflict("it has changed")
         version = str(int(now.resource_version) + 1)
-        # As it is stored: what cannot be stored is lost here as it would be there.
+        # As the API server stores it: fields that it cannot store are lost here, too.
         stored = ReceiverStatus.model_validate(status.to_api())
         self.found[receiver.key] = replace(now, status=stored, resource_version=version)
         self.writes += 1
@@ -111,7 +111,7 @@ class FakeReceivers:
         self.events.append(event)
 
     def annotate(self, key: Key, **annotations: str) -> None:
-        """Somebody asks for something."""
+        """Adds the annotations of a person's requests."""
         now = self.found[key]
         version = str(int(now.resource_version) + 1)
         named = {f"resilience.dev/{name}-requested-at": value for name, value in annotations.items()}
@@ -124,17 +124,17 @@ class FakeReceivers:
 
 @dataclass(slots=True)
 class FakeMessenger:
-    """Notes what arrives. `down`: receivers that fail, and how."""
+    """Records the messages that arrive. `down`: receivers that fail, and their failures."""
 
     clock: VirtualClock
     arrived: list[Told] = field(default_factory=list)
     down: dict[Key, DeliveryFailure] = field(default_factory=dict)
     tries: Counter[Key] = field(default_factory=Counter)
     hang: set[Key] = field(default_factory=set)
-    # Those that are told, but whose answers are lost.
+    # Receivers that get messages, but whose answers are lost.
     lost: set[Key] = field(default_factory=set)
     after: Callable[[], None] = lambda: None
-    # Messages that are refused for what is in them.
+    # Messages that are refused for their content.
     refused: Callable[[Message], bool] = lambda _: False
     note: str = ""
 
@@ -154,12 +154,12 @@ class FakeMessenger:
         return Receipt(f"handle-{message.conversation}", self.note)
 
     def mend(self) -> None:
-        """Everybody can be told again."""
+        """Makes every receiver reachable again."""
         self.down.clear()
         self.lost.clear()
 
     def at(self, receiver: Key = TEAM) -> list[Message]:
-        return [each.message for each in self.arrived if each.receiver == receiver]
+        return [delivery.message for delivery in self.arrived if delivery.receiver == receiver]
 
 
 class Silent:
@@ -178,7 +178,7 @@ class Leading:
 
 
 class Office:
-    """Couriers over fakes: one process. Another one over the same `receivers` is the next leader."""
+    """A dispatcher over fakes: one process. Another one over the same FakeReceivers is the next leader."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class Office:
     ) -> None:
         self.clock = VirtualClock()
         self.cluster = cluster or FakeReceivers()
-        self.cluster.found.update({each.key: each for each in receivers})
+        self.cluster.found.update({receiver.key: receiver for receiver in receivers})
         self.messenger = messenger or FakeMessenger(self.clock)
         self.woken: list[Key] = []
         self.hub = make_hub(default=default, heartbeat=heartbeat, wake_service=self.woken.append)
@@ -211,7 +211,7 @@ class Office:
         return self.clock.now()
 
     def service(self, *alerts: FiringAlert, name: str = "checkout", **alerting: Any) -> None:
-        """A pass over this service found this."""
+        """Publishes these alerts as the result of a pass over this service."""
         key = Key("shop", name)
         self._services[key] = alerts
         spec = make_spec(profile="Production", alerts={"defaultReceiver": "team", **alerting})
@@ -219,13 +219,13 @@ class Office:
         self.hub.put(resource, Status(effective=resolve(spec), alerts=AlertsStatus(firing=list(alerts))))
 
     def all_looked_at(self) -> None:
-        """The first list after the start."""
+        """Publishes the first list after the start."""
         for key in self.hub.listed(self._services):
             self.hub.drop(key)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Office"]:
-        """The process runs."""
+        """Runs the process while the context is open."""
         working = asyncio.create_task(self.couriers.run())
         await self.couriers.resync()
         self.all_looked_at()
@@ -241,7 +241,7 @@ async def minutes(count: float) -> None:
 
 
 def kinds(messages: list[Message]) -> list[str]:
-    return [str(each.kind) for each in messages]
+    return [str(message.kind) for message in messages]
 
 
 def ago(office: Office, seconds: float) -> datetime:

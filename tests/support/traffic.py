@@ -1,4 +1,4 @@
-"""Clients of a shop: the own one on kept and on new connections, and vegeta, at the same time."""
+"""Clients of a shop, at the same time: our own one on kept and on new connections, and vegeta."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from tests.support.load import BackgroundLoad, Load
 from tests.support.load_report import Result
 from tests.support.vegeta import Report, Vegeta
 
-# Requests a second of each worker.
+# Requests per second of each worker.
 RATE: Final = count(8, proof=15)
-# Requests a second of the second client, each on a connection of its own.
+# Requests per second of the second client, each on a connection of its own.
 VEGETA: Final = count(20, proof=50)
 # Clients for tests about something else, which must not lose a request either. They cost little: several run at once.
 LIGHT: Final[dict[str, int]] = {"kept": count(3, proof=10), "new": count(3, proof=10), "vegeta": count(10, proof=50)}
@@ -21,7 +21,7 @@ LIGHT: Final[dict[str, int]] = {"kept": count(3, proof=10), "new": count(3, proo
 
 @dataclass(slots=True)
 class Traffic:
-    """What the clients met; complete only after the context."""
+    """Results of the clients; complete only after the context."""
 
     load: BackgroundLoad
     own: Result | None = None
@@ -37,7 +37,7 @@ class Traffic:
 
     @property
     def failed_new(self) -> int:
-        """On new connections, of both clients."""
+        """Failures on new connections, of both clients."""
         return self._own.new.failed + (self.vegeta.failed if self.vegeta else 0)
 
     @property
@@ -45,12 +45,14 @@ class Traffic:
         return self._own.kept.failed
 
     def failures(self) -> str:
-        """What failed, for messages."""
-        said = [f"{each.at:.1f} s {each.side}: {each.kind} {each.error}" for each in self._own.failures]
-        return "; ".join([*said, *(self.vegeta.errors if self.vegeta else ())])
+        """Descriptions of the failures, for messages."""
+        descriptions = [
+            f"{failure.at:.1f} s {failure.side}: {failure.kind} {failure.error}" for failure in self._own.failures
+        ]
+        return "; ".join([*descriptions, *(self.vegeta.errors if self.vegeta else ())])
 
     def figures(self) -> dict[str, object]:
-        """For the list of figures."""
+        """Entries for the list of figures."""
         own = self._own
         return {
             "sent": self.sent,
@@ -69,7 +71,7 @@ class Traffic:
 
 @contextmanager
 def traffic(url: str, *, kept: int = 10, new: int = 10, rate: float = RATE, vegeta: int = VEGETA) -> Iterator[Traffic]:
-    """POSTs while the context is open: workers at `rate` each, and vegeta at so many a second on new connections."""
+    """POSTs while the context is open: workers at `rate` each, and vegeta at its rate per second on new connections."""
     load = BackgroundLoad(load=Load(url=url, kept=kept, new=new, rate_per_worker=rate))
     measured = Traffic(load)
     with Vegeta(binary=binaries.program("vegeta"), url=url, rate=vegeta) as second, load:

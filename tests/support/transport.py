@@ -1,4 +1,4 @@
-"""The API server as adapters see it, in memory: it answers from what it holds, and keeps what is sent."""
+"""The API server as adapters see it, in memory: it answers from its objects, and records the writes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ TARGET: Final = f"{DEPLOYMENTS}/checkout"
 
 @dataclass(slots=True)
 class FakeTransport:
-    """`held`: objects, or lists of them, by path; `missing`: what is gone when it is to be deleted."""
+    """`held`: objects, or lists of them, by path; `missing`: paths that are gone when they are to be deleted."""
 
     held: Mapping[str, Any] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
@@ -45,16 +45,16 @@ class FakeTransport:
         return self.held.get(path)
 
     async def get(self, path: str) -> Any:
-        found = await self.find(path)
-        if found is None:
+        item = await self.find(path)
+        if item is None:
             raise NotFound(path)
-        return found
+        return item
 
     async def views(self, path: str, view: Any, *, labels: str = "", fields: str = "") -> Any:
         return [view(raw) for raw in await self.list(path, labels=labels, fields=fields)]
 
     async def list(self, path: str, *, labels: str = "", fields: str = "") -> Any:
-        chosen = "&".join(each for each in (labels, fields) if each)
+        chosen = "&".join(selector for selector in (labels, fields) if selector)
         return await self.find(f"{path}?{chosen}" if chosen else path) or []
 
 
@@ -63,7 +63,7 @@ def writer(transport: FakeTransport) -> KubeReleases:
 
 
 def only(transport: FakeTransport) -> tuple[str, str, Any]:
-    """The one write, as the operator's."""
+    """The one write, which must be the operator's."""
     (sent,) = transport.sent
     assert set(transport.managers) <= {"resilience-operator"}
     return sent

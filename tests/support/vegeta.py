@@ -1,7 +1,7 @@
-"""Traffic from a tool that nobody here wrote: runs vegeta and reads its report.
+"""Traffic from an independent tool: runs vegeta and reads its report.
 
-Beside the own client (load.py) it is the second witness. Go's HTTP client sends a request again when a kept connection
-turns out to be closed before anything was written, so with `keepalive` it may hide what the own client shows.
+It is the second witness besides the own client (load.py). Go's HTTP client sends a request again when a kept connection
+turns out to be closed before anything was written, so with `keepalive` it may hide failures that the own client shows.
 """
 
 import base64
@@ -23,7 +23,7 @@ BODY: Final = b'{"order": "vegeta"}'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What vegeta saw. Code 0 in `statuses` is a request without an answer; `errors` are the distinct texts."""
+    """Results of vegeta. Code 0 in `statuses` is a request without an answer; `errors` are the distinct texts."""
 
     sent: int
     failed: int
@@ -71,21 +71,21 @@ class Vegeta:
         self._directory.cleanup()
 
     def start(self) -> None:
-        """Start the attack; returns at once."""
+        """Starts the attack; returns at once."""
         self._process = subprocess.Popen([*self._command, f"-output={self._results}"], stdin=subprocess.PIPE)
         if self._process.stdin is not None:
             self._process.stdin.write(self._target)
             self._process.stdin.close()
 
     def stop(self) -> Report:
-        """End the attack, wait for the requests in flight, and report."""
+        """Ends the attack, waits for the requests in flight, and reports."""
         if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGINT)
         return self.wait()
 
     def wait(self) -> Report:
-        """Wait until the attack is over and report. Raises CalledProcessError or TimeoutExpired."""
+        """Waits until the attack is over and reports. Raises CalledProcessError or TimeoutExpired."""
         if self._process is None:
             raise RuntimeError("not started")
         code = self._process.wait(timeout=(self._duration + 2 * TIMEOUT).total_seconds())
@@ -105,6 +105,6 @@ class Vegeta:
 
 
 def attack(*, binary: Path, url: str, rate: int, duration: timedelta, keepalive: bool = False) -> Report:
-    """POST at a fixed rate for a while and report."""
+    """POSTs at a fixed rate for a while and reports."""
     with Vegeta(binary=binary, url=url, rate=rate, keepalive=keepalive, duration=duration) as vegeta:
         return vegeta.wait()

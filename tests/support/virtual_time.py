@@ -1,4 +1,4 @@
-"""An event loop whose time jumps to the next timer: minutes of waiting pass in no time. Nothing real may be awaited."""
+"""An event loop whose time jumps to the next timer: minutes of waiting pass at once. Nothing real may be awaited."""
 
 import asyncio
 import selectors
@@ -44,6 +44,6 @@ class VirtualClock:
 
 
 def run_virtual(main: Coroutine[Any, Any, None]) -> None:
-    """Runs to the end in virtual time."""
+    """Runs a coroutine to its end in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main)

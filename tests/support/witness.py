@@ -1,6 +1,6 @@
-"""Watches the pods of a namespace and remembers every state that the API server showed, in order.
+"""Watches the pods of a namespace and records every state that the API server showed, in order.
 
-A poll could miss what lasts a moment; a watch that is cut goes on where it was.
+A poll could miss a short state; a watch that is cut continues where it was.
 """
 
 import threading
@@ -21,7 +21,7 @@ _STREAM_SECONDS: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """A pod as it was seen at a time.monotonic()."""
+    """A pod as it was observed at a time.monotonic()."""
 
     at: float
     name: str
@@ -36,16 +36,16 @@ class Sighting:
 
     @property
     def serves(self) -> bool:
-        """Whether its Services send clients to it, if it has their label still."""
+        """Its Services send clients to it, if it still has their label."""
         return self.ready and not self.deleting and not self.gone
 
 
 class Witness:
-    """All sightings since `__enter__`, which begins with the pods that are there."""
+    """All sightings since `__enter__`, beginning with the pods that exist then."""
 
     def __init__(self, space: Space) -> None:
         self._kube = Kube(space.cluster, space.namespace)
-        self._seen: list[Sighting] = []
+        self._sightings: list[Sighting] = []
         self._news = threading.Condition()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="witness", daemon=True)
@@ -64,38 +64,38 @@ class Witness:
         self, wanted: Callable[[Sighting], bool], *, what: str, since: float = 0.0, timeout: float = 40
     ) -> Sighting:
         """The first sighting since that time.monotonic() that is wanted, within milliseconds of it."""
-        deadline, looked_at = time.monotonic() + timeout, 0
+        deadline, checked = time.monotonic() + timeout, 0
         with self._news:
             while True:
-                fresh, looked_at = self._seen[looked_at:], len(self._seen)
-                found = next((each for each in fresh if each.at >= since and wanted(each)), None)
-                if found is not None:
-                    return found
+                fresh, checked = self._sightings[checked:], len(self._sightings)
+                sighting = next((candidate for candidate in fresh if candidate.at >= since and wanted(candidate)), None)
+                if sighting is not None:
+                    return sighting
                 left = deadline - time.monotonic()
                 assert left > 0, f"waited {timeout:g} s in vain to see {what}"
                 self._news.wait(left)
 
     def names(self, *, since: float = 0.0) -> set[str]:
-        """Pods that were first seen after that time.monotonic()."""
+        """Pods that were first observed after that time.monotonic()."""
         first: dict[str, float] = {}
-        for each in self.sightings():
-            first.setdefault(each.name, each.at)
+        for sighting in self.sightings():
+            first.setdefault(sighting.name, sighting.at)
         return {name for name, at in first.items() if at > since}
 
     def fewest_serving(self, *, of: str = "shop") -> int:
         """The smallest number of serving pods at any moment."""
         now: dict[str, Sighting] = {}
         counts = []
-        # A list shows several at one moment: states in the middle of it there never were.
-        for _, together in groupby(self.sightings(), key=lambda each: each.at):
-            now |= {each.uid: each for each in together}
+        # A list shows several pods at one moment: states within it never existed.
+        for _, together in groupby(self.sightings(), key=lambda sighting: sighting.at):
+            now |= {sighting.uid: sighting for sighting in together}
             counts.append(sum(pod.serves and pod.shop == of for pod in now.values()))
         return min(counts)
 
     def sightings(self) -> list[Sighting]:
         """Everything so far."""
         with self._news:
-            return list(self._seen)
+            return list(self._sightings)
 
     def _run(self, version: str = "") -> None:
         while not self._stop.is_set():
@@ -106,16 +106,16 @@ class Witness:
                 time.sleep(0.1)
 
     def _list(self) -> str:
-        found = self._kube.collection("pods")
+        listed = self._kube.collection("pods")
         at = time.monotonic()
-        here = {each["metadata"]["uid"] for each in found["items"]}
-        latest = {each.uid: each for each in self.sightings()}
-        for uid, each in latest.items():
-            if uid not in here and not each.gone:
-                self._add(_sighting(at, None, each))
-        for raw in found["items"]:
+        here = {pod["metadata"]["uid"] for pod in listed["items"]}
+        latest = {sighting.uid: sighting for sighting in self.sightings()}
+        for uid, sighting in latest.items():
+            if uid not in here and not sighting.gone:
+                self._add(_sighting(at, None, sighting))
+        for raw in listed["items"]:
             self._add(_sighting(at, raw, None))
-        return str(found["metadata"]["resourceVersion"])
+        return str(listed["metadata"]["resourceVersion"])
 
     def _follow(self, version: str) -> str:
         for event in self._kube.watch("pods", version, seconds=_STREAM_SECONDS):
@@ -129,12 +129,12 @@ class Witness:
 
     def _add(self, sighting: Sighting) -> None:
         with self._news:
-            self._seen.append(sighting)
+            self._sightings.append(sighting)
             self._news.notify_all()
 
 
 def _sighting(at: float, raw: Object | None, last: Sighting | None) -> Sighting:
-    """From a pod, or from the last sighting of one that is gone."""
+    """The sighting of a pod, or, for one that is gone, from its last sighting."""
     if raw is None:
         assert last is not None
         return Sighting(
@@ -149,7 +149,7 @@ def _sighting(at: float, raw: Object | None, last: Sighting | None) -> Sighting:
         uid=meta["uid"],
         shop=labels.get(LABEL, ""),
         step=labels.get(RETIRING, ""),
-        ready=any(each["type"] == "Ready" and each["status"] == "True" for each in conditions),
+        ready=any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions),
         deleting="deletionTimestamp" in meta,
         gone=False,
     )

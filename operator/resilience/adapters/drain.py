@@ -1,6 +1,6 @@
-"""Speaks to pods that are about to go, and sends the requests that measure what clients see meanwhile.
+"""Sends drain signals to pods that are about to terminate, and requests that measure what clients observe meanwhile.
 
-An odd answer is never taken for "quiet" or "fine": the caller then waits as long as it may.
+An unexpected answer never counts as "no connections" or "success": the caller then waits as long as it may.
 """
 
 from collections.abc import Sequence
@@ -25,16 +25,16 @@ class HttpDrainer:
         self._client = client
 
     async def signal(self, target: HttpTarget, *, headers: Sequence[tuple[str, str]]) -> None:
-        """POSTs the drain signal, once.
+        """POSTs the drain signal once.
 
         Raises:
-            Refused: the pod will not have it (3xx, 4xx), or its address may not be spoken to.
+            Refused: the pod rejects it (3xx, 4xx), or its address is not permitted.
             Unavailable: no answer within 2 s, or 5xx or 429.
         """
         await self._send("POST", target, headers)
 
     async def take_back(self, target: HttpTarget, *, headers: Sequence[tuple[str, str]]) -> None:
-        """DELETEs the drain signal, once; raises as `signal` does."""
+        """DELETEs the drain signal once. Raises as `signal` does."""
         await self._send("DELETE", target, headers)
 
     async def _send(self, method: str, target: HttpTarget, headers: Sequence[tuple[str, str]]) -> None:
@@ -47,7 +47,7 @@ class HttpDrainer:
         raise Refused(message)
 
     async def connections(self, target: ConnectionsTarget) -> int | None:
-        """Connections that the pod still has; None when it did not say within 2 s, or anything is odd."""
+        """The number of connections that the pod still has; None without a valid answer within 2 s."""
         try:
             answer = await self._client.request("GET", target.target, timeout=_DRAIN_TIMEOUT)
         except (NetworkFailure, Refused):
@@ -64,10 +64,10 @@ class HttpProber:
         self._client = client
 
     async def request(self, target: HttpTarget) -> float:
-        """Sends one GET on a new connection; seconds until the whole answer was there.
+        """Sends one GET on a new connection. Returns the seconds until the answer was complete.
 
         Raises:
-            Unavailable: it failed, in a few words: any status but 2xx and 3xx, or no complete answer within 5 s.
+            Unavailable: any status but 2xx and 3xx, or no complete answer within 5 s; the message says which.
         """
         try:
             answer = await self._client.request("GET", target, timeout=_REQUEST_TIMEOUT)
@@ -83,5 +83,5 @@ def _count(body: bytes, field: str) -> int | None:
         value = at_path(parse_json(body), field)
     except ValueError:
         return None
-    # JSON's true is an int to Python.
+    # JSON's true is an int in Python.
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

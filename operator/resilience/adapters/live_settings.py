@@ -1,4 +1,4 @@
-"""Settings that may change while the operator runs, from a file: a mounted ConfigMap. It decides nothing by them."""
+"""Settings that may change while the operator runs, from a file: a mounted ConfigMap. This module decides nothing."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _LARGEST: Final = 64 * 1024
 
 
 class LiveSettings(BaseModel):
-    """What is absent stays as the environment has it."""
+    """The settings in the file. An absent setting keeps its value from the environment."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -25,9 +25,9 @@ class LiveSettings(BaseModel):
 
 
 class SettingsFile:
-    """Looks at the file every few seconds; `apply` gets what is in it whenever that changes.
+    """Reads the file every few seconds, and calls `apply` with the settings whenever they change.
 
-    One that cannot be read or is not valid changes nothing, and says so once.
+    A file that cannot be read or is not valid changes nothing, and is logged once.
     """
 
     def __init__(self, path: str, apply: Callable[[LiveSettings], None]) -> None:
@@ -36,7 +36,7 @@ class SettingsFile:
         self._known: str | None = None
 
     async def run(self) -> None:
-        """Works until cancelled."""
+        """Runs until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(_EVERY)
@@ -47,19 +47,19 @@ class SettingsFile:
             text = await asyncio.to_thread(self._read)
         except (OSError, UnicodeError) as error:
             text = f"{type(error).__name__}"
-            found = None
+            content = None
         else:
-            found = text
+            content = text
         if text == self._known:
             return
         self._known = text
-        if found is None:
+        if content is None:
             log.warning("the settings file cannot be read; settings stay as they are", path=str(self._path), why=text)
             return
         try:
-            live = LiveSettings.model_validate_json(found)
+            live = LiveSettings.model_validate_json(content)
         except ValidationError as error:
-            problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False)]
+            problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)]
             log.error("the settings file is not valid; settings stay as they are", path=str(self._path), why=problems)
             return
         self._apply(live)

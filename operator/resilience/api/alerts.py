@@ -1,4 +1,4 @@
-"""`spec.alerts`: whom a service's alerts go to, and at what pace."""
+"""`spec.alerts`: the receivers of a service's alerts, and the pace of notifications."""
 
 from datetime import timedelta
 from typing import Annotated, Final

@@ -20,7 +20,7 @@ class ApiModel(BaseModel):
 
 
 def rule(expression: str, message: str) -> dict[str, str]:
-    """One CEL validation; `message` says how to mend it."""
+    """One CEL validation; `message` says how to correct the value."""
     return {"rule": expression, "message": message}
 
 

@@ -1,4 +1,4 @@
-"""Health checks: what is asked of the service, of its pods and of what it depends on."""
+"""Health checks of the service, of its pods and of its dependencies."""
 
 from enum import StrEnum
 from typing import Annotated

@@ -28,23 +28,23 @@ _PROJECT: Final = Path(__file__).parents[3]
 _FOLDERS: Final = (Path("crds"), Path("charts/resilience-operator/files/crds"))
 _HEADER: Final = "# Generated from operator/resilience/api by `python -m resilience.api.crd`; do not edit.\n"
 
-# What a structural schema may hold, in the order in which it is written.
+# Keys that a structural schema may contain, in the order in which they are written.
 _KEPT: Final = (
     *("description", "type", "format", "default", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength"),
     *("minItems", "maxItems", "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
     *("x-kubernetes-validations", "required", "properties", "items"),
 )
 _DROPPED: Final = frozenset({"title", "volatile"})
-# Status is the operator's own: a default would hide what it did not write, and a refused status tells nobody anything.
+# The operator alone writes status: a default would hide an unset field, and a refused status informs nobody.
 _DROPPED_IN_STATUS: Final = frozenset({"default", "pattern", "minimum", "maximum", "x-kubernetes-validations"})
 
-# Name, type, JSON path, and 1 for what only `-o wide` shows.
+# Name, type, JSON path, and 1 for a column that only `-o wide` shows.
 _Column = tuple[str, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of ours: its model and how people see it."""
+    """A kind of ours: its model, and its columns for people."""
 
     model: type[BaseModel]
     name: str
@@ -149,22 +149,22 @@ def schema(kind: Kind) -> Schema:
 
 @cache
 def render(kind: Kind) -> str:
-    """The CRD as YAML, byte for byte as it lies in the repository."""
+    """The CRD as YAML, byte for byte as in the repository."""
     return _HEADER + yaml.dump(definition(kind), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 def files() -> dict[Path, str]:
-    """The generated files, relative to the project's root, and what is in them."""
+    """The generated files, relative to the project's root, and their content."""
     return {folder / kind.file: render(kind) for folder in _FOLDERS for kind in KINDS}
 
 
 def drift() -> dict[Path, str]:
-    """The generated files that are not there or not as the models want them."""
+    """The generated files that are missing or do not match the models."""
     return {path: text for path, text in files().items() if not _is(_PROJECT / path, text)}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the files, or with `--check` only say which would change."""
+    """Writes the files, or with `--check` only reports which would change."""
     parser = argparse.ArgumentParser(prog="python -m resilience.api.crd", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is not up to date")
     changed = drift()
@@ -180,14 +180,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class _Generator(GenerateJsonSchema):
-    """Writes defaults as the API does; pydantic leaves a field's own serializer aside."""
+    """Writes defaults as the API does; pydantic ignores a field's own serializer."""
 
     def encode_default(self, dft: Any) -> Any:
         return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML without anchors: the API server would take them, but nobody wants to read them."""
+    """YAML without anchors: the API server would accept them, but they are hard to read."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -202,7 +202,7 @@ def _column(name: str, kind: str, path: str, priority: int) -> Schema:
 
 
 def _structural(node: Schema, definitions: Mapping[str, Schema], *, dropped: frozenset[str]) -> Schema:
-    """One node without references, alternatives and what Kubernetes does not know.
+    """One node without references, alternatives and keys that Kubernetes does not know.
 
     Raises:
         ValueError: the node says something that a structural schema has no place for.
@@ -223,7 +223,7 @@ def _structural(node: Schema, definitions: Mapping[str, Schema], *, dropped: fro
 
 
 def _resolved(node: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """The node with its reference, or its one alternative besides null, merged in; what the node itself says wins."""
+    """The node with its reference, or its one alternative besides null, merged in; the node's own keys win."""
     node = dict(node)
     while "$ref" in node or "anyOf" in node:
         if "$ref" in node:

@@ -1,4 +1,4 @@
-"""Degradation flags: what an application is told when something that it depends on is lost."""
+"""Degradation flags: notices to an application that one of its dependencies is lost."""
 
 from enum import StrEnum
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Checks of what a service depends on, in the dependency's own protocol."""
+"""Checks of a service's dependencies, in the dependency's own protocol."""
 
 from datetime import timedelta
 from enum import StrEnum

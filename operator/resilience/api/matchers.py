@@ -22,13 +22,13 @@ _LABEL: Final = r"[a-zA-Z_][a-zA-Z0-9_]*"
 _BARE: Final = r"[^\s{}!=~,\\\"'`]+"
 _QUOTED: Final = r'"(?:[^"\\]|\\["\\n])*"'
 _FORM: Final = rf"^\s*({_LABEL})\s*(=~|!~|!=|=)\s*({_QUOTED}|{_BARE})\s*$"
-# The API server's twin says no more than that there is a label and an operator; the rest is read here.
+# The API server's twin only requires a label and an operator; the rest is checked here.
 _SHAPE: Final = rf"^\s*{_LABEL}\s*(=~|!~|!=|=)[\s\S]*$"
 _ESCAPED: Final = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 
 
 class Operator(StrEnum):
-    """How a matcher compares."""
+    """Comparison of a matcher."""
 
     EQUAL = "="
     NOT_EQUAL = "!="
@@ -45,7 +45,7 @@ class Matcher:
     value: str
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether these labels satisfy it."""
+        """These labels satisfy the matcher."""
         have = labels.get(self.label, "")
         match self.operator:
             case Operator.EQUAL:
@@ -60,16 +60,16 @@ class Matcher:
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Matcher:
-    """A matcher from its text.
+    """The matcher that a text stands for.
 
     Raises:
-        ValueError: it is none, or its regular expression is none; the text says what is wrong.
+        ValueError: the text is no matcher, or its regular expression is none; the message says what is wrong.
     """
-    found = re.match(_FORM, text)
-    if found is None:
+    match = re.match(_FORM, text)
+    if match is None:
         raise ValueError(f'{text!r} is not a matcher; write it as severity="critical" or service=~"check.*"')
-    label, operator, raw = found.groups()
-    value = re.sub(r'\\["\\n]', lambda each: _ESCAPED[each.group()], raw[1:-1]) if raw.startswith('"') else raw
+    label, operator, raw = match.groups()
+    value = re.sub(r'\\["\\n]', lambda escape: _ESCAPED[escape.group()], raw[1:-1]) if raw.startswith('"') else raw
     matcher = Matcher(label, Operator(operator), value)
     if matcher.operator in (Operator.MATCHES, Operator.MATCHES_NOT):
         _compiled(value)
@@ -79,9 +79,9 @@ def parse(text: str) -> Matcher:
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> "re2._Regexp":
     options = re2.Options()
-    # What is wrong is said in status, not on the standard error output.
+    # Errors are shown in status, not on the standard error output.
     options.log_errors = False
-    # Bounds what one pattern may cost; the default of 8 MiB times a few thousand patterns would be too much.
+    # Bounds the memory of one pattern; the default of 8 MiB times a few thousand patterns would be too much.
     options.max_mem = 1 << 18
     try:
         return re2.compile(pattern, options)
@@ -90,8 +90,8 @@ def _compiled(pattern: str) -> "re2._Regexp":
 
 
 def _words(error: re2.error) -> str:
-    said = error.args[0] if error.args else ""
-    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    reason = error.args[0] if error.args else ""
+    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
 
 
 def _full_match(pattern: str, text: str) -> bool:

@@ -12,41 +12,41 @@ RECEIVER_KIND: Final = "AlertReceiver"
 FINALIZER: Final = f"{GROUP}/give-back"
 FIELD_MANAGER: Final = "resilience-operator"
 
-# On targets and their Services (EndpointSlices inherit it): what our watches select.
+# On targets and their Services (EndpointSlices inherit it): our watches select it.
 LABEL_MANAGED: Final = f"{GROUP}/managed"
 LABEL_MANAGED_VALUE: Final = "true"
-# On a target: `<name>/<uid>` of the ResilientService that looks after it.
+# On a target: `<name>/<uid>` of the ResilientService that manages it.
 ANNOTATION_CLAIM: Final = f"{GROUP}/claimed-by"
 # On a pod that is being replaced: the step (a fixed word), then when the step began, in RFC 3339.
 LABEL_RETIRING: Final = f"{GROUP}/retiring"
 ANNOTATION_STEP_SINCE: Final = f"{GROUP}/retiring-since"
 ANNOTATION_TAKEN_AT: Final = f"{GROUP}/taken-over-at"
-# What a label of the pod is overwritten with when the pod leaves a Service.
+# Overwrites a label of the pod when the pod leaves a Service.
 LEFT_VALUE: Final = "left"
 
-# What a Service is pinned by while a release runs: Deployments put it on every pod.
+# Pins a Service during a rollout: Deployments put it on every pod.
 LABEL_TEMPLATE_HASH: Final = "pod-template-hash"
 # On Secrets that their owner lets the operator read.
 LABEL_READABLE: Final = f"{GROUP}/readable"
 # On green's pods and on green itself: a fixed word.
 LABEL_TRACK: Final = f"{GROUP}/track"
 TRACK_GREEN: Final = "green"
-# On green: name of the Deployment that it stands in for, and where the release stands.
+# On green: name of the Deployment that it stands in for, and state of the rollout.
 ANNOTATION_GREEN_OF: Final = f"{GROUP}/green-of"
 ANNOTATION_RELEASE_STEP: Final = f"{GROUP}/release-step"
 ANNOTATION_RELEASE_TOWARDS: Final = f"{GROUP}/release-towards"
 ANNOTATION_RELEASE_SINCE: Final = f"{GROUP}/release-since"
 ANNOTATION_RELEASE_STARTED: Final = f"{GROUP}/release-started-at"
 ANNOTATION_PULL_RETRIES: Final = f"{GROUP}/pull-retries"
-# On a Deployment under BlueGreen: the template that serves (there only while we hold it paused), and what the user had
-# as progressDeadlineSeconds.
+# On a Deployment under BlueGreen: the template that serves (only while the operator keeps it paused), and the user's
+# progressDeadlineSeconds.
 ANNOTATION_SERVING: Final = f"{GROUP}/serving-template"
 ANNOTATION_DEADLINE: Final = f"{GROUP}/progress-deadline-seconds"
 # On a Deployment: the template that failed and is not tried again, and why something of ours was left behind.
 ANNOTATION_FAILED: Final = f"{GROUP}/failed-template"
 ANNOTATION_PAUSED_FOR: Final = f"{GROUP}/paused-for-template"
 ANNOTATION_LEFT: Final = f"{GROUP}/left-as-it-is"
-# On a pod: when it was told to let its clients go, though it is not being replaced one by one.
+# On a pod: time of its drain signal, although it is not being replaced one by one.
 ANNOTATION_SIGNALLED: Final = f"{GROUP}/drain-signalled-at"
 # On a Service whose selector an Apply manager owns: its owner accepts that a release pins it.
 ANNOTATION_ACCEPT_PIN: Final = f"{GROUP}/accept-selector-pin"
@@ -61,9 +61,9 @@ LABEL_FLAGS_OF: Final = f"{GROUP}/flags-of"
 ANNOTATION_FLAGS: Final = f"{GROUP}/flags"
 
 
-# On an Event: what it has in common with lines of the log and with status.
+# On an Event: the trace id that it shares with lines of the log and with status.
 ANNOTATION_TRACE: Final = f"{GROUP}/trace"
-# On a ResilientService: labels of an alert, as `severity="critical", check="db"`, whose way is to be explained.
+# On a ResilientService: labels of an alert, as `severity="critical", check="db"`, whose route is to be explained.
 ANNOTATION_EXPLAIN_ALERT: Final = f"{GROUP}/explain-alert"
 
 
@@ -78,5 +78,5 @@ def override_annotation(flag: str) -> str:
 
 
 def request_annotation(request: str) -> str:
-    """The annotation key by which a person asks for something, e.g. `resilience.dev/restart-requested-at`."""
+    """The annotation key by which a person requests something, e.g. `resilience.dev/restart-requested-at`."""
     return f"{GROUP}/{request}-requested-at"

@@ -1,4 +1,4 @@
-"""Words of the API that machines compare: phases, condition types, reasons, steps and results.
+"""Values of the API that machines compare: phases, condition types, reasons, steps and results.
 
 They are part of the contract: renaming one breaks somebody's alert.
 """
@@ -211,9 +211,9 @@ class ReleaseStep(StrEnum):
     SWITCHING = "Switching"
     # Both serve until every node knows; then the candidate alone.
     OVERLAPPING = "Overlapping"
-    # The candidate serves, what served before is kept warm, and the gate after the switch is asked.
+    # The candidate serves, the previous pods are kept warm, and the gate after the switch is checked.
     WARM = "Warm"
-    # The clients that stayed with what served before move over.
+    # The clients that stayed with the previous pods move over.
     DRAINING = "Draining"
     # The candidate failed: the same switch backwards.
     REVERTING = "Reverting"

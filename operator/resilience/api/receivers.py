@@ -1,4 +1,4 @@
-"""`AlertReceiver` v1alpha1: where alerts go to. Secrets are read in its own namespace only."""
+"""`AlertReceiver` v1alpha1: a destination of alerts. Secrets are read in its own namespace only."""
 
 from datetime import timedelta
 from enum import StrEnum

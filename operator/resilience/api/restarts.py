@@ -1,4 +1,4 @@
-"""When the operator restarts pods by itself, and what holds it back."""
+"""Rules by which the operator restarts pods by itself, and the limits of such restarts."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -86,7 +86,7 @@ class Budget(ApiModel):
 
     model_config = validated(at_least("per", "1m"))
 
-    # As many as status remembers.
+    # As many as status records.
     max: Annotated[int, Field(ge=1, le=100)] = Field(description="Restarts.")
     per: Duration = Field(default=timedelta(hours=1), description="In so long a time.")
 

@@ -1,6 +1,6 @@
 """CEL validations that more than one field of the API needs.
 
-Each leaves alone what is no duration or number at all: the field's own validation says that better.
+Each ignores a value that is no duration or number at all: the field's own validation has a better message for that.
 """
 
 from resilience.api.base import rule
@@ -8,19 +8,19 @@ from resilience.api.scalars import DECIMAL_PATTERN, DURATION_PATTERN
 
 
 def at_least(field: str, least: str) -> dict[str, str]:
-    """A duration of the object has a lower bound."""
+    """A lower bound for a duration of the object."""
     expression = f"!has(self.{field}) || duration(self.{field}) >= duration('{least}') || {_unreadable(field)}"
     return rule(expression, f"{field} must be at least {least}")
 
 
 def at_most(field: str, most: str) -> dict[str, str]:
-    """A duration of the object has an upper bound."""
+    """An upper bound for a duration of the object."""
     expression = f"!has(self.{field}) || duration(self.{field}) <= duration('{most}') || {_unreadable(field)}"
     return rule(expression, f"{field} must be at most {most}")
 
 
 def compared(field: str, operator: str, other: str, message: str) -> dict[str, str]:
-    """Two durations of one object compare, e.g. `timeout <= interval`."""
+    """A comparison of two durations of one object, e.g. `timeout <= interval`."""
     return rule(
         f"!has(self.{field}) || !has(self.{other}) || duration(self.{field}) {operator} duration(self.{other})"
         f" || {_unreadable(field)} || {_unreadable(other)}",
@@ -29,7 +29,7 @@ def compared(field: str, operator: str, other: str, message: str) -> dict[str, s
 
 
 def ordered(least: str, most: str, message: str) -> dict[str, str]:
-    """Two numbers of one object, written as text, where both are set: the first is at most the second."""
+    """The first of two numbers of one object, written as text, is at most the second, where both are set."""
     unreadable = " || ".join(f"!self.{field}.matches(r'{DECIMAL_PATTERN}')" for field in (least, most))
     return rule(
         f"!has(self.{least}) || !has(self.{most}) || double(self.{least}) <= double(self.{most}) || {unreadable}",
@@ -38,7 +38,7 @@ def ordered(least: str, most: str, message: str) -> dict[str, str]:
 
 
 def whole_seconds(field: str, message: str) -> dict[str, str]:
-    """A duration of the object has no fraction of a second."""
+    """Requires a duration of the object without a fraction of a second."""
     whole = f"duration(self.{field}).getMilliseconds() % 1000 == 0"
     return rule(f"!has(self.{field}) || {whole} || {_unreadable(field)}", message)
 
@@ -48,8 +48,8 @@ def _unreadable(field: str) -> str:
 
 
 def probe_rules(*probes: str) -> list[dict[str, str]]:
-    """Rules of the whole spec: a probe names a check that is there and that the kubelet can run."""
-    return [each for probe in probes for each in _probe(probe)]
+    """Rules of the whole spec: a probe names an existing check that the kubelet can run."""
+    return [validation for probe in probes for validation in _probe(probe)]
 
 
 def _probe(probe: str) -> list[dict[str, str]]:
@@ -76,7 +76,7 @@ def _probe(probe: str) -> list[dict[str, str]]:
 
 
 def gate_rules(*gates: str) -> list[dict[str, str]]:
-    """Rules of the whole spec: a gate names checks that are there."""
+    """Rules of the whole spec: a gate names existing checks."""
     return [
         rule(
             f"!has(self.rollout) || !has(self.rollout.{gate}) || (has(self.health) && has(self.health.checks) &&"
@@ -88,7 +88,7 @@ def gate_rules(*gates: str) -> list[dict[str, str]]:
 
 
 def policy_rules() -> list[dict[str, str]]:
-    """Rules of the whole spec: a policy that looks at a check names one that asks every pod."""
+    """Rules of the whole spec: a policy on a check names one of scope Pod."""
     return [
         rule(
             "!has(self.restart) || !has(self.restart.policies) || self.restart.policies.all(p, !has(p.check) ||"
@@ -100,7 +100,7 @@ def policy_rules() -> list[dict[str, str]]:
 
 
 def flag_rules() -> list[dict[str, str]]:
-    """Rules of the whole spec: a flag is about a check of a dependency."""
+    """Rules of the whole spec: a flag names a check of scope Dependency."""
     return [
         rule(
             "!has(self.degradation) || !has(self.degradation.flags) || self.degradation.flags.all(f,"

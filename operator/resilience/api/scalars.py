@@ -1,6 +1,6 @@
 """Scalar types of the API: durations as Go writes them, ports by number or name, names and paths.
 
-Each carries its own CRD schema, so that the API server refuses what the operator could not read.
+Each has its own CRD schema, so that the API server refuses values that the operator could not read.
 """
 
 import re
@@ -21,7 +21,7 @@ _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 # The digits are bounded so that no duration overflows where it is read.
 _LONGEST_MILLISECONDS: Final = 999_999 * 3_600_000
 DURATION_PATTERN: Final = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h))+$"
-# At most what an RFC 6335 service name allows, and never digits only: those are a number in quotes.
+# At most the characters of an RFC 6335 service name, and never digits only: those are a number in quotes.
 _PORT_RULE: Final = (
     "type(self) == int ? self >= 1 && self <= 65535 : self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')"
     " && self.matches('[a-z]')"
@@ -43,7 +43,7 @@ def parse_duration(value: object) -> timedelta:
 
 def format_duration(value: timedelta) -> str:
     """The shortest Go duration of the same length, to the millisecond: `90s` becomes `1m30s`."""
-    # A clock that was set back makes no negative duration, and the longest is what can be read again.
+    # A clock that was set back must not give a negative duration; the longest one can still be parsed.
     milliseconds = min(max(round(value / timedelta(milliseconds=1)), 0), _LONGEST_MILLISECONDS)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds else "0s"

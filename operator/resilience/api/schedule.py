@@ -1,4 +1,4 @@
-"""Windows of time: a cron schedule says when one opens, in a time zone, and a duration how long it stays open."""
+"""Windows of time: a cron schedule in a time zone gives their beginnings, and a duration their length."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from resilience.api.scalars import Duration
 
 _CRON: Final = r"^[0-9A-Za-z*/,#-]+( [0-9A-Za-z*/,#-]+){4}$"
 _ZONE: Final = r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$"
-# Any moment will do to find out whether a schedule can be read.
+# Any time serves to test a schedule.
 _SOME_MOMENT: Final = datetime(2026, 1, 1)
 
 
@@ -59,26 +59,26 @@ class Window(ApiModel):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Whether a window is open now; else when the next one opens (None: never again)."""
+    """State of the windows: open now, or else the time at which the next one opens (None: never again)."""
 
     is_open: bool
     next_at: datetime | None = None
 
 
 def opening(windows: list[Window], now: datetime) -> Opening:
-    """The windows together at an aware moment; without any it is always open."""
-    if not windows or any(_is_open(each, now) for each in windows):
+    """State of all windows together at an aware time; without any window it is always open."""
+    if not windows or any(_is_open(window, now) for window in windows):
         return Opening(is_open=True)
-    return Opening(is_open=False, next_at=min(filter(None, (_next(each, now) for each in windows)), default=None))
+    return Opening(is_open=False, next_at=min(filter(None, (_next(window, now) for window in windows)), default=None))
 
 
 def _is_open(window: Window, now: datetime) -> bool:
-    # The search excludes its own moment, and a window that opens in this very second is open.
+    # The search excludes its own start, and a window that opens in this very second is open.
     local = (now.replace(microsecond=0) + timedelta(seconds=1)).astimezone(ZoneInfo(window.time_zone))
     last = next(CronSim(window.schedule, local, reverse=True), None)
     return last is not None and now < last.astimezone(now.tzinfo) + window.duration
 
 
 def _next(window: Window, now: datetime) -> datetime | None:
-    found = next(CronSim(window.schedule, now.astimezone(ZoneInfo(window.time_zone))), None)
-    return found.astimezone(now.tzinfo) if found is not None else None
+    opens_at = next(CronSim(window.schedule, now.astimezone(ZoneInfo(window.time_zone))), None)
+    return opens_at.astimezone(now.tzinfo) if opens_at is not None else None

@@ -1,4 +1,4 @@
-"""Objectives: how available a service has to be, over which time, and how soon it has to be back."""
+"""Objectives: the availability of a service over a period, and the time within which it has to recover."""
 
 from datetime import timedelta
 from typing import Annotated, Final

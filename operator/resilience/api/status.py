@@ -1,6 +1,6 @@
-"""Status of a `ResilientService`: what is going on, why, what blocks it and when it is looked at again.
+"""Status of a `ResilientService`: the work in flight, its reason, its blockers and the time of the next pass.
 
-`volatile` marks fields that ride on a write but never cause one: latencies, counts and times.
+`volatile` marks fields that are written along with others but never cause a write: latencies, counts and times.
 """
 
 from datetime import timedelta

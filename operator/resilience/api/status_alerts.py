@@ -1,4 +1,4 @@
-"""Status of a service's alerts: what fires, who is told, and what nobody could be told."""
+"""Status of a service's alerts: those that fire, their receivers, and those that could not be delivered."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""What every part of a status is made of: times, and fields that never cause a write by themselves."""
+"""Parts of every status: times, and fields that never cause a write by themselves."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ def format_time(value: datetime) -> str:
 
 
 def format_micro_time(value: datetime) -> str:
-    """RFC 3339 in UTC with the six digits that the API's MicroTime wants."""
+    """RFC 3339 in UTC with the six digits that the API's MicroTime requires."""
     return format_time(value).replace("Z", "000Z")
 
 

@@ -1,4 +1,4 @@
-"""Status of an `AlertReceiver`: what it was told, which is all that a new leader has to know to go on."""
+"""Status of an `AlertReceiver`: the messages that it got, which is all that a new leader needs to continue."""
 
 from datetime import timedelta
 from typing import Annotated

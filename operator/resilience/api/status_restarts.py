@@ -1,4 +1,4 @@
-"""Status of restarts: what is in flight, how the last one ended, what fires, and what holds it back."""
+"""Status of restarts: the one in flight, the result of the last one, the policies that fire, and what blocks them."""
 
 from pydantic import Field
 

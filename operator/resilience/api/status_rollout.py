@@ -1,4 +1,4 @@
-"""Status of releases: where one stands, why it failed, and how the last one ended."""
+"""Status of rollouts: the current step, the reason of a failure, and the result of the last one."""
 
 from pydantic import Field
 

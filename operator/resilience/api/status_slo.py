@@ -1,4 +1,4 @@
-"""Status of a service's objectives: outages, what they cost, and what is left."""
+"""Status of a service's objectives: outages, their cost, and the rest of the budget."""
 
 from pydantic import Field
 

@@ -1,6 +1,6 @@
 """`ResilientService` v1alpha1: the specification, the one source of the CRD's schema.
 
-Fields whose default depends on the profile have none here; `core.profiles` resolves them and status shows them.
+Fields whose default depends on the profile have none here; `core.model.profiles` resolves them and status shows them.
 """
 
 from datetime import timedelta

@@ -1,6 +1,6 @@
-"""The Checker port over the network: one run of any check, with every error sorted into an outcome.
+"""The Network port: runs a check of any type once, and maps every error to an outcome.
 
-Whether a failure counts against the target is decided here and nowhere else; thresholds are the core's.
+Only this module decides if a failure counts against the target. Thresholds belong to the core.
 """
 
 import asyncio
@@ -36,9 +36,9 @@ MAX_LAG_SECONDS: Final = 0.1
 
 
 class NetworkChecker:
-    """Implements ports.Network for all types; without `prometheus` those checks are inconclusive.
+    """Implements ports.Network for all types of checks. Without `prometheus`, Prometheus checks are inconclusive.
 
-    `loop_lag(since)` tells the longest hold-up of the event loop in seconds since a loop time (LoopLag.worst).
+    `loop_lag(since)` returns the longest delay of the event loop since a loop time, in seconds (LoopLag.worst).
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class NetworkChecker:
         self._loop_lag = loop_lag
 
     async def close(self) -> None:
-        """Gives the connections to dependencies back."""
+        """Closes the connections to dependencies."""
         await self._postgres.close()
         await self._redis.close()
 
     async def check(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
-        """Asks once, without retries; never raises.
+        """Runs the check once, without retries. Never raises.
 
-        A failure found while the operator itself lagged is inconclusive. A pass stays one: the answer was there.
+        A failure while the operator's event loop lagged is inconclusive. A pass stays a pass: the target did answer.
         """
         began = asyncio.get_running_loop().time()
-        result = await self._sorted(probe, timeout=timeout)
+        result = await self._run_and_classify(probe, timeout=timeout)
         lag = self._loop_lag(began)
         if result.outcome is not Outcome.FAIL or lag <= MAX_LAG_SECONDS:
             return result
@@ -77,7 +77,7 @@ class NetworkChecker:
             f"{result.message}; says nothing, for the operator itself was {lag * 1000:.0f} ms behind",
         )
 
-    async def _sorted(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
+    async def _run_and_classify(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
         try:
             return await self._run(probe, timeout=timeout)
         except NetworkFailure as failure:
@@ -86,7 +86,7 @@ class NetworkChecker:
         except Refused as refusal:
             return CheckResult(Outcome.INCONCLUSIVE, "AddressRefused", f"{_describe(probe)}: {refusal}")
         except PortError as error:
-            # What the check itself needs from the cluster: a Secret that is missing, not labelled or not readable.
+            # The check itself needs a Secret of the cluster that is missing, not labelled or not readable.
             return CheckResult(Outcome.INCONCLUSIVE, "SecretNotReadable", f"{_describe(probe)}: {error}")
 
     async def _run(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:

@@ -1,8 +1,8 @@
-"""What an application says of its own parts: one reader for the health bodies that are in use.
+"""Reads the states of an application's components from its health body, in all formats that are in use.
 
 Spring Boot Actuator, MicroProfile Health, the IETF draft health+json, ASP.NET Core, and the plain
-`{"components": {"redis": "ok"}}` differ in the name of one field, in lists instead of maps, and in their words.
-Bodies are the application's, so nothing here recurses; what is kept of them is bounded, and secrets are taken out.
+`{"components": {"redis": "ok"}}` differ in the name of one field, in lists instead of maps, and in the words for a
+state. The application controls the body, so nothing here recurses, the kept part is bounded, and secrets are redacted.
 """
 
 import re
@@ -17,10 +17,10 @@ from resilience.core.model.check_state import Component
 MOST_COMPONENTS: Final = 32
 LONGEST_NAME: Final = 63
 LONGEST_MESSAGE: Final = 200
-# Characters of a text that are looked at; the event loop waits meanwhile.
+# Characters of a text that are scanned; the event loop is blocked meanwhile.
 _SCANNED: Final = 400
 
-# IETF, MicroProfile and house form: checks. ASP.NET: entries, or results where the writer of its manual is used.
+# IETF, MicroProfile and home-grown formats: checks. ASP.NET: entries, or results with the writer of its manual.
 _CONTAINERS: Final = ("components", "checks", "services", "dependencies", "entries", "results")
 _MESSAGES: Final = ("message", "output", "description", "error")
 _STATES: Final = {
@@ -35,23 +35,23 @@ _UNFIT: Final = re.compile(r"[^A-Za-z0-9._:-]+")
 
 
 def read_components(body: object) -> tuple[Component, ...]:
-    """The components of a JSON body in its order, each name once; empty when it tells of none.
+    """The components of a JSON body in the body's order, each name once; empty when the body lists none.
 
-    Of two with the same name the worse counts, and of more than MOST_COMPONENTS the worst are kept.
+    Of two components with the same name the worse is kept. Of more than MOST_COMPONENTS the worst are kept.
     """
-    found: dict[str, Component] = {}
+    worst: dict[str, Component] = {}
     for name, entry in _entries(body):
-        each = _component(name, entry)
-        known = found.get(each.name)
-        found[each.name] = each if known is None else min((known, each), key=_rank)
-    kept = list(found.values())
+        component = _component(name, entry)
+        known = worst.get(component.name)
+        worst[component.name] = component if known is None else min((known, component), key=_rank)
+    kept = list(worst.values())
     if len(kept) > MOST_COMPONENTS:
         kept = sorted(kept, key=_rank)[:MOST_COMPONENTS]
-    return tuple(replace(each, message=_cleaned(each.message)) for each in kept)
+    return tuple(replace(component, message=_cleaned(component.message)) for component in kept)
 
 
 def _entries(body: object) -> Iterator[tuple[object, object]]:
-    """Names, and what the body says of them."""
+    """Pairs of a component's name and its entry in the body."""
     for container in _CONTAINERS:
         match body.get(container) if isinstance(body, dict) else None:
             case dict(by_name):
@@ -61,15 +61,15 @@ def _entries(body: object) -> Iterator[tuple[object, object]]:
 
 
 def _component(name: object, entry: object) -> Component:
-    """The component with its message as it was sent."""
+    """The component, with its message as the application sent it."""
     cleaned = _UNFIT.sub("-", name[:_SCANNED]).strip("-")[:LONGEST_NAME] if isinstance(name, str) else ""
-    # health+json: several measurements of one thing.
-    told = entry if isinstance(entry, list) and entry else [entry]
-    state, words = min(map(_told, told), key=lambda each: _WORST_FIRST.index(each[0]))
-    return Component(cleaned or "unnamed", state, words)
+    # health+json: several measurements of one component.
+    measurements = entry if isinstance(entry, list) and entry else [entry]
+    state, message = min(map(_state_and_message, measurements), key=lambda pair: _WORST_FIRST.index(pair[0]))
+    return Component(cleaned or "unnamed", state, message)
 
 
-def _told(entry: object) -> tuple[HealthState, str]:
+def _state_and_message(entry: object) -> tuple[HealthState, str]:
     if isinstance(entry, dict):
         return _state(entry.get("status")), _message(entry)
     return _state(entry), ""
@@ -82,16 +82,19 @@ def _state(word: object) -> HealthState:
 
 def _message(entry: dict[str, object]) -> str:
     details = entry.get("details")
-    # Spring Boot says what went wrong one level down.
-    told = [*(entry.get(field) for field in _MESSAGES), details.get("error") if isinstance(details, dict) else None]
-    return next((each for each in told if isinstance(each, str) and each), "")
+    # Spring Boot puts the error one level down.
+    candidates = [
+        *(entry.get(field) for field in _MESSAGES),
+        details.get("error") if isinstance(details, dict) else None,
+    ]
+    return next((candidate for candidate in candidates if isinstance(candidate, str) and candidate), "")
 
 
 def _cleaned(text: str) -> str:
-    """On one line, without secrets, shortened. Before they are looked for, only whole words are cut off."""
+    """The text redacted, on one line and shortened. Before redaction it is cut at a space, never within a word."""
     if len(text) > _SCANNED:
         text = f"{text[: max(text.rfind(' ', 0, _SCANNED), 0)]} …"
-    printable = "".join(each if each.isprintable() else " " for each in redact_text(text))
+    printable = "".join(character if character.isprintable() else " " for character in redact_text(text))
     line = " ".join(printable.split())
     return line if len(line) <= LONGEST_MESSAGE else f"{line[: LONGEST_MESSAGE - 1]}…"
 

@@ -1,4 +1,4 @@
-"""The dns check: how many addresses the operator's name service has for a name. Nothing is connected to."""
+"""The dns check: counts the addresses that the operator's name service has for a name. It connects to none."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from resilience.adapters.net.address import IPAddress
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import DnsProbe
 
-# What is asked, for messages; the answers name the name.
+# The subject of messages; the results name the host.
 DESCRIPTION: Final = "DNS"
 
 
 class GuardResolve(Protocol):
-    """AddressGuard.resolve."""
+    """The signature of AddressGuard.resolve."""
 
     async def __call__(self, host: str, *, timeout: timedelta) -> Sequence[IPAddress]:
         """All addresses of the host, at least one."""
@@ -22,11 +22,13 @@ class GuardResolve(Protocol):
 
 
 async def check_dns(probe: DnsProbe, *, guard_resolve: GuardResolve, timeout: timedelta) -> CheckResult:
-    """Passes when the name has `min_addresses` different addresses, IPv4 and IPv6 together; an address is its own.
+    """Passes when the name has at least `min_addresses` different addresses, IPv4 and IPv6 together.
+
+    A name that is an IP address counts as its own address.
 
     Raises:
-        Refused: it is not a host name.
-        NetworkFailure: the name does not exist, or (`own`) the name service did not say within `timeout`.
+        Refused: the name is not a host name.
+        NetworkFailure: the name does not exist, or (`own`) the name service did not answer within `timeout`.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()

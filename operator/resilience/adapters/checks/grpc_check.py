@@ -1,7 +1,7 @@
-"""The grpc check: the standard health service (grpc.health.v1), asked once on a new connection, without TLS.
+"""The grpc check: one call of the standard health service (grpc.health.v1) on a new connection, without TLS.
 
-Its two messages are one field each, so they are written and read here by hand: a protobuf runtime and generated code
-would be a dependency for six bytes. Format: https://protobuf.dev/programming-guides/encoding/.
+Its two messages have one field each, so this module encodes and decodes them by hand: a protobuf runtime and generated
+code would be a dependency for six bytes. Format: https://protobuf.dev/programming-guides/encoding/.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from resilience.core.model.probes import GrpcProbe
 _METHOD: Final = "/grpc.health.v1.Health/Check"
 _STATUSES: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 _SERVING: Final = 1
-# A channel takes about ten: sockets, epoll and event descriptors.
+# A channel takes about ten: for sockets, epoll and events.
 _SPARE_DESCRIPTORS: Final = 16
 
 
 def describe(probe: GrpcProbe) -> str:
-    """What is asked, for messages."""
+    """The subject of the check, for messages."""
     return f"gRPC health of {probe.service!r}" if probe.service else "gRPC health"
 
 
@@ -36,8 +36,8 @@ async def check_grpc(probe: GrpcProbe, *, guard: AddressGuard, user_agent: str, 
     """Passes when the answer is SERVING.
 
     Raises:
-        Refused: the address may not be spoken to.
-        NetworkFailure: no answer within `timeout`; half of it is for the name service.
+        Refused: the address is not permitted.
+        NetworkFailure: no answer within `timeout`, of which name resolution may take half.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout.total_seconds()
@@ -64,7 +64,7 @@ async def check_grpc(probe: GrpcProbe, *, guard: AddressGuard, user_agent: str, 
 
 
 def _require_descriptors() -> None:
-    """Raises OSError when there are too few: gRPC then crashes the process instead of saying so (tried: 1.85)."""
+    """Raises OSError when too few descriptors are free: gRPC would crash the process instead (tested with 1.85)."""
     with ExitStack() as stack:
         for _ in range(_SPARE_DESCRIPTORS):
             stack.enter_context(socket.socket())
@@ -77,7 +77,7 @@ async def _ask(probe: GrpcProbe, addresses: Sequence[Address], *, user_agent: st
         ("grpc.enable_retries", 0),
         ("grpc.enable_http_proxy", 0),
         ("grpc.service_config_disable_resolution", 1),
-        # Else channels to the same address share one connection.
+        # Otherwise channels to the same address share one connection.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.max_receive_message_length", BODY_LIMIT),
     )
@@ -88,14 +88,14 @@ async def _ask(probe: GrpcProbe, addresses: Sequence[Address], *, user_agent: st
 
 
 def _target(addresses: Sequence[Address]) -> str:
-    """One target names addresses of one family only: the family that is to be tried first."""
+    """The gRPC target. It can hold addresses of one family only, so it holds those of the family to try first."""
     family = addresses[0].family
     scheme = "ipv6" if family is socket.AF_INET6 else "ipv4"
-    return f"{scheme}:" + ",".join(str(each) for each in addresses if each.family is family)
+    return f"{scheme}:" + ",".join(str(address) for address in addresses if address.family is family)
 
 
 def _from_status(error: grpc.aio.AioRpcError, probe: GrpcProbe, *, timeout: timedelta, seconds: float) -> CheckResult:
-    """A status that the target sent is its answer; one that the library made up is a failed connection."""
+    """The result for a status that the target sent. Raises NetworkFailure for one that means a failed connection."""
     code: grpc.StatusCode = error.code()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         raise _timed_out(timeout) from error
@@ -106,9 +106,12 @@ def _from_status(error: grpc.aio.AioRpcError, probe: GrpcProbe, *, timeout: time
 
 
 def _unavailable(details: str) -> NetworkFailure:
-    """Only the library's own words are read: a target must not be able to look like a fault of ours."""
-    found = from_text(details) if details.startswith("failed to connect") else None
-    return found or NetworkFailure("unavailable, or the connection broke", reason="GrpcUnavailable")
+    """The failure behind UNAVAILABLE.
+
+    Only the library's own text is parsed: a target must not be able to pose as a fault of the operator.
+    """
+    failure = from_text(details) if details.startswith("failed to connect") else None
+    return failure or NetworkFailure("unavailable, or the connection broke", reason="GrpcUnavailable")
 
 
 def _timed_out(timeout: timedelta) -> NetworkFailure:
@@ -116,13 +119,13 @@ def _timed_out(timeout: timedelta) -> NetworkFailure:
 
 
 def encode_request(service: str) -> bytes:
-    """A HealthCheckRequest: field 1, the service's name; the empty name is left out."""
+    """A HealthCheckRequest: field 1 is the service's name; an empty name is left out."""
     name = service.encode()
     return b"\x0a" + _varint(len(name)) + name if name else b""
 
 
 def decode_status(message: bytes) -> int | None:
-    """Field 1 of a HealthCheckResponse, 0 when absent; None when the bytes are no such message."""
+    """Field 1 of a HealthCheckResponse, 0 when absent; None when the bytes are not such a message."""
     status, position = 0, 0
     while position < len(message):
         read = _read_varint(message, position)

@@ -1,7 +1,7 @@
-"""The http check: one GET, its status, and where it is asked for what the JSON body says.
+"""The http check: sends one GET and checks the status and, if the probe asks for it, the JSON body.
 
-The status comes first: a body cannot make up for a bad one. A second request is sent in one case only, when the first
-was refused with a header or an authority that the Secret no longer holds.
+The status comes first: a good body cannot make up for a bad status. A second request is sent in one case only: when
+the first was refused with a header or a certificate authority that the Secret no longer holds.
 """
 
 import asyncio
@@ -31,36 +31,36 @@ _Verdict = tuple[Outcome, str, str]
 
 
 def describe(probe: HttpProbe) -> str:
-    """What is asked, for messages; a query may hold a secret and is left out."""
+    """The subject of the check, for messages. It leaves the query out, because that may hold a secret."""
     return f"GET {probe.target.path.partition('?')[0]}"
 
 
 async def check_http(
     probe: HttpProbe, *, client: HttpClient, credentials: Credentials, timeout: timedelta
 ) -> CheckResult:
-    """Asks once, and once more when it was refused with what a Secret no longer holds. Redirects are not followed.
+    """Sends one request, and another one if the first is refused and a Secret has changed. Follows no redirects.
 
     Raises:
-        Refused: the address may not be spoken to, or a Secret may not be read.
-        Invalid: a Secret holds something else than headers or certificates.
+        Refused: the address is not permitted, or the request cannot be written.
+        Invalid: a Secret may not be read, or holds something other than headers or certificates.
         NetworkFailure: no complete answer within `timeout`, or (`own`) no Secret within half of it.
         Unavailable: as ports.Secrets.read.
     """
     run = _Run(probe, client, credentials, timeout, asyncio.get_running_loop().time())
-    known = await run.access(fresh=False)
-    given = await run.ask(known)
-    if _may_be_outdated(probe, given):
+    access = await run.access(fresh=False)
+    result = await run.ask(access)
+    if _may_be_outdated(probe, result):
         renewed = await run.access(fresh=True)
-        if renewed != known:
-            given = await run.ask(renewed)
-    if isinstance(given, NetworkFailure):
-        raise given
-    return _judge(probe, given)
+        if renewed != access:
+            result = await run.ask(renewed)
+    if isinstance(result, NetworkFailure):
+        raise result
+    return _judge(probe, result)
 
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """What Secrets hold, and the TLS context made of it; equal when the Secrets are."""
+    """Values of Secrets, and the TLS context made of them; equal when the values are equal."""
 
     headers: str = field(repr=False)
     ca: str = field(repr=False)
@@ -72,7 +72,7 @@ _NO_SECRETS: Final = _Access("", "", None)
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run of a check. `began`: the loop time that its one time-out counts from."""
+    """One run of a check. `began` is the loop time from which its one timeout counts."""
 
     probe: HttpProbe
     client: HttpClient
@@ -81,7 +81,7 @@ class _Run:
     began: float
 
     async def access(self, *, fresh: bool) -> _Access:
-        """Reads the Secrets. A slow API server of ours must not look like a slow target: half of the time is for it."""
+        """Reads the Secrets, within half of the time left: a slow API server must not look like a slow target."""
         if self.probe.headers is None and self.probe.trust is None:
             return _NO_SECRETS
         now = asyncio.get_running_loop().time()
@@ -98,7 +98,7 @@ class _Run:
             raise NetworkFailure("its Secret was not read in time", reason="SecretUnavailable", own=True) from error
 
     async def ask(self, access: _Access) -> Answer | NetworkFailure:
-        """One request."""
+        """Sends one request; a NetworkFailure is returned, not raised."""
         headers = _headers(access.headers, self.probe.headers)
         try:
             return await self.client.request(
@@ -123,21 +123,21 @@ def _headers(text: str, ref: SecretRef | None) -> list[tuple[str, str]]:
         raise Invalid(f"key {ref.key!r} of Secret {ref.name!r} must hold one `Name: value` a line") from error
 
 
-def _may_be_outdated(probe: HttpProbe, given: Answer | NetworkFailure) -> bool:
-    """Whether a header or an authority out of a Secret may be why it was refused."""
-    if isinstance(given, NetworkFailure):
-        return given.reason == "TlsFailed" and probe.trust is not None and probe.trust.ca is not None
-    return probe.headers is not None and given.status in _UNAUTHORIZED and not _expected(probe, given.status)
+def _may_be_outdated(probe: HttpProbe, result: Answer | NetworkFailure) -> bool:
+    """An outdated header or certificate authority from a Secret may be the cause of the failure."""
+    if isinstance(result, NetworkFailure):
+        return result.reason == "TlsFailed" and probe.trust is not None and probe.trust.ca is not None
+    return probe.headers is not None and result.status in _UNAUTHORIZED and not _is_expected(probe, result.status)
 
 
-def _expected(probe: HttpProbe, status: int) -> bool:
+def _is_expected(probe: HttpProbe, status: int) -> bool:
     return status in probe.expect if probe.expect else 200 <= status < 400
 
 
 def _judge(probe: HttpProbe, answer: Answer) -> CheckResult:
     body, problem = _body(answer) if probe.components or probe.number is not None else (None, "")
     components = read_components(body) if probe.components else ()
-    if not _expected(probe, answer.status):
+    if not _is_expected(probe, answer.status):
         unhealthy = _named(components, HealthState.UNHEALTHY)
         words = f"answered {answer.status}" + (f"; unhealthy: {unhealthy}" if unhealthy else "")
         verdict = Outcome.FAIL, f"HTTP{answer.status}", f"{describe(probe)} {words}"
@@ -151,7 +151,7 @@ def _judge(probe: HttpProbe, answer: Answer) -> CheckResult:
 
 
 def _body(answer: Answer) -> tuple[object, str]:
-    """The JSON value, or why there is none."""
+    """The JSON value and an empty text, or None and the reason why there is no value."""
     if answer.cut:
         return None, f"the body is longer than {BODY_LIMIT // 1024} KiB"
     try:
@@ -161,29 +161,29 @@ def _body(answer: Answer) -> tuple[object, str]:
 
 
 def _body_verdict(probe: HttpProbe, body: object, problem: str, components: tuple[Component, ...]) -> _Verdict | None:
-    """The first thing that is wrong with the body, a warning last; None when nothing is."""
-    asked = describe(probe)
+    """The first problem of the body, a warning last; None when there is none."""
+    subject = describe(probe)
     if probe.number is not None and problem:
-        return Outcome.FAIL, "NotJson", f"{asked}: {problem}"
+        return Outcome.FAIL, "NotJson", f"{subject}: {problem}"
     if probe.components and not components:
         advice = "take http.components away, or name a path whose body lists components"
-        return Outcome.FAIL, "NoComponents", f"{asked}: {problem or 'the body lists no components'}; {advice}"
+        return Outcome.FAIL, "NoComponents", f"{subject}: {problem or 'the body lists no components'}; {advice}"
     if unhealthy := _named(components, HealthState.UNHEALTHY):
-        return Outcome.FAIL, "ComponentUnhealthy", f"{asked}: unhealthy: {unhealthy}"
+        return Outcome.FAIL, "ComponentUnhealthy", f"{subject}: unhealthy: {unhealthy}"
     if probe.number is not None:
         path, bounds = probe.number
         value = _number(at_path(body, path))
         if value is None:
-            return Outcome.FAIL, "NoNumber", f"{asked}: {path} is missing, or no number"
+            return Outcome.FAIL, "NoNumber", f"{subject}: {path} is missing, or no number"
         if breach := bounds.breach(value):
-            return Outcome.FAIL, "OutOfBounds", f"{asked}: {path}: {breach}"
+            return Outcome.FAIL, "OutOfBounds", f"{subject}: {path}: {breach}"
     if warning := _named(components, HealthState.WARNING):
-        return Outcome.WARN, "ComponentWarning", f"{asked}: warning: {warning}"
+        return Outcome.WARN, "ComponentWarning", f"{subject}: warning: {warning}"
     return None
 
 
 def _number(value: object) -> float | None:
-    """The finite number that it is; None for anything else. JSON's true is an int to Python."""
+    """The value as a finite number; None for anything else, also for JSON's true, which is an int in Python."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     try:
@@ -194,7 +194,7 @@ def _number(value: object) -> float | None:
 
 
 def _named(components: tuple[Component, ...], state: HealthState) -> str:
-    """The names of those in that state, three at most; empty when there are none."""
-    names = [each.name for each in components if each.state is state]
+    """The names of the components in that state, at most three and a count of the rest; empty when there are none."""
+    names = [component.name for component in components if component.state is state]
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more

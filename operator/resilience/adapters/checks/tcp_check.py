@@ -1,4 +1,4 @@
-"""The tcp check: can a connection be opened. Nothing is sent and nothing is read."""
+"""The tcp check: opens a connection. It sends nothing and reads nothing."""
 
 import asyncio
 import socket
@@ -12,16 +12,16 @@ from resilience.core.model.probes import TcpProbe
 
 
 def describe(probe: TcpProbe) -> str:
-    """What is asked, for messages."""
+    """The subject of the check, for messages."""
     return f"TCP port {probe.port}"
 
 
 async def check_tcp(probe: TcpProbe, *, guard: AddressGuard, timeout: timedelta) -> CheckResult:
-    """Passes when any of the host's addresses accepts, tried one after the other as a client would.
+    """Passes when any of the host's addresses accepts a connection. Tries them one by one, as a client would.
 
     Raises:
-        Refused: the address may not be spoken to.
-        NetworkFailure: no address accepted within `timeout`; half of it is for the name service.
+        Refused: the address is not permitted.
+        NetworkFailure: no address accepted within `timeout`, of which name resolution may take half.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout.total_seconds()
@@ -30,7 +30,7 @@ async def check_tcp(probe: TcpProbe, *, guard: AddressGuard, timeout: timedelta)
     failure: NetworkFailure | None = None
     for left in range(len(addresses), 0, -1):
         try:
-            # An address that swallows packets must leave time for the next.
+            # An address that drops packets silently must leave time for the next one.
             async with asyncio.timeout((deadline - loop.time()) / left):
                 await _connect(addresses[-left])
         except TimeoutError:

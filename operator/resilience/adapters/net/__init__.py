@@ -1,1 +1,1 @@
-"""Requests over the network: addresses that may be asked, HTTP, credentials, and the meaning of failures."""
+"""Requests over the network: permitted addresses, HTTP, credentials, and the meaning of failures."""

@@ -1,7 +1,8 @@
-"""Which addresses may be spoken to. A check is an address chosen by whoever may write the resource.
+"""The addresses that the operator may connect to. Anyone who may write the resource chooses the address of a check.
 
-A host is resolved once, here, and the caller connects to what came back, never to the name again: a name that answers
-differently the second time (DNS rebinding) gains nothing. It must not connect anywhere and remembers no name.
+A host is resolved once, here, and the caller connects to the resulting addresses, never to the name again: a name that
+resolves differently the second time (DNS rebinding) gains nothing. This module must not connect anywhere and remembers
+no name.
 """
 
 import asyncio
@@ -23,11 +24,11 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 # Instance metadata and credentials that clouds serve outside 169.254.0.0/16: EC2 (IPv6), Alibaba, Oracle, Azure.
 _METADATA: Final = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")))
-# Letters that cannot end a URL's host early and so make it another one than was resolved.
+# Characters that cannot end a URL's host early, which would make it another host than the one that was resolved.
 _HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
-# What the name service answered about the name itself; everything else is trouble of the name service.
+# Answers of the name service about the name itself; every other error is a failure of the name service.
 _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
@@ -41,7 +42,7 @@ class Address:
 
     @property
     def sockaddr(self) -> tuple[str, int] | tuple[str, int, int, int]:
-        """As the socket module takes it."""
+        """The address as the socket module takes it."""
         return (self.ip, self.port, 0, 0) if self.family is socket.AF_INET6 else (self.ip, self.port)
 
     def __str__(self) -> str:
@@ -50,12 +51,12 @@ class Address:
 
 async def system_resolve(host: str) -> Sequence[str]:
     """The host's IP addresses in the order to try them, by the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+    infos = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in infos]
 
 
 class AddressGuard:
-    """Resolves hosts and keeps what may be spoken to.
+    """Resolves hosts and returns the permitted addresses.
 
     Always refused: loopback, link-local, multicast, unspecified and broadcast addresses, cloud metadata services,
     and those of `api_server` and `refused`. A network in `allowed` overrides all of these.
@@ -78,8 +79,8 @@ class AddressGuard:
         """The addresses of `host` that may be connected to, in the order to try them; at least one.
 
         Raises:
-            Refused: none of them may be spoken to, or host or port cannot be an address.
-            NetworkFailure: the name does not exist, or (`own`) the name service did not say within `timeout`.
+            Refused: none of them is permitted, or host or port cannot be an address.
+            NetworkFailure: the name does not exist, or (`own`) the name service did not answer within `timeout`.
         """
         if not 0 < port < 65536:
             raise Refused(f"{port} is not a port number")
@@ -97,11 +98,11 @@ class AddressGuard:
         )
 
     async def resolve(self, host: str, *, timeout: timedelta) -> list[IPAddress]:
-        """All addresses of `host`, also those that may not be spoken to: to count them, not to connect; at least one.
+        """All addresses of `host`, at least one, including refused ones: for counting, not for connecting.
 
         Raises:
-            Refused: it is not a host name.
-            NetworkFailure: the name does not exist, or (`own`) the name service did not say within `timeout`.
+            Refused: `host` is not a host name.
+            NetworkFailure: the name does not exist, or (`own`) the name service did not answer within `timeout`.
         """
         literal = _literal(host)
         if literal is not None:
@@ -127,18 +128,18 @@ class AddressGuard:
             ) from error
         except UnicodeError as error:
             raise Refused(f"{host!r} is not a host name") from error
-        found = [address for address in map(_literal, texts) if address is not None]
-        if not found:
+        addresses = [address for address in map(_literal, texts) if address is not None]
+        if not addresses:
             raise NetworkFailure(f"the name {host!r} has no address", reason="NameNotFound")
-        return found
+        return addresses
 
     def refusal(self, literal: str) -> str | None:
-        """What is wrong with an IP address, in words; None when it may be spoken to."""
+        """The reason why an IP address is refused, in words; None when it is permitted."""
         ip = _literal(literal)
         return "not an IP address" if ip is None else self._refusal(ip)
 
     def _refusal(self, ip: IPAddress) -> str | None:
-        """What is wrong with the address, in words; None when it may be spoken to."""
+        """The reason why the address is refused, in words; None when it is permitted."""
         if _within(ip, self._allowed):
             return None
         if ip in self._api_server:
@@ -160,7 +161,7 @@ def _special(ip: IPAddress) -> str | None:
         return "a multicast address"
     if ip.is_unspecified or (ip.version == 4 and ip in _THIS_NETWORK):
         return "an unspecified address"
-    # 240.0.0.0/4 holds the broadcast address. IPv6 calls all that is not yet assigned reserved: nothing to fear.
+    # 240.0.0.0/4 holds the broadcast address. In IPv6, reserved means not yet assigned, which is harmless.
     if ip.version == 4 and ip.is_reserved:
         return "a reserved address"
     return None
@@ -168,7 +169,7 @@ def _special(ip: IPAddress) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _literal(text: str) -> IPAddress | None:
-    # Without its scope, which would make it unequal to the same address where that is refused.
+    # Without the scope: with it, the address would not equal the same address among the refused ones.
     try:
         return ip_address(text.removeprefix("[").removesuffix("]").partition("%")[0])
     except ValueError:
@@ -180,7 +181,7 @@ def _within(ip: IPAddress, networks: Sequence[IPNetwork]) -> bool:
 
 
 def _embedded(ip: IPAddress) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address is another way to write, or a gateway leads to."""
+    """The IPv4 address that an IPv6 address stands for or leads to through a gateway; None when there is none."""
     if ip.version == 4:
         return None
     if ip in _NAT64:

@@ -1,6 +1,6 @@
-"""Values of Secrets for checks, read when they are needed and kept for a while, and the TLS contexts made of them.
+"""Values of Secrets for checks, read when they are needed and cached for a while, and the TLS contexts made of them.
 
-A check reads afresh when what it has is refused, so rotation needs no restart. Nothing here is ever logged.
+A check reads a Secret afresh when its value is refused, so rotation needs no restart. Nothing here is ever logged.
 """
 
 import ssl
@@ -18,33 +18,33 @@ KEPT: Final = timedelta(minutes=10)
 
 @dataclass(slots=True)
 class Credentials:
-    """`monotonic`: seconds of a clock that never goes back."""
+    """A cache of Secrets' values. `monotonic` returns the seconds of a clock that never goes back."""
 
     secrets: Secrets
     monotonic: Callable[[], float]
     _values: dict[SecretRef, tuple[float, str]] = field(default_factory=dict)
 
     async def value(self, ref: SecretRef | None, *, fresh: bool = False) -> str:
-        """The value, at most ten minutes old, or read now if `fresh`; empty for no reference.
+        """The value, at most ten minutes old, or read now if `fresh`; empty when there is no reference.
 
         Raises:
-            Invalid, Unavailable: as ports.Secrets.read; a Secret that may not be read is Invalid too, for Refused is
-                what an address is.
+            Invalid, Unavailable: as ports.Secrets.read; a Secret that may not be read is Invalid too, because Refused
+                means a refused address.
         """
         if ref is None:
             return ""
         now = self.monotonic()
-        kept = self._values.get(ref)
-        if kept is not None and not fresh and now < kept[0]:
-            return kept[1]
+        cached = self._values.get(ref)
+        if cached is not None and not fresh and now < cached[0]:
+            return cached[1]
         try:
-            found = await self.secrets.read(namespace=ref.namespace, name=ref.name, key=ref.key)
+            value = await self.secrets.read(namespace=ref.namespace, name=ref.name, key=ref.key)
         except Refused as refusal:
             raise Invalid(str(refusal)) from refusal
-        # Whoever is not asked for any more goes, so that Secrets of services that are gone are not kept.
-        self._values = {key: each for key, each in self._values.items() if now < each[0]}
-        self._values[ref] = (now + KEPT.total_seconds(), found)
-        return found
+        # Expired values are removed, so that Secrets of deleted services are not kept.
+        self._values = {key: entry for key, entry in self._values.items() if now < entry[0]}
+        self._values[ref] = (now + KEPT.total_seconds(), value)
+        return value
 
     async def tls(self, trust: TlsTrust | None, *, fresh: bool = False) -> ssl.SSLContext | None:
         """A context that verifies certificates and names; None for no TLS.
@@ -65,5 +65,8 @@ class Credentials:
 
 @lru_cache(maxsize=64)
 def tls_context(authorities: str) -> ssl.SSLContext:
-    """Reading the system's authorities takes tens of milliseconds, in which the loop stands still."""
+    """A context that verifies by these authorities (PEM), or by the system's if empty.
+
+    Contexts are cached: reading the system's authorities blocks the event loop for tens of milliseconds.
+    """
     return ssl.create_default_context(cadata=authorities or None)

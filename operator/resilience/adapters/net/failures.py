@@ -1,7 +1,7 @@
-"""What a failed connection means: the target's fault, or the operator's own.
+"""The meaning of a failed connection: the target's fault, or the operator's own.
 
-Only a failure of the target may count against it, so every adapter that speaks to the network sorts its errors here.
-It knows errno values and nothing about protocols; it must not retry, resolve or connect.
+Only a failure of the target may count against it, so every adapter that uses the network classifies its errors here.
+This module knows errno values and nothing about protocols; it must not retry, resolve or connect.
 """
 
 import errno
@@ -15,7 +15,7 @@ from resilience.ports import Unavailable
 
 
 class NetworkFailure(Unavailable):
-    """No usable answer. `reason` is one CamelCase word; `own` is True when the target was never really asked."""
+    """No usable answer. `reason` is one CamelCase word; `own` is True when the target never really got the request."""
 
     def __init__(self, message: str, *, reason: str, own: bool = False) -> None:
         super().__init__(message)
@@ -45,12 +45,12 @@ _MEANINGS: Final = {
     errno.ECONNABORTED: _RESET,
     errno.EPIPE: _RESET,
     errno.ETIMEDOUT: _Meaning("Timeout", "the connection timed out"),
-    # A pod or node that is gone: its neighbours answer for it. A missing route is ours (ENETUNREACH).
+    # A pod or node is gone, and its neighbours answer for it. A missing route is the operator's own (ENETUNREACH).
     errno.EHOSTUNREACH: _UNREACHABLE,
     errno.EHOSTDOWN: _UNREACHABLE,
     errno.ENETUNREACH: _OWN_NETWORK,
     errno.ENETDOWN: _OWN_NETWORK,
-    # A local packet filter said no before anything left.
+    # A local packet filter rejected the connection before anything was sent.
     errno.EPERM: _OWN_NETWORK,
     errno.EACCES: _OWN_NETWORK,
     errno.EADDRNOTAVAIL: _NO_RESOURCES,
@@ -61,7 +61,7 @@ _MEANINGS: Final = {
     errno.ENOMEM: _NO_RESOURCES,
 }
 
-# X509_V_ERR_* of OpenSSL. The name and the address are told apart there, and are one thing to a person.
+# X509_V_ERR_* of OpenSSL, which has separate codes for a wrong name and a wrong address; to a person both are one.
 _OTHER_NAME: Final = "carries another name than the one that was asked for"
 _CERTIFICATE: Final[Mapping[int, str]] = {
     9: "is not valid yet",
@@ -72,9 +72,9 @@ _CERTIFICATE: Final[Mapping[int, str]] = {
 
 
 def from_os_error(error: OSError) -> NetworkFailure:
-    """The failure that an error of the system or of TLS stands for: Untrusted for a certificate.
+    """The failure for an error of the system or of TLS: Untrusted for a certificate.
 
-    One that nobody foresaw counts against the target.
+    An unknown error counts against the target.
     """
     if isinstance(error, ssl.SSLError):
         return _from_tls_error(error)
@@ -88,7 +88,7 @@ def _from_tls_error(error: ssl.SSLError) -> NetworkFailure:
 
 
 def from_text(text: str) -> NetworkFailure | None:
-    """As `from_os_error` for libraries (gRPC) that hand on the error's words only; None when none is found."""
+    """As `from_os_error` for libraries (gRPC) that pass on only the error's text; None when it names no known one."""
     return next((_failure(code) for code in _MEANINGS if os.strerror(code) in text), None)
 
 

@@ -1,7 +1,7 @@
-"""One HTTP exchange on one new connection: what checks, drain signals, queries and measuring requests have in common.
+"""One HTTP exchange on one new connection, for checks, drain signals, queries and measuring requests alike.
 
-Nothing is followed, kept, cached or sent twice: one request in means one request out. It must not judge a status; that
-is the caller's business.
+Redirects are not followed, connections are not kept, answers are not cached, and nothing is sent twice: one call sends
+one request. This module must not judge a status; that is the caller's task.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from resilience.api.scalars import format_duration
 from resilience.core.model.probes import HttpTarget
 from resilience.ports import Refused
 
-# Seconds until the next address of a name is tried beside the one before (RFC 8305).
+# Seconds until the next address of a name is tried in parallel with the previous one (RFC 8305).
 _NEXT_ADDRESS: Final = 0.25
-# Checks ask the same again and again.
+# Checks request the same URLs again and again.
 _KNOWN_TARGETS: Final = 4096
 
 
@@ -50,12 +50,12 @@ class HttpClient:
     ) -> Answer:
         """Sends one request and reads at most `limit` bytes of the answer's body.
 
-        `began`: the loop time that `timeout` counts from, when it is not now. `tls` verifies certificates, for
-        `server_name` or else the host; without it none is, as in kubelet probes.
+        `began`: the loop time from which `timeout` counts, if not from now. `tls` verifies certificates, for
+        `server_name` or else the host; without it no certificate is verified, as in kubelet probes.
 
         Raises:
-            Refused: the address may not be spoken to, or the request or the server's name cannot be written.
-            NetworkFailure: no complete answer within `timeout`; half of what is left is for the name service.
+            Refused: the address is not permitted, or the request or the server's name cannot be written.
+            NetworkFailure: no complete answer within `timeout`. Name resolution may take half of the time left.
         """
         now = asyncio.get_running_loop().time()
         deadline = (now if began is None else began) + timeout.total_seconds()
@@ -65,7 +65,7 @@ class HttpClient:
         url = _url(target.scheme, target.host, target.port, target.path)
         request = request_bytes(method, url, user_agent=self.user_agent, headers=headers, body=body)
         secure = (tls or _unverified()) if url.scheme == "https" else None
-        # A certificate carries the name without the dot that ends it, and an address without brackets.
+        # A certificate carries a name without its trailing dot, and an address without brackets.
         name = (server_name or (url.raw_host or "").rstrip(".")) if secure is not None else None
         reader = AnswerReader(request, limit=limit)
         try:
@@ -80,15 +80,15 @@ class HttpClient:
 
 
 def no_answer(timeout: timedelta) -> NetworkFailure:
-    """The failure that the end of a deadline is."""
+    """The failure for a deadline that has passed."""
     return NetworkFailure(f"no answer within {format_duration(timeout)}", reason="Timeout")
 
 
 async def _exchange(
     reader: AnswerReader, addresses: Sequence[Address], tls: ssl.SSLContext | None, name: str | None
 ) -> Answer:
-    """Connects to the first address that answers, and gives the connection up when the answer is read."""
-    infos = [(each.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", each.sockaddr) for each in addresses]
+    """Connects to the first address that accepts, and closes the connection when the answer is read."""
+    infos = [(address.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address.sockaddr) for address in addresses]
     connected = await start_connection(infos, happy_eyeballs_delay=_NEXT_ADDRESS)
     try:
         loop = asyncio.get_running_loop()
@@ -99,7 +99,7 @@ async def _exchange(
     try:
         return await reader.answer
     finally:
-        # Nothing that is on its way is waited for.
+        # Data in transit is not awaited.
         transport.abort()
 
 
@@ -113,10 +113,10 @@ def _unverified() -> ssl.SSLContext:
 
 @lru_cache(maxsize=_KNOWN_TARGETS)
 def _url(scheme: str, host: str, port: int, path: str) -> URL:
-    """The URL, with what may not stand in one escaped.
+    """The URL, with characters that it may not contain escaped.
 
     Raises:
-        Refused: it cannot be one.
+        Refused: the parts cannot form a URL.
     """
     named = f"[{host}]" if ":" in host and not host.startswith("[") else host
     try:

@@ -1,6 +1,6 @@
-"""One request as bytes, and the reader of its answer: llhttp's events (httptools) in, one future out.
+"""One request as bytes, and the reader of its answer, which turns llhttp's events (httptools) into one future.
 
-It must not connect, judge a status or wait: a connection is given, and whoever waits has a deadline.
+This module must not connect, judge a status or wait: the caller gives it a connection and waits with a deadline.
 """
 
 import asyncio
@@ -16,21 +16,21 @@ from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.ports import Refused
 
 BODY_LIMIT: Final = 64 * 1024
-# Bytes of a header; more are no answer that anybody means.
+# Bytes of a header; a longer one is no meaningful answer.
 HEADER_LIMIT: Final = 64 * 1024
 # A body sent in chunks of one byte is six times as long on the wire.
 _CHUNKED: Final = 8
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNWRITABLE: Final = re.compile(rb"[\r\n\0]")
 _WITH_BODY: Final = ("POST", "PUT", "PATCH")
-# What says where a request ends is ours to say.
+# Only the operator sets the headers that say where a request ends.
 _OURS: Final = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 _SWITCHED: Final = 101
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer. `body` holds no more bytes than were asked for; `cut` says that there was more.
+    """An HTTP answer. `body` holds at most the requested number of bytes; `cut` is true when there were more.
 
     `seconds` is the time from connecting to the last byte that was read. `retry_after` is the header of that name.
     """
@@ -45,10 +45,10 @@ class Answer:
 def request_bytes(
     method: str, url: URL, *, user_agent: str, headers: Sequence[tuple[str, str]], body: bytes | None
 ) -> bytes:
-    """The request; `headers` replace those of ours with the same name.
+    """The request as bytes; `headers` replace our default headers with the same name.
 
     Raises:
-        Refused: a header cannot be written, or is not the caller's to write. Its words quote no value.
+        Refused: a header cannot be written, or only the operator may set it. The message quotes no value.
     """
     given = [(name.encode(), value.encode()) for name, value in headers]
     for name, value in given:
@@ -66,20 +66,20 @@ def request_bytes(
     framing = [(b"Connection", b"close")]
     if body is not None or method in _WITH_BODY:
         framing.append((b"Content-Length", b"%d" % len(body or b"")))
-    lines = [each for each in usual if each[0].lower() not in named] + given + framing
+    lines = [header for header in usual if header[0].lower() not in named] + given + framing
     head = b"".join(b"%s: %s\r\n" % line for line in lines)
     return b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method.encode(), url.raw_path_qs.encode(), head, body or b"")
 
 
 def unwritable() -> Refused:
-    """The refusal of a request that would say something else than was meant. It quotes nothing."""
+    """The refusal of a request that would mean something else than intended. It quotes nothing."""
     return Refused("the request cannot be written: its path or a header holds characters that may not")
 
 
 class AnswerReader(asyncio.Protocol):
-    """Sends `request` as soon as it is connected, and reads one answer, of its body at most `limit` bytes.
+    """Sends `request` as soon as it is connected, and reads one answer with at most `limit` bytes of its body.
 
-    `answer` is done with it, or with the NetworkFailure that came instead.
+    The future `answer` gets that answer, or the NetworkFailure that came instead.
     """
 
     def __init__(self, request: bytes, *, limit: int) -> None:
@@ -90,7 +90,7 @@ class AnswerReader(asyncio.Protocol):
         self._request = request
         self._limit = limit
         self._parser = httptools.HttpResponseParser(self)
-        # What real servers send, and other clients read: one request a connection leaves nothing to smuggle.
+        # Real servers send such answers, and other clients read them. One request per connection rules out smuggling.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_data_after_close=True
         )
@@ -101,11 +101,11 @@ class AnswerReader(asyncio.Protocol):
         self._body = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The request goes out."""
+        """Sends the request."""
         cast(asyncio.Transport, transport).write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        """Hands it to the parser, until there is an answer."""
+        """Feeds the parser until there is an answer."""
         if self.answer.done():
             return
         self._received += len(data)
@@ -121,7 +121,7 @@ class AnswerReader(asyncio.Protocol):
             self._end(cut=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end of an answer that does not say its length, and the failure of any other."""
+        """Completes an answer that does not state its length, and fails any other."""
         if self._status:
             if exc is None and not self._framed:
                 self._end()
@@ -132,7 +132,7 @@ class AnswerReader(asyncio.Protocol):
             self._fail(NetworkFailure("the connection was closed without an answer", reason="ConnectionClosed"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header of the answer."""
+        """Records that the length of the body is stated, and the value of Retry-After."""
         known = name.lower()
         if known in (b"content-length", b"transfer-encoding"):
             self._framed = True
@@ -140,7 +140,7 @@ class AnswerReader(asyncio.Protocol):
             self._retry_after = value.decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
-        """The status; one that only informs is followed by another."""
+        """Stores the status, unless it is informational: then another one follows."""
         status = self._parser.get_status_code()
         if status >= 200 or status == _SWITCHED:
             self._status = status
@@ -148,11 +148,11 @@ class AnswerReader(asyncio.Protocol):
             self._framed, self._retry_after = False, ""
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body; one byte more than the limit tells that there is more."""
+        """Stores a part of the body, up to one byte more than the limit, which shows that there is more."""
         self._body += body[: max(self._limit + 1 - len(self._body), 0)]
 
     def on_message_complete(self) -> None:
-        """The answer is whole, unless it only informed."""
+        """Completes the answer, unless it was informational."""
         if self._status:
             self._end()
 

@@ -1,10 +1,10 @@
-"""JSON that somebody else sent: parsed without harm, and looked into by a path."""
+"""JSON from other parties: safe parsing, and access by a path."""
 
 import json
 
 
 def parse_json(body: bytes) -> object:
-    """The value. NaN and Infinity are taken as Python takes them. Raises ValueError when it is none, or too deep."""
+    """The value. NaN and Infinity are accepted, as in Python. Raises ValueError for no JSON, or too deep nesting."""
     try:
         return json.loads(body)
     except RecursionError as error:
@@ -12,7 +12,7 @@ def parse_json(body: bytes) -> object:
 
 
 def at_path(value: object, path: str) -> object:
-    """What lies at a path by dots, elements of lists by their number from 0; None when nothing does."""
+    """The value at a dotted path, with list elements by their index from 0; None when there is none."""
     for part in path.split("."):
         match value:
             case dict():

@@ -1,7 +1,7 @@
-"""Every metric of the operator, with its unit and what it means; docs/reference/metrics.md is made from here.
+"""Every metric of the operator, with its unit and meaning; docs/reference/metrics.md is generated from this module.
 
-Names and units are as Prometheus and controller-runtime have them. Labels are words from fixed sets, and namespace,
-name, check and flag of a resource: no pod names, messages or addresses.
+Names and units follow Prometheus and controller-runtime. Labels are words from fixed sets, and namespace, name, check
+and flag of a resource: no pod names, messages or addresses.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from resilience.adapters.telemetry.families import Families
 
 _PASS: Final = (0.005, 0.025, 0.1, 0.5, 2.0, 10.0)
 _WAIT: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0)
-# Few, for there is one set per check.
+# Few buckets, because there is one set per check.
 _CHECK: Final = (0.01, 0.05, 0.25, 1.0, 5.0)
 _WORK: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
-_TOLD: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0)
+_REACTION: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0)
 _LATENCY: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 _API: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0)
 _RESOURCE: Final = ("namespace", "name")
@@ -33,7 +33,7 @@ class Declared:
 
 
 class _Declaring:
-    """Makes metrics of one prefix, and notes them."""
+    """Creates metrics with one prefix, and lists them in `declared`."""
 
     def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
         self.declared: list[Declared] = []
@@ -53,14 +53,14 @@ class _Declaring:
 
     def _families(self, made: Families) -> None:
         self._registry.register(made)
-        self.declared.extend(Declared(*each) for each in made.declared())
+        self.declared.extend(Declared(*entry) for entry in made.declared())
 
     def _note(self, name: str, kind: str, labels: tuple[str, ...], text: str) -> None:
         self.declared.append(Declared(f"{self._prefix}_{name}", kind, labels, text))
 
 
 class OperatorMetrics(_Declaring):
-    """What the operator counts of itself."""
+    """Metrics of the operator itself."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry, "resilience_operator")
@@ -79,16 +79,16 @@ class OperatorMetrics(_Declaring):
         self.api_seconds = seconds("api_request_duration", "Length of a request to the Kubernetes API.", _API, "verb")
         self.watches = counter("watch_restarts", "Watches of the Kubernetes API that began anew.", "resource")
         self.told = seconds(
-            "flag_propagation", "Time from the decision on a flag until a channel has it.", _TOLD, "channel"
+            "flag_propagation", "Time from the decision on a flag until a channel has it.", _REACTION, "channel"
         )
         self.detection = seconds(
-            "detection", "Time from the first failed run of a dependency's check until it counts as lost.", _TOLD
+            "detection", "Time from the first failed run of a dependency's check until it counts as lost.", _REACTION
         )
         self.build = gauge("build_info", "Always 1; the label tells the version.", "version")
 
 
 class ServiceMetrics(_Declaring):
-    """What is counted of each service."""
+    """Metrics of each service."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry, "resilience_service")
@@ -137,7 +137,7 @@ class ServiceMetrics(_Declaring):
 
 
 class ReceiverMetrics(_Declaring):
-    """What is counted of each AlertReceiver."""
+    """Metrics of each AlertReceiver."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry, "resilience_receiver")

@@ -1,7 +1,7 @@
-"""Log set-up: one stream, one line format, one place where secrets are taken out, for our lines and the libraries'.
+"""Log set-up: one stream, one line format, and one place that redacts secrets, for our lines and the libraries'.
 
-structlog hands its lines to the standard library, so that kopf's, aiohttp's and asyncio's lines take the same way out.
-It must be called once by the program and never at import time. No tracebacks with local variables: these hold secrets.
+structlog passes its lines to the standard library, so that lines of kopf, aiohttp and asyncio take the same path. The
+program must call `configure` once, and never at import time. Tracebacks omit local variables, which hold secrets.
 """
 
 import logging
@@ -14,13 +14,13 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from resilience.adapters.telemetry.redaction import redact_mapping
 
-# What kind of line it is, by its event: people and machines look for these apart from the rest.
+# The kind of a line, by its event: people and machines filter for these kinds.
 _MARKS: Final = {
     **dict.fromkeys(("decided", "acted", "told", "not told", "a master is lost"), "business"),
     **dict.fromkeys(("slow pass", "inconclusive", "resync inconclusive"), "performance"),
     **dict.fromkeys(("refused", "namespace left out", "leadership lost"), "security"),
 }
-# At DEBUG these log bodies, Secrets in base64 among them, which no pattern can recognise.
+# At DEBUG these log bodies, including Secrets in base64, which no pattern can recognise.
 _NEVER_DEBUG: Final = ("kubernetes", "kubernetes_asyncio", "urllib3", "aiohttp", "asyncio", "grpc", "apprise")
 
 
@@ -32,7 +32,7 @@ def configure(*, level: str, log_format: str) -> None:
         log_format: `json`, `console`, or `auto`: console on a terminal, else json.
 
     Raises:
-        ValueError: another level or format.
+        ValueError: the level or format is another one.
     """
     handler = _Handler(sys.stderr)
     handler.setFormatter(_formatter(log_format, sys.stderr))
@@ -55,7 +55,7 @@ def configure(*, level: str, log_format: str) -> None:
 
 
 def set_level(level: str) -> None:
-    """Another least level, from now on."""
+    """Sets the minimum level of log lines, from now on."""
     root = logging.getLogger()
     root.setLevel(level.upper())
     for name in _NEVER_DEBUG:
@@ -105,7 +105,7 @@ def _mark(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventD
 
 
 def _object_of_kopf(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """kopf's object loggers carry the object beside the message; its own formatters would put it into the text."""
+    """Adds the object that kopf's loggers carry beside the message; its own formatters would put it into the text."""
     reference = getattr(event_dict["_record"], "k8s_ref", None)
     if isinstance(reference, dict):
         named = {field: reference.get(field) for field in ("kind", "namespace", "name")}
@@ -118,7 +118,7 @@ def _redact(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> Even
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Says that a line could not be written, without its arguments: the library would print these unredacted."""
+    """Reports a line that could not be written, without its arguments: the library would print these unredacted."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         kind = sys.exc_info()[0]

@@ -1,6 +1,6 @@
-"""How far the event loop falls behind: a check that timed out while we were busy says nothing about its target.
+"""Measures the lag of the event loop: a check that timed out while the operator lagged says nothing about its target.
 
-It only measures; what a lag means is decided where it is asked for.
+This module only measures; its callers decide what a lag means.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ _KEPT: Final = 1024
 
 
 class LoopLag:
-    """Remembers when and how long the event loop was held up. Its task is `run()`.
+    """Records the times and lengths of the event loop's delays. Its task is `run()`.
 
-    A hold-up is measured up to one `interval` too short.
+    A delay is measured up to one `interval` too short.
     """
 
     def __init__(self, *, interval: timedelta = timedelta(milliseconds=25)) -> None:
         self._interval = interval.total_seconds()
-        # (end of the hold-up in loop time, seconds)
-        self._seen: deque[tuple[float, float]] = deque(maxlen=_KEPT)
+        # (end of the delay in loop time, seconds)
+        self._delays: deque[tuple[float, float]] = deque(maxlen=_KEPT)
         self._due: float | None = None
 
     async def run(self) -> None:
@@ -33,18 +33,18 @@ class LoopLag:
                 await asyncio.sleep(self._interval)
                 now = loop.time()
                 if now - self._due > _FLOOR_SECONDS:
-                    self._seen.append((now, now - self._due))
+                    self._delays.append((now, now - self._due))
         finally:
             self._due = None
 
     def worst(self, since: float) -> float:
-        """The longest hold-up in seconds since a loop time, one that has just ended included; 0.0 when not running."""
-        # Whoever asks may have been woken before our own task was.
+        """The longest delay in seconds since a loop time, including one that has just ended; 0.0 when not running."""
+        # The caller may have been woken before our own task.
         now = asyncio.get_running_loop().time()
         current = max(0.0, now - self._due) if self._due is not None else 0.0
-        found = min(current, now - since)
-        for end, seconds in reversed(self._seen):
+        longest = min(current, now - since)
+        for end, seconds in reversed(self._delays):
             if end < since:
                 break
-            found = max(found, min(seconds, end - since))
-        return found
+            longest = max(longest, min(seconds, end - since))
+        return longest

@@ -1,6 +1,6 @@
-"""The Metrics port with prometheus_client, on a registry of its own; `metric_catalogue` says what there is.
+"""The Metrics port with prometheus_client, on a registry of its own; `catalogue` lists the metrics.
 
-What a resource brought in goes with it (`forget`), so that the number of series does not grow with churn.
+The series of a resource are removed with it (`forget`), so that the number of series does not grow with churn.
 """
 
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ from resilience.adapters.telemetry.catalogue import Declared, OperatorMetrics, R
 from resilience.api.reasons import HealthState, Phase, RestartOutcome, RolloutOutcome, Severity
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.observation import Key
-from resilience.core.report.metrics import Picture
+from resilience.core.report.metrics import ServiceFigures
 
 _DELIVERED: Final = ("delivered", "failed")
-# By which flags are told.
+# Channels that publish flags.
 _CHANNELS: Final = ("configmap", "annotation", "http")
 
 
 class PrometheusMetrics:
-    """Implements ports.Metrics, and what only adapters and the program count."""
+    """Implements ports.Metrics, and the metrics that only adapters and the program set."""
 
     def __init__(self, *, version: str) -> None:
         self.registry = CollectorRegistry()
@@ -40,71 +40,71 @@ class PrometheusMetrics:
 
     @property
     def declared(self) -> tuple[Declared, ...]:
-        """Every metric of our own."""
+        """Every metric that the operator declares itself."""
         return (*self._operator.declared, *self._service.declared, *self._receiver.declared)
 
     def reconciled(self, *, seconds: float, result: str) -> None:
-        """One pass is over."""
+        """Counts a pass that has ended, and records its duration."""
         self._operator.passes.labels(result).inc()
         self._operator.pass_seconds.observe(seconds)
 
     def waited(self, *, seconds: float) -> None:
-        """A key waited so long for its pass."""
+        """Records the time that a key waited for its pass."""
         self._operator.wait_seconds.observe(seconds)
 
     def acted(self, *, seconds: float) -> None:
-        """A pass wrote or did something, so long after what caused it."""
+        """Records the time from an event until a pass wrote or did something because of it."""
         self._operator.action_seconds.observe(seconds)
 
     def refused(self, *, reason: str) -> None:
-        """The guard said no."""
+        """Counts a refusal of the availability guard."""
         self._operator.refusals.labels(reason).inc()
 
     def pins_lost(self, *, count: int) -> None:
-        """Somebody took pins of a release away."""
+        """Counts pins of a rollout that somebody removed."""
         self._operator.pins.inc(count)
 
     def queue(self, *, depth: int) -> None:
-        """How many keys wait."""
+        """Sets the number of keys that wait."""
         self._operator.depth.set(depth)
 
     def told(self, *, channel: str, seconds: float) -> None:
-        """A channel has a change of a flag."""
+        """Records the time until a channel had a change of a flag."""
         self._operator.told.labels(channel).observe(max(seconds, 0.0))
 
     def detected(self, *, seconds: float) -> None:
-        """A dependency counts as lost, so long after its first failed check."""
+        """Records the time from a dependency's first failed check until it counts as lost."""
         self._operator.detection.observe(max(seconds, 0.0))
 
     def leader(self, held: bool) -> None:
-        """Whether this replica may write."""
+        """Sets the gauge that says if this replica may write."""
         self._operator.leader.set(held)
 
     def api_request(self, verb: str, code: str, seconds: float) -> None:
-        """A request to the Kubernetes API ended; `code` is its status, or a word when there was none."""
+        """Counts a request to the Kubernetes API; `code` is its status, or a word when there was none."""
         self._operator.api_requests.labels(verb, code).inc()
         self._operator.api_seconds.labels(verb).observe(seconds)
 
     def watch_began(self, resource: str, again: bool) -> None:
-        """A watch began, for the first time or again."""
+        """Counts a watch that began again; the first time only creates the series."""
         self._operator.watches.labels(resource).inc(1 if again else 0)
 
     def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None, at: float) -> None:
-        """A check ran; `at` is Unix time."""
+        """Counts a run of a check; `at` is Unix time."""
         service = self._service
-        for each in Outcome:
-            service.checks.inc(key, check, each, by=float(each == outcome))
+        for label in Outcome:
+            service.checks.inc(key, check, label, by=float(label == outcome))
         if outcome == Outcome.PASS:
             service.last_success.set(key, at, check)
         if seconds is not None:
             self._time(service.check_seconds, key, seconds, check)
 
-    def seen(self, *, key: Key, picture: Picture) -> None:
-        """A pass over a service found this."""
+    def seen(self, *, key: Key, picture: ServiceFigures) -> None:
+        """Sets the metrics of a service to the state that a pass observed."""
         service = self._service
         service.health.one_of(key, HealthState, picture.health)
         service.phase.one_of(key, Phase, picture.phase)
-        service.firing.all_of(key, {each: float(picture.firing.get(each, 0)) for each in Severity})
+        service.firing.all_of(key, {severity: float(picture.firing.get(severity, 0)) for severity in Severity})
         service.degraded.all_of(key, {name: float(on) for name, on in picture.flags.items()})
         if picture.available is not None:
             service.available.set(key, float(picture.available))
@@ -122,50 +122,50 @@ class PrometheusMetrics:
         self._begin(key, picture)
 
     def restarted(self, *, key: Key, result: str, seconds: float) -> None:
-        """A restart ended."""
+        """Counts a restart that has ended, and records its duration."""
         self._service.restarts.inc(key, result)
         self._time(self._service.restart_seconds, key, seconds)
 
     def released(self, *, key: Key, result: str, seconds: float) -> None:
-        """A release ended."""
+        """Counts a rollout that has ended, and records its duration."""
         self._service.rollouts.inc(key, result)
         self._time(self._service.rollout_seconds, key, seconds)
 
     def measured(self, *, key: Key, sent: int, failed: int) -> None:
-        """So many requests were sent while a service was restarted or released, and so many of them failed."""
+        """Counts the requests that were sent during a restart or rollout of a service; `failed` of them failed."""
         self._service.requests.inc(key, "ok", by=sent - failed)
         self._service.requests.inc(key, "failed", by=failed)
 
     def switched(self, *, key: Key, flag: str, on: bool) -> None:
-        """A flag changed."""
+        """Counts a change of a flag."""
         self._service.switches.inc(key, flag, "on" if on else "off")
 
     def fired(self, *, key: Key, severity: str) -> None:
-        """An alert began."""
+        """Counts an alert that began."""
         self._service.fired.inc(key, severity)
 
     def delivered(self, *, receiver: Key, result: str, seconds: float) -> None:
-        """A message was told, or was not."""
-        for each in _DELIVERED:
-            self._receiver.deliveries.inc(receiver, each, by=float(each == result))
+        """Counts a message that was delivered or not, and records the duration of the attempt."""
+        for label in _DELIVERED:
+            self._receiver.deliveries.inc(receiver, label, by=float(label == result))
         self._time(self._receiver.delivery_seconds, receiver, seconds, of=self._timed_receivers)
 
     def heard(self, *, receiver: Key, seconds: float) -> None:
-        """A receiver was told of an alert for the first time, so long after it began."""
+        """Records the time from the beginning of an alert until a receiver was first notified of it."""
         self._time(self._receiver.latency, receiver, max(seconds, 0.0), of=self._timed_receivers)
 
     def receiver(self, *, receiver: Key, open_: int, dead: int, suppressed: int) -> None:
-        """What a receiver's status says in figures."""
+        """Sets the metrics of a receiver to the numbers in its status."""
         self._receiver.conversations.set(receiver, open_)
         self._receiver.dead.set(receiver, dead)
         self._receiver.suppressed.set(receiver, suppressed)
-        for each in _DELIVERED:
-            self._receiver.deliveries.inc(receiver, each, by=0)
+        for label in _DELIVERED:
+            self._receiver.deliveries.inc(receiver, label, by=0)
         for metric in (self._receiver.delivery_seconds, self._receiver.latency):
             self._own(metric, receiver, of=self._timed_receivers)
 
     def forget(self, key: Key) -> None:
-        """Removes every series of a service; one that is unknown is no error."""
+        """Removes every series of a service; an unknown service is no error."""
         self._service.families.forget(key)
         for metric, labels in self._timed.pop(key, ()):
             metric.remove(*labels)
@@ -177,12 +177,12 @@ class PrometheusMetrics:
             metric.remove(*labels)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """All series as text, and its content type, as the Accept header asks. Takes long: call it in a thread."""
+        """All series as text, and its content type, according to the Accept header. Slow: call it in a thread."""
         encode, content_type = choose_encoder(accept)
         return encode(_WithoutCreated(self.registry)), content_type
 
-    def _begin(self, key: Key, picture: Picture) -> None:
-        """Counters from the beginning, so that the first change can be seen as one."""
+    def _begin(self, key: Key, picture: ServiceFigures) -> None:
+        """Creates the counters at 0, so that the first change is visible as a change."""
         service = self._service
         for family, words in (
             (service.restarts, RestartOutcome),
@@ -190,8 +190,8 @@ class PrometheusMetrics:
             (service.fired, Severity),
             (service.requests, ("ok", "failed")),
         ):
-            for each in words:
-                family.inc(key, each, by=0)
+            for word in words:
+                family.inc(key, word, by=0)
         for flag in picture.flags:
             for to in ("on", "off"):
                 service.switches.inc(key, flag, to, by=0)
@@ -209,7 +209,7 @@ class PrometheusMetrics:
     def _own(
         self, metric: Histogram, key: Key, *more: str, of: dict[Key, set[tuple[Histogram, tuple[str, ...]]]]
     ) -> Histogram:
-        """The histogram of one resource, which goes with it."""
+        """The histogram of one resource, which is removed with the resource."""
         labels = (key.namespace, key.name, *more)
         of.setdefault(key, set()).add((metric, labels))
         return metric.labels(*labels)

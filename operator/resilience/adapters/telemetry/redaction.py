@@ -1,7 +1,7 @@
-"""Takes secrets out of what is logged: by the name of a key, and by their look anywhere in a text.
+"""Redacts secrets in log data: by the name of a key, and by patterns anywhere in a text.
 
-A safety net under code that should not log them at all. It errs towards hiding too much, and its cost is bounded:
-texts, depth and numbers of values are cut. It must not import a logging library.
+A safety net under code that should not log secrets at all. It errs towards hiding too much, and its cost is bounded:
+texts, depth and numbers of values are cut. This module must not import a logging library.
 """
 
 import re
@@ -25,7 +25,7 @@ _SECRET_WORDS: Final = frozenset({"dsn", "pwd", "auth"})
 
 _KEYS: Final = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|private[_-]?key|dsn)"
 _VALUE: Final = r"""(?:\\?"[^"]*(?:"|\Z)|\\?'[^']*(?:'|\Z)|[^\s,;&"']+)"""
-# Every pattern is linear, or bounded in what it looks at from one start.
+# Every pattern is linear, or bounded in what it scans from one start.
 _PATTERNS: Final = (
     (
         re.compile(
@@ -46,7 +46,7 @@ _PATTERNS: Final = (
 
 
 def is_secret_key(key: str) -> bool:
-    """Whether a key's name says that its value is a secret; one that ends in `name` names a secret, and is none."""
+    """The key's name says that its value is a secret. A key that ends in `name` names a secret and holds none."""
     words = [word.lower() for word in _WORDS.findall(key[:256])]
     if not words or words[-1] in {"name", "names", "namespace"}:
         return False
@@ -55,7 +55,7 @@ def is_secret_key(key: str) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """The text without what looks like a secret; of a long one, the middle is left out after that."""
+    """The text without anything that looks like a secret. The middle of a long text is left out after that."""
     shortened = _cut(text)
     for pattern, replacement in _PATTERNS:
         shortened = pattern.sub(replacement, shortened)
@@ -66,7 +66,7 @@ def redact_text(text: str) -> str:
 
 
 def _cut(text: str) -> str:
-    """What is looked at. Half a secret would not be recognised: nothing of an unfinished word is kept."""
+    """The part of the text to scan. Half a secret would not be recognised, so nothing of an unfinished word is kept."""
     if len(text) <= _SCAN_LIMIT:
         return text
     end = max(text.rfind(" ", 0, _SCAN_LIMIT), text.rfind("\n", 0, _SCAN_LIMIT))
@@ -75,7 +75,7 @@ def _cut(text: str) -> str:
 
 @dataclass(slots=True)
 class _Budget:
-    """How many more values one line may hold."""
+    """The number of values that one line may still hold."""
 
     left: int = _VALUES
 
@@ -85,7 +85,7 @@ class _Budget:
 
 
 def redact_mapping(values: Mapping[str, object]) -> dict[str, object]:
-    """A copy without secrets, made of JSON's types only: other objects become text, which is then looked at."""
+    """A copy without secrets, made of JSON's types only: other objects become text, which is then redacted."""
     return _mapping(values, _DEPTH, _Budget())
 
 
@@ -99,7 +99,7 @@ def _mapping(values: Mapping[str, object], depth: int, budget: _Budget) -> dict[
 
 
 def _under(key: str, value: object, depth: int, budget: _Budget) -> object:
-    # That there is none is worth knowing, and no secret.
+    # The absence of a value is useful to know, and no secret.
     if value is None or value == "" or isinstance(value, bool) or not is_secret_key(key):
         return _value(value, depth, budget)
     return MASK
@@ -117,7 +117,7 @@ def _value(value: object, depth: int, budget: _Budget) -> object:
             return "…"
         case Mapping():
             return _mapping(value, depth - 1, budget)
-        # A header or a keyword as a pair.
+        # A pair: a header or keyword, and its value.
         case (str() as key, second):
             return [redact_text(key), _under(key, second, depth - 1, budget)]
         case Sequence() | Set():
@@ -128,8 +128,8 @@ def _value(value: object, depth: int, budget: _Budget) -> object:
 
 def _items(values: Sequence[object] | Set[object], depth: int, budget: _Budget) -> list[object]:
     copy: list[object] = []
-    for each in values:
+    for value in values:
         if budget.spent():
             break
-        copy.append(_value(each, depth, budget))
+        copy.append(_value(value, depth, budget))
     return copy

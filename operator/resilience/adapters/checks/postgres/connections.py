@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL servers: one for each DSN, however many checks ask through it.
+"""Connections to PostgreSQL servers: one for each DSN, however many checks use it.
 
-All that a connection is made of comes from the Secret and the resource: asyncpg's habit of filling gaps from PG*
-variables, password, service and key files of the process is closed off by leaving it no gap. It must not judge an
-answer; that is the check's business.
+Every parameter of a connection comes from the Secret and the resource: asyncpg would fill gaps from PG* variables and
+from password, service and key files of the process, so this module leaves no gap. It must not judge an answer; that is
+the task of the check.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from resilience.ports import Invalid
 MOST_SESSIONS: Final = 200
 KEPT_UNUSED: Final = timedelta(minutes=2)
 APPLICATION_NAME: Final = "resilience-operator"
-# About a third of a second; PostgreSQL's own default is 4096.
+# They take about a third of a second; PostgreSQL's own default is 4096.
 MOST_SCRAM_ROUNDS: Final = 1_000_000
 
 
 class _Hashes:
-    """hashlib for asyncpg, with a limit: any server may ask for 2³¹ rounds, in one call that halts the event loop."""
+    """hashlib for asyncpg, with a limit: any server may ask for 2³¹ rounds, in one call that blocks the event loop."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(hashlib, name)
@@ -49,24 +49,24 @@ asyncpg.protocol.protocol.hashlib = _Hashes()
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """The one connection of a place, and the queue for it. Use it within PostgresConnections.turn() only."""
+    """The one connection of a place, and its queue. Use it within PostgresConnections.turn() only."""
 
     place: Place
     connection: Any = None
     address: Address | None = None
-    # Loop time since when the server owes an answer that should take no time; None when it owes none. It outlives the
-    # connection, so that those who wait can tell a silent server from a busy one.
+    # Loop time since which the server owes an answer that should be immediate; None when it owes none. It outlives the
+    # connection, so that waiting checks can distinguish a silent server from a busy one.
     asked_at: float | None = None
-    # Whether the connection before was lost.
+    # The previous connection was lost.
     lost: bool = False
-    # Those who use it or wait for it.
+    # Checks that use it or wait for it.
     users: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     expiry: asyncio.TimerHandle | None = None
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Around what any server answers at once: anything but a cancellation (our time-out) is an answer."""
+        """Marks a request that any server answers at once: any end but a cancellation (our timeout) is an answer."""
         if self.asked_at is None:
             self.asked_at = asyncio.get_running_loop().time()
         try:
@@ -77,7 +77,7 @@ class Session:
         self.asked_at = None
 
     def drop(self) -> None:
-        """Ends the connection at once, whatever it is doing; without one nothing happens."""
+        """Closes the connection at once, whatever it is doing. Does nothing when there is none."""
         connection, self.connection = self.connection, None
         if connection is not None:
             self.lost = True
@@ -85,7 +85,7 @@ class Session:
 
 
 class PostgresConnections:
-    """Holds at most one connection for each place; one that is unused for two minutes is closed."""
+    """Keeps at most one connection for each place, and closes it when it is unused for two minutes."""
 
     def __init__(self, *, credentials: Credentials, guard: AddressGuard) -> None:
         self._credentials = credentials
@@ -93,44 +93,44 @@ class PostgresConnections:
         self._sessions: dict[Place, Session] = {}
 
     async def place(self, probe: PostgresProbe, *, fresh: bool = False) -> Place:
-        """What the Secrets say; `fresh`: read now.
+        """The place that the Secrets describe. `fresh`: read them now.
 
         Raises:
-            Invalid: the DSN cannot be read or asks for what checks do not do; or as Credentials.value and tls.
+            Invalid: the DSN cannot be read or requires what checks do not do; or as Credentials.value and tls.
             Unavailable: as those.
         """
         credentials, trust = self._credentials, probe.trust
         value = await credentials.value(probe.dsn, fresh=fresh)
         ca = await credentials.value(trust.ca if trust else None, fresh=fresh)
         try:
-            # Whoever gives authorities wants them used.
+            # A resource that gives authorities wants them to be used.
             dsn = parse_dsn(value, unstated=SslMode.VERIFY_FULL if trust else SslMode.PREFER)
         except Invalid as invalid:
             words = f"key {probe.dsn.key!r} of Secret {probe.dsn.name!r} holds no usable DSN: {invalid}"
             raise Invalid(words) from None
         if trust is not None and dsn.sslmode is SslMode.REQUIRE:
-            # As libpq does where there are authorities.
+            # libpq does the same where there are authorities.
             dsn = replace(dsn, sslmode=SslMode.VERIFY_CA)
         verifies = dsn.sslmode in (SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
         context = await credentials.tls(trust or TlsTrust()) if verifies else None
         return Place(dsn=dsn, server_name=trust.server_name if trust else "", ca=ca, context=context)
 
     async def targets(self, place: Place, *, timeout: timedelta) -> list[tuple[str, Address]]:
-        """Each host with its permitted addresses, in the order to try them; `timeout` is for each host.
+        """Each host with its permitted addresses, in the order to try them. `timeout` applies to each host.
 
         Raises:
-            Refused: a host may not be spoken to. NetworkFailure: no host has an address.
+            Refused: a host is not permitted. NetworkFailure: no host has an address.
         """
-        found: list[tuple[str, Address]] = []
+        targets: list[tuple[str, Address]] = []
         failure: NetworkFailure | None = None
         for host, port in place.dsn.hosts:
             try:
-                found += [(host, each) for each in await self._guard.addresses(host, port, timeout=timeout)]
+                targets += [(host, address) for address in await self._guard.addresses(host, port, timeout=timeout)]
             except NetworkFailure as error:
                 failure = error
-        if failure is not None and not found:
+        if failure is not None and not targets:
             raise failure
-        return found
+        return targets
 
     def session(self, place: Place) -> Session:
         """The session of a place, new if there was none. Raises NetworkFailure (own) when too many are in use."""
@@ -139,13 +139,13 @@ class PostgresConnections:
             if len(self._sessions) >= MOST_SESSIONS:
                 self._make_room()
             session = Session(place)
-        # The last one in order is the one that was used last.
+        # The dictionary is in the order of last use.
         self._sessions[place] = session
         return session
 
     @asynccontextmanager
     async def turn(self, session: Session) -> AsyncIterator[None]:
-        """Waits until the session is free and keeps it; an error inside ends the connection. Sets no deadline."""
+        """Waits until the session is free and reserves it; an error inside closes the connection. Sets no deadline."""
         session.users += 1
         if session.expiry is not None:
             session.expiry.cancel()
@@ -163,19 +163,24 @@ class PostgresConnections:
                 session.expiry = asyncio.get_running_loop().call_later(after, self._forget, session)
 
     async def begin(self, session: Session, targets: Sequence[tuple[str, Address]], *, deadline: float) -> bool:
-        """Begins a read-only transaction, on a new connection if need be; True if that is in place of a lost one.
+        """Begins a read-only transaction, on a new connection if necessary. True if that one replaces a lost one.
 
-        Call within the session's turn, and end it with ROLLBACK. `deadline` is loop time; no statement runs longer,
-        and of several targets each gets its share. Raises what asyncpg and the network raise.
+        Call it within the session's turn, and end the transaction with ROLLBACK. `deadline` is a loop time. No
+        statement runs longer, and each of several targets gets its share of the time. Raises what asyncpg and the
+        network raise.
         """
         current = session.connection
-        # A name that has moved on is followed, as everybody follows it who connects anew.
-        if current is not None and not current.is_closed() and any(session.address == each for _, each in targets):
+        # If the name leads to other addresses now, the connection follows it, as every new client does.
+        if (
+            current is not None
+            and not current.is_closed()
+            and any(session.address == address for _, address in targets)
+        ):
             try:
                 await _begin(session, deadline)
                 return False
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-                # It died since it was last used, which says nothing about who answers now.
+                # It died since its last use, which says nothing about the server that answers now.
                 pass
         session.drop()
         await self._open(session, targets, deadline)
@@ -184,7 +189,7 @@ class PostgresConnections:
         return reconnected
 
     async def close(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         for session in list(self._sessions.values()):
             self._forget(session)
 
@@ -209,7 +214,7 @@ class PostgresConnections:
         for left in range(len(targets), 0, -1):
             host, address = targets[-left]
             try:
-                # An address that swallows packets must leave time for the next.
+                # An address that drops packets silently must leave time for the next one.
                 async with asyncio.timeout((deadline - loop.time()) / left):
                     with session.asking():
                         session.connection = await self._connect(session.place, host, address)
@@ -235,16 +240,16 @@ class PostgresConnections:
                     direct_tls=False,
                     # The caller's deadline covers everything.
                     timeout=None,
-                    # Prepared statements with names do not survive a pgbouncer.
+                    # Prepared statements with names do not work through pgbouncer.
                     statement_cache_size=0,
                     server_settings={"application_name": APPLICATION_NAME},
-                    # Stated, for these would else come from the environment.
+                    # Explicit, because these would otherwise come from the environment.
                     target_session_attrs="any",
                     krbsrvname="postgres",
                     gsslib="gssapi",
                 )
             except asyncpg.InvalidPasswordError:
-                # Not to be sent again without TLS.
+                # The password must not be sent again without TLS.
                 raise
             except (ssl.SSLError, ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
                 failure = error

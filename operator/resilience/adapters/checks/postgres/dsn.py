@@ -1,6 +1,7 @@
-"""Reading of a PostgreSQL DSN: the little of libpq's connection URI that says where a server is and who asks.
+"""Parses a PostgreSQL DSN: only the parts of libpq's connection URI that name the server and the user.
 
-Whatever would lead to a file, a socket or a setting of the operator's process is refused. No message quotes the DSN.
+Anything that would lead to a file, a socket or a setting of the operator's process is refused. No message quotes the
+DSN.
 """
 
 import re
@@ -14,21 +15,21 @@ from resilience.ports import Invalid
 DEFAULT_PORT: Final = 5432
 MOST_HOSTS: Final = 16
 
-# An @ further on is the end of a password that holds a bare slash, question mark or hash: all before it is secret.
+# A later @ ends a password that holds an unescaped slash, question mark or hash: everything before it is secret.
 _DSN: Final = re.compile(
     r"postgres(?:ql)?://(?P<authority>[^/?#]*)(?:/(?P<database>[^/?#@]*))?(?:\?(?P<options>[^#@]*))?"
 )
 _HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(?::(?P<port>[0-9]{1,5}))?")
-# Of no effect: the check has a name and a time-out of its own.
+# Options without effect: the check has a name and a timeout of its own.
 _IGNORED: Final = frozenset({"application_name", "connect_timeout"})
-# What may be quoted, for it is no part of anybody's password.
+# Option names that may be quoted, because they are not part of a password.
 _KNOWN: Final = re.compile(
     r"dbname|host|hostaddr|options|passfile|password|port|service|servicefile|sslcert|sslcrl|sslkey|sslpassword|sslrootcert|target_session_attrs|user"
 )
 
 
 class SslMode(StrEnum):
-    """How libpq names the ways to use TLS."""
+    """libpq's names for the ways to use TLS."""
 
     DISABLE = "disable"
     PREFER = "prefer"
@@ -39,7 +40,7 @@ class SslMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dsn:
-    """Where a server is and who asks; `hosts` are tried in order, each a name or an IP address, and a port."""
+    """The servers and the login. `hosts` are tried in order; each is a name or an IP address, and a port."""
 
     hosts: tuple[tuple[str, int], ...]
     user: str
@@ -49,49 +50,49 @@ class Dsn:
 
 
 def parse_dsn(text: str, *, unstated: SslMode) -> Dsn:
-    """Reads `postgres://user:password@host:5432/database?sslmode=verify-full`; `unstated`: where it has no sslmode.
+    """Parses `postgres://user:password@host:5432/database?sslmode=verify-full`; `unstated` is the default sslmode.
 
     Raises:
-        Invalid: it cannot be read, or asks for what checks do not do.
+        Invalid: the DSN cannot be read, or requires what checks do not do.
     """
-    found = _DSN.fullmatch(text.strip())
-    if found is None:
+    parsed = _DSN.fullmatch(text.strip())
+    if parsed is None:
         raise Invalid(
             "it is not of the form postgres://user:password@host:5432/database, with other special characters as %XX"
         )
-    who, _, where = found["authority"].rpartition("@")
-    user, _, password = who.partition(":")
+    login, _, host_list = parsed["authority"].rpartition("@")
+    user, _, password = login.partition(":")
     if not user:
         raise Invalid("it names no user")
     user = _plain(user)
     return Dsn(
-        hosts=_hosts(where),
+        hosts=_hosts(host_list),
         user=user,
         password=_plain(password),
-        database=_plain(found["database"] or "") or user,
-        sslmode=_sslmode(found["options"] or "", unstated=unstated),
+        database=_plain(parsed["database"] or "") or user,
+        sslmode=_sslmode(parsed["options"] or "", unstated=unstated),
     )
 
 
 def _plain(text: str) -> str:
-    """The text without percent-encoding."""
+    """The text with its percent-encoding decoded."""
     try:
         plain = unquote(text, errors="strict")
     except UnicodeDecodeError:
         raise Invalid("its %XX are not UTF-8") from None
-    # A NUL would end the value early and let the rest pass for settings of the session.
+    # A NUL would end the value early, and the rest would count as settings of the session.
     if "\0" in plain:
         raise Invalid("it holds a NUL")
     return plain
 
 
-def _hosts(where: str) -> tuple[tuple[str, int], ...]:
-    each = where.split(",")
-    if len(each) > MOST_HOSTS:
+def _hosts(host_list: str) -> tuple[tuple[str, int], ...]:
+    entries = host_list.split(",")
+    if len(entries) > MOST_HOSTS:
         raise Invalid(f"it names more than {MOST_HOSTS} hosts")
-    matches = [_HOST.fullmatch(one) for one in each]
-    hosts = tuple((one["host"].strip("[]"), int(one["port"] or DEFAULT_PORT)) for one in matches if one is not None)
-    if len(hosts) < len(each):
+    matches = [_HOST.fullmatch(entry) for entry in entries]
+    hosts = tuple((host["host"].strip("[]"), int(host["port"] or DEFAULT_PORT)) for host in matches if host is not None)
+    if len(hosts) < len(entries):
         raise Invalid("it needs a host, as name:port or address:port; sockets are not spoken to")
     return hosts
 

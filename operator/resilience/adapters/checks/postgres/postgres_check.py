@@ -1,6 +1,6 @@
-"""The postgres check: one read-only query in a kept session, then how full the server is and how far it lags.
+"""The postgres check: one read-only query in a kept session, then the server's use of connections and its lag.
 
-Nothing of an answer gets into a message but numbers and the SQLSTATE: a server's own words may quote its data.
+From an answer, only numbers and the SQLSTATE get into messages: a server's own text may quote its data.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import PostgresProbe
 from resilience.ports import PortError
 
-# Sessions of other roles are seen without their type unless the role may read all statistics.
+# Sessions of other roles appear without their type unless the role may read all statistics.
 _USE: Final = """\
 SELECT current_setting('max_connections')::int AS most,
   count(*) FILTER (WHERE backend_type = 'client backend' OR backend_type IS NULL AND datid IS NOT NULL)::int AS used,
   count(*) FILTER (WHERE wait_event_type = 'Lock')::int AS waiting,
   count(*) FILTER (WHERE backend_type IS NULL)::int AS hidden
 FROM pg_catalog.pg_stat_activity"""
-# A standby that has replayed all it received does not lag, however old the last transaction is.
+# A standby that has replayed everything it received does not lag, however old the last transaction is.
 _LAG: Final = """\
 SELECT pg_is_in_recovery() AS standby, count(*)::int AS replicas, count(*) FILTER (WHERE state IS NULL)::int AS hidden,
   extract(epoch FROM CASE WHEN NOT pg_is_in_recovery() THEN max(replay_lag)
@@ -39,7 +39,7 @@ _GRANT: Final = "grant pg_monitor to the role"
 _AUTHENTICATION: Final = frozenset({"28P01", "28000"})
 _CANCELED: Final = "57014"
 _ENDED: Final = "the server ended the session; it is shutting down, or somebody told it to"
-# What the server says instead of opening or keeping a session.
+# Errors that the server sends instead of opening or keeping a session.
 _MEANINGS: Final = {
     "53300": ("TooManyConnections", "the server takes no more connections"),
     "57P01": ("ShuttingDown", _ENDED),
@@ -59,7 +59,7 @@ _FIRST_WORD: Final = re.compile(r"[\s(]*([A-Za-z]+)")
 
 
 def describe(probe: PostgresProbe) -> str:
-    """What is asked, for messages."""
+    """The subject of the check, for messages."""
     return "PostgreSQL"
 
 
@@ -72,10 +72,10 @@ class _Run:
     timeout: timedelta
     began: float
     session: Session | None = None
-    # Whether the server has let us in.
+    # The server has accepted the login.
     inside: bool = False
     reconnected: bool = False
-    # When the session was ours; from then on time is the server's.
+    # Loop time at which the run got the session; from then on, the server uses up the time.
     turn_at: float | None = None
 
     @property
@@ -92,12 +92,12 @@ class _Run:
 async def check_postgres(probe: PostgresProbe, *, connections: PostgresConnections, timeout: timedelta) -> CheckResult:
     """Passes when the query answers; warns when connections, locks or replicas are beyond what `probe` allows.
 
-    Credentials that are refused are read afresh and, if they changed, tried once more.
+    Refused credentials are read afresh and, if they changed, tried once more.
 
     Raises:
-        Refused: the address may not be spoken to. Invalid, Unavailable: as PostgresConnections.place.
-        NetworkFailure: no answer within `timeout`; half of it is for the name service. `own` when the operator itself
-            let it pass: other checks had the connection, or the Secret was slow.
+        Refused: the address is not permitted. Invalid, Unavailable: as PostgresConnections.place.
+        NetworkFailure: no answer within `timeout`, of which name resolution may take half. `own` when the operator
+            itself used up the time: other checks had the connection, or the Secret was slow.
     """
     run = _Run(probe, connections, timeout, began=asyncio.get_running_loop().time())
     try:
@@ -151,9 +151,9 @@ async def _in_session(run: _Run, place: Place) -> CheckResult:
 
 
 async def _ask(connection: Any, query: str) -> str:
-    """Runs the query up to its first row; what is wrong with it, in words, if it was not run.
+    """Runs the query up to its first row. Returns the problem in words if the query was not run, else an empty text.
 
-    The rows stay with the server: one alone may be a gigabyte.
+    The rows stay on the server: a single row may be a gigabyte.
     """
     statement = await connection.prepare(query, name="")
     if statement.get_parameters():
@@ -166,51 +166,51 @@ async def _ask(connection: Any, query: str) -> str:
 
 
 async def _judged(run: _Run, session: Session, seconds: float) -> CheckResult:
-    """The query has answered: is anything short?"""
+    """The result after the query has answered: a warning when there is a shortage, else a pass."""
     probe, short, behind = run.probe, [], None
-    first = _FIRST_WORD.match(probe.query)
-    seen = [f"{first[1].upper() if first else 'the query'} answered"]
+    first_word = _FIRST_WORD.match(probe.query)
+    facts = [f"{first_word[1].upper() if first_word else 'the query'} answered"]
     use = await _row(session, _USE)
     if use is None:
-        seen.append(f"connections cannot be seen: {_GRANT}")
+        facts.append(f"connections cannot be seen: {_GRANT}")
     else:
         used, most, waiting = use["used"], use["most"], use["waiting"]
-        seen.append(f"{used} of {most} connections, {waiting} waiting")
+        facts.append(f"{used} of {most} connections, {waiting} waiting")
         if used > probe.max_connection_use * most:
             share = f"{probe.max_connection_use * 100:g}%"
             short.append(("ConnectionsShort", f"{used} of {most} connections are in use, above {share}"))
         if waiting > probe.max_waiting:
             short.append(("SessionsWait", f"sessions waiting for a lock: {waiting}, above {probe.max_waiting}"))
         if use["hidden"]:
-            seen.append(f"waiting sessions of other roles cannot be seen: {_GRANT}")
+            facts.append(f"waiting sessions of other roles cannot be seen: {_GRANT}")
     if probe.max_lag is not None:
-        lagging, words, behind = await _lag(session, probe.max_lag)
-        if lagging:
+        is_lagging, words, behind = await _lag(session, probe.max_lag)
+        if is_lagging:
             short.append(("ReplicaLags", words))
         elif words:
-            seen.append(words)
+            facts.append(words)
     if short:
         return run.result(Outcome.WARN, short[0][0], "; ".join(words for _, words in short), seconds, behind)
-    return run.result(Outcome.PASS, "Answered", "; ".join(seen), seconds, behind)
+    return run.result(Outcome.PASS, "Answered", "; ".join(facts), seconds, behind)
 
 
 async def _lag(session: Session, most: timedelta) -> tuple[bool, str, float | None]:
-    """Whether replication is too far behind, what there is to say about it, and the lag in seconds, if it is known."""
+    """True if replication is too far behind, a message about it, and the lag in seconds, None if it is not known."""
     row = await _row(session, _LAG)
     if row is not None and row["seconds"] is not None and row["seconds"] > most.total_seconds():
-        who = "this standby" if row["standby"] else "a replica"
+        subject = "this standby" if row["standby"] else "a replica"
         behind = timedelta(seconds=round(row["seconds"], 1))
-        return True, f"{who} is {format_duration(behind)} behind, above {format_duration(most)}", row["seconds"]
+        return True, f"{subject} is {format_duration(behind)} behind, above {format_duration(most)}", row["seconds"]
     if row is None or row["hidden"]:
         return False, f"replication lag cannot be seen: {_GRANT}", None
     if not row["standby"] and not row["replicas"]:
         return False, "no replica is connected", None
-    # One that has caught up says nothing of a lag.
+    # A replica that has caught up reports no lag.
     return False, "", row["seconds"] or 0.0
 
 
 async def _row(session: Session, query: str) -> Any:
-    """The one row of what the server knows of itself; None when it does not let us see that."""
+    """The one row of a query about the server itself; None when the server refuses the query."""
     try:
         with session.asking():
             return await session.connection.fetchrow(query)
@@ -228,11 +228,11 @@ def _query_failed(error: Any, run: _Run) -> CheckResult:
 
 
 def _refused(error: Any, run: _Run) -> CheckResult:
-    """What the server said instead of opening or keeping the session."""
+    """The result for an error that the server sent instead of opening or keeping the session."""
     if isinstance(error, asyncpg.ConnectionDoesNotExistError):
         match error.__cause__:
-            case asyncpg.PostgresError() as said:
-                return _refused(said, run)
+            case asyncpg.PostgresError() as reply:
+                return _refused(reply, run)
             case OSError() as cause:
                 raise from_os_error(cause) from error
         raise _closed() from error
@@ -246,9 +246,9 @@ def _refused(error: Any, run: _Run) -> CheckResult:
 
 
 def _strange(error: Exception, run: _Run) -> NetworkFailure:
-    """What the library makes no sense of: whatever is no PostgreSQL server makes it raise nearly anything."""
+    """The failure for an unexpected error of the library: a peer other than PostgreSQL can cause nearly any error."""
     if run.inside and isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
-        # The server's farewell came between two commands.
+        # The server's closing message came between two commands.
         return _closed()
     if isinstance(error, asyncpg.InterfaceError):
         words = "the server asks for a way to log in that the operator does not know"
@@ -271,12 +271,12 @@ def _network_failure(error: OSError, run: _Run) -> NetworkFailure:
 
 
 def _late(run: _Run) -> NetworkFailure:
-    """Whose fault the end of the time-out is: the server's if it was silent for half of it, else our own queue's."""
+    """The failure at the timeout: the server's if it was silent for half of the time, else that of our own queue."""
     if run.session is None:
         words = "the operator could not read the Secret and find the hosts in time"
         return NetworkFailure(words, reason="OwnPreparationLate", own=True)
     now = asyncio.get_running_loop().time()
-    silent = now - min(each for each in (run.turn_at, run.session.asked_at, now) if each is not None)
+    silent = now - min(moment for moment in (run.turn_at, run.session.asked_at, now) if moment is not None)
     if silent >= run.timeout.total_seconds() / 2:
         return NetworkFailure(f"no answer within {format_duration(run.timeout)}", reason="Timeout")
     words = "other checks had the operator's one connection to the server for too long"
@@ -284,6 +284,6 @@ def _late(run: _Run) -> NetworkFailure:
 
 
 def _sqlstate(error: Any) -> str:
-    """The code, if it is one: the server could send anything."""
+    """The code, or `unknown` if it is not a SQLSTATE: the server could send anything."""
     code = str(error.sqlstate)
     return code if _SQLSTATE.fullmatch(code) else "unknown"

@@ -1,6 +1,6 @@
-"""TLS to PostgreSQL servers: what libpq means by sslmode, with the authorities and names that a resource gives.
+"""TLS to PostgreSQL servers: libpq's sslmode, with the authorities and names that a resource gives.
 
-It knows nothing of sessions and must not connect.
+This module knows nothing of sessions and must not connect.
 """
 
 import ssl
@@ -12,17 +12,17 @@ from resilience.adapters.checks.postgres.dsn import Dsn, SslMode
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A server as one check sees it: equal ones share a connection. `ca`: PEM certificates, empty for the system's."""
+    """A server as one check uses it; equal ones share a connection. `ca`: PEM certificates, empty for the system's."""
 
     dsn: Dsn
     server_name: str
     ca: str = field(repr=False)
-    # What verifies by `ca` and name; None where sslmode verifies nothing.
+    # It verifies by `ca` and name; None where sslmode verifies nothing.
     context: ssl.SSLContext | None = field(compare=False)
 
 
 def contexts(place: Place, host: str) -> list[ssl.SSLContext | None]:
-    """The ways to connect that sslmode allows, in the order to try them; None is without TLS."""
+    """The contexts to connect with that sslmode allows, in the order to try them; None is without TLS."""
     mode, name = place.dsn.sslmode, place.server_name or host
     if mode is SslMode.DISABLE:
         return [None]
@@ -35,7 +35,7 @@ def contexts(place: Place, host: str) -> list[ssl.SSLContext | None]:
 
 
 class _Named(ssl.SSLContext):
-    """Another context that asks for and verifies one name; asyncpg would ask for the IP address it connects to."""
+    """Wraps a context to request and verify one name; asyncpg would use the IP address that it connects to."""
 
     inner: ssl.SSLContext
     name: str
@@ -59,7 +59,7 @@ def _named(inner: ssl.SSLContext, name: str) -> ssl.SSLContext:
 
 @lru_cache(maxsize=64)
 def _of_any_name(authorities: str) -> ssl.SSLContext:
-    """Verifies certificates and no names: verify-ca. Apart from those of Credentials, which are shared."""
+    """A context that verifies certificates but no names (verify-ca). Separate from the shared ones of Credentials."""
     context = ssl.create_default_context(cadata=authorities or None)
     context.check_hostname = False
     return context

@@ -1,8 +1,7 @@
 """Instant queries to the Prometheus server of the operator's settings, each limited to one namespace before it leaves.
 
-The server's address comes from whoever installs the operator, so the AddressGuard has no say; its certificate is
-verified. Must not offer a way to send a query that is not limited, nor judge what
-comes back.
+Whoever installs the operator sets the server's address, so the AddressGuard allows every address here. The server's
+certificate is verified. This module must not offer a way to send an unlimited query, and must not judge the answer.
 """
 
 import ssl
@@ -28,7 +27,7 @@ ANSWER_LIMIT: Final = 1024 * 1024
 _SHOWN: Final = 200
 _KNOWN_QUERIES: Final = 1024
 _EVERYWHERE: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-# Words of Prometheus 2.48 to 2.53 among the warnings, later on in a list of their own: advice about the query.
+# Prefix of advice about the query. Prometheus 2.48 to 2.53 list it among the warnings, later versions in its own list.
 _ADVICE: Final = "PromQL info:"
 
 
@@ -38,7 +37,7 @@ class TooLong(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a query gave. `partial` says that the server itself was not sure that this is all."""
+    """The result of a query. `partial`: the server itself is not sure that the result is complete."""
 
     values: tuple[float, ...]
     partial: bool
@@ -75,7 +74,7 @@ class _Failure(BaseModel):
 
 
 class PrometheusClient:
-    """Asks one server. `token_file` and `ca_file` are paths, or empty: without token, with the system's authorities.
+    """Queries one server. `token_file` and `ca_file` are paths. Empty: no token, and the system's authorities.
 
     Raises:
         Invalid: the authorities cannot be read.
@@ -86,16 +85,16 @@ class PrometheusClient:
         self._client = HttpClient(guard=AddressGuard(allowed=_EVERYWHERE), version=version)
         self._token_file = token_file
         self._tls = _authorities(ca_file)
-        # Parsing takes a millisecond, with a wicked query some hundred; the event loop waits meanwhile.
+        # Cached, because parsing blocks the event loop: for a millisecond, or some hundred with a malicious query.
         self._limited: Callable[[str, str], str | QueryRefused] = lru_cache(maxsize=_KNOWN_QUERIES)(_limit)
 
     async def query(self, query: str, *, namespace: str, timeout: timedelta) -> Values:
-        """The query's values now, of series of this namespace only. Sent once; redirects are not followed.
+        """The query's current values, of series of this namespace only. Sent once; redirects are not followed.
 
         Raises:
-            QueryRefused: the query may not be sent, the server does not take it, or it gives something without values.
+            QueryRefused: the query may not be sent, the server rejects it, or its result has no values.
             TooLong: the answer is longer than ANSWER_LIMIT.
-            Unavailable: no answer that could be read within `timeout`.
+            Unavailable: no readable answer within `timeout`.
             Refused: the request cannot be written.
         """
         limited = self._limited(query, namespace)
@@ -110,7 +109,7 @@ class PrometheusClient:
         return _read(answer)
 
     def _token(self) -> str:
-        # Read each time, for Kubernetes renews it in place.
+        # Read for each query, because Kubernetes renews it in place.
         try:
             return Path(self._token_file).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -125,7 +124,7 @@ def _authorities(ca_file: str) -> ssl.SSLContext:
 
 
 def _limit(query: str, namespace: str) -> str | QueryRefused:
-    """The limited query or why not: a refusal is worth remembering too."""
+    """The limited query, or its refusal, which is returned so that the cache keeps it too."""
     try:
         return force_namespace(query, namespace=namespace)
     except QueryRefused as refusal:
@@ -156,18 +155,18 @@ def _read(answer: Answer) -> Values:
 def _values(success: _Success, *, seconds: float) -> Values:
     match success.data:
         case _Vector(result=samples):
-            found = [sample.value for sample in samples]
+            points = [sample.value for sample in samples]
         case _Scalar(result=value):
-            found = [value]
+            points = [value]
         case _Other(kind=kind):
             raise QueryRefused(f"the query gives a {kind}; a check needs one value for each series")
-    numbers = tuple(each[1] for each in found if each is not None)
-    if len(numbers) < len(found):
+    numbers = tuple(point[1] for point in points if point is not None)
+    if len(numbers) < len(points):
         raise QueryRefused("the query gives native histograms; get a number out of them by histogram_quantile")
-    return Values(numbers, any(not each.startswith(_ADVICE) for each in success.warnings), seconds)
+    return Values(numbers, any(not warning.startswith(_ADVICE) for warning in success.warnings), seconds)
 
 
 def _words(text: str) -> str:
-    """The server's own words on one line, shortened."""
-    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    """The server's text on one line, shortened."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"

@@ -1,7 +1,7 @@
-"""The prometheus check: values of one query, and bounds for them.
+"""The prometheus check: compares the values of one query with bounds.
 
-Only values count. No data, half an answer, or none at all say nothing about the target, so they are inconclusive: a
-query that finds nothing must never pass. Nothing of an answer gets into a message but a number, and that rounded.
+Only values count. No data, a partial answer or no answer says nothing about the target and is inconclusive: a query
+without results must never pass. From an answer, only numbers get into messages, and values only rounded.
 """
 
 import math
@@ -16,50 +16,53 @@ from resilience.ports import PortError
 
 MOST_SERIES: Final = 100
 _AGGREGATE: Final = "aggregate it, e.g. with sum() or max()"
-# What is asked, for messages; the query itself is in the spec.
+# The subject of messages; the query itself is in the spec.
 DESCRIPTION: Final = "Prometheus query"
 
 
 async def check_prometheus(
     probe: PrometheusProbe, *, client: PrometheusClient | None, timeout: timedelta
 ) -> CheckResult:
-    """Passes when there are values and all are within bounds. `client`: None where none is configured. Never raises."""
+    """Passes when there are values and all are within bounds. Never raises.
+
+    `client` is None where no Prometheus server is configured.
+    """
     if client is None:
         return _unknown("NotConfigured", "no Prometheus server is known; set prometheus.url in the operator's values")
     try:
-        found = await client.query(probe.query, namespace=probe.namespace, timeout=timeout)
+        result = await client.query(probe.query, namespace=probe.namespace, timeout=timeout)
     except QueryRefused as refusal:
         return _unknown("QueryRefused", str(refusal))
-    except TooLong as long:
-        return _unknown("TooManySeries", f"{long}; {_AGGREGATE}")
+    except TooLong as error:
+        return _unknown("TooManySeries", f"{error}; {_AGGREGATE}")
     except PortError as error:
         return _unknown("Unavailable", str(error))
-    return _judged(found, probe)
+    return _judged(result, probe)
 
 
-def _judged(found: Values, probe: PrometheusProbe) -> CheckResult:
-    if found.partial:
+def _judged(result: Values, probe: PrometheusProbe) -> CheckResult:
+    if result.partial:
         return _unknown("PartialData", "the server warns that its answer may be incomplete")
-    if len(found.values) > MOST_SERIES:
+    if len(result.values) > MOST_SERIES:
         return _unknown(
-            "TooManySeries", f"the query gives {len(found.values)} series, more than {MOST_SERIES}; {_AGGREGATE}"
+            "TooManySeries", f"the query gives {len(result.values)} series, more than {MOST_SERIES}; {_AGGREGATE}"
         )
-    if not found.values:
+    if not result.values:
         return _unknown("NoData", "the query finds no series")
-    words = _out_of_bounds(found.values, probe)
+    words = _out_of_bounds(result.values, probe)
     if words:
-        return CheckResult(Outcome.FAIL, "OutOfBounds", f"{DESCRIPTION}: {words}", found.seconds)
-    strange = sum(math.isnan(value) for value in found.values)
-    if strange:
-        return _unknown("NoData", f"{strange} of {len(found.values)} values are not a number")
-    # Without the value: a message that changes with every run would be written into status again and again.
-    figure = found.values[0] if len(found.values) == 1 else None
+        return CheckResult(Outcome.FAIL, "OutOfBounds", f"{DESCRIPTION}: {words}", result.seconds)
+    nan_count = sum(math.isnan(value) for value in result.values)
+    if nan_count:
+        return _unknown("NoData", f"{nan_count} of {len(result.values)} values are not a number")
+    # The message leaves the value out: if it changed with every run, status would be written every time.
+    figure = result.values[0] if len(result.values) == 1 else None
     words = f"{DESCRIPTION}: every value is within bounds"
-    return CheckResult(Outcome.PASS, "WithinBounds", words, found.seconds, figure=figure)
+    return CheckResult(Outcome.PASS, "WithinBounds", words, result.seconds, figure=figure)
 
 
 def _out_of_bounds(values: tuple[float, ...], probe: PrometheusProbe) -> str:
-    """The worst value and the bound that it breaks; empty when none does. Nothing is true of NaN, so it breaks none."""
+    """The worst value and the bound that it breaks, in words; empty when none does. NaN breaks no bound."""
     high = [value for value in values if probe.above is not None and value > probe.above]
     low = [value for value in values if probe.below is not None and value < probe.below]
     if not high and not low:
@@ -70,7 +73,7 @@ def _out_of_bounds(values: tuple[float, ...], probe: PrometheusProbe) -> str:
 
 
 def _about(value: float) -> str:
-    """Two digits: enough for a person, and no reason to write status for every small change."""
+    """The value with two digits: enough for a person, and a small change does not cause a write of status."""
     return f"{float(f'{value:.2g}'):g}"
 
 

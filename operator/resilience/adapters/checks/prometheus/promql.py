@@ -1,8 +1,8 @@
-"""Limits a PromQL query to one namespace: what keeps a tenant's checks from reading another tenant's series.
+"""Limits a PromQL query to one namespace, so that a tenant's checks cannot read another tenant's series.
 
-The query is parsed and written anew from what the parser understood, so that nothing else of its text (a comment, an
-escape) reaches the server. The result is parsed again and has to prove itself. What is not known here is refused.
-It must not talk to anything, nor use the library's own formatter: that does not escape values.
+The query is parsed and written anew from its syntax tree, so that nothing else of its text (a comment, an escape)
+reaches the server. The result is parsed again, to prove the limit. Unknown syntax is refused. This module must not
+connect to anything, and must not use the library's own formatter, which does not escape values.
 """
 
 import re
@@ -14,7 +14,7 @@ import promql_parser as promql
 from resilience.ports import Refused
 
 LABEL: Final = "namespace"
-# The CRD allows no longer one; the parser recurses, and a far longer one would end the process.
+# The CRD allows no longer query. The parser recurses, and a far longer query would end the process.
 LONGEST: Final = 2048
 _DEEPEST: Final = 64
 _SHOWN: Final = 200
@@ -26,7 +26,7 @@ _OPERATORS: Final = (
     (promql.MatchOp.Re, "=~"),
     (promql.MatchOp.NotRe, "!~"),
 )
-# Functions that know no more than their arguments. `info` is not among them: it reads series that no selector names.
+# Functions that read nothing but their arguments. `info` is not among them: it reads series that no selector names.
 _FUNCTIONS: Final = frozenset((
     "abs", "absent", "absent_over_time", "acos", "acosh", "asin", "asinh", "atan", "atanh", "avg_over_time",
     "ceil", "changes", "clamp", "clamp_max", "clamp_min", "cos", "cosh", "count_over_time", "day_of_month",
@@ -42,7 +42,7 @@ _FUNCTIONS: Final = frozenset((
 
 
 class QueryRefused(Refused):
-    """The query may not be sent. The text says what to change in it."""
+    """The query may not be sent. The message says what to change in it."""
 
 
 def force_namespace(query: str, *, namespace: str) -> str:
@@ -50,7 +50,7 @@ def force_namespace(query: str, *, namespace: str) -> str:
 
     Raises:
         QueryRefused: the query cannot be parsed, is too long or deep, selects nothing, asks for another namespace, or
-            has a part that might see more than its selectors say.
+            has a part that might read more series than its selectors name.
     """
     if len(query) > LONGEST:
         raise QueryRefused(f"the query is longer than {LONGEST} characters")
@@ -64,7 +64,7 @@ def force_namespace(query: str, *, namespace: str) -> str:
     except OverflowError as error:
         raise QueryRefused("the query cannot be read: a duration is out of range") from error
     except BaseException as error:
-        # Panics of the library (`x[1e30]`) are no Exceptions, so that they end a process that does not expect them.
+        # Panics of the library (`x[1e30]`) are not an Exception, so they end a process that does not expect them.
         if type(error).__name__ != "PanicException":
             raise
         raise QueryRefused("the query cannot be read: a number in it is out of range") from error
@@ -76,20 +76,20 @@ def force_namespace(query: str, *, namespace: str) -> str:
 
 
 def _is_limited(query: promql.Expr, namespace: str) -> bool:
-    """Whether every selector has exactly one matcher of the label, and it equals the namespace."""
+    """Every selector has exactly one matcher of the label, and that one equals the namespace."""
 
-    def limited(node: promql.Expr) -> bool:
+    def has_limit(node: promql.Expr) -> bool:
         if not isinstance(node, promql.VectorSelector):
             return True
-        own = [each for each in node.matchers.matchers if each.name == LABEL]
-        exact = len(own) == 1 and own[0].op == promql.MatchOp.Equal and own[0].value == namespace
-        return exact and not node.matchers.or_matchers
+        own = [matcher for matcher in node.matchers.matchers if matcher.name == LABEL]
+        is_exact = len(own) == 1 and own[0].op == promql.MatchOp.Equal and own[0].value == namespace
+        return is_exact and not node.matchers.or_matchers
 
-    return promql.walk(query, pre_visit=limited)
+    return promql.walk(query, pre_visit=has_limit)
 
 
 class _Writer:
-    """Writes an expression as text in the plainest form there is; selectors get the namespace on the way."""
+    """Writes an expression as text in the plainest form, and adds the namespace to every selector."""
 
     def __init__(self, namespace: str) -> None:
         self.selectors = 0
@@ -107,13 +107,13 @@ class _Writer:
     def _node(self, node: promql.Expr) -> str:
         match node:
             case promql.VectorSelector():
-                return f"{self._selector(node)}{_when(node)}"
+                return f"{self._selector(node)}{_modifiers(node)}"
             case promql.MatrixSelector():
                 selector = node.vector_selector
-                return f"{self._selector(selector)}[{_duration(node.range)}]{_when(selector)}"
+                return f"{self._selector(selector)}[{_duration(node.range)}]{_modifiers(selector)}"
             case promql.SubqueryExpr(expr=inner, range=length, step=step):
                 span = f"{_duration(length)}:{_duration(step)}"
-                return f"{self._operand(inner)}[{span}]{_when(node)}"
+                return f"{self._operand(inner)}[{span}]{_modifiers(node)}"
             case promql.AggregateExpr():
                 return self._aggregation(node)
             case promql.BinaryExpr(lhs=left, rhs=right):
@@ -121,7 +121,7 @@ class _Writer:
             case promql.Call(func=function, args=arguments):
                 if function.name not in _FUNCTIONS:
                     raise QueryRefused(f"a check cannot use the function {function.name}; ask in another way")
-                return f"{function.name}({', '.join(self.expression(each) for each in arguments)})"
+                return f"{function.name}({', '.join(self.expression(argument) for argument in arguments)})"
             case promql.ParenExpr(expr=inner):
                 return f"({self.expression(inner)})"
             case promql.UnaryExpr(expr=inner):
@@ -145,14 +145,14 @@ class _Writer:
         named = [] if node.name is None else [promql.Matcher(promql.MatchOp.Equal, "__name__", node.name)]
         ours = promql.Matcher(promql.MatchOp.Equal, LABEL, self._namespace)
         others = []
-        for each in node.matchers.matchers:
-            if each.name != LABEL:
-                others.append(each)
-            elif each.op != ours.op or each.value != ours.value:
+        for matcher in node.matchers.matchers:
+            if matcher.name != LABEL:
+                others.append(matcher)
+            elif matcher.op != ours.op or matcher.value != ours.value:
                 raise QueryRefused(
                     f"a check sees the series of namespace {self._namespace} only; take the matcher of {LABEL} away"
                 )
-        return f"{{{','.join(_matcher(each) for each in (*named, *others, ours))}}}"
+        return f"{{{','.join(_matcher(matcher) for matcher in (*named, *others, ours))}}}"
 
     def _aggregation(self, node: promql.AggregateExpr) -> str:
         grouping, modifier = "", node.modifier
@@ -160,7 +160,7 @@ class _Writer:
             word = "by" if modifier.type == promql.AggModifierType.By else "without"
             grouping = f" {word} {_labels(modifier.labels)} "
         parts = [node.expr] if node.param is None else [node.param, node.expr]
-        return f"{node.op}{grouping}({', '.join(self.expression(each) for each in parts)})"
+        return f"{node.op}{grouping}({', '.join(self.expression(part) for part in parts)})"
 
 
 def _matcher(matcher: promql.Matcher) -> str:
@@ -186,18 +186,18 @@ def _matching(modifier: promql.BinModifier | None) -> str:
     return text
 
 
-def _when(node: promql.VectorSelector | promql.SubqueryExpr) -> str:
+def _modifiers(node: promql.VectorSelector | promql.SubqueryExpr) -> str:
     offset = "" if node.offset is None else f" offset {_duration(node.offset)}"
     if node.at is None:
         return offset
-    # A time before 1970 cannot even be read from the library; a check asks about now anyway.
+    # The library cannot even return a time before 1970, and a check is about the present anyway.
     if node.at.type == promql.AtModifierType.At:
         raise QueryRefused("a check cannot ask about a fixed time; use offset")
     return f" @ {'start' if node.at.type == promql.AtModifierType.Start else 'end'}(){offset}"
 
 
 def _duration(length: timedelta | None) -> str:
-    """Seconds and milliseconds, e.g. `300s`; nothing for None, which is a subquery's default step."""
+    """Seconds and milliseconds, e.g. `300s`; empty for None, which is a subquery's default step."""
     if length is None:
         return ""
     whole, rest = divmod(abs(length), _MILLISECOND)
@@ -209,7 +209,7 @@ def _duration(length: timedelta | None) -> str:
 
 
 def _labels(names: list[str]) -> str:
-    return f"({', '.join(_label(each) for each in names)})"
+    return f"({', '.join(_label(name) for name in names)})"
 
 
 def _label(name: str) -> str:
@@ -217,8 +217,8 @@ def _label(name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """The text in double quotes as Go reads them; what is not plain ASCII is escaped, so that nobody reads it else."""
-    return f'"{"".join(_escaped(each) for each in text)}"'
+    """The text in double quotes, as Go reads them. All but plain ASCII is escaped, so that no reader misreads it."""
+    return f'"{"".join(_escaped(character) for character in text)}"'
 
 
 def _escaped(character: str) -> str:

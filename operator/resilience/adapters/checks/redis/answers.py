@@ -1,4 +1,4 @@
-"""What a Redis answered, and what that means. Nothing of an answer gets into words but codes, addresses and numbers."""
+"""Replies of a Redis server and their meaning. Only codes, addresses and numbers of a reply get into messages."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from resilience.core.health.thresholds import Outcome
 
 Command: TypeAlias = tuple[str | int, ...]
 Reply: TypeAlias = "bytes | int | ServerError | list[Reply] | None"
-# Something is short, though it works: reason and words.
+# A shortage of a server that works: reason and message.
 Shortage: TypeAlias = tuple[str, str]
 
 PING: Final[Command] = ("PING",)
@@ -19,7 +19,7 @@ ROLE: Final[Command] = ("ROLE",)
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
 _CODE: Final = re.compile(r"[A-Z]{2,20}")
 _TOO_MANY_CLIENTS: Final = "max number of clients reached"
-# By the first word of the error: reason, and what follows the server's name.
+# By the first word of the error: the reason, and the message after the server's name.
 _MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
     "READONLY": ("ReadOnly", "takes no writes: it is a read-only replica"),
     "NOREPLICAS": ("NotEnoughReplicas", "takes no writes: it has fewer replicas than min-replicas-to-write wants"),
@@ -34,7 +34,7 @@ _MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class Verdict(Exception):
-    """The server was reached, and what it said is no pass. The text names the server and holds no secret."""
+    """The server was reached, but the check does not pass. The message names the server and holds no secret."""
 
     def __init__(self, reason: str, message: str, *, outcome: Outcome = Outcome.FAIL) -> None:
         super().__init__(message)
@@ -43,23 +43,23 @@ class Verdict(Exception):
 
 
 class ServerError(Exception):
-    """An error that the server answered. Its `words` are for comparing; only the `code` may be shown."""
+    """An error reply of the server. `words` are for comparison; only the `code` may be shown."""
 
     def __init__(self, error: RedisError) -> None:
         super().__init__()
         self.words = str(error)
         code = error.status_code or self.words.partition(" ")[0]
         self.code = code if _CODE.fullmatch(code) else "ERR"
-        # Where the key of the command is, as a node of a cluster says; an empty host is the node's own.
+        # Host and port where a cluster node locates the command's key; an empty host is the node's own.
         self.moved = (error.host, error.port) if isinstance(error, MovedError) else None
 
 
 class LoginRefused(ServerError):
-    """The server does not accept user name and password, or wants some and got none."""
+    """The server does not accept user name and password, or requires them and got none."""
 
 
 def verdict(error: ServerError, command: Command, *, node: object) -> Verdict:
-    """What an error in answer to `command` means."""
+    """The verdict for an error in reply to `command`."""
     if error.code == "NOPERM":
         words = f"{node} does not let the check's user run {command[0]}; allow it, or verify less"
         return Verdict("NotPermitted", words, outcome=Outcome.INCONCLUSIVE)
@@ -74,7 +74,7 @@ def required(answer: Mapping[Command, Reply], command: Command, *, node: object)
     """The reply to one of the commands.
 
     Raises:
-        Verdict: it is an error.
+        Verdict: the reply is an error.
     """
     reply = answer[command]
     if isinstance(reply, ServerError):
@@ -83,14 +83,14 @@ def required(answer: Mapping[Command, Reply], command: Command, *, node: object)
 
 
 def text(reply: Reply) -> str:
-    """A reply that is a string. Raises Verdict for any other."""
+    """The text of a reply that is a string. Raises Verdict for any other reply."""
     if not isinstance(reply, bytes):
         raise unreadable()
     return reply.decode(errors="replace")
 
 
 def number(reply: object) -> int:
-    """A reply that is a whole number, or digits. Raises Verdict for any other."""
+    """The number in a reply that is a whole number, or digits. Raises Verdict for any other reply."""
     if not isinstance(reply, bytes | int | str):
         raise unreadable()
     try:
@@ -100,42 +100,44 @@ def number(reply: object) -> int:
 
 
 def items(reply: Reply) -> list[Reply]:
-    """A reply that is a list. Raises Verdict for any other."""
+    """The elements of a reply that is a list. Raises Verdict for any other reply."""
     if not isinstance(reply, list):
         raise unreadable()
     return reply
 
 
 def fields(reply: Reply) -> dict[str, str]:
-    """A reply that is a list of names and values, one after the other; values that are no strings are left out."""
+    """Values by name, from a list of alternating names and values; only strings and numbers are kept as values."""
     listed = items(reply)
     pairs = zip(listed[::2], listed[1::2], strict=False)
-    return {text(name): str(value) if isinstance(value, int) else text(value) for name, value in pairs if _said(value)}
+    return {
+        text(name): str(value) if isinstance(value, int) else text(value) for name, value in pairs if _is_scalar(value)
+    }
 
 
 def lines(reply: Reply) -> dict[str, str]:
-    """A reply of lines `name:value`, as INFO gives them."""
+    """Values by name, from a reply of `name:value` lines, as INFO returns them."""
     pairs = (line.partition(":") for line in text(reply).splitlines() if ":" in line)
     return {name: value for name, _, value in pairs}
 
 
 def address(host: str, port: object) -> tuple[str, int]:
-    """An address that a server told. Raises Verdict for what cannot be one, so that it never gets into words."""
+    """An address that a server returned. Raises Verdict for what cannot be one, to keep that out of messages."""
     if not _HOST.fullmatch(host):
         raise unreadable()
     return host, number(port)
 
 
 def place(host: str, port: object) -> str:
-    """An address that a server told, for messages. Raises Verdict for what cannot be one."""
+    """An address that a server returned, for messages. Raises Verdict for what cannot be one."""
     host, port = address(host, port)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def unreadable() -> Verdict:
-    """The verdict on an answer that no Redis gives."""
+    """The verdict on a reply that no Redis sends."""
     return Verdict("NotRedis", "what answers there does not speak as a Redis does")
 
 
-def _said(value: Reply) -> bool:
+def _is_scalar(value: Reply) -> bool:
     return isinstance(value, bytes | int)

@@ -1,4 +1,4 @@
-"""The redis check of a Redis Cluster: what one node says of it, and each of its masters."""
+"""The redis check of a Redis Cluster: the state that one node reports, and each of the masters."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -28,24 +28,24 @@ from resilience.core.model.probes import RedisProbe
 _INFO: Final[Command] = ("CLUSTER", "INFO")
 _NODES: Final[Command] = ("CLUSTER", "NODES")
 _SLOTS: Final = 16384
-# A server must not have us open any number of connections.
+# A server must not make the operator open an unlimited number of connections.
 _MOST: Final = 100
 
 
 async def look_at_cluster(probe: RedisProbe, run: Run) -> tuple[Node, list[Shortage]]:
-    """The node that spoke for the cluster, and what is short.
+    """The node that answered for the cluster, and the shortages.
 
     Raises:
-        Verdict: slots are not served, a master does not answer or does not do what it should.
-        NetworkFailure: the operator itself could not ask.
+        Verdict: slots are not served, or a master does not answer or does not do what it should.
+        NetworkFailure: the operator itself could not send its commands.
     """
-    write = [WRITE] if RedisVerify.WRITE in probe.verify else []
+    write_commands = [WRITE] if RedisVerify.WRITE in probe.verify else []
     nodes = [node_of(probe.place, host, port) for host, port in probe.place.addresses]
-    found = await first_answer(
-        nodes, run, PING, _INFO, _NODES, *write, accept=lambda node, answer: True, reason="ClusterDown"
+    first = await first_answer(
+        nodes, run, PING, _INFO, _NODES, *write_commands, accept=lambda node, answer: True, reason="ClusterDown"
     )
-    assert found is not None  # whatever answers is accepted
-    node, answer = found
+    assert first is not None  # every answer is accepted
+    node, answer = first
     run.seconds = answer.seconds
     _require_slots(lines(required(answer.replies, _INFO, node=node)), node)
     short: list[Shortage] = []
@@ -54,9 +54,11 @@ async def look_at_cluster(probe: RedisProbe, run: Run) -> tuple[Node, list[Short
         if len(masters) > _MOST:
             raise Verdict("TooManyMasters", f"{node} names more than {_MOST} masters; give one of them as an address")
         # Each master has its own connection, and none waits for another.
-        found_short = await asyncio.gather(*(_master(each, probe, run) for each in masters), return_exceptions=True)
-        short = [each for result in found_short for each in _or_raised(result)]
-    if write:
+        results = await asyncio.gather(
+            *(_check_master(master, probe, run) for master in masters), return_exceptions=True
+        )
+        short = [shortage for result in results for shortage in _or_raised(result)]
+    if write_commands:
         await _follow(answer.replies[WRITE], node, run)
     return node, short
 
@@ -71,21 +73,24 @@ def _require_slots(info: Mapping[str, str], node: Node) -> None:
         raise Verdict("SlotsMissing", f"{node} says that {words}")
 
 
-def _masters(told: str, asked: Node, probe: RedisProbe) -> Iterator[Node]:
-    """Nodes that serve slots. A line: id, ip:port@bus[,hostname[,…]], flags, its master, four numbers, slots."""
-    for line in told.splitlines():
+def _masters(reply: str, node: Node, probe: RedisProbe) -> Iterator[Node]:
+    """Nodes that serve slots, from a reply to CLUSTER NODES.
+
+    A line of it: id, ip:port@bus[,hostname[,…]], flags, its master, four numbers, slots.
+    """
+    for line in reply.splitlines():
         words = line.split(" ")
         if len(words) < 9 or "master" not in words[2].split(","):
             continue
-        where, hostname, *_ = f"{words[1]},".split(",")
-        ip, _, port = where.partition("@")[0].rpartition(":")
-        # Certificates carry names; a node that has not been spoken to by others does not know its own address.
-        name = (hostname if probe.place.trust else "") or ip or asked.host
+        endpoint, hostname, *_ = f"{words[1]},".split(",")
+        ip, _, port = endpoint.partition("@")[0].rpartition(":")
+        # Certificates carry names. A node that no other node has contacted does not know its own address.
+        name = (hostname if probe.place.trust else "") or ip or node.host
         yield node_of(probe.place, *address(name, port))
 
 
-async def _master(node: Node, probe: RedisProbe, run: Run) -> list[Shortage]:
-    # A write goes where its key is, not to each.
+async def _check_master(node: Node, probe: RedisProbe, run: Run) -> list[Shortage]:
+    # A write goes to the master that has its key, not to every master.
     probe = replace(probe, verify=probe.verify - {RedisVerify.WRITE})
     try:
         _, short = await look(node, probe, run)
@@ -103,7 +108,7 @@ def _or_raised(result: list[Shortage] | BaseException) -> list[Shortage]:
 
 
 async def _follow(reply: Reply, node: Node, run: Run) -> None:
-    """Writes where the key is, when the node that was asked only knew where that is."""
+    """Writes to the node that has the key, if the first node only replied which one that is."""
     if isinstance(reply, ServerError) and reply.moved is not None:
         host, port = reply.moved
         host, port = address(host or node.host, port)

@@ -1,7 +1,7 @@
-"""Connections to Redis that checks keep: one for each server and login, however many checks ask it.
+"""Connections to Redis that checks keep open: one for each server and login, however many checks use it.
 
-What is asked at once goes out and comes back as one, behind a lock. A connection on which anything went wrong is
-closed: a late answer must not be taken for the next one's. It must not judge what was answered.
+The commands of a call are sent and answered as one batch, behind a lock. A connection with any error is closed: a late
+reply must not be taken for the reply to the next command. This module must not judge replies.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure, Untrusted
 from resilience.core.model.probes import SecretRef, TlsTrust
 
-# How long a connection is kept that nobody uses.
+# An unused connection is kept for this long.
 KEPT: Final = timedelta(minutes=2)
 MOST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A Redis or a Sentinel to ask, and what is presented to it."""
+    """A Redis server or a Sentinel, and the login and TLS trust for it."""
 
     host: str
     port: int
@@ -38,25 +38,25 @@ class Node:
 
     @property
     def server_name(self) -> str:
-        """The name that its certificate has to carry."""
+        """The name that the server's certificate has to carry."""
         return (self.trust.server_name if self.trust else "") or self.host
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Replies by command, errors among them, and how long they took."""
+    """Replies by command, errors among them, and the seconds that they took."""
 
     replies: Mapping[Command, Reply]
     seconds: float
-    # Whether the connection was there before.
+    # The connection existed before.
     kept: bool
-    # Whether it is one in place of another that was lost.
+    # The connection replaces one that was lost.
     reconnected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Login:
-    """Values of Secrets. They are part of what tells connections apart, so that a new password is a new connection."""
+    """Values of Secrets. They are part of the key of a connection, so a new password means a new connection."""
 
     username: str = field(repr=False)
     password: str = field(repr=False)
@@ -68,14 +68,14 @@ _Key = tuple[str, int, int, str, _Login, bool]
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """The place of one kept connection."""
+    """The slot of one kept connection."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     link: Link | None = None
-    # Those who use it or wait for it.
+    # Calls that use it or wait for it.
     users: int = 0
     expiry: asyncio.TimerHandle | None = None
-    # Whether the connection before was lost.
+    # The previous connection was lost.
     lost: bool = False
     # Loop time of the last answer.
     answered: float = 0.0
@@ -88,7 +88,7 @@ class _Slot:
         connect: Callable[[], Awaitable[Link]],
         anew: bool,
     ) -> Answer:
-        """Asks on the kept connection, or on a new one when that is wanted, or when the kept one turns out dead."""
+        """Sends commands on the kept connection, or on a new one if `anew` is true or the kept one is dead."""
         if anew:
             self.drop()
         if self.link is not None and (self.link.address not in addresses or not await self.link.quiet()):
@@ -97,7 +97,7 @@ class _Slot:
             try:
                 return await self._exchange(self.link, commands, kept=True)
             except NetworkFailure:
-                # It died since it was last used, which says nothing about who answers now.
+                # It died since its last use, which says nothing about the server that answers now.
                 pass
         self.link = await connect()
         reconnected, self.lost = self.lost, False
@@ -128,7 +128,10 @@ class _Slot:
 
 
 class RedisConnections:
-    """Asks servers that `guard` permits; keeps at most `most` connections, each for two minutes after its last use."""
+    """Sends commands to servers that `guard` permits.
+
+    Keeps at most `most` connections, each for two minutes after its last use.
+    """
 
     def __init__(self, *, guard: AddressGuard, credentials: Credentials, most: int = MOST) -> None:
         self._guard = guard
@@ -140,14 +143,14 @@ class RedisConnections:
     async def ask(
         self, node: Node, *commands: Command, deadline: Deadline, anew: bool = False, keep: bool = True
     ) -> Answer:
-        """Asks once. When the login is refused, it is read afresh, and another one is tried once.
+        """Sends commands once. If the login is refused, it is read afresh and, if it changed, tried once more.
 
-        `anew`: on a new connection, which then is the kept one. `keep`: False for a connection that is closed after.
+        `anew`: use a new connection, and keep that one. `keep`: False for a connection that is closed afterwards.
 
         Raises:
             Verdict: the login is refused, or an error ended the connection.
-            NetworkFailure: no answer; the text names the node.
-            Refused: the address may not be spoken to.
+            NetworkFailure: no answer; the message names the node.
+            Refused: the address is not permitted.
             Invalid, Unavailable: a Secret cannot be used.
         """
         try:
@@ -167,7 +170,7 @@ class RedisConnections:
             raise NetworkFailure(f"{node}: {failure}", reason=failure.reason, own=failure.own) from failure
 
     async def open(self, node: Node, *, deadline: Deadline, fresh: bool = False) -> Link:
-        """A connection of the caller's own, logged in. Raises as `ask` does; the caller closes it with `abort`."""
+        """A new connection for the caller alone, logged in. Raises as `ask` does. The caller closes it with `abort`."""
         try:
             login = await self._login(node, deadline=deadline, fresh=fresh)
             addresses = await self._guard.addresses(node.host, node.port, timeout=deadline.left())
@@ -179,13 +182,13 @@ class RedisConnections:
             raise Verdict("AuthenticationFailed", _refused(node)) from error
 
     async def close(self) -> None:
-        """Closes all connections, those in use too."""
+        """Closes all connections, including those in use."""
         slots, self._slots = self._slots, {}
         for slot in slots.values():
             if slot.expiry is not None:
                 slot.expiry.cancel()
             slot.drop()
-        # A transport ends in the next round of the loop.
+        # A transport closes in the next iteration of the loop.
         await asyncio.sleep(0)
 
     async def _login(self, node: Node, *, deadline: Deadline, fresh: bool = False) -> _Login:
@@ -216,7 +219,7 @@ class RedisConnections:
                     anew=anew,
                 )
         except TimeoutError as error:
-            # Others of ours were answered meanwhile: their turn took this one's time, not the server.
+            # Other checks got answers here meanwhile: they used up the time, not the server.
             raise deadline.over(own=slot.answered > began) from error
         finally:
             if keep:
@@ -257,7 +260,7 @@ class RedisConnections:
     def _leave(self, key: _Key, slot: _Slot) -> None:
         slot.users -= 1
         if self._slots.get(key) is not slot:
-            # Closed meanwhile.
+            # The slot was closed meanwhile.
             slot.drop()
         elif not slot.users:
             slot.expiry = asyncio.get_running_loop().call_later(KEPT.total_seconds(), self._expire, key)
@@ -286,7 +289,7 @@ def _require_database(node: Node, select: Command, reply: Reply) -> None:
 
 
 def _refused(node: Node) -> str:
-    """Which Secrets hold what was refused; never a value."""
+    """The message that names the Secrets whose values were refused. It never contains a value."""
     if node.password is None and node.username is None:
         return f"{node} wants a password, and the check names none"
     named = [

@@ -1,6 +1,6 @@
-"""Puts dead letters back into their stream: once each, for the server moves a batch as a whole or not at all.
+"""Moves dead letters back into their stream, once each: the server moves a batch as a whole or not at all.
 
-Nothing of an entry is read here.
+This module reads nothing of an entry.
 """
 
 from datetime import timedelta
@@ -15,7 +15,7 @@ from resilience.core.model.probes import DeadLetters
 from resilience.ports import Batch, Refused, Unavailable
 
 _TIMEOUT: Final = timedelta(seconds=5)
-# Ids begin with the time of their entry, by the clock of the server, in milliseconds.
+# Ids begin with the time of their entry in milliseconds, by the server's clock.
 _MOVE: Final = """
 local time = redis.call('TIME')
 local from = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[2]
@@ -31,7 +31,7 @@ return {#found, redis.call('XLEN', KEYS[1]), #more}
 
 
 class RedisDeadLetters:
-    """`ports.DeadLetterOffice` over connections that are kept."""
+    """Implements ports.DeadLetterOffice over kept connections."""
 
     def __init__(self, *, connections: RedisConnections) -> None:
         self._connections = connections
@@ -44,7 +44,7 @@ class RedisDeadLetters:
         try:
             node, _ = await find_master(letters.place, run)
             answer = await run.ask(node, move)
-            moved, left, more = (number(each) for each in items(required(answer.replies, move, node=node)))
+            moved, left, more = (number(value) for value in items(required(answer.replies, move, node=node)))
         except NetworkFailure as failure:
             raise Unavailable(str(failure)) from failure
         except Verdict as verdict:

@@ -1,7 +1,7 @@
-"""One open connection to a Redis or a Sentinel.
+"""One open connection to a Redis server or a Sentinel.
 
-The library speaks the protocol. The connection is opened here, for the library would resolve the name again, has no
-name for TLS to verify, hides errno, and reads answers of any length. It must not retry and not judge an answer.
+The library speaks the protocol. This module opens the connection, because the library would resolve the name again, has
+no name for TLS to verify, hides errno, and reads answers of any length. It must not retry and must not judge an answer.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from resilience.adapters.net.address import Address
 from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
 
-# Bytes of all answers to what is asked at once. A line counts as more, for it takes more time than bytes do.
+# Bytes of all answers to one batch. A line counts as additional bytes, because it takes more time than its bytes do.
 ANSWER_LIMIT: Final = 4 * 1024 * 1024
 _LINE: Final = 128
 TOO_LONG: Final = "AnswerTooLong"
@@ -30,31 +30,31 @@ TOO_LONG: Final = "AnswerTooLong"
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When something has to be over, by the loop's clock, and the time that it had."""
+    """The loop time at which an operation has to be over, and the whole time that it had."""
 
     at: float
     whole: timedelta
 
     @classmethod
     def after(cls, timeout: timedelta) -> "Deadline":
-        """From now on."""
+        """The deadline that is `timeout` from now."""
         return cls(asyncio.get_running_loop().time() + timeout.total_seconds(), timeout)
 
     def left(self) -> timedelta:
-        """What is left of it; never negative."""
+        """The time that is left; never negative."""
         return timedelta(seconds=max(self.at - asyncio.get_running_loop().time(), 0))
 
     def share(self, count: int) -> "Deadline":
-        """The first of `count` equal parts of what is left."""
+        """The deadline of the first of `count` equal parts of the time that is left."""
         return Deadline.after(self.left() / count)
 
     def over(self, *, own: bool = False) -> NetworkFailure:
-        """The failure that its end is."""
+        """The failure for a deadline that has passed."""
         return NetworkFailure(f"no answer within {format_duration(self.whole)}", reason="Timeout", own=own)
 
 
 class _Bounded(asyncio.StreamReader):
-    """Reads no more than is left."""
+    """A stream reader that raises NetworkFailure when more than `left` bytes are read."""
 
     left = ANSWER_LIMIT
 
@@ -74,7 +74,7 @@ class _Bounded(asyncio.StreamReader):
 
 
 class Link(AbstractConnection):
-    """A connection to `address`. Whoever has it closes it with `abort`, and must do so after any error raised here."""
+    """A connection to `address`. The owner closes it with `abort`, and must do so after any error raised here."""
 
     def __init__(
         self, address: Address, reader: _Bounded, writer: asyncio.StreamWriter, *, username: str, password: str
@@ -97,11 +97,11 @@ class Link(AbstractConnection):
         """Presents user name and password, if there are any.
 
         Raises:
-            LoginRefused: they are not accepted.
-            ServerError, NetworkFailure: there was another answer, or none.
+            LoginRefused: the server does not accept them.
+            ServerError, NetworkFailure: the server gave another answer, or none.
         """
         try:
-            with _sorted():
+            with _translated_errors():
                 await self.on_connect()
         except ServerError as error:
             if error.code == "NOPERM":
@@ -109,45 +109,45 @@ class Link(AbstractConnection):
             raise
 
     async def ask(self, commands: Sequence[Command]) -> list[Reply]:
-        """The replies, errors among them, sent and read at once.
+        """The replies to commands that are sent as one batch; errors are among them.
 
         Raises:
-            LoginRefused: the server wants a user name and password.
+            LoginRefused: the server requires a user name and password.
             ServerError: an error that ends the connection.
             NetworkFailure: the connection broke, or what answers is no Redis.
         """
         self._bounded.left = ANSWER_LIMIT
         replies: list[Reply] = []
         try:
-            with _sorted():
+            with _translated_errors():
                 await self.send_packed_command(self.pack_commands(commands), check_health=False)
                 for _ in commands:
                     replies.append(await self._reply())
         except NetworkFailure:
-            # A server that turns somebody away says why once, and hangs up.
-            error = next((each for each in replies if isinstance(each, ServerError)), None)
+            # A server that rejects a client sends the reason once and closes the connection.
+            error = next((reply for reply in replies if isinstance(reply, ServerError)), None)
             if error is not None:
                 raise error from None
             raise
         return replies
 
     async def say(self, command: Command) -> None:
-        """Sends without waiting for a reply. Raises as `ask` does."""
-        with _sorted():
+        """Sends a command without waiting for a reply. Raises as `ask` does."""
+        with _translated_errors():
             await self.send_packed_command(self.pack_commands([command]), check_health=False)
 
     async def hear(self) -> Reply:
-        """The next reply to nothing in particular, as subscriptions have them. Raises as `ask` does."""
+        """The next message of the server, as subscriptions receive them. Raises as `ask` does."""
         self._bounded.left = ANSWER_LIMIT
-        with _sorted():
+        with _translated_errors():
             return await self._reply()
 
     async def quiet(self) -> bool:
-        """Whether it is open as far as is known, and nothing came that was not asked for."""
+        """The connection is open as far as is known, and no data arrived that no command requested."""
         return self.is_connected and not self._transport.is_closing() and not await self.can_read()
 
     def abort(self) -> None:
-        """Closes it at once: a server that does not answer would not end a TLS session either."""
+        """Closes the connection at once: a server that does not answer would not end a TLS session either."""
         self._transport.abort()
         self._reader = self._writer = None
 
@@ -162,7 +162,7 @@ class Link(AbstractConnection):
         raise RedisConnectionError("closed")
 
     def repr_pieces(self) -> list[tuple[str, str]]:
-        """What the library shows of it."""
+        """The details that the library shows in the repr."""
         return [("address", str(self.address))]
 
     def _host_error(self) -> str:
@@ -181,13 +181,13 @@ async def open_link(
     """A connection to the first address that accepts one; user name and password are not presented yet.
 
     Raises:
-        NetworkFailure: none accepts one in time; Untrusted for a certificate.
+        NetworkFailure: no address accepts one in time; Untrusted for a certificate.
     """
     failure: NetworkFailure | None = None
     for left in range(len(addresses), 0, -1):
         address = addresses[-left]
         try:
-            # An address that swallows packets must leave time for the next.
+            # An address that drops packets silently must leave time for the next one.
             async with asyncio.timeout(deadline.left().total_seconds() / left):
                 reader, writer = await _streams(address, tls=tls, server_name=server_name)
         except TimeoutError:
@@ -213,8 +213,8 @@ async def _streams(
 
 
 @contextmanager
-def _sorted() -> Iterator[None]:
-    """The library's errors as ours; its own words are left out, for they quote the server."""
+def _translated_errors() -> Iterator[None]:
+    """Turns the library's errors into ours. Leaves out the library's texts, because they quote the server."""
     try:
         yield
     except AuthenticationError as error:
@@ -234,7 +234,7 @@ def _sorted() -> Iterator[None]:
 
 def _broken(error: OSError) -> NetworkFailure:
     if isinstance(error, ConnectionResetError) and error.errno is None:
-        # So asyncio tells of a connection that ended within the handshake.
+        # asyncio reports a connection that ended within the handshake in this way.
         return _closed()
     return from_os_error(error)
 

@@ -1,4 +1,4 @@
-"""The redis check: PING, and whether the master is one, takes writes and has replicas that keep up."""
+"""The redis check: PING, and if requested, that the server is a master, takes writes and has replicas that keep up."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -22,26 +22,26 @@ _VERIFIED: Final = {
 
 
 def describe(probe: RedisProbe) -> str:
-    """What is asked, for messages; they name the server themselves."""
+    """The subject of the check, for messages, which name the server themselves."""
     if probe.place.kind is RedisKind.CLUSTER:
         return "Redis Cluster"
     return f"Redis {probe.place.master_name!r}" if probe.place.master_name else "Redis"
 
 
 async def check_redis(probe: RedisProbe, *, connections: RedisConnections, timeout: timedelta) -> CheckResult:
-    """Passes when the server answers and all that is to be verified is so; warns when something is short.
+    """Passes when the server answers and everything in `probe.verify` is true; warns about shortages.
 
     Raises:
-        Refused: an address may not be spoken to.
+        Refused: an address is not permitted.
         Invalid, Unavailable: a Secret cannot be used.
-        NetworkFailure: no answer within `timeout`; half of it at most is for the name service.
+        NetworkFailure: no answer within `timeout`, of which name resolution may take at most half.
     """
     run = Run(connections, Deadline.after(timeout))
     try:
         if probe.place.kind is RedisKind.CLUSTER:
             node, short = await look_at_cluster(probe, run)
         else:
-            node, short = await _look_at_master(probe, run)
+            node, short = await _check_master(probe, run)
     except Verdict as verdict:
         return concluded(run, verdict.outcome, verdict.reason, f"{describe(probe)}: {verdict}")
     if short:
@@ -52,37 +52,37 @@ async def check_redis(probe: RedisProbe, *, connections: RedisConnections, timeo
 
 
 def concluded(run: Run, outcome: Outcome, reason: str, message: str) -> CheckResult:
-    """A result with what the run measured."""
+    """A result with the measurements of the run."""
     return CheckResult(outcome, reason, message, run.seconds, reconnected=run.reconnected)
 
 
-async def _look_at_master(probe: RedisProbe, run: Run) -> tuple[Node, list[Shortage]]:
+async def _check_master(probe: RedisProbe, run: Run) -> tuple[Node, list[Shortage]]:
     master, short = await find_master(probe.place, run, quorum=RedisVerify.QUORUM in probe.verify)
     if probe.master_service is None:
         _, more = await look(master, probe, run)
         return master, short + more
     replies, more = await look(master, probe, run, INFO_SERVER)
-    await _look_at_service(probe.place, probe.master_service, master, _run_id(replies, master), run)
+    await _check_service(probe.place, probe.master_service, master, _run_id(replies, master), run)
     return master, short + more
 
 
-async def _look_at_service(where: RedisPlace, address: tuple[str, int], master: Node, run_id: str, run: Run) -> None:
-    """Raises Verdict when the Service leads to another server, or to one that is no master."""
+async def _check_service(where: RedisPlace, address: tuple[str, int], master: Node, run_id: str, run: Run) -> None:
+    """Raises Verdict when the Service leads to another server than the master, or to one that is no master."""
     service = node_of(where, *address)
-    # A connection that is kept would tell where the Service once led.
+    # A kept connection would show where the Service led before.
     answer = await run.ask(service, PING, ROLE, INFO_SERVER, keep=False)
-    found = _run_id(answer.replies, service)
+    service_run_id = _run_id(answer.replies, service)
     try:
         require_master(answer.replies, node="what it leads to")
     except Verdict as verdict:
         if verdict.outcome is not Outcome.FAIL:
             raise
         raise Verdict("ServiceLeadsElsewhere", f"masterService {service} leads elsewhere: {verdict}") from verdict
-    if found != run_id:
+    if service_run_id != run_id:
         words = f"masterService {service} leads to another server than the master {master}"
         raise Verdict("ServiceLeadsElsewhere", words)
 
 
 def _run_id(replies: Mapping[Command, Reply], node: Node) -> str:
-    """Identity of a server's process."""
+    """The identity of the server's process."""
     return lines(required(replies, INFO_SERVER, node=node)).get("run_id", "")

@@ -1,6 +1,6 @@
-"""What a Sentinel announces of a master: that enough of them take it for down, and that another one is master now.
+"""Events that a Sentinel publishes about a master: enough Sentinels consider it down, or another server is master now.
 
-It reads what comes and must not judge; what cannot be read is no event.
+This module reads messages and must not judge them. A message that cannot be read is no event.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from resilience.ports import MasterLost, Unavailable
 DOWN: Final = "+odown"
 SWITCHED: Final = "+switch-master"
 _SUBSCRIBE: Final[tuple[Command, ...]] = (("SUBSCRIBE", DOWN), ("SUBSCRIBE", SWITCHED))
-# A Sentinel that is silent for so long is asked whether it is there, and has as long to answer.
+# A Sentinel that is silent for so many seconds gets a PING, and has as long to answer.
 QUIET: Final = 5.0
 _TIMEOUT: Final = timedelta(seconds=2)
-# Of a message, in bytes.
+# The limit for a message, in bytes.
 _LONGEST: Final = 512
 
 
 class SentinelEvents:
-    """`ports.Sentinels` over connections of its own."""
+    """Implements ports.Sentinels over connections of its own."""
 
     def __init__(self, *, connections: RedisConnections) -> None:
         self._connections = connections
@@ -52,30 +52,30 @@ class SentinelEvents:
 
 
 async def _replies(link: Link) -> AsyncIterator[Reply]:
-    """What comes, answers to a call for a sign of life among it. Raises TimeoutError when it gives none."""
+    """Messages of the Sentinel, among them replies to PING. Raises TimeoutError when it does not reply to a PING."""
     reading = asyncio.ensure_future(link.hear())
     try:
-        asked = False
+        is_ping_sent = False
         while True:
-            # Never cut off: half a message read is a connection lost.
+            # A pending read is not cancelled after a pause: half a message read means a lost connection.
             done, _ = await asyncio.wait({reading}, timeout=QUIET)
             if done:
                 yield reading.result()
-                asked, reading = False, asyncio.ensure_future(link.hear())
-            elif asked:
+                is_ping_sent, reading = False, asyncio.ensure_future(link.hear())
+            elif is_ping_sent:
                 raise TimeoutError
             else:
-                asked = True
+                is_ping_sent = True
                 await link.say(PING)
     finally:
         reading.cancel()
 
 
 def event(reply: Reply, *, master: str) -> MasterLost | None:
-    """What a message of a subscription says of this master; None when that is nothing."""
+    """The event that a message of a subscription reports about this master; None when it reports none."""
     match reply:
-        case [b"message", bytes() as raw, bytes() as said] if len(said) <= _LONGEST:
-            channel, text = raw.decode("utf-8", "replace"), said.decode("utf-8", "replace")
+        case [b"message", bytes() as raw, bytes() as payload] if len(payload) <= _LONGEST:
+            channel, text = raw.decode("utf-8", "replace"), payload.decode("utf-8", "replace")
         case _:
             return None
     words = text.split()

@@ -1,7 +1,7 @@
-"""The redisStream check: how long a stream is, and how far its group is behind.
+"""The redisStream check: the length of a stream, and how far its consumer group is behind.
 
-Only commands are used whose cost does not grow with the stream. An id begins with the time of its entry, in
-milliseconds, unless whoever added it chose the id; then the age is not known, and says nothing.
+The check uses only commands whose cost does not grow with the stream. An id begins with the time of its entry, in
+milliseconds, unless the producer chose the id; then the age is not known and does not count.
 """
 
 from collections.abc import Mapping
@@ -31,44 +31,44 @@ from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisStreamProbe
 
 _TIME: Final[Command] = ("TIME",)
-# Before streams existed, in seconds: 2015.
+# Unix time in seconds before streams existed: 2015.
 _EARLIEST: Final = 1_420_070_400
 _CLOCKS: Final = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """How far the group is. `oldest` is the age in seconds of what waits longest; None when nothing waits.
+    """The state of the group. `oldest` is the age in seconds of the entry that waits longest.
 
-    `undelivered` is None where the server does not count.
+    `oldest` is None when no entry waits or no age is known. `undelivered` is None where the server does not count.
     """
 
     pending: int
     undelivered: int | None
     oldest: float | None
-    # Whether ids are no times.
+    # Some ids do not begin with a time.
     ageless: bool
 
 
 def describe(probe: RedisStreamProbe) -> str:
-    """What is asked, for messages."""
+    """The subject of the check, for messages."""
     return f"Redis stream {probe.stream!r}" + (f", group {probe.group!r}" if probe.group else "")
 
 
 async def check_redis_stream(
     probe: RedisStreamProbe, *, connections: RedisConnections, timeout: timedelta
 ) -> CheckResult:
-    """Fails when the group is behind by more than may be; warns when stream or pending entries are too many.
+    """Fails when the group is further behind than allowed; warns about a too long stream or too many pending entries.
 
     Raises:
-        Refused: an address may not be spoken to.
+        Refused: an address is not permitted.
         Invalid, Unavailable: a Secret cannot be used.
-        NetworkFailure: no answer within `timeout`; half of it at most is for the name service.
+        NetworkFailure: no answer within `timeout`, of which name resolution may take at most half.
     """
     run = Run(connections, Deadline.after(timeout))
     letters: int | None = None
     try:
-        outcome, reason, words = await _look(probe, run)
+        outcome, reason, words = await _inspect(probe, run)
         if probe.dead_letter:
             letters = await _dead_letters(probe, run)
     except Verdict as verdict:
@@ -76,7 +76,7 @@ async def check_redis_stream(
     except NetworkFailure as failure:
         if failure.reason != TOO_LONG:
             raise
-        # An entry comes whole or not at all, and a big one is no fault of the queue.
+        # An entry is read whole or not at all, and a big entry is no fault of the queue.
         outcome, reason, words = Outcome.INCONCLUSIVE, TOO_LONG, str(failure)
     if letters and outcome is Outcome.PASS:
         outcome, reason, words = Outcome.WARN, "DeadLetters", f"{_about(letters)} dead letters; {words}"
@@ -84,31 +84,31 @@ async def check_redis_stream(
     return replace(result, dead_letters=letters)
 
 
-async def _look(probe: RedisStreamProbe, run: Run) -> tuple[Outcome, str, str]:
+async def _inspect(probe: RedisStreamProbe, run: Run) -> tuple[Outcome, str, str]:
     node, _ = await find_master(probe.place, run)
     kind: Command = ("TYPE", probe.stream)
     count: Command = ("XLEN", probe.stream)
     groups: Command = ("XINFO", "GROUPS", probe.stream)
     pending: Command = ("XPENDING", probe.stream, probe.group)
-    asked = [kind, count, *([_TIME, groups, pending] if probe.group else [])]
-    answer = await run.ask(node, *asked)
+    commands = [kind, count, *([_TIME, groups, pending] if probe.group else [])]
+    answer = await run.ask(node, *commands)
     run.seconds, replies = answer.seconds, answer.replies
     _require_stream(text(required(replies, kind, node=node)), node)
     length = number(required(replies, count, node=node))
     if not probe.group:
         return _judged(probe, length, None)
-    told = _find(required(replies, groups, node=node), probe.group)
+    info = _find_group(required(replies, groups, node=node), probe.group)
     waiting = items(required(replies, pending, node=node))
-    delivered = told.get("last-delivered-id", "0-0")
-    # A server that counts knows when there is nothing to look for.
-    first = await _after(delivered, probe, node, run) if told.get("lag") != "0" else []
+    delivered = info.get("last-delivered-id", "0-0")
+    # A server that counts says when no entry is left to deliver.
+    first = await _after(delivered, probe, node, run) if info.get("lag") != "0" else []
     seconds, _ = items(required(replies, _TIME, node=node))
-    ids = [*first, *(text(each) for each in waiting[1:2] if each is not None)]
-    return _judged(probe, length, _group(told, waiting, ids, now=number(seconds)))
+    ids = [*first, *(text(entry_id) for entry_id in waiting[1:2] if entry_id is not None)]
+    return _judged(probe, length, _group(info, waiting, ids, now=number(seconds)))
 
 
 async def _dead_letters(probe: RedisStreamProbe, run: Run) -> int:
-    """How many there are; a stream that is not there has none."""
+    """The number of dead letters; 0 when their stream does not exist."""
     node, _ = await find_master(probe.place, run)
     count: Command = ("XLEN", probe.dead_letter)
     answer = await run.ask(node, count)
@@ -122,34 +122,34 @@ def _require_stream(kind: str, node: Node) -> None:
         raise Verdict("NotAStream", f"the key exists on {node}, but is no stream")
 
 
-def _find(reply: Reply, group: str) -> Mapping[str, str]:
-    """What XINFO GROUPS says of the group."""
-    for each in items(reply):
-        told = fields(each)
-        if told.get("name") == group:
-            return told
+def _find_group(reply: Reply, group: str) -> Mapping[str, str]:
+    """The fields of the group in a reply to XINFO GROUPS. Raises Verdict when the group is not there."""
+    for entry in items(reply):
+        info = fields(entry)
+        if info.get("name") == group:
+            return info
     raise Verdict("NoSuchGroup", "the stream has no such group")
 
 
 async def _after(delivered: str, probe: RedisStreamProbe, node: Node, run: Run) -> list[str]:
-    """The id of the first entry that the group has not got, in a list; an empty one when it has got all."""
-    # Servers before 6.2 cannot leave the first one out themselves.
+    """The id of the first entry that was not delivered to the group, in a list; an empty list when all were."""
+    # Servers before 6.2 cannot leave out the first entry themselves.
     command: Command = ("XRANGE", probe.stream, delivered, "+", "COUNT", 2)
     answer = await run.ask(node, command)
-    found = [text(items(entry)[0]) for entry in items(required(answer.replies, command, node=node)) if entry]
-    return [each for each in found if each != delivered][:1]
+    ids = [text(items(entry)[0]) for entry in items(required(answer.replies, command, node=node)) if entry]
+    return [entry_id for entry_id in ids if entry_id != delivered][:1]
 
 
-def _group(told: Mapping[str, str], waiting: list[Reply], ids: list[str], *, now: int) -> _Group:
+def _group(info: Mapping[str, str], waiting: list[Reply], ids: list[str], *, now: int) -> _Group:
     if not waiting:
         raise unreadable()
-    times = [number(each.partition("-")[0]) / 1000 for each in ids]
-    sane = [each for each in times if _EARLIEST < each < now + _CLOCKS]
+    times = [number(entry_id.partition("-")[0]) / 1000 for entry_id in ids]
+    plausible = [seconds for seconds in times if _EARLIEST < seconds < now + _CLOCKS]
     return _Group(
         pending=number(waiting[0]),
-        undelivered=number(told["lag"]) if "lag" in told else None,
-        oldest=max(now - min(sane), 0) if sane else None,
-        ageless=len(sane) < len(times),
+        undelivered=number(info["lag"]) if "lag" in info else None,
+        oldest=max(now - min(plausible), 0) if plausible else None,
+        ageless=len(plausible) < len(times),
     )
 
 
@@ -167,23 +167,23 @@ def _judged(probe: RedisStreamProbe, length: int, group: _Group | None) -> tuple
             many = f"{_about(group.pending)} entries are not acknowledged, more than {probe.max_pending}"
             short.append(("TooManyPending", many))
     if short:
-        return Outcome.WARN, short[0][0], "; ".join(each for _, each in short)
+        return Outcome.WARN, short[0][0], "; ".join(message for _, message in short)
     return Outcome.PASS, "KeepsUp" if group else "Answered", ", ".join(words)
 
 
 def _in_words(group: _Group) -> list[str]:
-    said = [f"{_about(group.pending)} not acknowledged"]
+    parts = [f"{_about(group.pending)} not acknowledged"]
     if group.undelivered is not None:
-        said.append(f"{_about(group.undelivered)} not delivered")
+        parts.append(f"{_about(group.undelivered)} not delivered")
     if group.oldest is not None:
-        said.append(f"the oldest of these {_age(group.oldest)} old")
+        parts.append(f"the oldest of these {_age(group.oldest)} old")
     if group.ageless:
-        said.append("ids are no times, so that the age of some is not known")
-    return said
+        parts.append("ids are no times, so that the age of some is not known")
+    return parts
 
 
 def _about(count: int) -> str:
-    """Two digits: enough for a person, and no reason to write status for every small change."""
+    """The count with two digits: enough for a person, and a small change does not cause a write of status."""
     return str(count) if count < 100 else f"about {float(f'{count:.2g}'):.0f}"
 
 
