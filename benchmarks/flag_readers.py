@@ -19,7 +19,7 @@ from pathlib import Path
 import aiohttp
 
 from resilience.core.model.flags import Publication, PublishedFlag
-from resilience.runtime.flag_cache import FlagBoard
+from resilience.runtime.flag_cache import FlagCache
 from resilience.web import flags as web_flags
 from resilience.web.app import serve
 
@@ -46,7 +46,7 @@ def publication(version: int) -> Publication:
 
 async def server() -> None:
     """Serves; each line on stdin is a new version, answered with the time at which it was put."""
-    board = FlagBoard(now=lambda: datetime.now(UTC))
+    board = FlagCache(now=lambda: datetime.now(UTC))
     board.put(publication(1))
     board.confirm()
     app = web_flags.create_app(board=board, tokens=Anybody(), limits=web_flags.Limits(requests=2 * READERS))

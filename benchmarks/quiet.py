@@ -31,14 +31,14 @@ from resilience.core.model.observation import Key
 from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, Probe
 from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import Batch
-from resilience.runtime.alerting.alert_index import AlertHub
+from resilience.runtime.alerting.alert_index import AlertIndex
 from resilience.runtime.checking.check_runner import CheckRunner
 from resilience.runtime.checking.traffic_meter import TrafficMeter
-from resilience.runtime.container_restarts import RestartLog
+from resilience.runtime.container_restarts import ContainerRestarts
 from resilience.runtime.controller import Controller
 from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
-from resilience.runtime.fair_queue import StormControl
+from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
 from resilience.runtime.store import Store
@@ -54,7 +54,7 @@ class Nobody:
         return True
 
     def left(self) -> timedelta:
-        """Calm times."""
+        """ApiOutage times."""
         return timedelta()
 
     async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
@@ -93,7 +93,7 @@ class Bench:
     controller: Controller
     checks: CheckRunner
     metrics: PrometheusMetrics
-    alerts: AlertHub
+    alerts: AlertIndex
 
     @classmethod
     def make(cls) -> "Bench":
@@ -104,10 +104,10 @@ class Bench:
         queue = KeyQueue(monotonic=clock.monotonic)
         checks = CheckRunner(checker=nobody, metrics=metrics, clock=clock, on_transition=queue.add, concurrency=1)
         traffic = TrafficMeter(prober=nobody, cap=1)
-        storm = StormControl(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=queue.add)
-        restarts = RestartLog(now=clock.now)
+        storm = FairQueue(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=queue.add)
+        restarts = ContainerRestarts(now=clock.now)
         replays = Replays(nobody, now=clock.now)
-        alerts = AlertHub(namespace="bench", default=None, heartbeat=None, now=clock.now, wake_service=queue.add)
+        alerts = AlertIndex(namespace="bench", default=None, heartbeat=None, now=clock.now, wake_service=queue.add)
         observer = Observer(
             cluster=cluster,
             drainer=nobody,

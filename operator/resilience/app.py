@@ -17,7 +17,7 @@ from resilience.handlers import flags, lifecycle, resources
 from resilience.handlers.watch_log import count_watches
 from resilience.parts import Parts, assemble
 from resilience.ports import Unavailable
-from resilience.runtime.uninstall import Releaser
+from resilience.runtime.uninstall import Uninstaller
 from resilience.web import app as web
 from resilience.web import flags as web_flags
 
@@ -203,7 +203,7 @@ async def release(settings: Settings) -> int:
         await parts.cluster.stop_deployment(namespace=settings.pod_namespace, name=settings.operator_deployment)
         await parts.lease.acquire()
         keeping = asyncio.create_task(parts.lease.keep())
-        releaser = Releaser(
+        releaser = Uninstaller(
             cluster=parts.cluster,
             observer=parts.observer,
             executor=parts.executor,

@@ -16,7 +16,7 @@ from resilience.adapters.checks.redis.dead_letters import RedisDeadLetters
 from resilience.adapters.checks.redis.sentinel_events import SentinelEvents
 from resilience.adapters.clock import SystemClock
 from resilience.adapters.drain import HttpDrainer, HttpProber
-from resilience.adapters.kube.api_outage import ApiCalm
+from resilience.adapters.kube.api_outage import KubeApiOutage
 from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.contents import KubeContents
 from resilience.adapters.kube.lease import KubeLease
@@ -29,7 +29,7 @@ from resilience.adapters.live_settings import LiveSettings
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
-from resilience.adapters.receivers.notifier import Messengers
+from resilience.adapters.receivers.notifier import Notifiers
 from resilience.adapters.receivers.wording import Origin
 from resilience.adapters.telemetry.logging import set_level
 from resilience.adapters.telemetry.loop_lag import LoopLag
@@ -38,19 +38,19 @@ from resilience.config import Settings
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import Key
 from resilience.core.restarts.fair_queue import Caps
-from resilience.runtime.alerting.alert_index import AlertHub, Heartbeat
-from resilience.runtime.alerting.dispatcher import Couriers
+from resilience.runtime.alerting.alert_index import AlertIndex, Heartbeat
+from resilience.runtime.alerting.dispatcher import Dispatcher
 from resilience.runtime.checking.check_runner import CheckRunner
 from resilience.runtime.checking.sentinels import SentinelWatch
 from resilience.runtime.checking.traffic_meter import TrafficMeter
 from resilience.runtime.checking.usage_cache import UsageCache
 from resilience.runtime.checking.usage_checker import MeasuringChecker
-from resilience.runtime.container_restarts import RestartLog
+from resilience.runtime.container_restarts import ContainerRestarts
 from resilience.runtime.controller import Controller
 from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
-from resilience.runtime.fair_queue import StormControl
-from resilience.runtime.flag_cache import FlagBoard
+from resilience.runtime.fair_queue import FairQueue
+from resilience.runtime.flag_cache import FlagCache
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
 from resilience.runtime.resync import Resync
@@ -72,8 +72,8 @@ class Parts:
     transport: Transport
     queue: KeyQueue
     store: Store
-    storm: StormControl
-    board: FlagBoard
+    storm: FairQueue
+    board: FlagCache
     tokens: KubeTokens
     network: NetworkChecker
     sentinels: SentinelWatch
@@ -82,7 +82,7 @@ class Parts:
     observer: Observer
     executor: Executor
     controller: Controller
-    couriers: Couriers
+    couriers: Dispatcher
     resync: Resync
 
     def take_over(self, live: LiveSettings) -> None:
@@ -111,7 +111,7 @@ class Parts:
 async def assemble(settings: Settings) -> AsyncIterator[Parts]:
     """Creates all parts over one connection to the API server."""
     metrics, clock, lag = PrometheusMetrics(version=__version__), SystemClock(), LoopLag()
-    calm = ApiCalm(monotonic=clock.monotonic)
+    calm = KubeApiOutage(monotonic=clock.monotonic)
 
     def observe(verb: str, status: int, seconds: float) -> None:
         metrics.api_request(verb, str(status) if status else "none", seconds)
@@ -128,7 +128,7 @@ def _parts(
     metrics: PrometheusMetrics,
     clock: SystemClock,
     lag: LoopLag,
-    calm: ApiCalm,
+    calm: KubeApiOutage,
 ) -> Parts:
     client = HttpClient(guard=_address_guard(settings, transport), version=__version__)
     cluster = KubeCluster(transport=transport, namespaces=settings.namespaces, instance=settings.pod_name)
@@ -172,8 +172,8 @@ def _parts(
     checks.on_places = sentinels.sync
     traffic = TrafficMeter(prober=HttpProber(client=client), cap=settings.verify_requests_per_second)
     caps = Caps(cluster=settings.policy_restarts, namespace=settings.policy_restarts_per_namespace)
-    storm = StormControl(caps=caps, clock=clock, on_turn=queue.add)
-    restarts = RestartLog(now=clock.now)
+    storm = FairQueue(caps=caps, clock=clock, on_turn=queue.add)
+    restarts = ContainerRestarts(now=clock.now)
     replays = Replays(RedisDeadLetters(connections=redis), now=clock.now)
     hub, couriers = _alerting(
         settings,
@@ -185,7 +185,7 @@ def _parts(
         metrics=metrics,
         clock=clock,
     )
-    board = FlagBoard(now=clock.now, on_shown=lambda publication: _shown(metrics, clock, publication))
+    board = FlagCache(now=clock.now, on_shown=lambda publication: _shown(metrics, clock, publication))
     observer = Observer(
         cluster=cluster,
         drainer=drainer,
@@ -272,11 +272,11 @@ def _alerting(
     lease: KubeLease,
     metrics: PrometheusMetrics,
     clock: SystemClock,
-) -> tuple[AlertHub, Couriers]:
+) -> tuple[AlertIndex, Dispatcher]:
     """The index of firing alerts, and the dispatcher that delivers them."""
     heartbeat = _key(settings.alerts_heartbeat_receiver)
     default = _key(settings.alerts_default_receiver)
-    hub = AlertHub(
+    hub = AlertIndex(
         namespace=settings.pod_namespace,
         default=default,
         heartbeat=Heartbeat(heartbeat, settings.alerts_heartbeat_interval) if heartbeat is not None else None,
@@ -286,10 +286,10 @@ def _alerting(
     # The operator's own receivers may be in a namespace without managed services.
     own = {receiver.namespace for receiver in (heartbeat, default) if receiver is not None}
     namespaces = (*settings.namespaces, *sorted(own)) if settings.namespaces else ()
-    couriers = Couriers(
+    couriers = Dispatcher(
         cluster=KubeReceivers(transport=transport, namespaces=namespaces, instance=settings.pod_name),
         hub=hub,
-        messenger=Messengers(
+        messenger=Notifiers(
             client=client,
             credentials=credentials,
             origin=Origin(
@@ -314,7 +314,7 @@ def _key(text: str) -> Key | None:
 
 
 def _shown(metrics: PrometheusMetrics, clock: SystemClock, publication: Publication) -> None:
-    metrics.told(channel="http", seconds=(clock.now() - publication.updated_at).total_seconds())
+    metrics.flag_published(channel="http", seconds=(clock.now() - publication.updated_at).total_seconds())
 
 
 def _prometheus(settings: Settings) -> PrometheusClient | None:

@@ -22,7 +22,7 @@ from resilience.core.model import flags
 from resilience.core.model.flags import Publication, PublishedFlag
 from resilience.core.model.observation import Key
 from resilience.ports import Unavailable
-from resilience.runtime.flag_cache import STALE_AFTER, FlagBoard
+from resilience.runtime.flag_cache import STALE_AFTER, FlagCache
 from resilience.web import flags as web_flags
 from resilience.web.app import serve
 from resilience.web.flags import Limits
@@ -59,7 +59,7 @@ class FakeTokens:
 class Served:
     """The server with its parts, and a client."""
 
-    board: FlagBoard
+    board: FlagCache
     tokens: FakeTokens
     port: int
     session: aiohttp.ClientSession
@@ -75,7 +75,7 @@ class Served:
 
 @asynccontextmanager
 async def served(limits: Limits | None = None) -> AsyncIterator[Served]:
-    board, tokens = FlagBoard(now=lambda: NOW), FakeTokens()
+    board, tokens = FlagCache(now=lambda: NOW), FakeTokens()
     board.put(said(on=False))
     board.confirm()
     app = web_flags.create_app(

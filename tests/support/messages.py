@@ -9,7 +9,7 @@ from typing import Any
 from resilience.adapters.net.address import AddressGuard, system_resolve
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
-from resilience.adapters.receivers.notifier import Messengers
+from resilience.adapters.receivers.notifier import Notifiers
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import AlertName, Severity
 from resilience.api.receivers import Region
@@ -86,7 +86,7 @@ class Post:
     async def receipt(self, message: Message, **spec: Any) -> Receipt:
         """Delivers once to a receiver of this kind; an error must not reveal a secret."""
         guard = AddressGuard(allowed=[ip_network(network) for network in self.allowed], resolve=self._resolve)
-        messengers = Messengers(
+        messengers = Notifiers(
             client=HttpClient(guard=guard, version="0"),
             credentials=Credentials(secrets=self.secrets, monotonic=lambda: 0.0),
             origin=replace(ORIGIN, cluster=self.cluster),

@@ -352,7 +352,7 @@ class ReleaseModel:
 
 @dataclass(slots=True)
 class ReleaseCluster:
-    """The writes of `ports.ReleaseWriter`, with their preconditions."""
+    """The writes of `ports.RolloutWriter`, with their preconditions."""
 
     model: ReleaseModel
     before_write: Any = None

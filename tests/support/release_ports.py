@@ -11,7 +11,7 @@ from resilience.core.model.probes import HttpTarget
 from resilience.ports import Drainer, Metrics, PortError, Secrets
 from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
-from resilience.runtime.rollout_executor import ReleaseExecutor
+from resilience.runtime.rollout_executor import RolloutExecutor
 from tests.support.stages import Scenario, look
 
 
@@ -80,8 +80,8 @@ async def run(
     return made
 
 
-def executor(ports: FakePorts) -> ReleaseExecutor:
-    return ReleaseExecutor(
+def executor(ports: FakePorts) -> RolloutExecutor:
+    return RolloutExecutor(
         cluster=cast(Cluster, FakeCluster(ports)),
         observer=cast(Observer, ports),
         drainer=cast(Drainer, ports),

@@ -21,8 +21,8 @@ from resilience.core.model.decision import Event
 from resilience.core.model.observation import Key
 from resilience.core.model.profiles import resolve
 from resilience.ports import Conflict, DeliveryFailed, Metrics, Receipt, Unavailable
-from resilience.runtime.alerting.alert_index import AlertHub, Heartbeat
-from resilience.runtime.alerting.dispatcher import Couriers
+from resilience.runtime.alerting.alert_index import AlertIndex, Heartbeat
+from resilience.runtime.alerting.dispatcher import Dispatcher
 from tests.support.factories import NOW, make_resource, make_spec
 from tests.support.virtual_time import VirtualClock
 
@@ -30,7 +30,7 @@ TEAM = Key("shop", "team")
 WEBHOOK: dict[str, Any] = {"webhook": {"urlFrom": {"secretKeyRef": {"name": "hook", "key": "url"}}}}
 
 
-def make_hub(**fields: Any) -> AlertHub:
+def make_hub(**fields: Any) -> AlertIndex:
     """An alert index that wakes nobody."""
     defaults: dict[str, Any] = {
         "namespace": "resilience-system",
@@ -39,7 +39,7 @@ def make_hub(**fields: Any) -> AlertHub:
         "now": VirtualClock().now,
         "wake_service": lambda _: None,
     }
-    return AlertHub(**(defaults | fields))
+    return AlertIndex(**(defaults | fields))
 
 
 def make_receiver(
@@ -123,7 +123,7 @@ class FakeReceivers:
 
 
 @dataclass(slots=True)
-class FakeMessenger:
+class FakeNotifier:
     """Records the messages that arrive. `down`: receivers that fail, and their failures."""
 
     clock: VirtualClock
@@ -184,18 +184,18 @@ class Office:
         self,
         *receivers: Receiver,
         cluster: FakeReceivers | None = None,
-        messenger: FakeMessenger | None = None,
+        messenger: FakeNotifier | None = None,
         default: Key | None = None,
         heartbeat: Heartbeat | None = None,
     ) -> None:
         self.clock = VirtualClock()
         self.cluster = cluster or FakeReceivers()
         self.cluster.found.update({receiver.key: receiver for receiver in receivers})
-        self.messenger = messenger or FakeMessenger(self.clock)
+        self.messenger = messenger or FakeNotifier(self.clock)
         self.woken: list[Key] = []
         self.hub = make_hub(default=default, heartbeat=heartbeat, wake_service=self.woken.append)
         self.leading = Leading()
-        self.couriers = Couriers(
+        self.couriers = Dispatcher(
             cluster=self.cluster,
             hub=self.hub,
             messenger=self.messenger,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from resilience.adapters.kube.releases import KubeReleases
+from resilience.adapters.kube.releases import KubeRollouts
 from resilience.adapters.kube.transport import MERGE_PATCH, NotFound, Transport
 from resilience.ports import PortError
 
@@ -58,8 +58,8 @@ class FakeTransport:
         return await self.find(f"{path}?{chosen}" if chosen else path) or []
 
 
-def writer(transport: FakeTransport) -> KubeReleases:
-    return KubeReleases(transport=cast(Transport, transport))
+def writer(transport: FakeTransport) -> KubeRollouts:
+    return KubeRollouts(transport=cast(Transport, transport))
 
 
 def only(transport: FakeTransport) -> tuple[str, str, Any]:

@@ -22,7 +22,7 @@ def fill(metrics: PrometheusMetrics, key: Key) -> None:
     for check in ("ready", "live"):
         for outcome in ("Pass", "Fail", "Inconclusive"):
             metrics.checked(key=key, check=check, outcome=outcome, seconds=0.02 if outcome == "Pass" else None, at=1.0)
-    metrics.seen(key=key, picture=PICTURE)
+    metrics.observed(key=key, picture=PICTURE)
     metrics.restarted(key=key, result="Succeeded", seconds=12)
     metrics.released(key=key, result="Succeeded", seconds=40)
 
@@ -80,7 +80,7 @@ def test_values() -> None:
 def test_health_is_one_state_at_a_time() -> None:
     metrics = PrometheusMetrics(version="1")
     for state in HealthState:
-        metrics.seen(key=CHECKOUT, picture=replace(PICTURE, health=state))
+        metrics.observed(key=CHECKOUT, picture=replace(PICTURE, health=state))
         values = {
             each: metrics.registry.get_sample_value(
                 "resilience_service_health_state", {"namespace": "shop", "name": "checkout", "state": each}
@@ -107,7 +107,7 @@ def test_names_and_labels() -> None:
 def test_series_per_resource_are_few() -> None:
     metrics = PrometheusMetrics(version="1")
     before = text(metrics).count("\n")
-    metrics.seen(key=CHECKOUT, picture=PICTURE)
+    metrics.observed(key=CHECKOUT, picture=PICTURE)
     assert text(metrics).count("\n") - before <= 45
     before = text(metrics).count("\n")
     metrics.checked(key=CHECKOUT, check="ready", outcome="Pass", seconds=0.1, at=1.0)
@@ -116,7 +116,7 @@ def test_series_per_resource_are_few() -> None:
 
 def test_counters_begin_before_they_count() -> None:
     metrics = PrometheusMetrics(version="1")
-    metrics.seen(key=CHECKOUT, picture=PICTURE)
+    metrics.observed(key=CHECKOUT, picture=PICTURE)
     labels = {"namespace": "shop", "name": "checkout"}
     value = metrics.registry.get_sample_value
     assert value("resilience_service_restarts_total", {**labels, "result": "Failed"}) == 0
@@ -128,12 +128,12 @@ def test_what_is_not_known_has_no_series() -> None:
     metrics = PrometheusMetrics(version="1")
     labels = {"namespace": "shop", "name": "checkout"}
     value = metrics.registry.get_sample_value
-    metrics.seen(key=CHECKOUT, picture=replace(PICTURE, available=None, budget=None))
+    metrics.observed(key=CHECKOUT, picture=replace(PICTURE, available=None, budget=None))
     assert value("resilience_service_available", labels) is None
     assert value("resilience_service_slo_error_budget_remaining_ratio", labels) is None
-    metrics.seen(key=CHECKOUT, picture=PICTURE)
+    metrics.observed(key=CHECKOUT, picture=PICTURE)
     assert value("resilience_service_available", labels) == 1
-    metrics.seen(key=CHECKOUT, picture=replace(PICTURE, available=None))
+    metrics.observed(key=CHECKOUT, picture=replace(PICTURE, available=None))
     assert value("resilience_service_available", labels) == 1, "nobody can say: what was known stands"
 
 
@@ -141,7 +141,7 @@ def test_a_service_and_a_receiver_of_one_name_are_two() -> None:
     metrics = PrometheusMetrics(version="1")
     fill(metrics, CHECKOUT)
     metrics.delivered(receiver=CHECKOUT, result="failed", seconds=1)
-    metrics.heard(receiver=CHECKOUT, seconds=5)
+    metrics.notified(receiver=CHECKOUT, seconds=5)
     metrics.forget(CHECKOUT)
     assert "resilience_receiver_deliveries_total{name=" in text(metrics)
     metrics.forget_receiver(CHECKOUT)

@@ -18,13 +18,13 @@ from resilience.core.model.actions import Resume
 from resilience.core.model.decision import Action, Decision, SetFinalizer
 from resilience.core.model.observation import Resource
 from resilience.core.restarts.fair_queue import Caps
-from resilience.ports import Calm, Checker, DeadLetterOffice, Drainer, Metrics, Prober
+from resilience.ports import ApiOutage, Checker, DeadLetterReplayer, Drainer, Metrics, Prober
 from resilience.ports.cluster import Cluster
 from resilience.runtime.checking.check_runner import CheckRunner
 from resilience.runtime.checking.traffic_meter import TrafficMeter
-from resilience.runtime.container_restarts import RestartLog
+from resilience.runtime.container_restarts import ContainerRestarts
 from resilience.runtime.dead_letters import Replays
-from resilience.runtime.fair_queue import StormControl
+from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.observer import Observer
 from resilience.runtime.store import Store
 from tests.support.factories import KEY, NOW
@@ -81,10 +81,10 @@ def observer(reader: KubeReader) -> Observer:
         store=Store(),
         checks=CheckRunner(cast(Checker, None), cast(Metrics, None), clock, lambda *_: None, 1),
         traffic=TrafficMeter(prober=cast(Prober, None), cap=1),
-        calm=cast(Calm, _Calm()),
-        storm=StormControl(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=lambda *_: None),
-        restarts=RestartLog(now=clock.now),
-        replays=Replays(cast(DeadLetterOffice, None), now=lambda: NOW),
+        calm=cast(ApiOutage, _Calm()),
+        storm=FairQueue(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=lambda *_: None),
+        restarts=ContainerRestarts(now=clock.now),
+        replays=Replays(cast(DeadLetterReplayer, None), now=lambda: NOW),
         alerts=make_hub(wake_service=lambda *_: None),
         refused=lambda name: False,
     )

@@ -10,7 +10,7 @@ from resilience.adapters.kube import parse
 from resilience.api.names import LABEL_FLAGS_OF, flags_config_map
 from resilience.core.model import flags
 from resilience.core.model.observation import Key
-from resilience.runtime.flag_cache import FlagBoard
+from resilience.runtime.flag_cache import FlagCache
 from resilience.runtime.queue import KeyQueue
 from resilience.runtime.store import Store
 
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 WATCHED: Final = ("", "v1", "configmaps")
 
 
-def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, board: FlagBoard) -> None:
+def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, board: FlagCache) -> None:
     """Registers the handler for ConfigMaps with flags."""
 
     @kopf.on.event(*WATCHED, labels={LABEL_FLAGS_OF: kopf.PRESENT}, registry=registry)
@@ -39,7 +39,7 @@ def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, 
         queue.add(key)
 
 
-def _publish(board: FlagBoard, key: Key, data: Mapping[str, str]) -> None:
+def _publish(board: FlagCache, key: Key, data: Mapping[str, str]) -> None:
     try:
         board.put(flags.read(namespace=key.namespace, service=key.name, data=data))
     except ValueError as error:

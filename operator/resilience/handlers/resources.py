@@ -17,7 +17,7 @@ from resilience.api.names import (
 )
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.observation import Key
-from resilience.runtime.alerting.dispatcher import Couriers
+from resilience.runtime.alerting.dispatcher import Dispatcher
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
 
@@ -29,7 +29,7 @@ _KINDS: Final = {
 _OURS: Final = {LABEL_MANAGED: LABEL_MANAGED_VALUE}
 
 
-def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, couriers: Couriers) -> None:
+def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, couriers: Dispatcher) -> None:
     """Registers a handler for every kind that is watched."""
 
     @kopf.on.event(GROUP, VERSION, RECEIVER_PLURAL, registry=registry)

@@ -50,7 +50,7 @@ class Clock(Protocol):
         ...
 
 
-class Calm(Protocol):
+class ApiOutage(Protocol):
     """State of the nodes after an API server outage: they may not know yet what the API server knows."""
 
     def left(self) -> timedelta:
@@ -137,7 +137,7 @@ class Metrics(Protocol):
         """A check ran; `at` is Unix time."""
         ...
 
-    def seen(self, *, key: Key, picture: ServiceFigures) -> None:
+    def observed(self, *, key: Key, picture: ServiceFigures) -> None:
         """A pass over a service observed `picture`."""
         ...
 
@@ -165,7 +165,7 @@ class Metrics(Protocol):
         """A dependency counts as lost, `seconds` after its first failed check."""
         ...
 
-    def told(self, *, channel: str, seconds: float) -> None:
+    def flag_published(self, *, channel: str, seconds: float) -> None:
         """A channel carries a change of a flag, `seconds` after the decision."""
         ...
 
@@ -181,7 +181,7 @@ class Metrics(Protocol):
         """A message was delivered or was not, as `result` says."""
         ...
 
-    def heard(self, *, receiver: Key, seconds: float) -> None:
+    def notified(self, *, receiver: Key, seconds: float) -> None:
         """A receiver was notified of an alert for the first time, `seconds` after the alert began."""
         ...
 
@@ -249,7 +249,7 @@ class Batch:
     more: bool
 
 
-class DeadLetterOffice(Protocol):
+class DeadLetterReplayer(Protocol):
     """Moves dead letters back into their stream."""
 
     async def replay(self, letters: DeadLetters) -> Batch:
@@ -276,7 +276,7 @@ class Receipt:
     note: str = ""
 
 
-class Messenger(Protocol):
+class Notifier(Protocol):
     """Delivers messages to receivers."""
 
     async def deliver(self, receiver: Receiver, message: Message) -> Receipt:

@@ -139,7 +139,7 @@ class ReceiverCluster(Protocol):
         ...
 
 
-class ReleaseWriter(Protocol):
+class RolloutWriter(Protocol):
     """Writes of a rollout, each with a precondition on what was read."""
 
     async def hold(self, workload: Workload, *, serving: str) -> None:
@@ -227,5 +227,5 @@ class FlagWriter(Protocol):
         ...
 
 
-class Cluster(ClusterReader, ClusterWriter, ReleaseWriter, FlagWriter, Protocol):
+class Cluster(ClusterReader, ClusterWriter, RolloutWriter, FlagWriter, Protocol):
     """The Kubernetes API."""

@@ -18,7 +18,7 @@ class _Pod:
 
 
 @dataclass(slots=True)
-class RestartLog:
+class ContainerRestarts:
     """Restart times by resource and pod; bounded by the pods that exist."""
 
     now: Callable[[], datetime]

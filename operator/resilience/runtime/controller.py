@@ -21,13 +21,13 @@ from resilience.core.report import metrics
 from resilience.core.report.diff import is_worth_writing
 from resilience.ports import Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
 from resilience.ports.cluster import Cluster
-from resilience.runtime.alerting.alert_index import AlertHub
+from resilience.runtime.alerting.alert_index import AlertIndex
 from resilience.runtime.checking.check_runner import CheckRunner
 from resilience.runtime.checking.traffic_meter import TrafficMeter
-from resilience.runtime.container_restarts import RestartLog
+from resilience.runtime.container_restarts import ContainerRestarts
 from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
-from resilience.runtime.fair_queue import StormControl
+from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
@@ -56,10 +56,10 @@ class Controller:
         checks: CheckRunner,
         traffic: TrafficMeter,
         store: Store,
-        storm: StormControl,
-        restarts: RestartLog,
+        storm: FairQueue,
+        restarts: ContainerRestarts,
         replays: Replays,
-        alerts: AlertHub,
+        alerts: AlertIndex,
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,
@@ -84,7 +84,7 @@ class Controller:
         self._thorough: set[Key] = set()
         self.last_turn = clock.monotonic()
 
-    def look_thoroughly(self, key: Key) -> None:
+    def requeue_thoroughly(self, key: Key) -> None:
         """Requeues the key and has its pods read, even when nothing indicates that there is work to do."""
         self._thorough.add(key)
         self._queue.add(key, Priority.RESYNC)
@@ -113,7 +113,7 @@ class Controller:
 
     async def _turn(self, key: Key) -> None:
         began, result = self._clock.monotonic(), "ok"
-        self._metrics.waited(seconds=began - self._queue.asked_at(key))
+        self._metrics.waited(seconds=began - self._queue.requested_at(key))
         try:
             await self.reconcile(key)
             self._queue.succeeded(key)
@@ -169,7 +169,7 @@ class Controller:
         self._traffic.sync(key, decision.verify)
         if decision.status is not None:
             picture = metrics.of(resource.spec, decision.status, observation.workload, self._clock.now())
-            self._metrics.seen(key=key, picture=picture)
+            self._metrics.observed(key=key, picture=picture)
         if decision.refused:
             self._metrics.refused(reason=decision.refused)
         before = resource
@@ -179,7 +179,7 @@ class Controller:
             resource = await self._publish(resource, observation, decision, trace)
             await self._act(resource, observation, decision)
         if decision.actions or resource is not before:
-            self._metrics.acted(seconds=self._clock.monotonic() - self._queue.asked_at(key))
+            self._metrics.acted(seconds=self._clock.monotonic() - self._queue.requested_at(key))
         self._refusals.pop(key, None)
 
     async def _publish(self, resource: Resource, observation: Observation, decision: Decision, trace: str) -> Resource:

@@ -9,7 +9,7 @@ import structlog
 
 from resilience.core.model.decision import Replay
 from resilience.core.model.observation import Key, Replayed
-from resilience.ports import DeadLetterOffice, PortError, Unavailable
+from resilience.ports import DeadLetterReplayer, PortError, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,7 @@ _PRECISION: Final = timedelta(milliseconds=1)
 class Replays:
     """Progress of replays, one entry for each check whose dead letters are being replayed."""
 
-    office: DeadLetterOffice
+    office: DeadLetterReplayer
     now: Callable[[], datetime]
     _progress: dict[Key, dict[str, Replayed]] = field(default_factory=dict)
     # Time of this process's first observation, which only a leader makes. Another leader began what is older.

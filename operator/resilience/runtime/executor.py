@@ -33,7 +33,7 @@ from resilience.ports.cluster import Cluster
 from resilience.runtime.dead_letters import Replays
 from resilience.runtime.flag_publisher import FlagPublisher
 from resilience.runtime.observer import Observer
-from resilience.runtime.rollout_executor import ReleaseExecutor, describe, headers_of
+from resilience.runtime.rollout_executor import RolloutExecutor, describe, headers_of
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +61,7 @@ class Executor:
         self._metrics = metrics
         self._replays = replays
         self._flags = FlagPublisher(cluster=cluster, metrics=metrics, clock=clock)
-        self._releases = ReleaseExecutor(
+        self._releases = RolloutExecutor(
             cluster=cluster,
             observer=observer,
             drainer=drainer,

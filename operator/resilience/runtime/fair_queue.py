@@ -17,7 +17,7 @@ _UNUSED_AFTER: Final = 60.0
 
 
 @dataclass(slots=True)
-class StormControl:
+class FairQueue:
     """Grants turns. `on_turn` is called with a key when its turn has come."""
 
     caps: Caps

@@ -38,7 +38,7 @@ class Subscription:
 
 
 @dataclass(slots=True)
-class FlagBoard:
+class FlagCache:
     """Publications by service. `now` is the wall clock.
 
     `on_shown` gets each publication that replaces another one, so that its age on arrival can be measured.

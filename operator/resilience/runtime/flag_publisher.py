@@ -55,4 +55,4 @@ class FlagPublisher:
                 raise error
 
     def _record_delay(self, channel: str, since: datetime) -> None:
-        self._metrics.told(channel=channel, seconds=(self._clock.now() - since).total_seconds())
+        self._metrics.flag_published(channel=channel, seconds=(self._clock.now() - since).total_seconds())

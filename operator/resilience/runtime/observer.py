@@ -12,14 +12,14 @@ from resilience.core.model.observation import FlagsMap, Observation, PodsView, R
 from resilience.core.model.workload import Workload
 from resilience.core.read_depth import Depth, includes_green, read_depth
 from resilience.core.rollouts import drain
-from resilience.ports import Calm, Drainer
+from resilience.ports import ApiOutage, Drainer
 from resilience.ports.cluster import Cluster
-from resilience.runtime.alerting.alert_index import AlertHub
+from resilience.runtime.alerting.alert_index import AlertIndex
 from resilience.runtime.checking.check_runner import CheckRunner
 from resilience.runtime.checking.traffic_meter import TrafficMeter
-from resilience.runtime.container_restarts import RestartLog
+from resilience.runtime.container_restarts import ContainerRestarts
 from resilience.runtime.dead_letters import Replays
-from resilience.runtime.fair_queue import StormControl
+from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.store import Store
 
 
@@ -34,11 +34,11 @@ class Observer:
         store: Store,
         checks: CheckRunner,
         traffic: TrafficMeter,
-        calm: Calm,
-        storm: StormControl,
-        restarts: RestartLog,
+        calm: ApiOutage,
+        storm: FairQueue,
+        restarts: ContainerRestarts,
         replays: Replays,
-        alerts: AlertHub,
+        alerts: AlertIndex,
         refused: Callable[[str], bool],
     ) -> None:
         self._cluster = cluster

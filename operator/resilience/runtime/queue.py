@@ -55,7 +55,7 @@ class KeyQueue:
         """Queues the key for a pass soon; after the current pass when one is under way."""
         self._add(key, priority, self._monotonic())
 
-    def asked_at(self, key: Key) -> float:
+    def requested_at(self, key: Key) -> float:
         """Monotonic time since which the pass that is under way was requested."""
         return self._in_flight.get(key, self._monotonic())
 

@@ -14,10 +14,10 @@ import structlog
 from resilience.core.model.observation import Key, Resource
 from resilience.ports import PortError
 from resilience.ports.cluster import ClusterReader, Marked
-from resilience.runtime.alerting.alert_index import AlertHub
-from resilience.runtime.alerting.dispatcher import Couriers
+from resilience.runtime.alerting.alert_index import AlertIndex
+from resilience.runtime.alerting.dispatcher import Dispatcher
 from resilience.runtime.controller import Controller
-from resilience.runtime.fair_queue import StormControl
+from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
 
@@ -37,9 +37,9 @@ class Resync:
         controller: Controller,
         queue: KeyQueue,
         store: Store,
-        storm: StormControl,
-        alerts: AlertHub,
-        couriers: Couriers,
+        storm: FairQueue,
+        alerts: AlertIndex,
+        couriers: Dispatcher,
         interval: timedelta,
         monotonic: Callable[[], float],
     ) -> None:
@@ -84,7 +84,7 @@ class Resync:
         self._store.put_resource(resource)
         self._storm.seen(resource)
         if thorough:
-            self._controller.look_thoroughly(resource.key)
+            self._controller.requeue_thoroughly(resource.key)
         else:
             self._queue.add(resource.key, Priority.RESYNC)
         return resource.key

@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 _GUARDED = (CreateGreen, DeleteGreen, Route, Resume)
 
 
-class ReleaseExecutor:
+class RolloutExecutor:
     """Applies one action at a time; raises PortError when it was not applied."""
 
     def __init__(

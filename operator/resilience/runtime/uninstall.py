@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 _PAUSE: Final = 0.5
 
 
-class Releaser:
+class Uninstaller:
     """Hands back all resources one after the other; `say` is called with a sentence about each."""
 
     def __init__(

@@ -17,7 +17,7 @@ from aiohttp import web
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import Key
 from resilience.ports import Unavailable
-from resilience.runtime.flag_cache import FlagBoard
+from resilience.runtime.flag_cache import FlagCache
 from resilience.web import flag_bodies as bodies
 from resilience.web.app import hide_server
 
@@ -83,7 +83,7 @@ class _Load:
 
 
 def create_app(
-    *, board: FlagBoard, tokens: Tokens, readers: Collection[str] = (), limits: Limits | None = None
+    *, board: FlagCache, tokens: Tokens, readers: Collection[str] = (), limits: Limits | None = None
 ) -> web.Application:
     """The application. `readers` are ServiceAccounts that may read the flags of every namespace."""
     load = _Load(limits or Limits())
@@ -105,7 +105,7 @@ def create_app(
 class _Flags:
     """Handlers of the endpoints."""
 
-    def __init__(self, board: FlagBoard, load: _Load) -> None:
+    def __init__(self, board: FlagCache, load: _Load) -> None:
         self._board = board
         self._load = load
 

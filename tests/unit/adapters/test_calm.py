@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from resilience.adapters.kube.api_outage import LONGEST, ApiCalm
+from resilience.adapters.kube.api_outage import LONGEST, KubeApiOutage
 
 
 class Time:
@@ -12,9 +12,9 @@ class Time:
         return self.now
 
 
-def calm() -> tuple[ApiCalm, Time]:
+def calm() -> tuple[KubeApiOutage, Time]:
     time = Time()
-    return ApiCalm(monotonic=time), time
+    return KubeApiOutage(monotonic=time), time
 
 
 def test_it_is_calm_from_the_start_and_while_all_is_answered() -> None:

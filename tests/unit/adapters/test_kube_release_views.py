@@ -263,7 +263,7 @@ def event(message: str, at: str) -> dict[str, Any]:
 
 
 async def volumes(pod: Pod, transport: FakeTransport) -> Pod:
-    (found,) = await mount_failures.told(cast(Transport, transport), [pod], namespace="shop")
+    (found,) = await mount_failures.with_mount_failures(cast(Transport, transport), [pod], namespace="shop")
     return found
 
 

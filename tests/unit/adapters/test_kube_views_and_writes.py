@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from resilience.adapters.kube import parse, parse_workload, selectors
-from resilience.adapters.kube.api_outage import ApiCalm
+from resilience.adapters.kube.api_outage import KubeApiOutage
 from resilience.adapters.kube.lease import KubeLease
 from resilience.adapters.kube.transport import APPLY_PATCH, STRATEGIC_PATCH, Transport
 from resilience.adapters.kube.writer import KubeWriter
@@ -300,7 +300,7 @@ def lease(transport: FakeTransport, identity: str = "me") -> KubeLease:
         name="l",
         identity=identity,
         monotonic=VirtualClock().monotonic,
-        calm=ApiCalm(monotonic=VirtualClock().monotonic),
+        calm=KubeApiOutage(monotonic=VirtualClock().monotonic),
     )
 
 

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from resilience.adapters.receivers.namespace_slots import Shares
+from resilience.adapters.receivers.namespace_slots import NamespaceSlots
 
 
 async def test_a_namespace_has_its_share_and_no_more() -> None:
-    shares, done = Shares(3, each=2), asyncio.Event()
+    shares, done = NamespaceSlots(3, each=2), asyncio.Event()
     at_work: list[str] = []
 
     async def work(namespace: str) -> None:

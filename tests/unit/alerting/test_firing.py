@@ -49,7 +49,7 @@ def health(*checks: CheckStatus, unhealthy: bool = False) -> dict[str, Any]:
 
 
 def fires(workload: Any = None, **status: Any) -> list[FiringAlert]:
-    found = rules.look(
+    found = rules.evaluate(
         make_resource(SPEC), Status(**{"phase": Phase.RUNNING, **status}), workload or make_workload(), NOW
     )
     return list(found.firing)
@@ -172,7 +172,7 @@ def test_planned_work_silences_warnings_that_it_brings_about_and_nothing_else() 
 
 def test_what_a_service_that_starts_cannot_help_has_an_appointment() -> None:
     said = Status(phase=Phase.INITIALIZING, **health(check("ready", HealthState.UNHEALTHY)))
-    look = rules.look(make_resource(SPEC), said, make_workload(), NOW)
+    look = rules.evaluate(make_resource(SPEC), said, make_workload(), NOW)
     assert [each.held for each in look.firing] == ["the service is only starting"]
     assert look.wait == SPEC.rollout.progress_deadline
 
@@ -202,18 +202,18 @@ def test_what_is_looked_after_is_told_though_something_is_to_be_mended(
 
 def test_since_when_is_remembered_and_what_is_young_waits() -> None:
     stalled = {"conditions": [condition(ConditionType.STALLED, "True", Reason.TARGET_NOT_FOUND, 2 * MINUTE)]}
-    look = rules.look(make_resource(SPEC), Status(**stalled), None, NOW)
+    look = rules.evaluate(make_resource(SPEC), Status(**stalled), None, NOW)
     (young,) = look.firing
     assert young.held == "told when it has lasted 5m"
     assert look.wait == 3 * MINUTE
     known = AlertsStatus(firing=[young.model_copy(update={"since": NOW - 6 * MINUTE})])
-    look = rules.look(make_resource(SPEC), Status(**stalled, alerts=known), None, NOW)
+    look = rules.evaluate(make_resource(SPEC), Status(**stalled, alerts=known), None, NOW)
     assert [(each.held, each.since) for each in look.firing] == [("", NOW - 6 * MINUTE)]
     assert look.wait is None
 
 
 def test_a_failed_restart_is_history_after_an_hour() -> None:
-    assert rules.look(make_resource(SPEC), Status(last_restart=FAILED_RESTART), None, NOW).wait == 51 * MINUTE
+    assert rules.evaluate(make_resource(SPEC), Status(last_restart=FAILED_RESTART), None, NOW).wait == 51 * MINUTE
     old = FAILED_RESTART.model_copy(update={"started_at": NOW - 62 * MINUTE})
     assert fires(last_restart=old) == []
 

@@ -217,6 +217,6 @@ def test_an_outage_that_lasts_and_a_budget_that_burns_are_alerts() -> None:
     spec = make_spec(slo={"availability": "99.9%", "recoveryTime": "5m"}, health=SPEC.health.to_api())
     known = SloStatus(since=NOW - 30 * DAY, outages=[Outage(began=NOW - 6 * MINUTE, reason="ready: 503")])
     said = status(HealthState.UNHEALTHY).model_copy(update={"slo": known})
-    found = {each.name: each for each in rules.look(make_resource(spec), said, make_workload(), NOW).firing}
+    found = {each.name: each for each in rules.evaluate(make_resource(spec), said, make_workload(), NOW).firing}
     assert found[AlertName.RECOVERY_SLOW].message == "out for longer than 5m: ready: 503"
     assert found[AlertName.BUDGET_BURNS].severity is Severity.CRITICAL

@@ -17,10 +17,10 @@ from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import Workload
 from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import (
-    Calm,
+    ApiOutage,
     Checker,
     Conflict,
-    DeadLetterOffice,
+    DeadLetterReplayer,
     Drainer,
     Metrics,
     PortError,
@@ -30,14 +30,14 @@ from resilience.ports import (
     Unavailable,
 )
 from resilience.ports.cluster import Cluster, Marked, View
-from resilience.runtime.alerting.dispatcher import Couriers
+from resilience.runtime.alerting.dispatcher import Dispatcher
 from resilience.runtime.checking.check_runner import CheckRunner
 from resilience.runtime.checking.traffic_meter import TrafficMeter
-from resilience.runtime.container_restarts import RestartLog
+from resilience.runtime.container_restarts import ContainerRestarts
 from resilience.runtime.controller import Controller
 from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
-from resilience.runtime.fair_queue import StormControl
+from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
 from resilience.runtime.resync import Resync
@@ -163,17 +163,17 @@ class Bench:
         checks = CheckRunner(cast(Checker, None), metrics, clock, self.queue.add, 1)
         traffic = TrafficMeter(prober=cast(Prober, None), cap=1)
         drainer = cast(Drainer, None)
-        self.storm = StormControl(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=self.queue.add)
-        restarts = RestartLog(now=clock.now)
+        self.storm = FairQueue(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=self.queue.add)
+        restarts = ContainerRestarts(now=clock.now)
         self.alerts = make_hub(wake_service=self.queue.add)
-        replays = Replays(cast(DeadLetterOffice, None), now=lambda: NOW)
+        replays = Replays(cast(DeadLetterReplayer, None), now=lambda: NOW)
         observer = Observer(
             cluster=cluster,
             drainer=drainer,
             store=self.store,
             checks=checks,
             traffic=traffic,
-            calm=cast(Calm, Always()),
+            calm=cast(ApiOutage, Always()),
             storm=self.storm,
             restarts=restarts,
             replays=replays,
@@ -213,7 +213,7 @@ class Bench:
             store=self.store,
             storm=self.storm,
             alerts=self.alerts,
-            couriers=cast(Couriers, _NoCouriers()),
+            couriers=cast(Dispatcher, _NoCouriers()),
             interval=timedelta(minutes=5),
             monotonic=clock.monotonic,
         )
@@ -320,7 +320,7 @@ def test_nothing_is_written_once_leadership_is_lost(held_until: int, written: li
         pod = make_retiring("old", ReplaceStep.DRAINING, labels={"app": "left"})
         pods = (pod, *(make_pod(name) for name in "abc"))
         bench = Bench(*pods, leading=Leading(held_until))
-        bench.controller.look_thoroughly(KEY)
+        bench.controller.requeue_thoroughly(KEY)
         await bench.run(0.01)
         assert bench.cluster.calls == written
 
@@ -334,7 +334,7 @@ def test_a_pod_left_half_done_is_finished_although_the_first_try_fails() -> None
         bench.store.put_service(make_service())
         bench.store.put_slice(namespace="shop", name="s", service="checkout", endpoints=())
         bench.cluster.fails["delete_pod"] = Unavailable("no answer")
-        bench.controller.look_thoroughly(KEY)
+        bench.controller.requeue_thoroughly(KEY)
         await bench.run(0.01)
         bench.cluster.calls.clear()
         bench.cluster.fails.clear()
@@ -390,10 +390,10 @@ def test_services_that_select_by_a_pods_own_label_are_read_too() -> None:
             store=bench.store,
             checks=CheckRunner(cast(Checker, None), cast(Metrics, None), VirtualClock(), lambda _: None, 1),
             traffic=TrafficMeter(prober=cast(Prober, None), cap=1),
-            calm=cast(Calm, Always()),
+            calm=cast(ApiOutage, Always()),
             storm=bench.storm,
-            restarts=RestartLog(now=VirtualClock().now),
-            replays=Replays(cast(DeadLetterOffice, None), now=lambda: NOW),
+            restarts=ContainerRestarts(now=VirtualClock().now),
+            replays=Replays(cast(DeadLetterReplayer, None), now=lambda: NOW),
             alerts=bench.alerts,
             refused=lambda _: False,
         )

@@ -9,7 +9,7 @@ from resilience.core.alerting.message import Kind
 from resilience.core.model.observation import Key, Resource
 from resilience.runtime.alerting.alert_index import Heartbeat
 from tests.support.factories import make_resource, make_spec
-from tests.support.telling import TEAM, FakeMessenger, FakeReceivers, Office, firing, kinds, make_receiver, minutes
+from tests.support.telling import TEAM, FakeNotifier, FakeReceivers, Office, firing, kinds, make_receiver, minutes
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 DOWN = DeliveryFailure("it answered 503")
@@ -279,7 +279,7 @@ def test_a_receiver_that_hangs_keeps_no_other_waiting() -> None:
 def test_a_new_leader_neither_repeats_nor_forgets() -> None:
     async def main() -> None:
         cluster = FakeReceivers()
-        messenger = FakeMessenger(VirtualClock())
+        messenger = FakeNotifier(VirtualClock())
         office = Office(make_receiver(), cluster=cluster, messenger=messenger)
         async with office.open():
             office.service(firing(since=office.now()), name="stays")
@@ -308,7 +308,7 @@ def test_a_new_leader_neither_repeats_nor_forgets() -> None:
 
 def test_killed_before_it_is_noted_it_is_told_again_under_the_same_name() -> None:
     async def main() -> None:
-        cluster, messenger = FakeReceivers(), FakeMessenger(VirtualClock())
+        cluster, messenger = FakeReceivers(), FakeNotifier(VirtualClock())
         office = Office(make_receiver(), cluster=cluster, messenger=messenger)
         began = office.now()
         async with office.open():

@@ -1,4 +1,4 @@
-"""Couriers where they are tried hardest: full statuses, odd ones, refusals, many wakes, leaders that know little."""
+"""Dispatcher where they are tried hardest: full statuses, odd ones, refusals, many wakes, leaders that know little."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.grouping import CAPACITY, CONVERSATIONS, MEMBERS
 from resilience.core.alerting.message import Message
 from resilience.core.model.observation import Key
-from tests.support.telling import TEAM, FakeMessenger, FakeReceivers, Office, firing, kinds, make_receiver, minutes
+from tests.support.telling import TEAM, FakeNotifier, FakeReceivers, Office, firing, kinds, make_receiver, minutes
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 REFUSES = DeliveryFailure("it answered 404", permanent=True)
@@ -224,7 +224,7 @@ def test_what_nobody_foresaw_is_a_failure_like_others() -> None:
 
 def test_a_live_message_is_not_over_while_something_of_it_is_unknown() -> None:
     async def main() -> None:
-        cluster, messenger = FakeReceivers(), FakeMessenger(VirtualClock())
+        cluster, messenger = FakeReceivers(), FakeNotifier(VirtualClock())
         token = {"tokenFrom": {"secretKeyRef": {"name": "bot", "key": "token"}}, "channel": "#oncall"}
         cause = "redis redis.data:6379"
         office = Office(make_receiver(slack=token), cluster=cluster, messenger=messenger)
@@ -317,7 +317,7 @@ def test_an_alertmanager_is_told_when_a_window_of_the_route_opens() -> None:
 
 def test_a_new_leader_does_not_take_dead_letters_for_over() -> None:
     async def main() -> None:
-        cluster, messenger = FakeReceivers(), FakeMessenger(VirtualClock())
+        cluster, messenger = FakeReceivers(), FakeNotifier(VirtualClock())
         office = Office(make_receiver(), cluster=cluster, messenger=messenger)
         messenger.down[TEAM] = REFUSES
         async with office.open():

@@ -17,7 +17,7 @@ from resilience.core.model.observation import FlagsMap, Key, Pod, Resource
 from resilience.core.model.probes import CheckTarget, Probe, RedisKind, RedisPlace, RedisProbe
 from resilience.ports import Metrics, Unavailable
 from resilience.runtime.checking.check_runner import CheckRunner
-from resilience.runtime.flag_cache import STALE_AFTER, FlagBoard
+from resilience.runtime.flag_cache import STALE_AFTER, FlagCache
 from resilience.runtime.flag_publisher import FlagPublisher
 from tests.support.factories import KEY, NOW, make_pod, make_resource
 from tests.support.virtual_time import VirtualClock, run_virtual
@@ -29,7 +29,7 @@ def said(version: int = 1, *, on: bool = False) -> Publication:
 
 async def test_readers_are_woken_and_get_the_newest() -> None:
     shown: list[Publication] = []
-    board = FlagBoard(now=lambda: NOW, on_shown=shown.append)
+    board = FlagCache(now=lambda: NOW, on_shown=shown.append)
     board.put(said())
     with board.reading(KEY) as news:
         assert not await news.wait(seconds=0.01)
@@ -47,7 +47,7 @@ async def test_readers_are_woken_and_get_the_newest() -> None:
 
 
 async def test_what_is_gone_unseen_is_pruned_and_the_end_wakes_everybody() -> None:
-    board = FlagBoard(now=lambda: NOW)
+    board = FlagCache(now=lambda: NOW)
     board.put(said())
     board.keep([Key("shop", "other")])
     assert board.get(KEY) is None
@@ -58,7 +58,7 @@ async def test_what_is_gone_unseen_is_pruned_and_the_end_wakes_everybody() -> No
 
 def test_it_is_stale_when_nobody_could_have_told() -> None:
     now = [NOW]
-    board = FlagBoard(now=lambda: now[0])
+    board = FlagCache(now=lambda: now[0])
     assert board.stale
     board.confirm()
     assert not board.stale

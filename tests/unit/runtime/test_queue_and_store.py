@@ -240,7 +240,7 @@ async def test_since_when_a_look_is_asked_for_is_known() -> None:
     clock[0] = 103.0
     queue.add(KEY, Priority.FAILOVER)
     assert await queue.take() == KEY
-    assert queue.asked_at(KEY) == 100.0
+    assert queue.requested_at(KEY) == 100.0
     # Asked for again while it is under way, twice.
     clock[0] = 104.0
     queue.add(KEY)
@@ -248,10 +248,10 @@ async def test_since_when_a_look_is_asked_for_is_known() -> None:
     queue.add(KEY)
     queue.done(KEY)
     assert await queue.take() == KEY
-    assert queue.asked_at(KEY) == 104.0
+    assert queue.requested_at(KEY) == 104.0
     queue.done(KEY)
     # An appointment counts from when it is due.
     queue.add_after(KEY, timedelta(seconds=10))
     clock[0] = 117.0
     assert await queue.take() == KEY
-    assert queue.asked_at(KEY) == 115.0
+    assert queue.requested_at(KEY) == 115.0

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from resilience.core.model.observation import Key
-from resilience.runtime.container_restarts import RestartLog
+from resilience.runtime.container_restarts import ContainerRestarts
 from tests.support.factories import KEY, LONG_AGO, NOW, make_pod
 
 MINUTE = timedelta(minutes=1)
@@ -16,7 +16,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.now = NOW
-        self.log = RestartLog(now=lambda: self.now)
+        self.log = ContainerRestarts(now=lambda: self.now)
 
     def look(self, *counts: int, key: Key = KEY, uid: str = "") -> list[tuple[datetime, ...]]:
         pods = [make_pod(f"p{number}", restarts=count) for number, count in enumerate(counts)]

@@ -13,7 +13,7 @@ from resilience.api.status import Status
 from resilience.api.status_restarts import RestartStatus
 from resilience.core.model.observation import Key, Resource, Ticket, Turn
 from resilience.core.restarts.fair_queue import Caps
-from resilience.runtime.fair_queue import StormControl
+from resilience.runtime.fair_queue import FairQueue
 from tests.support.factories import NOW, make_resource
 
 SECOND = timedelta(seconds=1)
@@ -40,10 +40,10 @@ class Bench:
     caps: Caps = Caps(1, 1)  # noqa: RUF009
     clock: Ticking = field(default_factory=Ticking)
     woken: list[Key] = field(default_factory=list)
-    control: StormControl = field(init=False)
+    control: FairQueue = field(init=False)
 
     def __post_init__(self) -> None:
-        self.control = StormControl(caps=self.caps, clock=self.clock, on_turn=self.woken.append)
+        self.control = FairQueue(caps=self.caps, clock=self.clock, on_turn=self.woken.append)
 
     def wants(self, key: Key, priority: int = 100) -> None:
         self.control.ask(key, Ticket(key, priority, self.clock.now()), running=False)

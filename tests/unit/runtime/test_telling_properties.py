@@ -14,7 +14,7 @@ from resilience.core.alerting.delivery import LETTERS, DeliveryFailure
 from resilience.core.alerting.grouping import CAPACITY
 from resilience.core.alerting.message import Kind, Message
 from tests.support.counts import count
-from tests.support.telling import TEAM, FakeMessenger, FakeReceivers, Office, Told, firing, make_receiver, minutes
+from tests.support.telling import TEAM, FakeNotifier, FakeReceivers, Office, Told, firing, make_receiver, minutes
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 SERVICES = 12
@@ -64,7 +64,7 @@ class World:
     """One receiver, several services, and one operator after the other."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        self.cluster, self.messenger = FakeReceivers(), FakeMessenger(VirtualClock())
+        self.cluster, self.messenger = FakeReceivers(), FakeNotifier(VirtualClock())
         self.cluster.found[TEAM] = make_receiver(**spec)
         self.fires: dict[int, Any] = {}
         self.office: Office

@@ -14,8 +14,8 @@ LONGEST: Final = 90.0
 FACTOR: Final = 3.0
 
 
-class ApiCalm:
-    """Implements `ports.Calm`. `monotonic` returns seconds."""
+class KubeApiOutage:
+    """Implements `ports.ApiOutage`. `monotonic` returns seconds."""
 
     def __init__(self, *, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic

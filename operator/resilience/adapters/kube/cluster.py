@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 from resilience.adapters.kube.flags import KubeFlags
 from resilience.adapters.kube.reader import KubeReader
-from resilience.adapters.kube.releases import KubeReleases
+from resilience.adapters.kube.releases import KubeRollouts
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.kube.writer import KubeWriter
 
 
-class KubeCluster(KubeReader, KubeWriter, KubeReleases, KubeFlags):
+class KubeCluster(KubeReader, KubeWriter, KubeRollouts, KubeFlags):
     """Implements `ports.Cluster` over one transport."""
 
     def __init__(self, *, transport: Transport, namespaces: Sequence[str], instance: str) -> None:
         KubeReader.__init__(self, transport=transport, namespaces=namespaces)
         KubeWriter.__init__(self, transport=transport, instance=instance)
-        KubeReleases.__init__(self, transport=transport)
+        KubeRollouts.__init__(self, transport=transport)
         KubeFlags.__init__(self, transport=transport)

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from resilience.adapters.kube import parse
-from resilience.adapters.kube.api_outage import ApiCalm
+from resilience.adapters.kube.api_outage import KubeApiOutage
 from resilience.adapters.kube.paths import collection, named
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.api.status_base import format_micro_time
@@ -38,7 +38,7 @@ class KubeLease:
         name: str,
         identity: str,
         monotonic: Callable[[], float],
-        calm: ApiCalm,
+        calm: KubeApiOutage,
     ) -> None:
         # Several attempts must fit before the renewal deadline, even when one of them hangs.
         self._transport = transport.within(seconds=RETRY)

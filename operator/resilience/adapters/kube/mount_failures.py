@@ -21,7 +21,7 @@ _MOST: Final = 3
 _LENGTH: Final = 600
 
 
-async def told(transport: Transport, pods: Sequence[Pod], *, namespace: str) -> tuple[Pod, ...]:
+async def with_mount_failures(transport: Transport, pods: Sequence[Pod], *, namespace: str) -> tuple[Pod, ...]:
     """The pods, with fault and trouble set where their volumes fail to mount."""
     now = datetime.now(UTC)
     waiting = [pod for pod in pods if _waits(pod, now)][:_MOST]

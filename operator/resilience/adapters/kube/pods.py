@@ -62,7 +62,7 @@ class PodsReader:
             for raw in sets
             if _controller_uid(raw) == workload.uid
         ]
-        pods = await mount_failures.told(
+        pods = await mount_failures.with_mount_failures(
             self._transport, _own(workload, own, [*chosen, *retiring]), namespace=namespace
         )
         view = replace(limited, pods=pods, replica_sets=tuple(own))
@@ -102,7 +102,9 @@ class PodsReader:
         green = _green_view(raw_green, sets, pods) if raw_green is not None and is_ours else None
         occupied_name = green_name(workload.name) if raw_green is not None and not is_ours else ""
         if green is not None:
-            green_pods = await mount_failures.told(self._transport, green.pods, namespace=workload.namespace)
+            green_pods = await mount_failures.with_mount_failures(
+                self._transport, green.pods, namespace=workload.namespace
+            )
             green = replace(green, pods=green_pods)
         view = replace(view, green=green, green_taken=occupied_name, autoscaler=await self._autoscaler(workload))
         serving = workload.annotations.get(ANNOTATION_SERVING)

@@ -47,8 +47,8 @@ _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
 _NO_DEADLINE: Final = 2147483647
 
 
-class KubeReleases:
-    """Implements `ports.cluster.ReleaseWriter`."""
+class KubeRollouts:
+    """Implements `ports.cluster.RolloutWriter`."""
 
     def __init__(self, *, transport: Transport) -> None:
         self._releases = transport

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
 
 
-class Shares:
+class NamespaceSlots:
     """`total` slots, of which one namespace uses at most `each`."""
 
     def __init__(self, total: int, *, each: int) -> None:

@@ -1,4 +1,4 @@
-"""The Messenger port: chooses the kind of receiver, and handles Secrets that were rotated.
+"""The Notifier port: chooses the kind of receiver, and handles Secrets that were rotated.
 
 After a permanent failure the Secret is read again and the delivery is tried once more, without delay, so that rotation
 needs no restart and no waiting.
@@ -15,7 +15,7 @@ from resilience.adapters.receivers.alertmanager import Alertmanager
 from resilience.adapters.receivers.apprise_url import Apprise
 from resilience.adapters.receivers.email import Email
 from resilience.adapters.receivers.msteams import Teams
-from resilience.adapters.receivers.namespace_slots import Shares
+from resilience.adapters.receivers.namespace_slots import NamespaceSlots
 from resilience.adapters.receivers.pagerduty import URLS, PagerDuty
 from resilience.adapters.receivers.post import Poster
 from resilience.adapters.receivers.slack import API, Slack
@@ -35,8 +35,8 @@ _OF_A_NAMESPACE: Final = 8
 _SLACK: Final = timedelta(seconds=1)
 
 
-class Messengers:
-    """Implements `ports.Messenger`. `pagerduty` and `slack` are the URLs of their APIs."""
+class Notifiers:
+    """Implements `ports.Notifier`. `pagerduty` and `slack` are the URLs of their APIs."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class Messengers:
         self._teams = Teams(poster, credentials, origin)
         self._email = Email(client.guard, credentials, origin, now)
         self._apprise = Apprise(client.guard, credentials, origin)
-        self._slots = Shares(_AT_ONCE, each=_OF_A_NAMESPACE)
+        self._slots = NamespaceSlots(_AT_ONCE, each=_OF_A_NAMESPACE)
 
     async def deliver(self, receiver: Receiver, message: Message) -> Receipt:
-        """See `ports.Messenger`."""
+        """See `ports.Notifier`."""
         spec = receiver.spec
         assert spec is not None
         async with self._slots.taken(receiver.key.namespace):

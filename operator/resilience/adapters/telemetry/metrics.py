@@ -68,7 +68,7 @@ class PrometheusMetrics:
         """Sets the number of keys that wait."""
         self._operator.depth.set(depth)
 
-    def told(self, *, channel: str, seconds: float) -> None:
+    def flag_published(self, *, channel: str, seconds: float) -> None:
         """Records the time until a channel had a change of a flag."""
         self._operator.told.labels(channel).observe(max(seconds, 0.0))
 
@@ -99,7 +99,7 @@ class PrometheusMetrics:
         if seconds is not None:
             self._time(service.check_seconds, key, seconds, check)
 
-    def seen(self, *, key: Key, picture: ServiceFigures) -> None:
+    def observed(self, *, key: Key, picture: ServiceFigures) -> None:
         """Sets the metrics of a service to the state that a pass observed."""
         service = self._service
         service.health.one_of(key, HealthState, picture.health)
@@ -150,7 +150,7 @@ class PrometheusMetrics:
             self._receiver.deliveries.inc(receiver, label, by=float(label == result))
         self._time(self._receiver.delivery_seconds, receiver, seconds, of=self._timed_receivers)
 
-    def heard(self, *, receiver: Key, seconds: float) -> None:
+    def notified(self, *, receiver: Key, seconds: float) -> None:
         """Records the time from the beginning of an alert until a receiver was first notified of it."""
         self._time(self._receiver.latency, receiver, max(seconds, 0.0), of=self._timed_receivers)
 

@@ -15,7 +15,7 @@ from resilience.core.alerting.send_intents import is_open
 _PACE: Final = Pace()
 
 
-class Talk:
+class ConversationUpdate:
     """Changes of a conversation since its last message, and the times at which they are due."""
 
     def __init__(

@@ -20,7 +20,7 @@ from resilience.api.status_receiver import Conversation, ToldAlert
 from resilience.core.alerting.alert import Alert, by_weight
 from resilience.core.alerting.grouping import CAPACITY, CONVERSATIONS, STORM, STORM_LASTS, identifier, openings
 from resilience.core.alerting.message import Manner, Message
-from resilience.core.alerting.notification_update import Talk
+from resilience.core.alerting.notification_update import ConversationUpdate
 from resilience.core.alerting.routing import Aim, Pace
 from resilience.core.alerting.send_intents import is_open, labels_of
 
@@ -62,7 +62,7 @@ def plan(
     joining = _joining(kept, fresh, now)
     room, talks = CAPACITY - len(notified), []
     for conversation in kept:
-        talks.append(Talk(conversation, firing, joining.get(conversation.id, ()), fires, now, room))
+        talks.append(ConversationUpdate(conversation, firing, joining.get(conversation.id, ()), fires, now, room))
         room -= len(talks[-1].joining)
     joined = {aim.alert.identity for members in joining.values() for aim in members}
     started = openings([aim for aim in fresh if aim.alert.identity not in joined], kept, now, room=room)

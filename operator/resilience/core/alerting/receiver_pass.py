@@ -22,7 +22,7 @@ Asked = tuple[ReceiverRequest, str, tuple[Message, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class PassResult:
     """Result of a pass. `messages` are in the order of delivery."""
 
     status: ReceiverStatus
@@ -31,7 +31,7 @@ class Round:
     asked: tuple[Asked, ...] = ()
 
 
-def look(
+def decide(
     receiver: Receiver,
     spec: AlertReceiverSpec,
     aimed: Sequence[Aim],
@@ -40,7 +40,7 @@ def look(
     fires: Callable[[str], bool],
     settled: bool,
     now: datetime,
-) -> Round:
+) -> PassResult:
     """Messages that are due, not sent yet. `settled`: all services have been observed, so silence means no alert."""
     status, firing = _known(receiver.status), {aim.alert.identity for aim in aimed}
     conversations = [
@@ -55,7 +55,7 @@ def look(
     if settled and not messages:
         status = delivery.nothing_due(status)
     waits = [wait for wait in (due.wait, delivery.reach_ends(status, now)) if wait is not None]
-    return Round(
+    return PassResult(
         status, messages, min(waits, default=None), _requested(receiver, spec, status, now, is_idle=not messages)
     )
 

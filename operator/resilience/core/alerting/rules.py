@@ -59,14 +59,14 @@ class _Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FiringAlerts:
     """The alerts that fire, and the wait after which time alone changes them."""
 
     firing: tuple[FiringAlert, ...]
     wait: timedelta | None = None
 
 
-def look(resource: Resource, status: Status, workload: Workload | None, now: datetime) -> Look:
+def evaluate(resource: Resource, status: Status, workload: Workload | None, now: datetime) -> FiringAlerts:
     """The alerts that fire now. `status` has what this pass is about to report of everything else."""
     spec = resource.spec
     problems = [*_of_service(status, workload), *_of_operations(status, workload, now)]
@@ -83,7 +83,7 @@ def look(resource: Resource, status: Status, workload: Workload | None, now: dat
         withheld = _withheld_reason(problem, since, lasting, status, patience, now)
         firing.append(_firing(problem, since, withheld, trace=trace_ids.new(resource.uid, since)))
     waits = [at - now for problem, since in dated for at in _notify_times(problem.name, since, patience) if at > now]
-    return Look(tuple(firing[:MOST]), min([*waits, *_failed_restart_waits(status, now)], default=None))
+    return FiringAlerts(tuple(firing[:MOST]), min([*waits, *_failed_restart_waits(status, now)], default=None))
 
 
 def _of_service(status: Status, workload: Workload | None) -> Iterator[_Problem]:

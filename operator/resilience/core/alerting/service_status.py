@@ -53,7 +53,7 @@ def reconcile(resource: Resource, status: Status, observation: Observation, now:
 def report(resource: Resource, status: Status, seen: Observation, now: datetime) -> tuple[Status, timedelta | None]:
     """The status with its alerts and the condition AlertsDelivered, and the wait until time alone changes them."""
     spec = resource.spec.alerts if resource.spec is not None else Alerts()
-    alerts = rules.look(resource, status, seen.workload, now)
+    alerts = rules.evaluate(resource, status, seen.workload, now)
     before = status.alerts
     named = []
     for alert in alerts.firing:

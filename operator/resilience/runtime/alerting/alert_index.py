@@ -31,7 +31,7 @@ class Heartbeat:
 
 
 @dataclass(slots=True)
-class AlertHub:
+class AlertIndex:
     """`namespace` is the operator's own; `default` is its receiver for alerts that have no other.
 
     `wake_service` requeues a service, `wake_receiver` a receiver.

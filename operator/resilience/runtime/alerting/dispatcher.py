@@ -4,21 +4,21 @@ import asyncio
 import random
 
 from resilience.core.model.observation import Key
-from resilience.ports import Clock, Leadership, Messenger, Metrics
+from resilience.ports import Clock, Leadership, Metrics, Notifier
 from resilience.ports.cluster import ReceiverCluster
-from resilience.runtime.alerting.alert_index import AlertHub
-from resilience.runtime.alerting.receiver_worker import Courier
+from resilience.runtime.alerting.alert_index import AlertIndex
+from resilience.runtime.alerting.receiver_worker import ReceiverWorker
 
 
-class Couriers:
+class Dispatcher:
     """A worker for every receiver, for as long as the receiver exists."""
 
     def __init__(
         self,
         *,
         cluster: ReceiverCluster,
-        hub: AlertHub,
-        messenger: Messenger,
+        hub: AlertIndex,
+        messenger: Notifier,
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,
@@ -31,7 +31,7 @@ class Couriers:
         self._metrics = metrics
         self._clock = clock
         self._chance = chance or random.Random()
-        self._couriers: dict[Key, Courier] = {}
+        self._couriers: dict[Key, ReceiverWorker] = {}
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -57,7 +57,7 @@ class Couriers:
         """Wakes the worker of a receiver to which a message may be due; starts the worker if there is none."""
         courier = self._couriers.get(key)
         if courier is None:
-            courier = self._couriers[key] = Courier(
+            courier = self._couriers[key] = ReceiverWorker(
                 key=key,
                 cluster=self._cluster,
                 hub=self._hub,

@@ -18,14 +18,14 @@ from resilience.core.model.observation import Key
 from resilience.core.report.diff import is_worth_writing
 from resilience.ports import Clock, Conflict, Leadership, Metrics, PortError
 from resilience.ports.cluster import ReceiverCluster
-from resilience.runtime.alerting.alert_index import AlertHub
+from resilience.runtime.alerting.alert_index import AlertIndex
 
 log = structlog.get_logger(__name__)
 
 _TRIES: Final = 5
 
 
-class Notes:
+class ReceiverStatusStore:
     """The status of one AlertReceiver, as this process knows it and as it is stored."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Notes:
         *,
         key: Key,
         cluster: ReceiverCluster,
-        hub: AlertHub,
+        hub: AlertIndex,
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,

@@ -19,15 +19,15 @@ from resilience.core.alerting import delivery, receiver_pass
 from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
-from resilience.core.alerting.receiver_pass import Round
+from resilience.core.alerting.receiver_pass import PassResult
 from resilience.core.alerting.routing import Aim
 from resilience.core.model import requests
 from resilience.core.model.decision import Event
 from resilience.core.model.observation import Key
-from resilience.ports import Clock, Conflict, DeliveryFailed, Leadership, Messenger, Metrics, PortError, Receipt
+from resilience.ports import Clock, Conflict, DeliveryFailed, Leadership, Metrics, Notifier, PortError, Receipt
 from resilience.ports.cluster import ReceiverCluster
-from resilience.runtime.alerting.alert_index import AlertHub
-from resilience.runtime.alerting.receiver_status import Notes
+from resilience.runtime.alerting.alert_index import AlertIndex
+from resilience.runtime.alerting.receiver_status import ReceiverStatusStore
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ _RETRY: Final = timedelta(seconds=2)
 _PAUSE: Final = timedelta(seconds=0.5)
 
 
-class Courier:
+class ReceiverWorker:
     """Delivers messages to one receiver."""
 
     def __init__(
@@ -44,8 +44,8 @@ class Courier:
         *,
         key: Key,
         cluster: ReceiverCluster,
-        hub: AlertHub,
-        messenger: Messenger,
+        hub: AlertIndex,
+        messenger: Notifier,
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,
@@ -62,7 +62,9 @@ class Courier:
         self._chance = chance
         self._on_gone = on_gone
         self._wakeup = asyncio.Event()
-        self._notes = Notes(key=key, cluster=cluster, hub=hub, leadership=leadership, metrics=metrics, clock=clock)
+        self._notes = ReceiverStatusStore(
+            key=key, cluster=cluster, hub=hub, leadership=leadership, metrics=metrics, clock=clock
+        )
         # Time of the next try after a failure, and the generation that failed: a corrected receiver need not wait.
         self._next_try, self._failed_generation = 0.0, 0
         # Deliveries that the receiver refused for their content, until they are tried again.
@@ -134,9 +136,9 @@ class Courier:
         await self._notes.keep(receiver, status)
         return False, min(waits, default=None)
 
-    def _decide(self, receiver: Receiver, spec: AlertReceiverSpec, aimed: Sequence[Aim]) -> Round:
+    def _decide(self, receiver: Receiver, spec: AlertReceiverSpec, aimed: Sequence[Aim]) -> PassResult:
         hub = self._hub
-        return receiver_pass.look(
+        return receiver_pass.decide(
             receiver,
             spec,
             aimed,
@@ -191,7 +193,7 @@ class Courier:
         for alert in message.firing:
             if alert.identity not in known:
                 seconds = (self._clock.now() - alert.since).total_seconds()
-                self._metrics.heard(receiver=self._key, seconds=seconds)
+                self._metrics.notified(receiver=self._key, seconds=seconds)
 
     def _failed(
         self, receiver: Receiver, status: ReceiverStatus, trouble: DeliveryFailure, undelivered: Sequence[Message]

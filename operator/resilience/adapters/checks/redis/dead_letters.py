@@ -31,13 +31,13 @@ return {#found, redis.call('XLEN', KEYS[1]), #more}
 
 
 class RedisDeadLetters:
-    """Implements ports.DeadLetterOffice over kept connections."""
+    """Implements ports.DeadLetterReplayer over kept connections."""
 
     def __init__(self, *, connections: RedisConnections) -> None:
         self._connections = connections
 
     async def replay(self, letters: DeadLetters) -> Batch:
-        """See `ports.DeadLetterOffice`."""
+        """See `ports.DeadLetterReplayer`."""
         run = Run(self._connections, Deadline.after(_TIMEOUT))
         age = letters.max_age // timedelta(milliseconds=1)
         move: Command = ("EVAL", _MOVE, 2, letters.dead_letter, letters.stream, letters.batch, age)
