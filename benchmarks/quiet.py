@@ -29,18 +29,14 @@ from resilience.adapters.telemetry.metrics import PrometheusMetrics
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, Probe
-from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import Batch
 from resilience.runtime.alerting.alert_index import AlertIndex
 from resilience.runtime.checking.check_runner import CheckRunner
-from resilience.runtime.checking.traffic_meter import TrafficMeter
-from resilience.runtime.container_restarts import ContainerRestarts
 from resilience.runtime.controller import Controller
-from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
-from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
+from resilience.runtime.service_state import Limits, ServiceState
 from resilience.runtime.store import Store
 
 PASSES = 3
@@ -98,29 +94,22 @@ class Bench:
     @classmethod
     def make(cls) -> "Bench":
         """Everything as app.py wires it, but for the network."""
-        api, store, clock, nobody = MemoryApi(), Store(), SystemClock(), Nobody()
+        api, clock, nobody = MemoryApi(), SystemClock(), Nobody()
         metrics = PrometheusMetrics(version=__version__)
         cluster = KubeCluster(transport=cast(Transport, api), namespaces=(), instance="bench")
         queue = KeyQueue(monotonic=clock.monotonic)
-        checks = CheckRunner(checker=nobody, metrics=metrics, clock=clock, on_transition=queue.add, concurrency=1)
-        traffic = TrafficMeter(prober=nobody, cap=1)
-        storm = FairQueue(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=queue.add)
-        restarts = ContainerRestarts(now=clock.now)
-        replays = Replays(nobody, now=clock.now)
         alerts = AlertIndex(namespace="bench", default=None, heartbeat=None, now=clock.now, wake_service=queue.add)
-        observer = Observer(
-            cluster=cluster,
-            drainer=nobody,
-            store=store,
-            checks=checks,
-            traffic=traffic,
-            calm=nobody,
-            storm=storm,
-            restarts=restarts,
-            replays=replays,
+        state = ServiceState.make(
+            queue=queue,
             alerts=alerts,
-            refused=lambda _: False,
+            checker=nobody,
+            prober=nobody,
+            replayer=nobody,
+            metrics=metrics,
+            clock=clock,
+            limits=Limits(),
         )
+        observer = Observer(cluster=cluster, drainer=nobody, state=state, calm=nobody, refused=lambda _: False)
         executor = Executor(
             cluster=cluster,
             observer=observer,
@@ -129,25 +118,18 @@ class Bench:
             leadership=nobody,
             metrics=metrics,
             clock=clock,
-            replays=replays,
+            replays=state.replays,
         )
         controller = Controller(
-            queue=queue,
             cluster=cluster,
             observer=observer,
             executor=executor,
-            checks=checks,
-            traffic=traffic,
-            store=store,
-            storm=storm,
-            restarts=restarts,
-            replays=replays,
-            alerts=alerts,
+            state=state,
             leadership=nobody,
             metrics=metrics,
             clock=clock,
         )
-        return cls(api, store, controller, checks, metrics, alerts)
+        return cls(api, state.store, controller, state.checks, metrics, alerts)
 
     async def adopt(self, name: str) -> Key:
         """What the watches show, and the first pass."""

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="resilience", description="The Resilience Operator.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run the operator")
-    commands.add_parser("release", help="stop the operator and give every workload back (before uninstalling)")
+    commands.add_parser("release", help="stop the operator and hand every workload back (before uninstalling)")
     ping = commands.add_parser("ping", help="GET a URL; fails unless it answers 2xx within 5 s")
     ping.add_argument("url")
     chosen = parser.parse_args(arguments)

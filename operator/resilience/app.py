@@ -80,7 +80,7 @@ async def _flags(parts: Parts, stop: asyncio.Event) -> "AsyncIterator[asyncio.Ta
     """Work of every replica, leading or not: follow the flags and serve them to readers. Yields the watch."""
     enough, ready = asyncio.Event(), asyncio.Event()
     registry = kopf.OperatorRegistry()
-    flags.register(registry, queue=parts.queue, store=parts.store, board=parts.board)
+    flags.register(registry, queue=parts.state.queue, store=parts.state.store, board=parts.board)
     watching = asyncio.create_task(_watch(parts, registry, stop=enough, ready=ready), name="watch of flags")
     await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
     _listen_for_signals(stop)
@@ -116,14 +116,14 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
     """
     enough, ready = asyncio.Event(), asyncio.Event()
     registry = kopf.OperatorRegistry()
-    resources.register(registry, queue=parts.queue, store=parts.store, couriers=parts.couriers)
+    resources.register(registry, queue=parts.state.queue, store=parts.state.store, couriers=parts.couriers)
     watching = asyncio.create_task(_watch(parts, registry, stop=enough, ready=ready), name="watches")
     # kopf takes over the signals when it starts; the operator takes them back: the order of the shutdown matters.
     await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
     _listen_for_signals(stop)
     tasks = [
         asyncio.create_task(parts.lag.run(), name="loop lag"),
-        asyncio.create_task(parts.checks.run(), name="checks"),
+        asyncio.create_task(parts.state.checks.run(), name="checks"),
         asyncio.create_task(parts.controller.run(parts.settings.workers), name="controller"),
         asyncio.create_task(parts.resync.run(), name="resync"),
         asyncio.create_task(parts.couriers.run(), name="alerts"),
@@ -140,7 +140,7 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
     parts.board.close()
     for task in tasks:
         task.cancel()
-    await parts.traffic.close()
+    await parts.state.traffic.close()
     await asyncio.wait(tasks)
     await parts.sentinels.close()
     await parts.network.close()

@@ -16,11 +16,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RESILIENCE_", frozen=True)
 
     namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Namespaces to look after, by commas; empty for all."
+        default=(), description="Namespaces to manage, separated by commas; empty for all."
     )
     refused_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("kube-system", "kube-public", "kube-node-lease"),
-        description="Namespaces that are never touched, by commas.",
+        description="Namespaces that are never touched, separated by commas.",
     )
     pod_name: str = Field(default="resilience-operator", description="Name of this pod; its identity as leader.")
     pod_namespace: str = Field(default="default", description="Namespace of this pod and of the Lease.")
@@ -28,13 +28,15 @@ class Settings(BaseSettings):
     operator_deployment: str = Field(
         default="resilience-operator", description="The operator's own Deployment, which `release` scales to zero."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Lowest level that is logged."
+    )
     log_format: Literal["json", "console", "auto"] = Field(
         default="auto", description="json, console, or auto: console on a terminal."
     )
     settings_file: str = Field(
         default="",
-        description="File with settings that are taken over while the operator runs: log_level, policy_restarts and"
+        description="File with settings that are applied while the operator runs: log_level, policy_restarts and"
         " policy_restarts_per_namespace, as JSON; empty for none.",
     )
     http_port: int = Field(default=8080, ge=1, le=65535, description="Port of /healthz, /readyz and /metrics.")
@@ -43,10 +45,10 @@ class Settings(BaseSettings):
     )
     flags_readers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="ServiceAccounts that may read the flags of every namespace, by commas: "
+        description="ServiceAccounts that may read the flags of every namespace, separated by commas: "
         "system:serviceaccount:<namespace>:<name>.",
     )
-    workers: int = Field(default=16, ge=1, le=64, description="Services worked on at once.")
+    workers: int = Field(default=16, ge=1, le=64, description="Services reconciled at once.")
     check_concurrency: int = Field(default=64, ge=1, le=1000, description="Health checks run at once.")
     policy_restarts: int = Field(
         default=10, ge=1, le=1000, description="Services whose pods policies restart at once, in the whole cluster."
@@ -56,20 +58,21 @@ class Settings(BaseSettings):
         default=timedelta(seconds=15), description="Time between two lists of a namespace's usage, in ISO 8601: PT5M."
     )
     verify_requests_per_second: int = Field(
-        default=200, ge=1, le=5000, description="Cap on measuring requests, for the whole operator."
+        default=200, ge=1, le=5000, description="Limit on measuring requests, for the whole operator."
     )
     api_timeout: float = Field(default=10.0, gt=0, le=60, description="Seconds that one API request may take.")
     resync_interval: timedelta = Field(
         default=timedelta(minutes=5), description="Time between two full lists, in ISO 8601: PT5M."
     )
     allowed_networks: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="CIDRs that checks may speak to although they are refused by default, by commas."
+        default=(),
+        description="CIDRs that checks may connect to although they are refused by default, separated by commas.",
     )
     prometheus_url: str = Field(
         default="",
         # Without user and password, which would be shown with every value of the environment.
         pattern=r"^(https?://[^\s/?#@]+(/[^\s?#@]*)?)?$",
-        description="Server that prometheus checks ask, e.g. http://prometheus.monitoring:9090; empty for none.",
+        description="Server that prometheus checks query, e.g. http://prometheus.monitoring:9090; empty for none.",
     )
     prometheus_token_file: str = Field(
         default="", description="File with the bearer token for that server; empty for none."
@@ -87,7 +90,7 @@ class Settings(BaseSettings):
     alerts_heartbeat_receiver: str = Field(
         default="",
         pattern=_RECEIVER,
-        description="AlertReceiver that is told again and again that the operator lives, as namespace/name.",
+        description="AlertReceiver that gets a regular heartbeat while the operator lives, as namespace/name.",
     )
     alerts_heartbeat_interval: timedelta = Field(
         default=timedelta(minutes=1), description="Time between two heartbeats, in ISO 8601: PT1M."
@@ -95,11 +98,11 @@ class Settings(BaseSettings):
     alerts_runbook_url: str = Field(
         default="",
         pattern=_URL,
-        description="Where the pages of docs/runbooks are; messages lead to <this>/<alert>.md. Empty for no link.",
+        description="Base URL of the pages of docs/runbooks; messages link to <this>/<alert>.md. Empty for no link.",
     )
     alerts_cluster: Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9._-]*$")] = Field(
         default="",
-        description="Name of this cluster, for receivers that are told by several: in every message, in PagerDuty's"
+        description="Name of this cluster, for receivers of several clusters: in every message, in PagerDuty's"
         " dedup_key, and as the label `cluster`.",
     )
     alerts_dashboard_url: str = Field(

@@ -40,21 +40,16 @@ from resilience.core.model.observation import Key
 from resilience.core.restarts.fair_queue import Caps
 from resilience.runtime.alerting.alert_index import AlertIndex, Heartbeat
 from resilience.runtime.alerting.dispatcher import Dispatcher
-from resilience.runtime.checking.check_runner import CheckRunner
 from resilience.runtime.checking.sentinels import SentinelWatch
-from resilience.runtime.checking.traffic_meter import TrafficMeter
 from resilience.runtime.checking.usage_cache import UsageCache
 from resilience.runtime.checking.usage_checker import MeasuringChecker
-from resilience.runtime.container_restarts import ContainerRestarts
 from resilience.runtime.controller import Controller
-from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
-from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.flag_cache import FlagCache
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
 from resilience.runtime.resync import Resync
-from resilience.runtime.store import Store
+from resilience.runtime.service_state import Limits, ServiceState
 
 _LOOP_STUCK: Final = 30.0
 
@@ -70,15 +65,11 @@ class Parts:
     lease: KubeLease
     cluster: KubeCluster
     transport: Transport
-    queue: KeyQueue
-    store: Store
-    storm: FairQueue
+    state: ServiceState
     board: FlagCache
     tokens: KubeTokens
     network: NetworkChecker
     sentinels: SentinelWatch
-    checks: CheckRunner
-    traffic: TrafficMeter
     observer: Observer
     executor: Executor
     controller: Controller
@@ -89,7 +80,7 @@ class Parts:
         """Applies settings that changed while the operator runs."""
         settings = self.settings
         set_level(live.log_level or settings.log_level)
-        self.storm.caps = Caps(
+        self.state.turns.caps = Caps(
             cluster=live.policy_restarts or settings.policy_restarts,
             namespace=live.policy_restarts_per_namespace or settings.policy_restarts_per_namespace,
         )
@@ -141,40 +132,12 @@ def _parts(
         calm=calm,
     )
     secrets = KubeSecrets(transport=transport)
-    queue, store, drainer = KeyQueue(monotonic=clock.monotonic), Store(), HttpDrainer(client=client)
+    queue, drainer = KeyQueue(monotonic=clock.monotonic), HttpDrainer(client=client)
     credentials = Credentials(secrets=secrets, monotonic=clock.monotonic)
-    network = NetworkChecker(
-        client=client,
-        loop_lag=lag.worst,
-        credentials=credentials,
-        prometheus=_prometheus(settings),
-    )
-    checks = CheckRunner(
-        checker=MeasuringChecker(
-            network=network,
-            usage=UsageCache(
-                usage=KubeUsage(transport=transport), monotonic=clock.monotonic, period=settings.usage_interval
-            ),
-            contents=KubeContents(transport=transport, lease=(settings.pod_namespace, settings.lease_name)),
-            now=clock.now,
-        ),
-        metrics=metrics,
-        clock=clock,
-        on_transition=queue.add,
-        concurrency=settings.check_concurrency,
-    )
     redis = RedisConnections(guard=client.guard, credentials=credentials)
-    sentinels = SentinelWatch(
-        sentinels=SentinelEvents(connections=redis),
-        on_lost=checks.lost,
-        monotonic=clock.monotonic,
+    network = NetworkChecker(
+        client=client, loop_lag=lag.worst, credentials=credentials, prometheus=_prometheus(settings)
     )
-    checks.on_places = sentinels.sync
-    traffic = TrafficMeter(prober=HttpProber(client=client), cap=settings.verify_requests_per_second)
-    caps = Caps(cluster=settings.policy_restarts, namespace=settings.policy_restarts_per_namespace)
-    storm = FairQueue(caps=caps, clock=clock, on_turn=queue.add)
-    restarts = ContainerRestarts(now=clock.now)
-    replays = Replays(RedisDeadLetters(connections=redis), now=clock.now)
     hub, couriers = _alerting(
         settings,
         transport,
@@ -185,20 +148,21 @@ def _parts(
         metrics=metrics,
         clock=clock,
     )
-    board = FlagCache(now=clock.now, on_shown=lambda publication: _shown(metrics, clock, publication))
-    observer = Observer(
-        cluster=cluster,
-        drainer=drainer,
-        store=store,
-        checks=checks,
-        traffic=traffic,
-        calm=calm,
-        storm=storm,
-        restarts=restarts,
-        replays=replays,
+    state = ServiceState.make(
+        queue=queue,
         alerts=hub,
-        refused=settings.refuses,
+        checker=_checker(settings, transport, network, clock),
+        prober=HttpProber(client=client),
+        replayer=RedisDeadLetters(connections=redis),
+        metrics=metrics,
+        clock=clock,
+        limits=_limits(settings),
     )
+    sentinels = SentinelWatch(
+        sentinels=SentinelEvents(connections=redis), on_lost=state.checks.lost, monotonic=clock.monotonic
+    )
+    state.checks.on_places = sentinels.sync
+    observer = Observer(cluster=cluster, drainer=drainer, state=state, calm=calm, refused=settings.refuses)
     executor = Executor(
         cluster=cluster,
         observer=observer,
@@ -207,35 +171,16 @@ def _parts(
         leadership=lease,
         metrics=metrics,
         clock=clock,
-        replays=replays,
+        replays=state.replays,
     )
     controller = Controller(
-        queue=queue,
         cluster=cluster,
         observer=observer,
         executor=executor,
-        checks=checks,
-        traffic=traffic,
-        store=store,
-        storm=storm,
-        restarts=restarts,
-        replays=replays,
-        alerts=hub,
+        state=state,
         leadership=lease,
         metrics=metrics,
         clock=clock,
-    )
-    resync = Resync(
-        cluster=cluster,
-        marked=cluster.marked,
-        controller=controller,
-        queue=queue,
-        store=store,
-        storm=storm,
-        alerts=hub,
-        couriers=couriers,
-        interval=settings.resync_interval,
-        monotonic=clock.monotonic,
     )
     return Parts(
         settings=settings,
@@ -245,20 +190,43 @@ def _parts(
         lease=lease,
         cluster=cluster,
         transport=transport,
-        queue=queue,
-        store=store,
-        storm=storm,
-        board=board,
+        state=state,
+        board=FlagCache(now=clock.now, on_shown=lambda publication: _shown(metrics, clock, publication)),
         tokens=KubeTokens(transport=transport, monotonic=clock.monotonic, wall=time.time),
         network=network,
         sentinels=sentinels,
-        checks=checks,
-        traffic=traffic,
         observer=observer,
         executor=executor,
         controller=controller,
         couriers=couriers,
-        resync=resync,
+        resync=Resync(
+            cluster=cluster,
+            marked=cluster.marked,
+            controller=controller,
+            state=state,
+            couriers=couriers,
+            interval=settings.resync_interval,
+            monotonic=clock.monotonic,
+        ),
+    )
+
+
+def _checker(settings: Settings, transport: Transport, network: NetworkChecker, clock: SystemClock) -> MeasuringChecker:
+    """Checks over the network, and what is measured by way of the Kubernetes API."""
+    usage = KubeUsage(transport=transport)
+    return MeasuringChecker(
+        network=network,
+        usage=UsageCache(usage=usage, monotonic=clock.monotonic, period=settings.usage_interval),
+        contents=KubeContents(transport=transport, lease=(settings.pod_namespace, settings.lease_name)),
+        now=clock.now,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        checks=settings.check_concurrency,
+        requests_per_second=settings.verify_requests_per_second,
+        restarts=Caps(cluster=settings.policy_restarts, namespace=settings.policy_restarts_per_namespace),
     )
 
 

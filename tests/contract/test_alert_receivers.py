@@ -145,7 +145,7 @@ async def test_slack_posts_anew_when_another_channel_was_chosen() -> None:
 @pytest.mark.parametrize(
     ("error", "permanent", "words"),
     [
-        ("invalid_auth", True, "look at the Secret"),
+        ("invalid_auth", True, "check the Secret"),
         ("channel_not_found", True, "slack.channel"),
         ("not_in_channel", True, "invite it"),
         ("internal_error", False, "internal_error"),
@@ -226,10 +226,10 @@ async def test_apprise_speaks_to_nobody_that_it_must_not(url: str) -> None:
     [
         ("/status/500", False, "it answered 500"),
         ("/status/503", False, "it answered 503"),
-        ("/status/404", True, "nobody at this address"),
-        ("/status/401", True, "look at the Secret"),
-        ("/status/403", True, "look at the Secret"),
-        ("/status/400", True, "does not take the message"),
+        ("/status/404", True, "no receiver at this address"),
+        ("/status/401", True, "check the Secret"),
+        ("/status/403", True, "check the Secret"),
+        ("/status/400", True, "does not accept the message"),
         ("/redirect", True, "not followed"),
         ("/reset", False, "reset"),
         ("/close", False, "closed without an answer"),

@@ -160,7 +160,7 @@ async def test_paths(path: str, outcome: Outcome) -> None:
 async def test_what_is_no_finite_number_fails(body: bytes) -> None:
     result = await asked(body, number=NUMBER)
     assert (result.outcome, result.reason) == (Outcome.FAIL, "NoNumber")
-    assert result.message == "GET /health: queue.length is missing, or no number"
+    assert result.message == "GET /health: queue.length is missing, or not a number"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ async def test_what_is_no_finite_number_fails(body: bytes) -> None:
 async def test_what_is_no_json_fails(body: bytes) -> None:
     result = await asked(body, number=NUMBER)
     assert (result.outcome, result.reason) == (Outcome.FAIL, "NotJson")
-    assert result.message == "GET /health: the body is no JSON"
+    assert result.message == "GET /health: the body is not JSON"
 
 
 async def test_bodies_are_read_up_to_64_kib() -> None:
@@ -240,15 +240,15 @@ async def test_components_of_a_bad_status_are_kept() -> None:
         (b'{"status": "UP"}', "the body lists no components"),
         (b'{"components": {}}', "the body lists no components"),
         (b"[]", "the body lists no components"),
-        (b"healthy", "the body is no JSON"),
-        (b'{"checks":' * 6000, "the body is no JSON"),
-        (b'{"checks": {"a": "\xff"}}', "the body is no JSON"),
+        (b"healthy", "the body is not JSON"),
+        (b'{"checks":' * 6000, "the body is not JSON"),
+        (b'{"checks": {"a": "\xff"}}', "the body is not JSON"),
     ],
 )
 async def test_a_body_without_components_fails(body: bytes, words: str) -> None:
     result = await asked(body, components=True)
     assert (result.outcome, result.reason, result.components) == (Outcome.FAIL, "NoComponents", ())
-    assert result.message.startswith(f"GET /health: {words}; take http.components away")
+    assert result.message.startswith(f"GET /health: {words}; remove http.components")
 
 
 async def test_components_are_not_read_unless_asked_for() -> None:
@@ -445,12 +445,12 @@ async def test_the_name_is_the_hosts_whatever_a_header_says(
     [
         ("IP:127.0.0.1", 1, TlsTrust(), "the certificate is not trusted"),
         ("IP:127.0.0.1", -1, TlsTrust(CA), "the certificate has expired, or one that signed it"),
-        ("IP:127.0.0.2", 1, TlsTrust(CA), "the certificate carries another name than the one that was asked for"),
+        ("IP:127.0.0.2", 1, TlsTrust(CA), "the certificate carries another name than the requested one"),
         (
             "IP:127.0.0.1",
             1,
             TlsTrust(CA, server_name="db.shop"),
-            "the certificate carries another name than the one that was asked for",
+            "the certificate carries another name than the requested one",
         ),
     ],
 )

@@ -135,9 +135,9 @@ async def test_tls_from_the_start(authority: Authority) -> None:
 @pytest.mark.parametrize(
     ("fields", "permanent", "words"),
     [
-        ({"authFrom": from_secret("wrong")}, True, "look at the Secret"),
-        ({"to": ["nobody@refused.example"]}, True, "takes no mail"),
-        ({"to": ["somebody@busy.example"]}, False, "takes no mail"),
+        ({"authFrom": from_secret("wrong")}, True, "check the Secret"),
+        ({"to": ["nobody@refused.example"]}, True, "accepts no mail"),
+        ({"to": ["somebody@busy.example"]}, False, "accepts no mail"),
     ],
 )
 async def test_what_the_server_refuses(

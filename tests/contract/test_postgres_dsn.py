@@ -37,7 +37,7 @@ async def operator() -> AsyncIterator[Operator]:
         ("postgres://:s3cret@db.shop/db", "it names no user"),
         ("postgres://app:s3cret@/db", "it needs a host"),
         ("postgres:///db?host=/run/postgresql&user=app", "it names no user"),
-        ("postgres://app:s3cret@%2Frun%2Fpostgresql/db", "sockets are not spoken to"),
+        ("postgres://app:s3cret@%2Frun%2Fpostgresql/db", "sockets are not supported"),
         ("postgres://app:s3cret@db.shop,/db", "it needs a host"),
         ("postgres://app:s3cret@db.shop:s3cret/db", "it needs a host"),
         ("postgres://app:s3cret@db.shop/db?host=/run/postgresql", "it has the option host, and only"),

@@ -77,14 +77,14 @@ TRUST = TlsTrust(CA)
         ("db.shop", "verify-full", TRUST, "Answered", True),
         # Without a word whoever names authorities wants them used.
         ("db.shop", "", TRUST, "Answered", True),
-        ("127.0.0.1", "", TRUST, "carries another name than the one that was asked for", False),
-        ("127.0.0.1", "verify-full", TRUST, "carries another name than the one that was asked for", False),
+        ("127.0.0.1", "", TRUST, "carries another name than the requested one", False),
+        ("127.0.0.1", "verify-full", TRUST, "carries another name than the requested one", False),
         ("127.0.0.1", "verify-full", TlsTrust(CA, "db.shop"), "Answered", True),
         (
             "127.0.0.1",
             "verify-ca",
             TlsTrust(CA, "db.mail"),
-            "carries another name than the one that was asked for",
+            "carries another name than the requested one",
             False,
         ),
         ("127.0.0.1", "verify-ca", TRUST, "Answered", True),

@@ -67,7 +67,7 @@ async def test_a_replica_is_no_master(master: Server, replica: Server) -> None:
     async with asking() as asker:
         found = await asker.check(probe(replica))
         assert told(found) == (FAIL, "NotMaster")
-        where = f"127.0.0.1:{replica.port} is no master, but a replica of 127.0.0.1:{master.port}"
+        where = f"127.0.0.1:{replica.port} is not a master, but a replica of 127.0.0.1:{master.port}"
         assert found.message == f"Redis: {where}"
         assert told(await asker.check(probe(replica, WRITE))) == (FAIL, "ReadOnly")
 
@@ -75,8 +75,8 @@ async def test_a_replica_is_no_master(master: Server, replica: Server) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason", "words"),
     [
-        ("min-replicas-to-write", "3", "NotEnoughReplicas", "takes no writes: it has fewer replicas than"),
-        ("maxmemory", "1", "OutOfMemory", "takes no writes: it uses all the memory that maxmemory allows"),
+        ("min-replicas-to-write", "3", "NotEnoughReplicas", "accepts no writes: it has fewer replicas than"),
+        ("maxmemory", "1", "OutOfMemory", "accepts no writes: it uses all the memory that maxmemory allows"),
     ],
 )
 async def test_writes_that_are_refused(
@@ -151,7 +151,7 @@ async def test_the_service_that_should_lead_to_the_master(tmp_path: Path, master
         wrong = await asker.check(probe(master, service=replica))
         assert told(wrong) == (FAIL, "ServiceLeadsElsewhere")
         service = f"Redis: masterService 127.0.0.1:{replica.port} leads elsewhere"
-        assert wrong.message.startswith(f"{service}: what it leads to is no master, but a replica of")
+        assert wrong.message.startswith(f"{service}: what it leads to is not a master, but a replica of")
         with redis.running(tmp_path) as other:
             elsewhere = await asker.check(probe(master, service=other))
             assert told(elsewhere) == (FAIL, "ServiceLeadsElsewhere")
@@ -249,7 +249,7 @@ async def test_a_cluster(tmp_path: Path) -> None:
             failed = await asker.check(of_cluster(nodes, ROLE))
             assert told(failed) == (FAIL, "ClusterDown")
             words = "16384 of 16384 slots have a master, and those of 5461 have failed"
-            assert failed.message.endswith(f"says that the cluster is down: {words}")
+            assert failed.message.endswith(f"reports that the cluster is down: {words}")
             for node in nodes[1:]:
                 node.kill()
             gone = await asker.check(of_cluster(nodes, ROLE))

@@ -50,7 +50,7 @@ async def test_passwords(guarded: Server) -> None:
         assert asker.vault.reads.count("wrong") == 2
         missing = await asker.check(probe(guarded))
         assert told(missing) == (FAIL, "AuthenticationFailed")
-        assert missing.message == f"{where} wants a password, and the check names none"
+        assert missing.message == f"{where} requires a password, and the check names none"
         unreadable = await asker.check(probe(guarded, password=secret("absent")))
         assert told(unreadable) == (UNKNOWN, "Invalid")
 

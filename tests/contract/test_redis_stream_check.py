@@ -166,14 +166,14 @@ async def test_ids_that_are_no_times(server: Server) -> None:
         server.command("XADD", STREAM, identity, "key", "x")
     ageless = await check(probe(server))
     assert told(ageless) == (PASS, "KeepsUp")
-    said = "2 entries, 0 not acknowledged, 2 not delivered, ids are no times, so that the age of some is not known"
+    said = "2 entries, 0 not acknowledged, 2 not delivered, ids are not times, so that the age of some is not known"
     assert words(ageless) == said
     deliver(server, 1)
     assert told(await check(probe(server))) == (PASS, "KeepsUp")
     add(server, seconds_ago=-30)
     deliver(server, 1)
     # A clock that is ahead makes no age that is negative.
-    assert "the oldest of these less than 10s old, ids are no times" in words(await check(probe(server)))
+    assert "the oldest of these less than 10s old, ids are not times" in words(await check(probe(server)))
     server.command("XADD", STREAM, "18446744073709551615-18446744073709551615", "key", "x")
     assert told(await check(probe(server))) == (PASS, "KeepsUp")
     deliver(server, 10)

@@ -126,7 +126,7 @@ def test_somebody_elses_rollout_is_waited_for(operator: Release, space: Space) -
     # when: a restart is asked for, then: nothing is done, and status says why
     value = space.request("restart")
     space.wait_for("Progressing", "False", reason="RestartBlocked")
-    assert "is moving" in space.status()["explanation"]
+    assert "is in progress" in space.status()["explanation"]
     stays(lambda: space.retiring() == [], seconds=2, what="no pod is touched")
 
     # when: the user takes the release back, then: the restart goes on by itself

@@ -159,7 +159,7 @@ def test_pods_that_all_fail_with_their_dependency_are_not_blamed(
             timeout=30,
         )
         # then
-        coupled = "their readiness probe seems to ask the dependency too"
+        coupled = "their readiness probe seems to check the dependency too"
         wait_until(lambda: coupled in space.condition("Degraded")["message"], what=f"{coupled!r}")
         stays(lambda: space.uids() == before, seconds=5, what="no pod is replaced")
         assert "the service is degraded" in space.status()["explanation"]

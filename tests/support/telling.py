@@ -221,7 +221,7 @@ class Office:
     def all_looked_at(self) -> None:
         """Publishes the first list after the start."""
         for key in self.hub.listed(self._services):
-            self.hub.drop(key)
+            self.hub.forget(key)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Office"]:

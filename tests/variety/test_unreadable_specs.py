@@ -17,16 +17,11 @@ from resilience.api.reasons import ReleaseStep
 from resilience.core.model.actions import Resume
 from resilience.core.model.decision import Action, Decision, SetFinalizer
 from resilience.core.model.observation import Resource
-from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import ApiOutage, Checker, DeadLetterReplayer, Drainer, Metrics, Prober
 from resilience.ports.cluster import Cluster
-from resilience.runtime.checking.check_runner import CheckRunner
-from resilience.runtime.checking.traffic_meter import TrafficMeter
-from resilience.runtime.container_restarts import ContainerRestarts
-from resilience.runtime.dead_letters import Replays
-from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.observer import Observer
-from resilience.runtime.store import Store
+from resilience.runtime.queue import KeyQueue
+from resilience.runtime.service_state import Limits, ServiceState
 from tests.support.factories import KEY, NOW
 from tests.support.preconditions import require
 from tests.support.stages import OLD, Scenario, look
@@ -75,17 +70,22 @@ class _Calm:
 def observer(reader: KubeReader) -> Observer:
     """The real one over the real reader; nothing was watched, checked or measured yet."""
     clock = VirtualClock()
+    queue = KeyQueue(monotonic=clock.monotonic)
+    state = ServiceState.make(
+        queue=queue,
+        alerts=make_hub(wake_service=queue.add),
+        checker=cast(Checker, None),
+        prober=cast(Prober, None),
+        replayer=cast(DeadLetterReplayer, None),
+        metrics=cast(Metrics, None),
+        clock=clock,
+        limits=Limits(),
+    )
     return Observer(
         cluster=cast(Cluster, reader),
         drainer=cast(Drainer, None),
-        store=Store(),
-        checks=CheckRunner(cast(Checker, None), cast(Metrics, None), clock, lambda *_: None, 1),
-        traffic=TrafficMeter(prober=cast(Prober, None), cap=1),
+        state=state,
         calm=cast(ApiOutage, _Calm()),
-        storm=FairQueue(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=lambda *_: None),
-        restarts=ContainerRestarts(now=clock.now),
-        replays=Replays(cast(DeadLetterReplayer, None), now=lambda: NOW),
-        alerts=make_hub(wake_service=lambda *_: None),
         refused=lambda name: False,
     )
 

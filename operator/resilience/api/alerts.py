@@ -41,13 +41,13 @@ class Route(ApiModel):
         default_factory=list,
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="Outside these windows nothing is told; what still fires when one opens is told then.",
+        description="Outside these windows nobody is notified; alerts that still fire when one opens are sent then.",
     )
     mute_times: list[Window] = Field(
         default_factory=list,
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="Inside these windows nothing is told; what still fires at their end is told then.",
+        description="Inside these windows nobody is notified; alerts that still fire at their end are sent then.",
     )
     group_by: list[LabelName] = Field(
         default_factory=lambda: list(GROUP_BY),
@@ -58,7 +58,7 @@ class Route(ApiModel):
 
 
 class Alerts(ApiModel):
-    """Who is told of what goes wrong."""
+    """Receivers of the alerts of this service, and the pace of notifications."""
 
     model_config = validated(at_least("groupInterval", "1s"), at_least("repeatAfter", "1m"))
 
@@ -66,23 +66,23 @@ class Alerts(ApiModel):
         default_factory=list,
         max_length=32,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="Read from the top; the first that matches decides, unless it says continue.",
+        description="Read from the top; the first that matches decides, unless it has continue set.",
     )
     default_receiver: ObjectName | None = Field(
         default=None,
-        description="AlertReceiver in this namespace for what no route matches; else the operator's own default.",
+        description="AlertReceiver in this namespace for alerts without a route; else the operator's own default.",
     )
     suppress_for: Duration | None = Field(
         default=None,
-        description="An alert that comes back within this time is not told again until it is over; default by profile.",
+        description="An alert that ends and comes back within this time is counted, not notified; default by profile.",
     )
     group_wait: Duration | None = Field(
-        default=None, description="How long the first message waits for others of its group; default by profile."
+        default=None, description="Time that the first message waits for other alerts of its group; default by profile."
     )
     group_interval: Duration = Field(
         default=timedelta(minutes=1),
-        description="Least time between two messages of a group; escalations and its end do not wait.",
+        description="Shortest time between two messages of a group; escalations and its end do not wait.",
     )
     repeat_after: Duration = Field(
-        default=timedelta(hours=4), description="What still fires is told again after this time."
+        default=timedelta(hours=4), description="Alerts that still fire are notified again after this time."
     )

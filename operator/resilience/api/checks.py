@@ -25,7 +25,7 @@ _HAS_HOST = " || ".join(
 
 
 class Scope(StrEnum):
-    """What a check speaks to: the Service as its clients do, every pod by itself, or something that they depend on."""
+    """Subject of a check: the Service as its clients reach it, every pod by itself, or a server that they depend on."""
 
     SERVICE = "Service"
     POD = "Pod"
@@ -73,14 +73,14 @@ class HttpCheck(ApiModel):
         description="Service scope: port of the Service (default spec.service.port). Pod scope: container port.",
     )
     scheme_: Scheme | None = Field(default=None, alias="scheme", description="HTTP (default) or HTTPS.")
-    tls: Tls | None = Field(default=None, description="How the certificate of url is verified.")
+    tls: Tls | None = Field(default=None, description="Verification of the certificate of url.")
     headers_from: HeadersFrom | None = Field(default=None, description="Headers, e.g. for authentication.")
     expect_status: list[Annotated[int, Field(ge=100, le=599)]] | None = Field(
         default=None,
         min_length=1,
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "set"},
-        description="Statuses that are healthy; default 200 to 399, as kubelet probes have it.",
+        description="Healthy statuses; default 200 to 399, as in kubelet probes.",
     )
     components: bool = Field(
         default=False,
@@ -103,7 +103,9 @@ class GrpcCheck(ApiModel):
     port: Port | None = Field(
         default=None, description="As for http checks; with host, and for a probe, it has to be a number."
     )
-    service: Annotated[str, Field(max_length=253)] = Field(default="", description="Service to ask about.")
+    service: Annotated[str, Field(max_length=253)] = Field(
+        default="", description="Name of the gRPC service whose health is requested."
+    )
 
 
 class PrometheusCheck(ApiModel):
@@ -124,14 +126,14 @@ class PrometheusCheck(ApiModel):
 
 
 class UsageBounds(ApiModel):
-    """Lines for one resource."""
+    """Thresholds for one resource."""
 
     warning: Amount | None = Field(default=None, description="Warning above this; the default is the profile's.")
     critical: Amount | None = Field(default=None, description="Unhealthy above this; the default is the profile's.")
 
 
 class UsageCheck(ApiModel):
-    """What the container that counts uses, by metrics.k8s.io (metrics-server)."""
+    """Usage of the main container, by metrics.k8s.io (metrics-server)."""
 
     model_config = validated(
         rule("has(self.memory) || has(self.cpu)", "a usage check looks at something: set memory, cpu or both")
@@ -139,7 +141,7 @@ class UsageCheck(ApiModel):
 
     memory: UsageBounds | None = None
     cpu: UsageBounds | None = None
-    of: Of = Field(default=Of.LIMIT, description="What a percentage is of: Limit or Request.")
+    of: Of = Field(default=Of.LIMIT, description="Base of percentages: Limit or Request.")
 
 
 class Check(ApiModel):
@@ -185,7 +187,7 @@ class Check(ApiModel):
     name: Label = Field(description="Unique name of the check.")
     scope: Scope = Field(
         default=Scope.SERVICE,
-        description="Service (through the Service), Pod (every pod) or Dependency (what they depend on).",
+        description="Service (through the Service), Pod (every pod) or Dependency (a server that they depend on).",
     )
     http: HttpCheck | None = None
     tcp: TcpCheck | None = None
@@ -199,7 +201,7 @@ class Check(ApiModel):
 
 
 class Health(ApiModel):
-    """How the service's health is checked."""
+    """Health checks of the service, and their pace."""
 
     model_config = validated(
         compared("timeout", "<=", "interval", "health.timeout must be at most health.interval"),

@@ -11,20 +11,20 @@ from resilience.api.scalars import Duration, Label
 
 
 class Preset(StrEnum):
-    """A set of thresholds by a name that people know; see docs/concepts/degradation.md."""
+    """A named set of thresholds; see docs/concepts/degradation.md."""
 
     CIRCUIT_BREAKER = "CircuitBreaker"
 
 
 class Flag(ApiModel):
-    """On while a dependency is lost. What is not set comes from the preset, else from the defaults."""
+    """On while a dependency is lost. Unset values come from the preset, else from the defaults."""
 
     model_config = validated(at_least("minDegraded", "1s"))
 
-    name: Label = Field(description="Unique name; the key by which the application asks.")
+    name: Label = Field(description="Unique name; the key by which the application reads it.")
     check: Label = Field(description="Name of a check of scope Dependency.")
     mode: Label = Field(
-        default="degraded", description="What the application falls back to while it is on, e.g. memory."
+        default="degraded", description="Fallback of the application while the flag is on, e.g. memory."
     )
     preset: Preset | None = Field(default=None, description="CircuitBreaker: 5 failures, at least 60s, 2 successes.")
     failure_threshold: Annotated[int, Field(ge=1, le=100)] | None = Field(
@@ -37,7 +37,7 @@ class Flag(ApiModel):
 
 
 class Degradation(ApiModel):
-    """What the application is told about its dependencies."""
+    """Degradation flags that are published to the application."""
 
     flags: list[Flag] = Field(
         default_factory=list, max_length=16, json_schema_extra=list_map("name"), description="The flags."

@@ -23,7 +23,7 @@ class PostgresCheck(ApiModel):
     dsn_from: FromSecret = Field(
         description="Address and credentials, as postgres://user:password@host:5432/database?sslmode=verify-full."
     )
-    tls: Tls | None = Field(default=None, description="Needed where sslmode verifies against authorities of your own.")
+    tls: Tls | None = Field(default=None, description="Required when sslmode verifies against your own authorities.")
     query: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
         default="SELECT 1", description="One statement, run read-only; any answer is healthy."
     )
@@ -40,7 +40,7 @@ class PostgresCheck(ApiModel):
 
 
 class RedisVerify(StrEnum):
-    """What is asked beyond PING."""
+    """Verifications beyond PING."""
 
     ROLE = "Role"
     WRITE = "Write"
@@ -99,19 +99,19 @@ class RedisCheck(ApiModel):
     )
     max_lag: Duration = Field(default=timedelta(seconds=10), description="Warning when a replica is further behind.")
     master_service: HostPort | None = Field(
-        default=None, description="Service that should lead to the master, as host:port; Unhealthy when it does not."
+        default=None, description="Service that has to lead to the master, as host:port; Unhealthy when it does not."
     )
 
 
 class Replay(StrEnum):
-    """When dead letters go back to their stream."""
+    """Trigger that puts dead letters back into their stream."""
 
     ON_REQUEST = "OnRequest"
     AUTOMATIC = "Automatic"
 
 
 class DeadLetter(ApiModel):
-    """Where entries are that nobody could deal with. They are put back when what the service depends on works."""
+    """Stream of entries that no consumer could process. They are put back when the dependencies of the service work."""
 
     model_config = validated(at_least("maxAge", "1m"))
 
@@ -136,11 +136,11 @@ class RedisStreamCheck(ApiModel):
     )
 
     redis: Annotated[str, Field(min_length=1, max_length=63)] = Field(
-        description="Name of the redis check that says where it is."
+        description="Name of the redis check that has its address."
     )
     stream: Annotated[str, Field(min_length=1, max_length=512)] = Field(description="Key of the stream.")
     group: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
-        default=None, description="Consumer group; without one only the length is looked at."
+        default=None, description="Consumer group; without one only the length is checked."
     )
     max_length: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
         default=10_000, description="Warning when it has more entries."
@@ -152,7 +152,9 @@ class RedisStreamCheck(ApiModel):
     max_pending: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
         default=1000, description="Warning when more entries are delivered and not acknowledged."
     )
-    dead_letter: DeadLetter | None = Field(default=None, description="Where entries go that nobody could deal with.")
+    dead_letter: DeadLetter | None = Field(
+        default=None, description="Stream of entries that no consumer could process."
+    )
 
 
 class DnsCheck(ApiModel):

@@ -127,7 +127,7 @@ class Reason(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad an alert is; the words are those of Prometheus' rules."""
+    """Severity of an alert, in the words of Prometheus' rules."""
 
     INFO = "info"
     WARNING = "warning"
@@ -135,7 +135,7 @@ class Severity(StrEnum):
 
 
 class AlertName(StrEnum):
-    """What can be wrong; each has a page in docs/runbooks."""
+    """Names of alerts; each has a page in docs/runbooks."""
 
     SERVICE_DOWN = "ServiceDown"
     SERVICE_UNHEALTHY = "ServiceUnhealthy"
@@ -163,7 +163,7 @@ class AlertName(StrEnum):
 
 
 class FlagState(StrEnum):
-    """Where a degradation flag stands; it is on in Degraded and Recovering."""
+    """State of a degradation flag; it is on in Degraded and Recovering."""
 
     NORMAL = "Normal"
     # A check has failed, not yet often enough.
@@ -174,7 +174,7 @@ class FlagState(StrEnum):
 
 
 class ReplaceStep(StrEnum):
-    """Where one pod's replacement stands; for Deployment pods also the value of the label `resilience.dev/retiring`."""
+    """Step of one pod's replacement; for Deployment pods also the value of the label `resilience.dev/retiring`."""
 
     REPLACING = "replacing"
     LEAVING = "leaving"
@@ -184,7 +184,7 @@ class ReplaceStep(StrEnum):
 
 
 class RestartOutcome(StrEnum):
-    """How a restart ended."""
+    """Outcome of a restart."""
 
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
@@ -201,7 +201,7 @@ class Colour(StrEnum):
 
 
 class ReleaseStep(StrEnum):
-    """Where a blue-green release stands; also the value of an annotation on green."""
+    """Step of a blue-green release; also the value of an annotation on green."""
 
     # Candidate pods start and pass the gate before they get traffic.
     PREPARING = "Preparing"
@@ -222,7 +222,7 @@ class ReleaseStep(StrEnum):
 
 
 class FailureClass(StrEnum):
-    """What kind of failure ended a release; docs/concepts/releases.md says what follows from each."""
+    """Class of the failure that ended a release; docs/concepts/releases.md describes the consequences of each."""
 
     CONFIGURATION = "Configuration"
     AUTHENTICATION = "Authentication"
@@ -233,7 +233,7 @@ class FailureClass(StrEnum):
 
 
 class RolloutOutcome(StrEnum):
-    """How a release ended."""
+    """Outcome of a release."""
 
     SUCCEEDED = "Succeeded"
     ROLLED_BACK = "RolledBack"

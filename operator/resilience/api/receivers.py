@@ -19,7 +19,7 @@ EmailAddress = Annotated[str, Field(min_length=3, max_length=320, pattern=_ADDRE
 
 
 class ServicePort(ApiModel):
-    """A Service, of this or another namespace; every address behind a headless one is told."""
+    """A Service, of this or another namespace; every address behind a headless one gets the alerts."""
 
     name: ObjectName = Field(description="Name of the Service.")
     namespace: ObjectName | None = Field(default=None, description="Its namespace; default that of the receiver.")
@@ -27,7 +27,7 @@ class ServicePort(ApiModel):
 
 
 class AlertmanagerReceiver(ApiModel):
-    """Alertmanager does the routing: every alert is told by itself, repeated while it fires, and ended."""
+    """Alertmanager does the routing: every alert is sent by itself, repeated while it fires, and ended."""
 
     model_config = validated(
         rule("has(self.service) != has(self.urls)", "alertmanager has either a service or urls: set exactly one")
@@ -44,7 +44,7 @@ class AlertmanagerReceiver(ApiModel):
     headers_from: FromSecret | None = Field(
         default=None, description="Request headers, one `Name: value` a line, e.g. for authentication."
     )
-    tls: Tls | None = Field(default=None, description="How the certificate is verified.")
+    tls: Tls | None = Field(default=None, description="Verification of the certificate.")
 
 
 class WebhookReceiver(ApiModel):
@@ -54,11 +54,11 @@ class WebhookReceiver(ApiModel):
     hmac_from: FromSecret | None = Field(
         default=None, description="Key of the HMAC-SHA256 in X-Resilience-Signature, over timestamp and body."
     )
-    tls: Tls | None = Field(default=None, description="How the certificate is verified.")
+    tls: Tls | None = Field(default=None, description="Verification of the certificate.")
 
 
 class Region(StrEnum):
-    """Where a PagerDuty account lives."""
+    """Region of a PagerDuty account."""
 
     US = "US"
     EU = "EU"
@@ -96,7 +96,7 @@ class TeamsReceiver(ApiModel):
 
 
 class StartTls(StrEnum):
-    """How a connection to the mail server is encrypted."""
+    """Encryption of the connection to the mail server."""
 
     REQUIRED = "Required"
     IMPLICIT = "Implicit"
@@ -123,17 +123,17 @@ class EmailReceiver(ApiModel):
     start_tls: StartTls = Field(
         default=StartTls.REQUIRED, description="Required (STARTTLS), Implicit (TLS from the start) or Never."
     )
-    tls: Tls | None = Field(default=None, description="How the certificate is verified.")
+    tls: Tls | None = Field(default=None, description="Verification of the certificate.")
 
 
 class AppriseReceiver(ApiModel):
-    """Everything else, by an Apprise address: https://github.com/caronc/apprise/wiki."""
+    """Any other service, by an Apprise address: https://github.com/caronc/apprise/wiki."""
 
     url_from: FromSecret = Field(description="The address, e.g. ntfys://token@host/topic.")
 
 
 class AlertReceiverSpec(ApiModel):
-    """Where alerts go to: exactly one kind."""
+    """Destination of alerts: exactly one kind."""
 
     model_config = validated(
         rule(
@@ -151,12 +151,14 @@ class AlertReceiverSpec(ApiModel):
     msteams: TeamsReceiver | None = None
     email: EmailReceiver | None = None
     apprise: AppriseReceiver | None = None
-    send_resolved: bool = Field(default=True, description="Whether the end of a conversation is told.")
+    send_resolved: bool = Field(default=True, description="True: a message is sent when a conversation ends.")
     fallback: ObjectName | None = Field(
-        default=None, description="AlertReceiver of this namespace that is told while this one cannot be reached."
+        default=None, description="AlertReceiver of this namespace that is notified while this one cannot be reached."
     )
-    timeout: Duration = Field(default=timedelta(seconds=10), description="How long one delivery may take.")
-    suspend: bool = Field(default=False, description="Tell nothing; what was told before stands.")
+    timeout: Duration = Field(default=timedelta(seconds=10), description="Longest time of one delivery.")
+    suspend: bool = Field(
+        default=False, description="True: nothing is sent; messages that were sent before stay as they are."
+    )
 
     @property
     def kind(self) -> str:
@@ -165,7 +167,7 @@ class AlertReceiverSpec(ApiModel):
 
 
 class AlertReceiver(ApiModel):
-    """Somebody who is told of alerts."""
+    """A destination for notifications about alerts."""
 
     spec: AlertReceiverSpec
     status: ReceiverStatus | None = None

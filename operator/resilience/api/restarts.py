@@ -15,22 +15,24 @@ _KINDS = ("memory", "memorySlope", "cpu", "uptime", "check", "containerRestarts"
 
 
 class Of(StrEnum):
-    """What a percentage of usage is of."""
+    """Base of a percentage of usage."""
 
     LIMIT = "Limit"
     REQUEST = "Request"
 
 
 class UsageAbove(ApiModel):
-    """Usage of the container that counts stays above a line."""
+    """Usage of the main container stays above a threshold."""
 
     above: Amount = Field(description='A share of the limit or request ("90%"), or an amount ("512Mi", "750m").')
-    for_: Duration = Field(default=timedelta(minutes=5), alias="for", description="How long, without a break.")
-    of: Of = Field(default=Of.LIMIT, description="What a percentage is of: Limit or Request.")
+    for_: Duration = Field(
+        default=timedelta(minutes=5), alias="for", description="Time that usage stays above, without a break."
+    )
+    of: Of = Field(default=Of.LIMIT, description="Base of percentages: Limit or Request.")
 
 
 class MemorySlope(ApiModel):
-    """Memory grows so that its limit will be reached soon: the pod goes before it is killed."""
+    """Memory grows so that its limit will be reached soon: the pod is replaced before it is killed."""
 
     model_config = validated(at_least("limitWithin", "1m"))
 
@@ -57,8 +59,10 @@ class ContainerRestarts(ApiModel):
 
     model_config = validated(at_least("within", "1m"))
 
-    above: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="Fires with more restarts than this.")
-    within: Duration = Field(default=timedelta(hours=1), description="In so long a time.")
+    above: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=5, description="The policy fires with more restarts than this."
+    )
+    within: Duration = Field(default=timedelta(hours=1), description="Span in which they are counted.")
 
 
 class Policy(ApiModel):
@@ -72,7 +76,7 @@ class Policy(ApiModel):
     )
 
     name: Label = Field(description="Unique name of the policy.")
-    dry_run: bool = Field(default=False, description="Only say what would have been done.")
+    dry_run: bool = Field(default=False, description="True: the policy only reports the restarts that it would make.")
     memory: UsageAbove | None = None
     memory_slope: MemorySlope | None = None
     cpu: UsageAbove | None = None
@@ -82,13 +86,13 @@ class Policy(ApiModel):
 
 
 class Budget(ApiModel):
-    """How often policies may restart something."""
+    """Limit on restarts by policies."""
 
     model_config = validated(at_least("per", "1m"))
 
     # As many as status records.
     max: Annotated[int, Field(ge=1, le=100)] = Field(description="Restarts.")
-    per: Duration = Field(default=timedelta(hours=1), description="In so long a time.")
+    per: Duration = Field(default=timedelta(hours=1), description="Span in which they are counted.")
 
 
 class ConfigKind(StrEnum):
@@ -106,23 +110,23 @@ class OnChange(ApiModel):
 
 
 class Restart(ApiModel):
-    """How pods are restarted, and when without being asked."""
+    """Pace of restarts, and the policies that restart pods without a request."""
 
     surge: Annotated[int, Field(ge=1, le=50)] = Field(default=1, description="Replacements at once.")
     cool_down: Duration | None = Field(
-        default=None, description="Least time between two restarts by policies; the default is the profile's."
+        default=None, description="Shortest time between two restarts by policies; the default is the profile's."
     )
     budget: Budget | None = Field(
-        default=None, description="How often policies may restart something; the default is the profile's."
+        default=None, description="Limit on restarts by policies; the default is the profile's."
     )
     windows: list[Window] = Field(
         default_factory=list,
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="When policies may restart pods; without one always. Requests by hand are not bound.",
+        description="Times in which policies may restart pods; without one always. Requests by hand are not bound.",
     )
     priority: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
-        default=100, description="When policies of many services fire together, lower numbers go first."
+        default=100, description="Priority when policies of many services fire together; lower numbers go first."
     )
     on_change: list[OnChange] = Field(
         default_factory=list,

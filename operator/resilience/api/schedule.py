@@ -50,8 +50,8 @@ class Window(ApiModel):
                 rule(f"self.matches(r'{_CRON}')", "write a cron schedule: minute hour day month weekday")
             ),
         ),
-    ] = Field(description="Cron schedule of its beginnings: minute hour day month weekday.")
-    duration: Duration = Field(description="How long it stays open.")
+    ] = Field(description="Cron schedule of its starts: minute hour day month weekday.")
+    duration: Duration = Field(description="Time that the window stays open.")
     time_zone: Annotated[str, AfterValidator(_zone), Field(max_length=64, pattern=_ZONE)] = Field(
         default="UTC", description="IANA name of the time zone, e.g. Europe/London."
     )

@@ -24,9 +24,9 @@ class HeadersFrom(FromSecret):
 
 
 class Tls(ApiModel):
-    """How a server's certificate is verified: by the system's authorities, or by those in a Secret."""
+    """Verification of a server's certificate: by the system's authorities, or by those in a Secret."""
 
     ca_from: FromSecret | None = Field(default=None, description="PEM certificates of the authorities to trust.")
     server_name: ObjectName | None = Field(
-        default=None, description="Name that the certificate has to carry, where it is not the address's."
+        default=None, description="Name that the certificate has to contain, when it is not the address's."
     )

@@ -32,13 +32,13 @@ Availability = Annotated[
 
 
 class Slo(ApiModel):
-    """Counted from the operator's own checks; a query may give what clients saw instead."""
+    """Objectives, measured by the operator's own checks; a query can measure what clients saw instead."""
 
     model_config = validated(at_least("window", "1h"), at_most("window", "2160h"), at_least("recoveryTime", "1s"))
 
     availability: Availability = Field(description="Share of the window without an outage, e.g. 99.9%.")
-    window: Duration = Field(default=timedelta(hours=720), description="Span that moves with time; at most 90 days.")
-    recovery_time: Duration | None = Field(default=None, description="How long one outage may last.")
+    window: Duration = Field(default=timedelta(hours=720), description="Sliding window; at most 90 days.")
+    recovery_time: Duration | None = Field(default=None, description="Longest time that one outage may last.")
     query: Annotated[str, Field(min_length=1, max_length=2048)] | None = Field(
         default=None,
         description="PromQL for the availability over the window, 0 to 1, as clients saw it; every selector is limited"

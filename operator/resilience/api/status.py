@@ -28,39 +28,37 @@ class Condition(ApiModel):
     type: Text = Field(description="Type of the condition, in CamelCase.")
     status: Text = Field(description="True, False or Unknown.")
     observed_generation: int | None = Field(
-        default=None, description="Generation of the resource that this was said about."
+        default=None, description="Generation of the resource that this condition is about."
     )
-    last_transition_time: Time = Field(description="When status last changed.")
-    reason: Text = Field(description="Why, in one CamelCase word for machines.")
-    message: Annotated[str, Field(max_length=4096)] = Field(default="", description="Why, in words for people.")
+    last_transition_time: Time = Field(description="Time of the last change of status.")
+    reason: Text = Field(description="Reason, as one CamelCase word for machines.")
+    message: Annotated[str, Field(max_length=4096)] = Field(default="", description="Explanation for people.")
 
 
 class ComponentStatus(ApiModel):
-    """A part of the application, as its own health body tells of it."""
+    """A component of the application, as its own health body reports it."""
 
-    name: Text = Field(description="Name of the part.")
+    name: Text = Field(description="Name of the component.")
     state: HealthState
-    message: Text = volatile(default="", description="What the application says of it.")
+    message: Text = volatile(default="", description="Message of the application about it.")
 
 
 class CheckStatus(ApiModel):
-    """What a check found. For scope Pod the worst pod's state, with how many agree."""
+    """Result of a check. For scope Pod the worst pod's state, with the number of pods in it."""
 
     name: Text = Field(description="Name of the check.")
     state: HealthState
-    reason: Text = Field(default="", description="Why, in one CamelCase word.")
-    message: Text = Field(default="", description="What was seen.")
-    since: Time | None = volatile(default=None, description="When the state was entered.")
-    latency: Duration | None = volatile(default=None, description="How long the last run took.")
-    failures: int | None = volatile(default=None, description="Runs that failed, since this operator knows the check.")
-    reconnects: int | None = volatile(
-        default=None, description="Connections that had to be made anew, for checks that keep one."
-    )
+    reason: Text = Field(default="", description="Reason, as one CamelCase word.")
+    message: Text = Field(default="", description="Observation, in words.")
+    since: Time | None = volatile(default=None, description="Time at which the state was entered.")
+    latency: Duration | None = volatile(default=None, description="Duration of the last run.")
+    failures: int | None = volatile(default=None, description="Failed runs since this operator knows the check.")
+    reconnects: int | None = volatile(default=None, description="Reconnects, for checks that keep a connection.")
     components: list[ComponentStatus] = Field(
         default_factory=list,
         max_length=32,
         json_schema_extra=list_map("name"),
-        description="Parts of the application, for http checks with components.",
+        description="Components of the application, for http checks with components.",
     )
 
 
@@ -69,38 +67,38 @@ class HealthStatus(ApiModel):
 
     state: HealthState = HealthState.UNKNOWN
     checks: list[CheckStatus] = Field(
-        default_factory=list, max_length=32, json_schema_extra=list_map("name"), description="What each check found."
+        default_factory=list, max_length=32, json_schema_extra=list_map("name"), description="Result of each check."
     )
 
 
 class HistoryEntry(ApiModel):
-    """Something the operator did."""
+    """An operation of the operator."""
 
     at: Time = Field(description="When.")
-    kind: Text = Field(description="What kind of thing was done.")
-    result: Text = Field(description="How it ended.")
+    kind: Text = Field(description="Kind of the operation.")
+    result: Text = Field(description="Outcome of the operation.")
     message: Text = Field(default="", description="Details, in words.")
-    trace_id: Text = Field(default="", description="Identity of it in logs and Events.")
-    duration: Duration | None = Field(default=None, description="How long it took.")
+    trace_id: Text = Field(default="", description="Trace id of the operation in logs and Events.")
+    duration: Duration | None = Field(default=None, description="Duration of the operation.")
     steps: list[StepDuration] = Field(
         default_factory=list,
         max_length=32,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="How long each step took.",
+        description="Duration of each step.",
     )
 
 
 class Handled(ApiModel):
-    """The last value of a request that has been dealt with; it is never executed again."""
+    """The last value of a request that has been handled; it is never executed again."""
 
     request: Text = Field(description="Name of the request.")
-    value: Text = Field(description="The value that has been dealt with.")
+    value: Text = Field(description="The value that has been handled.")
     at: Time = Field(description="When.")
-    note: Text = Field(default="", description="What was done with it.")
+    note: Text = Field(default="", description="Result of the request.")
 
 
 class Effective(ApiModel):
-    """The profile's defaults resolved: what is in force."""
+    """Effective values, with the profile's defaults resolved."""
 
     interval: Duration = Field(description="Time between two runs of a check.")
     timeout: Duration = Field(description="A run that takes longer has failed.")
@@ -115,15 +113,15 @@ class Effective(ApiModel):
         default=timedelta(hours=168), description="Age at which an uptime policy without a value fires."
     )
     cool_down: Duration = Field(
-        default=timedelta(minutes=10), description="Least time between two restarts by policies."
+        default=timedelta(minutes=10), description="Shortest time between two restarts by policies."
     )
     budget_max: int = Field(default=10, description="Restarts that policies may make within budgetPer.")
     budget_per: Duration = Field(default=timedelta(hours=1), description="Span of the budget.")
     suppress_for: Duration = Field(
-        default=timedelta(minutes=5), description="An alert that comes back within this time is not told again."
+        default=timedelta(minutes=5), description="An alert that comes back within this time is not notified again."
     )
     group_wait: Duration = Field(
-        default=timedelta(seconds=10), description="How long the first message of a group waits for others."
+        default=timedelta(seconds=10), description="Time that the first message of a group waits for others."
     )
 
 
@@ -135,10 +133,10 @@ class Status(ApiModel):
     )
     phase: Phase = Phase.INITIALIZING
     first_healthy_at: Time | None = Field(
-        default=None, description="When it served and its checks passed for the first time; absent before that."
+        default=None, description="Time at which it first served and its checks passed; absent before that."
     )
     explanation: Annotated[str, Field(max_length=4096)] = Field(
-        default="", description="What is going on, why, what blocks it and when it is looked at again."
+        default="", description="Current work, its reason, what blocks it and the time of the next pass."
     )
     effective: Effective | None = None
     conditions: list[Condition] = Field(
@@ -156,7 +154,7 @@ class Status(ApiModel):
         default_factory=list,
         max_length=20,
         json_schema_extra=list_map("pod"),
-        description="Pods that need somebody's attention.",
+        description="Pods that need attention from a person.",
     )
     last_restart: RestartResult | None = None
     degradation: list[FlagStatus] = Field(
@@ -172,11 +170,11 @@ class Status(ApiModel):
         default_factory=list,
         max_length=20,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="What was done lately, newest last.",
+        description="Recent operations, newest last.",
     )
     handled: list[Handled] = Field(
         default_factory=list,
         max_length=16,
         json_schema_extra=list_map("request"),
-        description="Requests that have been dealt with.",
+        description="Requests that have been handled.",
     )

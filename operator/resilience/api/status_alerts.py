@@ -14,11 +14,11 @@ class FiringAlert(ApiModel):
     name: AlertName
     subject: Text = Field(default="", description="The check, flag, policy or pod that it is about.")
     severity: Severity
-    since: Time = Field(description="Since when.")
-    message: Text = volatile(default="", description="What is seen.")
-    cause: Text = Field(default="", description="What it has in common with the alerts of other services.")
-    trace_id: Text = Field(default="", description="Identity of it in logs and in what receivers are told.")
-    held: Text = Field(default="", description="Why nobody is told; empty when somebody is.")
+    since: Time = Field(description="Time at which the alert started.")
+    message: Text = volatile(default="", description="Observation, in words.")
+    cause: Text = Field(default="", description="Cause that it shares with alerts of other services.")
+    trace_id: Text = Field(default="", description="Trace id of the alert in logs and in messages to receivers.")
+    held: Text = Field(default="", description="Reason for which nobody is notified; empty when somebody is.")
     receivers: list[Text] = Field(
         default_factory=list,
         max_length=32,
@@ -34,8 +34,8 @@ class AlertsStatus(ApiModel):
         default_factory=list,
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="What is wrong now.",
+        description="Alerts that fire now.",
     )
-    suppressed: int = volatile(default=0, description="Repeats that nobody was told of, in conversations that go on.")
-    undelivered: int = Field(default=0, description="Alerts that could not be told.")
-    last_error: Text = volatile(default="", description="Why they could not.")
+    suppressed: int = volatile(default=0, description="Repeats that were not sent, in open conversations.")
+    undelivered: int = Field(default=0, description="Alerts that could not be delivered.")
+    last_error: Text = volatile(default="", description="Reason for which they could not be delivered.")

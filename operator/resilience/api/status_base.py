@@ -35,7 +35,7 @@ def volatile(**kwargs: Any) -> Any:
 
 
 class Requests(ApiModel):
-    """Requests that the operator sent through the Service while something was replaced."""
+    """Requests that the operator sent through the Service while pods were replaced."""
 
     sent: int = Field(description="Requests sent.")
     failed: int = Field(description="Requests that failed.")

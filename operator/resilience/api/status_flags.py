@@ -11,10 +11,10 @@ from resilience.api.status_base import Time, volatile
 
 
 class OverrideStatus(ApiModel):
-    """What a person set a flag to."""
+    """Value of a flag that a person set."""
 
     on: bool = Field(description="The value.")
-    until: Time = Field(description="When it ends.")
+    until: Time = Field(description="Time at which the override ends.")
 
 
 class FlagStatus(ApiModel):
@@ -22,34 +22,34 @@ class FlagStatus(ApiModel):
 
     name: Text = Field(description="Name of the flag.")
     state: FlagState = FlagState.NORMAL
-    on: bool = Field(default=False, description="What applications are told.")
-    mode: Text = Field(default="", description="What they fall back to while it is on.")
-    since: Time = Field(description="Since when they are told so.")
-    reason: Text = Field(default="", description="Why, in one CamelCase word.")
-    message: Text = volatile(default="", description="Why it stands where it stands, in words.")
-    problem: Text = Field(default="", description="What is wrong with its override; empty when nothing is.")
-    degraded_since: Time | None = Field(default=None, description="When what it depends on was lost.")
+    on: bool = Field(default=False, description="State that is published to applications.")
+    mode: Text = Field(default="", description="Fallback of applications while the flag is on.")
+    since: Time = Field(description="Time since which this state is published.")
+    reason: Text = Field(default="", description="Reason, as one CamelCase word.")
+    message: Text = volatile(default="", description="Explanation of the state.")
+    problem: Text = Field(default="", description="Error in its override; empty when there is none.")
+    degraded_since: Time | None = Field(default=None, description="Time at which its dependency was lost.")
     override: OverrideStatus | None = None
 
 
 class FlagsStatus(ApiModel):
-    """What is published of the flags, the same in every channel."""
+    """Published content of the flags, the same in every channel."""
 
-    version: int = Field(description="Grows with every change.")
-    updated_at: Time = Field(description="When it last changed.")
+    version: int = Field(description="Version that grows with every change.")
+    updated_at: Time = Field(description="Time of the last change.")
     config_map: Text = Field(description="Name of the ConfigMap.")
-    problem: Text = Field(default="", description="Why it cannot be published; empty when it is.")
+    problem: Text = Field(default="", description="Reason for which it cannot be published; empty when it is.")
 
 
 class ReplayStatus(ApiModel):
-    """Dead letters that go back to their stream, or went."""
+    """A running or ended replay of dead letters."""
 
     check: Text = Field(description="Name of the redisStream check.")
     request: Text = Field(
-        default="", description="Value of the request that asked for it; empty when it began by itself."
+        default="", description="Value of the request that started it; empty when it started by itself."
     )
-    started_at: Time = Field(description="When it began.")
-    finished_at: Time | None = Field(default=None, description="When it ended; absent while it runs.")
+    started_at: Time = Field(description="Time of the start.")
+    finished_at: Time | None = Field(default=None, description="Time of the end; absent while it runs.")
     replayed: int = volatile(
         default=0, description="Entries put back, as far as they are known: the answer to a batch may be lost."
     )
@@ -59,4 +59,4 @@ class ReplayStatus(ApiModel):
     returns: int = Field(
         default=0, description="Automatic replays in a row of which entries came back; each waits longer."
     )
-    message: Text = Field(default="", description="How it went, or what it waits for.")
+    message: Text = Field(default="", description="Result, or what the replay waits for.")

@@ -13,17 +13,17 @@ from resilience.api.status_base import Time, volatile
 
 
 class ToldAlert(ApiModel):
-    """An alert that the receiver was told of."""
+    """An alert of which the receiver was notified."""
 
     alert: Text = Field(description="namespace/service/name/subject.")
-    severity: Severity = Field(description="What was told.")
-    cause: Text = Field(default="", description="What it has in common with others.")
-    since: Time = Field(description="When it began.")
-    told_at: Time = Field(description="When it was told as firing.")
-    ended_at: Time | None = Field(default=None, description="When it was seen to be over.")
-    end_told: bool = Field(default=False, description="Whether its end was told.")
-    end_unsure: bool = Field(default=False, description="Whether its end was about to be told, and may have been.")
-    returns: int = Field(default=0, description="How often it came back without being told again.")
+    severity: Severity = Field(description="Severity that was last sent.")
+    cause: Text = Field(default="", description="Cause that it shares with others.")
+    since: Time = Field(description="Time at which the alert started.")
+    told_at: Time = Field(description="Time at which it was sent as firing.")
+    ended_at: Time | None = Field(default=None, description="Time at which the alert was observed to be over.")
+    end_told: bool = Field(default=False, description="True once its end was sent.")
+    end_unsure: bool = Field(default=False, description="True when its end was about to be sent, and may have arrived.")
+    returns: int = Field(default=0, description="Number of times that it came back without a notification.")
 
 
 class GroupLabel(ApiModel):
@@ -34,23 +34,23 @@ class GroupLabel(ApiModel):
 
 
 class Conversation(ApiModel):
-    """What the receiver sees as one incident."""
+    """A group of alerts that the receiver shows as one incident."""
 
-    id: Text = Field(description="Identity of it at the receiver, e.g. PagerDuty's dedup_key.")
-    title: Text = Field(default="", description="What it is about.")
+    id: Text = Field(description="Identity of the conversation at the receiver, e.g. PagerDuty's dedup_key.")
+    title: Text = Field(default="", description="Subject of the conversation.")
     group: list[GroupLabel] = Field(
         default_factory=list,
         max_length=8,
         json_schema_extra=list_map("name"),
-        description="What its alerts have in common.",
+        description="Labels that its alerts have in common.",
     )
-    began_at: Time = Field(description="When the oldest of what it was opened for began.")
-    opened_at: Time = Field(description="When it was first told.")
-    sent_at: Time = Field(description="When something was last told.")
-    messages: int = Field(default=1, description="How much was told.")
+    began_at: Time = Field(description="Start of the oldest alert that it was opened for.")
+    opened_at: Time = Field(description="Time of the first message.")
+    sent_at: Time = Field(description="Time of the last message.")
+    messages: int = Field(default=1, description="Number of messages that were delivered.")
     suppressed: int = volatile(default=0, description="Repeats since the last message.")
     suppress_for: Duration = Field(
-        default=timedelta(minutes=5), description="How long something has to be quiet to be forgotten."
+        default=timedelta(minutes=5), description="Time after which an alert that does not come back is forgotten."
     )
     handle: Text = Field(default="", description="The receiver's own name of the message that is kept up to date.")
     told: list[ToldAlert] = Field(
@@ -64,15 +64,15 @@ class Conversation(ApiModel):
 class Announced(ApiModel):
     """A conversation whose first message may or may not have arrived."""
 
-    id: Text = Field(description="Identity of it at the receiver.")
-    title: Text = Field(default="", description="What it is about.")
+    id: Text = Field(description="Identity of the conversation at the receiver.")
+    title: Text = Field(default="", description="Subject of the conversation.")
     group: list[GroupLabel] = Field(
         default_factory=list,
         max_length=8,
         json_schema_extra=list_map("name"),
-        description="What its alerts have in common.",
+        description="Labels that its alerts have in common.",
     )
-    began_at: Time = Field(description="When the oldest of its alerts began.")
+    began_at: Time = Field(description="Start of the oldest of its alerts.")
     severity: Severity
     alerts: list[Text] = Field(
         max_length=100,
@@ -82,23 +82,23 @@ class Announced(ApiModel):
 
 
 class DeadLetter(ApiModel):
-    """An alert that the receiver could not be told of in time."""
+    """An alert that could not be delivered to the receiver in time."""
 
     alert: Text = Field(description="namespace/service/name/subject.")
     severity: Severity
-    since: Time = Field(description="When it began.")
-    message: Text = Field(default="", description="What was seen.")
-    ended_at: Time | None = Field(default=None, description="When it was over, if it is.")
+    since: Time = Field(description="Time at which the alert started.")
+    message: Text = Field(default="", description="Observation, in words.")
+    ended_at: Time | None = Field(default=None, description="Time at which the alert was over, if it is.")
 
 
 class Failure(ApiModel):
-    """Why the last delivery failed."""
+    """Failure of the last delivery."""
 
-    at: Time = volatile(description="When it was tried last.")
-    since: Time = Field(description="Since when nothing gets through.")
-    message: Annotated[str, Field(max_length=1024)] = Field(description="Why it failed.")
-    permanent: bool = Field(default=False, description="Whether it needs a person: trying again would not help.")
-    tries: int = volatile(default=1, description="Tries in a row that failed.")
+    at: Time = volatile(description="Time of the last try.")
+    since: Time = Field(description="Time since which no delivery succeeds.")
+    message: Annotated[str, Field(max_length=1024)] = Field(description="Reason of the failure.")
+    permanent: bool = Field(default=False, description="True when only a person can help: a retry would not.")
+    tries: int = volatile(default=1, description="Failed tries in a row.")
 
 
 class ReceiverStatus(ApiModel):
@@ -111,29 +111,32 @@ class ReceiverStatus(ApiModel):
         default_factory=list, max_length=8, json_schema_extra=list_map("type"), description="Conditions."
     )
     summary: Text = Field(default="", description="Conversations that are open, in a few words.")
-    last_success: Time | None = volatile(default=None, description="When a delivery last succeeded.")
+    last_success: Time | None = volatile(default=None, description="Time of the last successful delivery.")
     failure: Failure | None = None
     delivered: int = volatile(default=0, description="Messages delivered.")
     failed: int = volatile(default=0, description="Deliveries that failed.")
-    dead: int = volatile(default=0, description="Alerts that could not be told in time.")
+    dead: int = volatile(default=0, description="Alerts that could not be delivered in time.")
     conversations: list[Conversation] = Field(
-        default_factory=list, max_length=100, json_schema_extra=list_map("id"), description="What goes on."
+        default_factory=list,
+        max_length=100,
+        json_schema_extra=list_map("id"),
+        description="Conversations that are open.",
     )
     announced: list[Announced] = Field(
         default_factory=list,
         max_length=20,
         json_schema_extra=list_map("id"),
-        description="What was about to be told; it stays until it is known whether that arrived.",
+        description="Messages that were about to be sent; they stay until it is known whether they arrived.",
     )
     dead_letters: list[DeadLetter] = Field(
         default_factory=list,
         max_length=50,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="What could not be told, newest last.",
+        description="Alerts that could not be delivered, newest last.",
     )
     handled: list[Handled] = Field(
         default_factory=list,
         max_length=8,
         json_schema_extra=list_map("request"),
-        description="Requests that have been dealt with.",
+        description="Requests that have been handled.",
     )

@@ -17,7 +17,7 @@ class ReplacementStatus(ApiModel):
 
     name: Text = Field(description="Name of the pod.")
     step: ReplaceStep
-    since: Time = Field(description="When the step began.")
+    since: Time = Field(description="Time at which the step started.")
     connections: int | None = volatile(default=None, description="Connections that clients kept open, when known.")
 
 
@@ -31,8 +31,8 @@ class PodReference(ApiModel):
 class RestartStatus(ApiModel):
     """A restart in flight."""
 
-    request: Text = Field(default="", description="Value of the request that asked for it; empty for others.")
-    reason: Text = Field(default="", description="Why pods are restarted that nobody asked to restart.")
+    request: Text = Field(default="", description="Value of the request that started it; empty for others.")
+    reason: Text = Field(default="", description="Reason of a restart that nobody requested.")
     policies: list[Text] = Field(
         default_factory=list,
         max_length=16,
@@ -45,44 +45,44 @@ class RestartStatus(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
         description="The pods to replace, worst first; empty for all.",
     )
-    trace_id: Text = Field(description="Identity of this restart in logs and Events.")
-    started_at: Time = Field(description="When it began.")
+    trace_id: Text = Field(description="Trace id of this restart in logs and Events.")
+    started_at: Time = Field(description="Time of the start.")
     born_before: Time = Field(description="Pods created up to this moment, by the API server's clock, are replaced.")
     total: int = Field(description="Pods to replace.")
     done: int = Field(default=0, description="Pods replaced.")
     pods: list[ReplacementStatus] = Field(
         default_factory=list, max_length=50, json_schema_extra=list_map("name"), description="In flight now."
     )
-    message: Text = Field(default="", description="What it waits for.")
-    failure: Text = Field(default="", description="Why it is being given up; empty while it is not.")
-    aborted: bool = Field(default=False, description="Whether a person asked to stop it.")
+    message: Text = Field(default="", description="Cause of the current wait.")
+    failure: Text = Field(default="", description="Reason for which it is aborted; empty while it is not.")
+    aborted: bool = Field(default=False, description="True once a person requested to abort it.")
     requests: Requests | None = volatile(default=None)
     kept_connections_cut: int | None = Field(
-        default=None, description="Connections still open when their pod was deleted; absent when nobody could say."
+        default=None, description="Connections still open when their pod was deleted; absent when unknown."
     )
 
 
 class RestartResult(ApiModel):
-    """How the last restart ended."""
+    """Result of the last restart."""
 
-    request: Text = Field(default="", description="Value of the request that asked for it; empty for others.")
-    reason: Text = Field(default="", description="Why pods were restarted that nobody asked to restart.")
-    trace_id: Text = Field(description="Identity of this restart in logs and Events.")
+    request: Text = Field(default="", description="Value of the request that started it; empty for others.")
+    reason: Text = Field(default="", description="Reason of a restart that nobody requested.")
+    trace_id: Text = Field(description="Trace id of this restart in logs and Events.")
     result: RestartOutcome
-    message: Text = Field(default="", description="Why it ended so, in words.")
-    started_at: Time = Field(description="When it began.")
-    duration: Duration = Field(description="How long it took.")
+    message: Text = Field(default="", description="Explanation of the outcome.")
+    started_at: Time = Field(description="Time of the start.")
+    duration: Duration = Field(description="Duration of the restart.")
     pods: int = Field(default=0, description="Pods replaced.")
     requests: Requests | None = None
     kept_connections_cut: int | None = Field(
-        default=None, description="Connections still open when their pod was deleted; absent when nobody could say."
+        default=None, description="Connections still open when their pod was deleted; absent when unknown."
     )
 
 
 class PastRestart(ApiModel):
     """A restart by policies, as the limits and the loop breaker remember it."""
 
-    at: Time = Field(description="When it began.")
+    at: Time = Field(description="Time of the start.")
     policies: list[Text] = Field(
         default_factory=list,
         max_length=16,
@@ -93,9 +93,9 @@ class PastRestart(ApiModel):
         default_factory=list,
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "set"},
-        description="Those of them that fired again soon for pods made since: the restart did not help.",
+        description="Those of them that soon fired again for pods created since: the restart did not help.",
     )
-    failed: bool = Field(default=False, description="Whether no replacement came up.")
+    failed: bool = Field(default=False, description="True when no replacement came up.")
 
 
 class FiringPolicy(ApiModel):
@@ -103,37 +103,39 @@ class FiringPolicy(ApiModel):
 
     name: Text = Field(description="Name of the policy.")
     pods: int = Field(description="Pods that it fires for.")
-    message: Text = volatile(default="", description="The rule, the value and the line, for the worst pod.")
-    dry_run: bool = Field(default=False, description="Whether it only says what it would do.")
+    message: Text = volatile(default="", description="The rule, the value and the threshold, for the worst pod.")
+    dry_run: bool = Field(default=False, description="True when it only reports the restarts that it would make.")
 
 
 class ConfigStatus(ApiModel):
     """Content of the objects of restart.onChange that the pods have."""
 
     fingerprint: Text = Field(description="Hash of the content.")
-    changed_at: Time = Field(description="When it was first seen.")
+    changed_at: Time = Field(description="Time at which it was first observed.")
 
 
 class Attention(ApiModel):
-    """A pod that needs somebody's attention."""
+    """A pod that needs attention from a person."""
 
     pod: Text = Field(description="Name of the pod.")
     class_: FailureClass = Field(alias="class")
-    reason: Text = Field(description="What was seen, in one CamelCase word.")
-    message: Text = Field(default="", description="What was seen, in words.")
-    advice: Text = Field(default="", description="What a person can do about it.")
+    reason: Text = Field(description="Observation, as one CamelCase word.")
+    message: Text = Field(default="", description="Observation, in words.")
+    advice: Text = Field(default="", description="Action that a person can take.")
 
 
 class RestartsStatus(ApiModel):
-    """Restarts in short: what fires, what holds it back, and what the budget still allows."""
+    """Summary of restarts: policies that fire, what blocks them, and what the budget still allows."""
 
     summary: Text = Field(default="", description="Restarts in a few words.")
     firing: list[FiringPolicy] = Field(
         default_factory=list, max_length=16, json_schema_extra=list_map("name"), description="Policies that fire."
     )
-    blocked_by: Text = Field(default="", description="What holds them back, in one CamelCase word.")
-    message: Text = Field(default="", description="What holds them back, in words.")
-    next_allowed_at: Time | None = volatile(default=None, description="When a policy may restart something again.")
+    blocked_by: Text = Field(default="", description="Reason for which they are blocked, as one CamelCase word.")
+    message: Text = Field(default="", description="Explanation of what blocks them.")
+    next_allowed_at: Time | None = volatile(
+        default=None, description="Time from which a policy may restart pods again."
+    )
     ahead: int | None = volatile(default=None, description="Services that restart pods before it, while it is Queued.")
     recent: list[PastRestart] = Field(
         default_factory=list,

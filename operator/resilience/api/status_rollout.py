@@ -15,17 +15,19 @@ class Version(ApiModel):
     """A pod template in short."""
 
     hash: Text = Field(description="Fingerprint of the pod template; the same template has the same one everywhere.")
-    image: Text = Field(description="Image of the container that counts.")
+    image: Text = Field(description="Image of the main container.")
 
 
 class FailureStatus(ApiModel):
-    """Why a release failed, and what to do."""
+    """Failure of a release, and the action to take."""
 
     class_: FailureClass = Field(alias="class")
-    reason: Text = Field(description="What was seen, in one CamelCase word.")
-    message: Text = Field(default="", description="What was seen, in words.")
-    advice: Text = Field(default="", description="What a person can do about it.")
-    version: Version = Field(description="What failed; it is not tried again until it changes or retry is asked for.")
+    reason: Text = Field(description="Observation, as one CamelCase word.")
+    message: Text = Field(default="", description="Observation, in words.")
+    advice: Text = Field(default="", description="Action that a person can take.")
+    version: Version = Field(
+        description="Version that failed; it is not retried until it changes or a retry is requested."
+    )
     at: Time = Field(description="When.")
 
 
@@ -33,28 +35,30 @@ class StepTime(ApiModel):
     """A step of a release."""
 
     name: Text = Field(description="Name of the step.")
-    since: Time = Field(description="When it began.")
+    since: Time = Field(description="Time of the start.")
 
 
 class RolloutStatus(ApiModel):
-    """Where the workload's rollout stands. `candidate` is there only while one is in flight."""
+    """State of the workload's rollout. `candidate` is set only while one is in flight."""
 
-    step: Text = Field(default="", description="What the rollout does now.")
-    progress: int = volatile(default=0, description="How far it is, in percent.")
-    message: Text = Field(default="", description="What it waits for.")
-    trace_id: Text | None = Field(default=None, description="Identity of this release in logs and Events.")
-    started_at: Time | None = Field(default=None, description="When it began.")
+    step: Text = Field(default="", description="Current step of the rollout.")
+    progress: int = volatile(default=0, description="Progress, in percent.")
+    message: Text = Field(default="", description="Cause of the current wait.")
+    trace_id: Text | None = Field(default=None, description="Trace id of this release in logs and Events.")
+    started_at: Time | None = Field(default=None, description="Time of the start.")
     serving: Version | None = None
     candidate: Version | None = None
     failure: FailureStatus | None = None
-    aborted: bool = Field(default=False, description="Whether a person asked to stop it.")
-    pins_lost: int = volatile(default=0, description="How often somebody took a pin off a Service meanwhile.")
+    aborted: bool = Field(default=False, description="True once a person requested to abort it.")
+    pins_lost: int = volatile(
+        default=0, description="Number of times that a pin was removed from a Service during this release."
+    )
     requests: Requests | None = volatile(default=None)
     kept_connections: int | None = volatile(
-        default=None, description="Connections that clients keep to what served before, when known."
+        default=None, description="Connections that clients keep to the previous version, when known."
     )
     kept_connections_cut: int | None = Field(
-        default=None, description="Connections still open when their pods went; absent when nobody could say."
+        default=None, description="Connections still open when their pods ended; absent when unknown."
     )
     steps: list[StepTime] = Field(
         default_factory=list,
@@ -65,30 +69,30 @@ class RolloutStatus(ApiModel):
 
 
 class StepDuration(ApiModel):
-    """How long a step of a release took."""
+    """Duration of a step of a release."""
 
     name: Text = Field(description="Name of the step.")
-    duration: Duration = Field(description="How long it took.")
+    duration: Duration = Field(description="Duration of the step.")
 
 
 class RolloutResult(ApiModel):
-    """How the last release ended."""
+    """Result of the last release."""
 
     result: RolloutOutcome
-    trace_id: Text = Field(description="Identity of this release in logs and Events.")
+    trace_id: Text = Field(description="Trace id of this release in logs and Events.")
     from_: Version | None = Field(default=None, alias="from")
     to: Version
-    reason: Text = Field(default="", description="Why it ended so, in one CamelCase word.")
-    message: Text = Field(default="", description="Why it ended so, in words.")
-    started_at: Time = Field(description="When it began.")
-    duration: Duration = Field(description="How long it took.")
+    reason: Text = Field(default="", description="Reason of the outcome, as one CamelCase word.")
+    message: Text = Field(default="", description="Explanation of the outcome.")
+    started_at: Time = Field(description="Time of the start.")
+    duration: Duration = Field(description="Duration of the release.")
     requests: Requests | None = None
     kept_connections_cut: int | None = Field(
-        default=None, description="Connections still open when their pods went; absent when nobody could say."
+        default=None, description="Connections still open when their pods ended; absent when unknown."
     )
     steps: list[StepDuration] = Field(
         default_factory=list,
         max_length=32,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="How long each step took.",
+        description="Duration of each step.",
     )

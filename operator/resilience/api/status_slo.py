@@ -10,11 +10,11 @@ from resilience.api.status_base import Time, volatile
 class Outage(ApiModel):
     """A time in which the service did not serve, or its checks failed."""
 
-    began: Time = Field(description="When.")
-    ended: Time | None = Field(default=None, description="When it was over; absent while it lasts.")
-    reason: Text = Field(default="", description="What was seen first.")
+    began: Time = Field(description="Time of the start.")
+    ended: Time | None = Field(default=None, description="Time of the end; absent while it lasts.")
+    reason: Text = Field(default="", description="First observation.")
     replication_lag: Duration | None = Field(
-        default=None, description="How far replicas were behind when it began: what a failover would have lost."
+        default=None, description="Lag of the replicas at its start: the data that a failover would have lost."
     )
 
 
@@ -22,21 +22,21 @@ class DayOfOutages(ApiModel):
     """Outages of a day that are too many to keep one by one."""
 
     day: Text = Field(description="The day, in UTC, as 2006-01-02.")
-    down: Duration = Field(description="How long they lasted together.")
+    down: Duration = Field(description="Total duration of these outages.")
 
 
 class SloStatus(ApiModel):
-    """What became of spec.slo so far. A time in which nobody could say counts as no outage."""
+    """Results of spec.slo so far. A time without an observation does not count as an outage."""
 
-    since: Time = Field(description="Since when outages are counted.")
-    summary: Text = Field(default="", description="Availability and what is left of the error budget.")
+    since: Time = Field(description="Time since which outages are counted.")
+    summary: Text = Field(default="", description="Availability and the remaining error budget.")
     availability: Text = volatile(default="", description="Availability over the window, so far.")
     measured: Text = volatile(default="", description="Availability by spec.slo.query; empty without it.")
     budget_left: Text = volatile(default="", description="Share of the error budget that is left.")
     burn_rate: Text = volatile(
-        default="", description="How fast the last hour used the budget up: at 1 it would last exactly for the window."
+        default="", description="Burn rate of the last hour: at 1 the budget would last exactly for the window."
     )
-    last_recovery: Duration | None = Field(default=None, description="How long the last outage lasted.")
+    last_recovery: Duration | None = Field(default=None, description="Duration of the last outage.")
     outages: list[Outage] = Field(
         default_factory=list,
         max_length=50,
@@ -47,5 +47,5 @@ class SloStatus(ApiModel):
         default_factory=list,
         max_length=100,
         json_schema_extra=list_map("day"),
-        description="Outages before those, by day.",
+        description="Older outages, by day.",
     )

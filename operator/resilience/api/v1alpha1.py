@@ -30,7 +30,7 @@ class Profile(StrEnum):
 
 
 class TargetKind(StrEnum):
-    """Kinds of workload that can be looked after."""
+    """Kinds of workload that can be managed."""
 
     DEPLOYMENT = "Deployment"
     STATEFUL_SET = "StatefulSet"
@@ -38,7 +38,7 @@ class TargetKind(StrEnum):
 
 
 class Management(StrEnum):
-    """Whether probes and the preStop hook are written into the pod template, or only looked at."""
+    """Managed writes probes and the preStop hook into the pod template; Observe only reads them."""
 
     MANAGED = "Managed"
     OBSERVE = "Observe"
@@ -69,7 +69,7 @@ class StartupProbeRef(ProbeRef):
 
     model_config = validated(at_least("maxDuration", "1s"))
 
-    max_duration: Duration | None = Field(default=None, description="How long a start may take; default 2m.")
+    max_duration: Duration | None = Field(default=None, description="Longest time of a start; default 2m.")
 
 
 class Probes(ApiModel):
@@ -78,15 +78,15 @@ class Probes(ApiModel):
     management: Management = Field(
         default=Management.MANAGED, description="Managed writes the pod template; Observe writes nothing into it."
     )
-    readiness: ProbeRef | None = Field(default=None, description="Takes a pod out of its Services while it fails.")
+    readiness: ProbeRef | None = Field(default=None, description="Removes a pod from its Services while it fails.")
     startup: StartupProbeRef | None = Field(default=None, description="Holds the others back until it passes.")
     liveness: ProbeRef | None = Field(
-        default=None, description="Restarts the container, without guard or budget. Off unless asked for."
+        default=None, description="Restarts the container, without guard or budget. Off unless set."
     )
 
 
 class SignalHttp(ApiModel):
-    """Where the drain signal goes to."""
+    """Destination of the drain signal."""
 
     path: HttpPath = Field(description="Path of the POST.")
     port: Port = Field(description="Container port, by name or number.")
@@ -94,13 +94,13 @@ class SignalHttp(ApiModel):
 
 
 class Signal(ApiModel):
-    """POSTed to a pod before it is taken away: from then on it answers with `Connection: close`."""
+    """POSTed to a pod before it is removed: from then on it answers with `Connection: close`."""
 
     http: SignalHttp
 
 
 class QuietHttp(ApiModel):
-    """Where a pod tells how many connections it still has."""
+    """Endpoint where a pod reports the number of its open connections."""
 
     path: HttpPath = Field(description="Path of the GET.")
     port: Port = Field(description="Container port, by name or number.")
@@ -108,18 +108,18 @@ class QuietHttp(ApiModel):
         alias="json", description="Field of the JSON answer, nested by dots, that holds the number."
     )
     below: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=1, description="Quiet when the number is below this; the asking connection does not count."
+        default=1, description="Quiet when the number is below this; the connection of this request does not count."
     )
 
 
 class Quiet(ApiModel):
-    """Asks a pod whether its clients have moved on."""
+    """Request that shows whether the clients of a pod have moved over."""
 
     http: QuietHttp
 
 
 class Drain(ApiModel):
-    """How a pod's clients move over before it goes."""
+    """Draining: a pod's clients move over before it is deleted."""
 
     model_config = validated(
         compared("preStop", "<", "gracePeriod", "drain.preStop counts towards drain.gracePeriod: make it shorter"),
@@ -128,14 +128,17 @@ class Drain(ApiModel):
     )
 
     pre_stop: Duration | None = Field(
-        default=None, description="preStop sleep, for ends that are not ours; 0s for none; whole seconds."
+        default=None,
+        description="preStop sleep, for deletions that are not the operator's; 0s for none; whole seconds.",
     )
     grace_period: Duration | None = Field(default=None, description="Grace period of the operator's own deletions.")
     propagation_delay: Duration | None = Field(
         default=None, description="Time from a change of a Service's endpoints to every node's rules."
     )
-    signal: Signal | None = Field(default=None, description="Tells a pod that it is about to go.")
-    quiet: Quiet | None = Field(default=None, description="Asks a pod whether its clients have moved on.")
+    signal: Signal | None = Field(default=None, description="Signal to a pod that it will be deleted.")
+    quiet: Quiet | None = Field(
+        default=None, description="Request that shows whether the clients of a pod have moved over."
+    )
     max_wait: Duration = Field(default=timedelta(seconds=60), description="Longest wait for quiet.")
 
 
@@ -147,21 +150,21 @@ class Verify(ApiModel):
 
 
 class Strategy(StrEnum):
-    """How a new template is brought out: by the Deployment controller, or beside what serves."""
+    """Release of a new template: by the Deployment controller, or beside the version that serves."""
 
     ROLLING_UPDATE = "RollingUpdate"
     BLUE_GREEN = "BlueGreen"
 
 
 class OnFailure(StrEnum):
-    """What is done about a release that failed."""
+    """Reaction to a release that failed."""
 
     PAUSE = "Pause"
     ROLLBACK = "Rollback"
 
 
 class Promotion(StrEnum):
-    """Whether a candidate that passed its gate gets traffic by itself or when a person says so."""
+    """Promotion of a candidate that passed its gate: by itself, or at the request of a person."""
 
     AUTOMATIC = "Automatic"
     MANUAL = "Manual"
@@ -176,11 +179,11 @@ class Gate(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "set"},
         description="Names of checks in health.checks.",
     )
-    for_: Duration = Field(default=timedelta(), alias="for", description="How long they must pass without a break.")
+    for_: Duration = Field(default=timedelta(), alias="for", description="Time that they must pass without a break.")
 
 
 class BlueGreen(ApiModel):
-    """How a candidate gets its traffic."""
+    """Promotion of a candidate, and its preview."""
 
     promotion: Promotion = Field(
         default=Promotion.AUTOMATIC,
@@ -188,13 +191,14 @@ class BlueGreen(ApiModel):
     )
     promote_after: Duration = Field(
         default=timedelta(),
-        description="Automatic: wait so long after the gate has passed. Manual: promote by itself then; 0s never.",
+        description="Automatic: wait this long after the gate has passed. Manual: promote by itself then; 0s never.",
     )
     warm_period: Duration = Field(
-        default=timedelta(seconds=30), description="How long what served before is kept ready for a rollback."
+        default=timedelta(seconds=30), description="Time that the previous version is kept ready for a rollback."
     )
     preview_service: ObjectName | None = Field(
-        default=None, description="A Service, made by the operator, that leads to the candidate before it gets traffic."
+        default=None,
+        description="A Service, created by the operator, that leads to the candidate before it gets traffic.",
     )
     preview_replicas: Annotated[int, Field(ge=1, le=100)] = Field(
         default=1, description="Candidate pods until it is promoted; never more than the full size."
@@ -224,7 +228,8 @@ class Rollout(ApiModel):
         default=Strategy.ROLLING_UPDATE, description="RollingUpdate, or BlueGreen (a Deployment with a Service)."
     )
     progress_deadline: Duration = Field(
-        default=timedelta(minutes=10), description="A replacement or candidate that is not available by then is undone."
+        default=timedelta(minutes=10),
+        description="A replacement or candidate that is not available by then is undone.",
     )
     on_failure: OnFailure | None = Field(
         default=None, description="Rollback (BlueGreen: always) or Pause (default of RollingUpdate)."
@@ -235,7 +240,7 @@ class Rollout(ApiModel):
 
 
 class ResilientServiceSpec(ApiModel):
-    """What the user wants."""
+    """Desired state of the service."""
 
     model_config = validated(
         *probe_rules("readiness", "startup", "liveness"),
@@ -255,27 +260,32 @@ class ResilientServiceSpec(ApiModel):
         *flag_rules(),
     )
 
-    profile: Profile = Field(default=Profile.PRODUCTION, description="Which defaults apply.")
-    suspend: bool = Field(default=False, description="Observe and report only; what is in flight stays as it is.")
+    profile: Profile = Field(default=Profile.PRODUCTION, description="Profile whose defaults apply.")
+    suspend: bool = Field(
+        default=False, description="True: observe and report only; operations in flight stay as they are."
+    )
     target_ref: TargetRef = Field(
         description="The workload; cannot be changed.",
         json_schema_extra=rules(
             rule("self == oldSelf", "targetRef cannot be changed; make a new ResilientService for another workload")
         ),
     )
-    container: Label | None = Field(default=None, description="The container that counts; default the first.")
+    container: Label | None = Field(default=None, description="The main container; default the first.")
     service: ServiceRef | None = Field(default=None, description="The Service that clients use.")
     health: Health = Field(default_factory=Health, description="Health checks.")
     probes: Probes = Field(default_factory=Probes, description="Kubelet probes rendered from checks.")
-    drain: Drain = Field(default_factory=Drain, description="How clients move over before a pod goes.")
-    verify: Verify | None = Field(default=None, description="Measures, through the Service, while pods are replaced.")
+    drain: Drain = Field(default_factory=Drain, description="Draining: clients move over before a pod is deleted.")
+    verify: Verify | None = Field(
+        default=None, description="Requests through the Service that measure availability while pods are replaced."
+    )
     rollout: Rollout = Field(default_factory=Rollout, description="Releases and replacements.")
     restart: Restart = Field(default_factory=Restart, description="Restarts.")
     degradation: Degradation = Field(
-        default_factory=Degradation, description="What the application is told when a dependency is lost."
+        default_factory=Degradation,
+        description="Flags that are published to the application when a dependency is lost.",
     )
-    alerts: Alerts = Field(default_factory=Alerts, description="Who is told of what goes wrong.")
-    slo: Slo | None = Field(default=None, description="How available the service has to be.")
+    alerts: Alerts = Field(default_factory=Alerts, description="Receivers of alerts, and the pace of notifications.")
+    slo: Slo | None = Field(default=None, description="Objectives for the availability of the service.")
 
 
 class ResilientService(ApiModel):

@@ -24,7 +24,7 @@ class ContainerRestarts:
     now: Callable[[], datetime]
     _pods: dict[Key, dict[str, _Pod]] = field(default_factory=dict)
 
-    def look(self, key: Key, pods: Sequence[Pod]) -> Mapping[str, tuple[datetime, ...]]:
+    def observe(self, key: Key, pods: Sequence[Pod]) -> Mapping[str, tuple[datetime, ...]]:
         """Restart times by pod uid, updated from these pods.
 
         Restarts from before the first observation of a pod are dated at its creation.

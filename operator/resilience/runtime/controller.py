@@ -21,16 +21,10 @@ from resilience.core.report import metrics
 from resilience.core.report.diff import is_worth_writing
 from resilience.ports import Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
 from resilience.ports.cluster import Cluster
-from resilience.runtime.alerting.alert_index import AlertIndex
-from resilience.runtime.checking.check_runner import CheckRunner
-from resilience.runtime.checking.traffic_meter import TrafficMeter
-from resilience.runtime.container_restarts import ContainerRestarts
-from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
-from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.observer import Observer
-from resilience.runtime.queue import KeyQueue, Priority
-from resilience.runtime.store import Store
+from resilience.runtime.queue import Priority
+from resilience.runtime.service_state import ServiceState
 
 log = structlog.get_logger(__name__)
 
@@ -49,32 +43,19 @@ class Controller:
     def __init__(
         self,
         *,
-        queue: KeyQueue,
         cluster: Cluster,
         observer: Observer,
         executor: Executor,
-        checks: CheckRunner,
-        traffic: TrafficMeter,
-        store: Store,
-        storm: FairQueue,
-        restarts: ContainerRestarts,
-        replays: Replays,
-        alerts: AlertIndex,
+        state: ServiceState,
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        self._queue = queue
+        self._queue = state.queue
         self._cluster = cluster
         self._observer = observer
         self._executor = executor
-        self._checks = checks
-        self._traffic = traffic
-        self._store = store
-        self._storm = storm
-        self._restarts = restarts
-        self._replays = replays
-        self._alerts = alerts
+        self._state = state
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
@@ -164,9 +145,9 @@ class Controller:
 
     async def _carry_out(self, resource: Resource, observation: Observation, decision: Decision) -> None:
         key = resource.key
-        self._store.concern(key, concerned(resource, observation))
-        self._checks.sync(key, decision.checks)
-        self._traffic.sync(key, decision.verify)
+        self._state.store.concern(key, concerned(resource, observation))
+        self._state.checks.sync(key, decision.checks)
+        self._state.traffic.sync(key, decision.verify)
         if decision.status is not None:
             picture = metrics.of(resource.spec, decision.status, observation.workload, self._clock.now())
             self._metrics.observed(key=key, picture=picture)
@@ -188,8 +169,8 @@ class Controller:
         resource = await self._write_status(resource, observation, decision, trace)
         if decision.status is not None and resource.deleting_since is None:
             # After the write: status shows an alert before its receiver is notified.
-            self._alerts.put(resource, decision.status)
-        self._storm.ask(key, decision.ticket, running=moves_by_itself(resource, observation, decision))
+            self._state.alerts.put(resource, decision.status)
+        self._state.turns.ask(key, decision.ticket, running=moves_by_itself(resource, observation, decision))
         if decision.requeue_after is not None:
             self._queue.add_after(key, decision.requeue_after)
         if resource is not before:
@@ -263,14 +244,7 @@ class Controller:
             log.warning("event lost", key=str(resource.key), reason=event.reason, why=str(error))
 
     def _forget(self, key: Key) -> None:
-        self._checks.sync(key, ())
-        self._traffic.sync(key, None)
-        self._queue.forget(key)
-        self._store.drop_resource(key)
-        self._storm.forget(key)
-        self._restarts.forget(key)
-        self._replays.forget(key)
-        self._alerts.drop(key)
+        self._state.forget(key)
         self._metrics.forget(key)
         self._refusals.pop(key, None)
         self._thorough.discard(key)

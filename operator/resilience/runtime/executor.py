@@ -186,7 +186,7 @@ def _current(fresh: Observation, pod: Pod) -> Pod:
     if current is None:
         raise Conflict(f"pod {pod.name} is gone or no longer the target's")
     if current.resource_version != pod.resource_version:
-        raise Conflict(f"pod {pod.name} changed since it was looked at")
+        raise Conflict(f"pod {pod.name} changed since it was read")
     return current
 
 

@@ -14,13 +14,7 @@ from resilience.core.read_depth import Depth, includes_green, read_depth
 from resilience.core.rollouts import drain
 from resilience.ports import ApiOutage, Drainer
 from resilience.ports.cluster import Cluster
-from resilience.runtime.alerting.alert_index import AlertIndex
-from resilience.runtime.checking.check_runner import CheckRunner
-from resilience.runtime.checking.traffic_meter import TrafficMeter
-from resilience.runtime.container_restarts import ContainerRestarts
-from resilience.runtime.dead_letters import Replays
-from resilience.runtime.fair_queue import FairQueue
-from resilience.runtime.store import Store
+from resilience.runtime.service_state import ServiceState
 
 
 class Observer:
@@ -31,26 +25,14 @@ class Observer:
         *,
         cluster: Cluster,
         drainer: Drainer,
-        store: Store,
-        checks: CheckRunner,
-        traffic: TrafficMeter,
+        state: ServiceState,
         calm: ApiOutage,
-        storm: FairQueue,
-        restarts: ContainerRestarts,
-        replays: Replays,
-        alerts: AlertIndex,
         refused: Callable[[str], bool],
     ) -> None:
         self._cluster = cluster
         self._drainer = drainer
-        self._store = store
-        self._checks = checks
-        self._traffic = traffic
+        self._state = state
         self._calm = calm
-        self._storm = storm
-        self._restarts = restarts
-        self._replays = replays
-        self._alerts = alerts
         self._refused = refused
 
     async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
@@ -60,7 +42,7 @@ class Observer:
             PortError: something could not be read.
         """
         observation = await self._around(resource, thorough=thorough, refusal=refusal)
-        return replace(observation, alerting=self._alerts.alerting(resource))
+        return replace(observation, alerting=self._state.alerts.alerting(resource))
 
     async def _around(self, resource: Resource, *, thorough: bool, refusal: str) -> Observation:
         """Everything around the resource; pods are read when work is under way, or when `thorough`.
@@ -92,31 +74,33 @@ class Observer:
             observation = self._known(workload, await self._pods(resource, workload, limits=False))
         return replace(
             observation,
-            checks=self._checks.states(resource.key),
-            traffic=self._traffic.result(resource.key),
+            checks=self._state.checks.states(resource.key),
+            traffic=self._state.traffic.result(resource.key),
             unsettled=self._calm.left(),
             refusal=refusal,
-            turn=self._storm.turn(resource.key),
+            turn=self._state.turns.turn(resource.key),
             flags_map=await self._flags_map(resource),
-            replays=self._replays.of(resource.key),
+            replays=self._state.replays.of(resource.key),
         )
 
     async def _flags_map(self, resource: Resource) -> FlagsMap | None:
         """The ConfigMap from the watch, else from the API: somebody else's has no label of ours, and is in no watch."""
-        shown = self._store.flags_map(resource.key)
+        shown = self._state.store.flags_map(resource.key)
         wanted = resource.spec is not None and (resource.spec.degradation.flags or resource.status.flags is not None)
         return shown if shown is not None or not wanted else await self._cluster.flags_map(resource.key)
 
     def _watched(self, resource: Resource) -> bool:
         """The watches have shown the Service of the spec; until then their silence proves nothing."""
         spec = resource.spec
-        return spec is None or spec.service is None or self._store.shows(resource.key.namespace, spec.service.name)
+        return (
+            spec is None or spec.service is None or self._state.store.shows(resource.key.namespace, spec.service.name)
+        )
 
     def _known(self, workload: Workload, pods: PodsView | None = None) -> Observation:
         """An observation with these pods, from the watches alone: no request."""
-        observation = Observation(workload=workload, services=self._store.services(workload.namespace), pods=pods)
+        observation = Observation(workload=workload, services=self._state.store.services(workload.namespace), pods=pods)
         names = [service.name for service in observation.selecting]
-        return replace(observation, endpoints=self._store.endpoints(workload.namespace, names))
+        return replace(observation, endpoints=self._state.store.endpoints(workload.namespace, names))
 
     async def _afresh(self, resource: Resource, workload: Workload) -> Observation:
         """An observation from the API: pods first, endpoints later, so that no pod that is gone seems to serve."""
@@ -132,7 +116,7 @@ class Observer:
         with_green = includes_green(resource, workload)
         view = await self._cluster.pods_view(workload, releases=with_green, limits=limits)
         view = await self._with_connections(resource, view)
-        return replace(view, container_restarts=self._restarts.look(resource.key, view.pods))
+        return replace(view, container_restarts=self._state.restarts.observe(resource.key, view.pods))
 
     async def _with_connections(self, resource: Resource, view: PodsView) -> PodsView:
         """The view with the connection counts of the pods that are about to go, as those pods report them."""

@@ -14,12 +14,10 @@ import structlog
 from resilience.core.model.observation import Key, Resource
 from resilience.ports import PortError
 from resilience.ports.cluster import ClusterReader, Marked
-from resilience.runtime.alerting.alert_index import AlertIndex
 from resilience.runtime.alerting.dispatcher import Dispatcher
 from resilience.runtime.controller import Controller
-from resilience.runtime.fair_queue import FairQueue
-from resilience.runtime.queue import KeyQueue, Priority
-from resilience.runtime.store import Store
+from resilience.runtime.queue import Priority
+from resilience.runtime.service_state import ServiceState
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +33,7 @@ class Resync:
         cluster: ClusterReader,
         marked: Callable[[], Awaitable[Marked]],
         controller: Controller,
-        queue: KeyQueue,
-        store: Store,
-        storm: FairQueue,
-        alerts: AlertIndex,
+        state: ServiceState,
         couriers: Dispatcher,
         interval: timedelta,
         monotonic: Callable[[], float],
@@ -46,10 +41,7 @@ class Resync:
         self._cluster = cluster
         self._marked = marked
         self._controller = controller
-        self._queue = queue
-        self._store = store
-        self._storm = storm
-        self._alerts = alerts
+        self._state = state
         self._couriers = couriers
         self._interval = interval
         self._monotonic = monotonic
@@ -68,23 +60,23 @@ class Resync:
 
     async def once(self, *, thorough: bool) -> None:
         """Runs one resync; a thorough one has all pods read, because an earlier process may have died at work."""
-        with self._store.listing():
+        with self._state.store.listing():
             marked = await self._marked()
-            self._store.keep(services=marked.services, slices=marked.slices, flags=marked.flags)
+            self._state.store.keep(services=marked.services, slices=marked.slices, flags=marked.flags)
         listed = await self._cluster.resources(partial(self._register, thorough=thorough))
-        self._storm.open()
+        self._state.turns.open()
         await self._couriers.resync()
-        for key in self._alerts.listed(listed):
-            self._queue.add(key)
+        for key in self._state.alerts.listed(listed):
+            self._state.queue.add(key)
         self.last_success = self._monotonic()
-        for key in self._store.keys() - set(listed):
-            self._queue.add(key)
+        for key in self._state.store.keys() - set(listed):
+            self._state.queue.add(key)
 
     def _register(self, resource: Resource, *, thorough: bool) -> Key:
-        self._store.put_resource(resource)
-        self._storm.seen(resource)
+        self._state.store.put_resource(resource)
+        self._state.turns.seen(resource)
         if thorough:
             self._controller.requeue_thoroughly(resource.key)
         else:
-            self._queue.add(resource.key, Priority.RESYNC)
+            self._state.queue.add(resource.key, Priority.RESYNC)
         return resource.key

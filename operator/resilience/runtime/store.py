@@ -128,7 +128,7 @@ class Store:
         face = hash(_face(resource))
         if self._faces.get(resource.key) == face:
             return False
-        self.drop_resource(resource.key)
+        self.forget(resource.key)
         self._faces[resource.key] = face
         self._by_namespace.setdefault(resource.key.namespace, set()).add(resource.key)
         if resource.spec is not None:
@@ -137,7 +137,7 @@ class Store:
             self._by_target.setdefault((ref.kind, resource.key.namespace, ref.name), set()).add(resource.key)
         return True
 
-    def drop_resource(self, key: Key) -> None:
+    def forget(self, key: Key) -> None:
         """Removes a ResilientService that is gone."""
         of_namespace = self._by_namespace.get(key.namespace)
         if of_namespace is not None:

@@ -43,7 +43,7 @@ class Uninstaller:
             for key in sorted(left):
                 if await self._try(key):
                     left.discard(key)
-                    self._say(f"{key}: given back")
+                    self._say(f"{key}: handed back")
             if left:
                 await asyncio.sleep(_PAUSE)
         return sorted(left)

@@ -161,7 +161,7 @@ class _Flags:
     async def _announce(self, response: web.StreamResponse, where: Key, known: str) -> str:
         publication, stale = self._board.get(where), self._board.stale
         if publication is None or self._board.closed:
-            raise ConnectionResetError("nothing will be told any more")
+            raise ConnectionResetError("nothing more will be sent")
         tag = bodies.etag(publication, stale=stale)
         if tag != known:
             text = json.dumps(bodies.change(publication, stale=stale))
@@ -198,7 +198,7 @@ async def _authorize(request: web.Request, tokens: Tokens, readers: frozenset[st
     try:
         account = await tokens.account(token.strip())
     except Unavailable:
-        details = "whose token this is cannot be found out now: the API server does not answer"
+        details = "the owner of the token cannot be determined now: the API server does not answer"
         raise _error(web.HTTPServiceUnavailable, "GENERAL", details, headers={"Retry-After": "5"}) from None
     if account is None:
         raise _unauthorized("the token is not valid, or not for the audience resilience.dev")

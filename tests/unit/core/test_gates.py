@@ -49,11 +49,11 @@ def test_without_a_gate_nothing_is_waited_for() -> None:
     [
         ({}, "check ready has not run against the candidate yet", False),
         ({"ready": said()}, "check parts has not run against the candidate yet", False),
-        ({"ready": said(), "parts": said(UNKNOWN)}, "check parts says nothing: it said so", True),
-        ({"ready": said(UNKNOWN, by_pod={}), "parts": said()}, "check ready says nothing: it said so", True),
+        ({"ready": said(), "parts": said(UNKNOWN)}, "check parts is inconclusive: it said so", True),
+        ({"ready": said(UNKNOWN, by_pod={}), "parts": said()}, "check ready is inconclusive: it said so", True),
         # Not often enough yet, or another one has not run at all.
-        ({"ready": said(), "parts": said(UNKNOWN, silent=False)}, "check parts says nothing: it said so", False),
-        ({"ready": said(UNKNOWN)}, "check ready says nothing: it said so", False),
+        ({"ready": said(), "parts": said(UNKNOWN, silent=False)}, "check parts is inconclusive: it said so", False),
+        ({"ready": said(UNKNOWN)}, "check ready is inconclusive: it said so", False),
         ({"ready": said(by_pod={A.uid: HEALTHY}), "parts": said()}, "pod b has not passed check ready", False),
         (
             {"ready": said(), "parts": said(by_pod={A.uid: HEALTHY, B.uid: UNKNOWN})},

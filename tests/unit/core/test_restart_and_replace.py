@@ -122,10 +122,10 @@ def test_unready_pods_go_first_and_surge_is_the_bound() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"workload": make_workload(updated=1)}, "a rollout of Deployment checkout is moving"),
+        ({"workload": make_workload(updated=1)}, "a rollout of Deployment checkout is in progress"),
         ({"workload": make_workload(generation=2)}, "has a change"),
         ({"workload": make_workload(replicas=4)}, "1 pod not created yet"),
-        ({"view": make_view(A, B, C, budgets=(Budget("b", 4, 0),))}, "a disruption budget asks for more pods"),
+        ({"view": make_view(A, B, C, budgets=(Budget("b", 4, 0),))}, "a disruption budget requires more pods"),
     ],
 )
 def test_nothing_is_begun_and_the_status_says_why(fields: Any, words: str) -> None:

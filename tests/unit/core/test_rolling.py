@@ -212,7 +212,7 @@ def test_a_pause_of_somebody_else_is_left_alone() -> None:
     [
         (checked(pods=own_pods(NEW)), True, ""),
         (checked(pods=own_pods(NEW), ago=4), False, "checks ready pass; they have to for"),
-        (checked(HealthState.UNKNOWN, pods=own_pods(NEW)), False, "check ready says nothing"),
+        (checked(HealthState.UNKNOWN, pods=own_pods(NEW)), False, "check ready is inconclusive"),
         ({}, False, "check ready has not run against the candidate yet"),
         (BAD, False, "check ready failed on the candidate"),
     ],

@@ -53,7 +53,7 @@ def test_every_pod_of_the_colour_that_goes_is_told_at_once(
     told = [each for each in found.actions if isinstance(each, SignalPod)]
     assert [each.pod for each in told] == list(who) and len(told) == len(found.actions)
     assert all(each.target is not None and each.target.path == "/drain" and each.at == NOW for each in told)
-    assert found.waiting == "clients are told to move over"
+    assert found.waiting == "clients are signalled to move over"
 
 
 @pytest.mark.parametrize(("ago", "last"), [(5, False), (15, True)])

@@ -15,7 +15,7 @@ from tests.support.stages import LATER, NEW, OLD, version
 
 BROKEN = Failure(FailureClass.UNKNOWN, "CrashLoop", "pod green-1: it ended", "read its logs", "green-1")
 NO_IMAGE = Failure(FailureClass.CONFIGURATION, "ImageNotFound", "no such image", "push it", "green-1")
-ABORTED = Failure(FailureClass.UNKNOWN, "Aborted", "a person asked to stop the release", "change it")
+ABORTED = Failure(FailureClass.UNKNOWN, "Aborted", "a person aborted the release", "change it")
 
 
 def test_a_release_begins_with_a_trace_and_an_event() -> None:
@@ -114,7 +114,7 @@ def test_a_failure_of_the_version_before_does_not_hide_that_of_the_next() -> Non
         "CrashLoop",
     )
     failed = [each for each in outcome.events if each.reason is Reason.RELEASE_FAILED]
-    assert [each.message[:17] for each in failed if "was taken back" not in each.message] == [
+    assert [each.message[:17] for each in failed if "was rolled back" not in each.message] == [
         "shop:t-new (t-new",
         "shop:t-later (t-l",
     ]

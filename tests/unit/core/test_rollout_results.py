@@ -15,7 +15,7 @@ from tests.support.progress import FRESH, SECOND, after, flight, follow, rest
 from tests.support.stages import LATER, NEW, OLD, version
 
 NO_IMAGE = Failure(FailureClass.CONFIGURATION, "ImageNotFound", "no such image", "push it", "green-1")
-ABORTED = Failure(FailureClass.UNKNOWN, "Aborted", "a person asked to stop the release", "change it")
+ABORTED = Failure(FailureClass.UNKNOWN, "Aborted", "a person aborted the release", "change it")
 FAILED = {"failure": NO_IMAGE}
 LEFT_BEHIND: dict[str, Any] = {"failed": NEW, "unwanted": version(NEW)}
 
@@ -31,7 +31,7 @@ LEFT_BEHIND: dict[str, Any] = {"failed": NEW, "unwanted": version(NEW)}
             RolloutOutcome.ROLLED_BACK,
             Reason.RELEASE_FAILED,
             True,
-            "shop:t-new (t-new) failed and was taken back after 2 s; shop:t-old (t-old) serves: no such image",
+            "shop:t-new (t-new) failed and was rolled back after 2 s; shop:t-old (t-old) serves: no such image",
         ),
         (
             FAILED,
@@ -49,7 +49,7 @@ LEFT_BEHIND: dict[str, Any] = {"failed": NEW, "unwanted": version(NEW)}
             RolloutOutcome.FAILED,
             Reason.RELEASE_FAILED,
             True,
-            "failed and stays, for there is nothing to go back to: no such image",
+            "failed and stays, because there is nothing to roll back to: no such image",
         ),
         (
             {"failure": ABORTED},
@@ -74,7 +74,7 @@ LEFT_BEHIND: dict[str, Any] = {"failed": NEW, "unwanted": version(NEW)}
             "ended after 2 s: the template changed again, or rolls by itself",
         ),
         # A new leader knows the note on the Deployment, not what was seen.
-        ({}, rest(OLD, **LEFT_BEHIND), False, RolloutOutcome.ROLLED_BACK, Reason.RELEASE_FAILED, True, "taken back"),
+        ({}, rest(OLD, **LEFT_BEHIND), False, RolloutOutcome.ROLLED_BACK, Reason.RELEASE_FAILED, True, "rolled back"),
     ],
 )
 def test_how_a_release_ends(

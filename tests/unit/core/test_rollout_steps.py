@@ -76,7 +76,7 @@ AWAY = {"unsettled": timedelta(seconds=3)}
             OVERLAPPING,
             GREEN,
             {"pin": GREEN_HASH, "listed": (*own_pods(), *green_pods())},
-            "the old pods are being taken out",
+            "the old pods are leaving their Services",
             500,
         ),
         (WARM, GREEN, {"ago": timedelta(seconds=5)}, "the new version serves; the old one is kept ready", 5000),
@@ -85,7 +85,7 @@ AWAY = {"unsettled": timedelta(seconds=3)}
             PREPARING,
             BLUE,
             {"own": own_pods(OLD), "listed": (*own_pods(OLD), *green_pods())},
-            "the old pods are being taken out",
+            "the old pods are leaving their Services",
             500,
         ),
         (

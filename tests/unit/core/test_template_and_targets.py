@@ -220,7 +220,7 @@ def test_a_query_has_no_port_that_could_be_missing() -> None:
 
 
 def test_a_probe_that_asks_prometheus_is_named() -> None:
-    with pytest.raises(ports.PortMissing, match="check ready: a prometheus check asks no pod"):
+    with pytest.raises(ports.PortMissing, match="check ready: a prometheus check queries no pod"):
         plan(managed(health={"checks": [QUERY_CHECK | {"name": "ready"}]}))
 
 

@@ -15,7 +15,6 @@ from resilience.core.model.decision import Event
 from resilience.core.model.observation import Key, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import Workload
-from resilience.core.restarts.fair_queue import Caps
 from resilience.ports import (
     ApiOutage,
     Checker,
@@ -31,17 +30,12 @@ from resilience.ports import (
 )
 from resilience.ports.cluster import Cluster, Marked, View
 from resilience.runtime.alerting.dispatcher import Dispatcher
-from resilience.runtime.checking.check_runner import CheckRunner
-from resilience.runtime.checking.traffic_meter import TrafficMeter
-from resilience.runtime.container_restarts import ContainerRestarts
 from resilience.runtime.controller import Controller
-from resilience.runtime.dead_letters import Replays
 from resilience.runtime.executor import Executor
-from resilience.runtime.fair_queue import FairQueue
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
 from resilience.runtime.resync import Resync
-from resilience.runtime.store import Store
+from resilience.runtime.service_state import Limits, ServiceState
 from tests.support.factories import (
     KEY,
     NOW,
@@ -159,29 +153,26 @@ class Bench:
         )
         cluster, self.metrics, self.leading = cast(Cluster, self.cluster), FakeMetrics(), leading or Leading()
         metrics = cast(Metrics, self.metrics)
-        self.queue, self.store = KeyQueue(monotonic=clock.monotonic), Store()
-        checks = CheckRunner(cast(Checker, None), metrics, clock, self.queue.add, 1)
-        traffic = TrafficMeter(prober=cast(Prober, None), cap=1)
+        self.state = ServiceState.make(
+            queue=(queue := KeyQueue(monotonic=clock.monotonic)),
+            alerts=make_hub(wake_service=queue.add),
+            checker=cast(Checker, None),
+            prober=cast(Prober, None),
+            replayer=cast(DeadLetterReplayer, None),
+            metrics=metrics,
+            clock=clock,
+            limits=Limits(),
+        )
+        self.queue, self.store = queue, self.state.store
         drainer = cast(Drainer, None)
-        self.storm = FairQueue(caps=Caps(cluster=1, namespace=1), clock=clock, on_turn=self.queue.add)
-        restarts = ContainerRestarts(now=clock.now)
-        self.alerts = make_hub(wake_service=self.queue.add)
-        replays = Replays(cast(DeadLetterReplayer, None), now=lambda: NOW)
         observer = Observer(
             cluster=cluster,
             drainer=drainer,
-            store=self.store,
-            checks=checks,
-            traffic=traffic,
+            state=self.state,
             calm=cast(ApiOutage, Always()),
-            storm=self.storm,
-            restarts=restarts,
-            replays=replays,
-            alerts=self.alerts,
             refused=lambda name: name == "kube-system",
         )
         self.controller = Controller(
-            queue=self.queue,
             cluster=cluster,
             observer=observer,
             executor=Executor(
@@ -192,15 +183,9 @@ class Bench:
                 leadership=self.leading,
                 metrics=metrics,
                 clock=clock,
-                replays=replays,
+                replays=self.state.replays,
             ),
-            checks=checks,
-            traffic=traffic,
-            store=self.store,
-            storm=self.storm,
-            restarts=restarts,
-            replays=replays,
-            alerts=self.alerts,
+            state=self.state,
             leadership=self.leading,
             metrics=metrics,
             clock=clock,
@@ -209,10 +194,7 @@ class Bench:
             cluster=cluster,
             marked=self._marked,
             controller=self.controller,
-            queue=self.queue,
-            store=self.store,
-            storm=self.storm,
-            alerts=self.alerts,
+            state=self.state,
             couriers=cast(Dispatcher, _NoCouriers()),
             interval=timedelta(minutes=5),
             monotonic=clock.monotonic,
@@ -387,14 +369,8 @@ def test_services_that_select_by_a_pods_own_label_are_read_too() -> None:
         observer = Observer(
             cluster=cast(Cluster, _With(bench.cluster, services=services, endpoints=endpoints)),
             drainer=cast(Drainer, None),
-            store=bench.store,
-            checks=CheckRunner(cast(Checker, None), cast(Metrics, None), VirtualClock(), lambda _: None, 1),
-            traffic=TrafficMeter(prober=cast(Prober, None), cap=1),
+            state=bench.state,
             calm=cast(ApiOutage, Always()),
-            storm=bench.storm,
-            restarts=ContainerRestarts(now=VirtualClock().now),
-            replays=Replays(cast(DeadLetterReplayer, None), now=lambda: NOW),
-            alerts=bench.alerts,
             refused=lambda _: False,
         )
         await observer.observe(make_resource(), thorough=True)

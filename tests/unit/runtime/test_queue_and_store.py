@@ -140,10 +140,10 @@ def test_the_store_tells_whom_a_change_concerns() -> None:
     store.concern(KEY, {"checkout"})
     assert store.keys_of_service("shop", "any") == {OTHER}
     assert store.keys_of_service("shop", "checkout") == {KEY, OTHER}
-    store.drop_resource(KEY)
+    store.forget(KEY)
     store.concern(KEY, {"checkout"})
     assert store.keys() == store.keys_of_service("shop", "checkout") == {OTHER}
-    store.drop_resource(OTHER)
+    store.forget(OTHER)
     assert not any(getattr(store, name) for name in store.__slots__)
 
 
@@ -163,7 +163,7 @@ def test_the_store_tells_status_from_everything_else() -> None:
         assert store.put_resource(replace(first, **change)), change
         assert store.put_resource(first), change
 
-    store.drop_resource(first.key)
+    store.forget(first.key)
     assert store.put_resource(first)
 
 
@@ -180,7 +180,7 @@ def test_the_store_tells_a_workload_that_looks_as_before() -> None:
     assert not put("checkout", 1)
     assert put("checkout-green", 1) == put("checkout", 2) == put("checkout-green", None) == {KEY}
     assert put("checkout-green", 1) == {KEY}
-    store.drop_resource(KEY)
+    store.forget(KEY)
     assert not any(getattr(store, name) for name in store.__slots__)
 
 

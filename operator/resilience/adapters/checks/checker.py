@@ -74,7 +74,7 @@ class NetworkChecker:
         return CheckResult(
             Outcome.INCONCLUSIVE,
             "OwnLoopLagged",
-            f"{result.message}; says nothing, for the operator itself was {lag * 1000:.0f} ms behind",
+            f"{result.message}; inconclusive, because the operator itself was {lag * 1000:.0f} ms behind",
         )
 
     async def _run_and_classify(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:

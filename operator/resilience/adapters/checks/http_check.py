@@ -157,7 +157,7 @@ def _body(answer: Answer) -> tuple[object, str]:
     try:
         return parse_json(answer.body), ""
     except ValueError:
-        return None, "the body is no JSON"
+        return None, "the body is not JSON"
 
 
 def _body_verdict(probe: HttpProbe, body: object, problem: str, components: tuple[Component, ...]) -> _Verdict | None:
@@ -166,7 +166,7 @@ def _body_verdict(probe: HttpProbe, body: object, problem: str, components: tupl
     if probe.number is not None and problem:
         return Outcome.FAIL, "NotJson", f"{subject}: {problem}"
     if probe.components and not components:
-        advice = "take http.components away, or name a path whose body lists components"
+        advice = "remove http.components, or name a path whose body lists components"
         return Outcome.FAIL, "NoComponents", f"{subject}: {problem or 'the body lists no components'}; {advice}"
     if unhealthy := _named(components, HealthState.UNHEALTHY):
         return Outcome.FAIL, "ComponentUnhealthy", f"{subject}: unhealthy: {unhealthy}"
@@ -174,7 +174,7 @@ def _body_verdict(probe: HttpProbe, body: object, problem: str, components: tupl
         path, bounds = probe.number
         value = _number(at_path(body, path))
         if value is None:
-            return Outcome.FAIL, "NoNumber", f"{subject}: {path} is missing, or no number"
+            return Outcome.FAIL, "NoNumber", f"{subject}: {path} is missing, or not a number"
         if breach := bounds.breach(value):
             return Outcome.FAIL, "OutOfBounds", f"{subject}: {path}: {breach}"
     if warning := _named(components, HealthState.WARNING):

@@ -31,7 +31,7 @@ def short(quotas: Iterable[Json], pod_spec: Json, *, pods: int) -> str:
             if needed and used + needed > parse_quantity(hard):
                 return (
                     f"quota {name} leaves too little {resource} for {pods} more pods: {used.normalize():f} of {hard} "
-                    f"are used and {needed.normalize():f} more are needed; raise it, or lower what the pods ask for"
+                    f"are used and {needed.normalize():f} more are needed; raise it, or lower what the pods request"
                 )
     return ""
 

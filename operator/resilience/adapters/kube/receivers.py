@@ -60,7 +60,7 @@ class KubeReceivers:
             return await self._transport.list(collection(RECEIVER_PLURAL, namespace))
         except NotFound:
             # Somebody else may install the definitions, and they may be older than the operator.
-            log.warning("the definition of AlertReceiver is not installed: nobody is told of alerts; apply crds/")
+            log.warning("the definition of AlertReceiver is not installed: nobody is notified of alerts; apply crds/")
             return []
         except Refused as error:
             if namespace is None:

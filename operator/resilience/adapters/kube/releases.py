@@ -113,7 +113,7 @@ class KubeRollouts:
         """Create green from the target as it is now; raises Conflict when its template is not the one decided on."""
         raw = await self._releases.get(_target(workload))
         if parse_workload.fingerprint(raw["spec"]["template"]) != workload.template.fingerprint:
-            raise Conflict("the template changed since it was looked at")
+            raise Conflict("the template changed since it was read")
         body = _green(workload, raw["spec"], action)
         await self._releases.post(collection("deployments", workload.namespace), body)
 

@@ -120,11 +120,11 @@ class AddressGuard:
             if error.errno in _NO_SUCH_NAME:
                 raise NetworkFailure(f"the name {host!r} does not exist", reason="NameNotFound") from error
             raise NetworkFailure(
-                f"the name service could not say what {host!r} is", reason="NameServiceFailed", own=True
+                f"the name service could not resolve {host!r}", reason="NameServiceFailed", own=True
             ) from error
         except OSError as error:
             raise NetworkFailure(
-                "the operator could not ask the name service", reason="NameServiceFailed", own=True
+                "the operator could not query the name service", reason="NameServiceFailed", own=True
             ) from error
         except UnicodeError as error:
             raise Refused(f"{host!r} is not a host name") from error

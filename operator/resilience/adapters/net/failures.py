@@ -62,7 +62,7 @@ _MEANINGS: Final = {
 }
 
 # X509_V_ERR_* of OpenSSL, which has separate codes for a wrong name and a wrong address; to a person both are one.
-_OTHER_NAME: Final = "carries another name than the one that was asked for"
+_OTHER_NAME: Final = "carries another name than the requested one"
 _CERTIFICATE: Final[Mapping[int, str]] = {
     9: "is not valid yet",
     10: "has expired, or one that signed it",

@@ -55,7 +55,7 @@ def request_bytes(
         if _TOKEN.fullmatch(name) is None or _UNWRITABLE.search(value) is not None:
             raise unwritable()
         if name.lower() in _OURS:
-            raise Refused(f"the header {name.decode()} is the operator's to write: take it away")
+            raise Refused(f"the header {name.decode()} is written by the operator: remove it")
     usual = [
         (b"Host", (url.host_port_subcomponent or "").encode()),
         (b"User-Agent", user_agent.encode()),

@@ -131,7 +131,9 @@ def _partly(refused: Mapping[str, object], total: int) -> str:
     """Note that names the refused recipients; empty when there are none."""
     if not refused:
         return ""
-    return f"the mail server takes no mail for {len(refused)} of {total} recipients: {', '.join(sorted(refused))[:500]}"
+    return (
+        f"the mail server accepts no mail for {len(refused)} of {total} recipients: {', '.join(sorted(refused))[:500]}"
+    )
 
 
 def _trouble(error: Exception) -> DeliveryFailure:
@@ -139,16 +141,16 @@ def _trouble(error: Exception) -> DeliveryFailure:
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     match error:
         case aiosmtplib.SMTPAuthenticationError(code=code):
-            words = "the mail server does not accept the credentials: look at the Secret"
+            words = "the mail server does not accept the credentials: check the Secret"
             return DeliveryFailure(words, permanent=code >= 500)
         case aiosmtplib.SMTPNotSupported():
-            words = (
-                f"the mail server does not offer {error.args[0]}: look at email.startTls, email.authFrom and the port"
-            )
+            words = f"the mail server does not offer {error.args[0]}: check email.startTls, email.authFrom and the port"
             return DeliveryFailure(words, permanent=True)
         case aiosmtplib.SMTPRecipientsRefused(recipients=refused):
             codes = sorted({recipient.code for recipient in refused})
-            words = f"the mail server takes no mail for {len(refused)} of the recipients ({codes[0] if codes else '?'})"
+            words = (
+                f"the mail server accepts no mail for {len(refused)} of the recipients ({codes[0] if codes else '?'})"
+            )
             return DeliveryFailure(words, permanent=all(code >= 500 for code in codes))
         case aiosmtplib.SMTPResponseException(code=code):
             return DeliveryFailure(f"the mail server answered {code}", permanent=code >= 500)

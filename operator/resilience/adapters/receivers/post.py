@@ -22,14 +22,14 @@ from resilience.ports import DeliveryFailed, Refused
 JSON: Final = ("Content-Type", "application/json; charset=utf-8")
 # Statuses that depend on what was sent, not on when: a retry changes nothing.
 _HINTS: Final = {
-    400: "it does not take the message",
-    401: "it does not accept the credentials: look at the Secret",
-    403: "it does not accept the credentials: look at the Secret",
-    404: "there is nobody at this address: look at the Secret",
-    405: "this address takes no messages: look at the Secret",
-    410: "this address was given up: make a new one and put it into the Secret",
-    413: "it does not take a message so long",
-    422: "it does not take the message",
+    400: "it does not accept the message",
+    401: "it does not accept the credentials: check the Secret",
+    403: "it does not accept the credentials: check the Secret",
+    404: "there is no receiver at this address: check the Secret",
+    405: "this address accepts no messages: check the Secret",
+    410: "this address no longer exists: create a new one and put it into the Secret",
+    413: "the message is too long for it",
+    422: "it does not accept the message",
 }
 # Those of them that may not apply to another message.
 _OF_MESSAGE: Final = frozenset({400, 413, 422})
@@ -98,7 +98,7 @@ def judge(answer: Answer) -> None:
             f"it answered {status}, a redirect, which is not followed: put the address that it leads to in the Secret"
         )
         raise DeliveryFailed(DeliveryFailure(words, permanent=True))
-    hint = _HINTS.get(status, "it does not take the message")
+    hint = _HINTS.get(status, "it does not accept the message")
     raise DeliveryFailed(
         DeliveryFailure(f"it answered {status}: {hint}", permanent=True, of_message=status in _OF_MESSAGE)
     )

@@ -27,26 +27,26 @@ TEXT: Final = 3000
 _HEADER: Final = 150
 # Errors that concern one message only.
 _OF_MESSAGE: Final = {
-    "invalid_blocks": "it does not take the message",
-    "invalid_arguments": "it does not take the message",
-    "no_text": "it does not take the message",
-    "msg_too_long": "it does not take a message so long",
+    "invalid_blocks": "it does not accept the message",
+    "invalid_arguments": "it does not accept the message",
+    "no_text": "it does not accept the message",
+    "msg_too_long": "the message is too long for it",
 }
 # Errors that a person has to fix; all others are retried.
 _PERMANENT: Final = {
-    "invalid_auth": "the token is not valid: look at the Secret",
-    "not_authed": "there is no token: look at the Secret",
-    "account_inactive": "the bot was removed: look at the Secret",
+    "invalid_auth": "the token is not valid: check the Secret",
+    "not_authed": "there is no token: check the Secret",
+    "account_inactive": "the bot was removed: check the Secret",
     "token_revoked": "the token was revoked: put a new one into the Secret",
     "token_expired": "the token has expired: put a new one into the Secret",
     "missing_scope": "the bot needs the scope chat:write",
-    "channel_not_found": "there is no such channel: look at slack.channel",
+    "channel_not_found": "there is no such channel: check slack.channel",
     "not_in_channel": "the bot is not in the channel: invite it",
     "is_archived": "the channel is archived: choose another one in slack.channel",
-    "not_allowed_token_type": "it has to be a bot's token (xoxb-): look at the Secret",
+    "not_allowed_token_type": "it has to be a bot's token (xoxb-): check the Secret",
     "access_denied": "the bot may not write there: ask an administrator of the workspace",
     "no_permission": "the bot may not write there: ask an administrator of the workspace",
-    "restricted_action": "the channel takes no messages of bots: ask an administrator of the workspace",
+    "restricted_action": "the channel accepts no messages from bots: ask an administrator of the workspace",
     **_OF_MESSAGE,
 }
 # Errors of an edit after which the message may still be posted anew, possibly in another channel.

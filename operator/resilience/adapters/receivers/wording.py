@@ -128,6 +128,6 @@ def _line(alert: Alert, origin: Origin) -> Line:
 
 def _ended(ended: Ended) -> str:
     if ended.moved:
-        return f"{ended.identity.rstrip('/')} still fires, and is told elsewhere"
+        return f"{ended.identity.rstrip('/')} still fires, and is notified elsewhere"
     minutes = max((ended.at - ended.since).total_seconds() / 60, 0)
     return f"{OVER} over: {ended.identity.rstrip('/')}, at {since(ended.at)}, after {minutes:.0f} min"

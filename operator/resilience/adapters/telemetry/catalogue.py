@@ -70,21 +70,21 @@ class OperatorMetrics(_Declaring):
         self.depth = gauge("queue_depth", "Resources that wait for a pass.")
         self.wait_seconds = seconds("queue_wait", "Time that a resource waited for a pass that was due.", _WAIT)
         self.action_seconds = seconds(
-            "event_to_action", "Time from an event until the pass that it caused had written or done something.", _WAIT
+            "event_to_action", "Time from an event until the pass that it caused had written or acted.", _WAIT
         )
         self.refusals = counter("guard_refusals", "Writes that the availability guard refused.", "reason")
-        self.pins = counter("pins_lost", "Pins of a release that somebody took off a Service.")
+        self.pins = counter("pins_lost", "Pins of a release that somebody removed from a Service.")
         self.leader = gauge("leader", "1 while this replica may write, else 0.")
         self.api_requests = counter("api_requests", "Requests to the Kubernetes API.", "verb", "code")
         self.api_seconds = seconds("api_request_duration", "Length of a request to the Kubernetes API.", _API, "verb")
-        self.watches = counter("watch_restarts", "Watches of the Kubernetes API that began anew.", "resource")
+        self.watches = counter("watch_restarts", "Restarted watches of the Kubernetes API.", "resource")
         self.told = seconds(
             "flag_propagation", "Time from the decision on a flag until a channel has it.", _REACTION, "channel"
         )
         self.detection = seconds(
             "detection", "Time from the first failed run of a dependency's check until it counts as lost.", _REACTION
         )
-        self.build = gauge("build_info", "Always 1; the label tells the version.", "version")
+        self.build = gauge("build_info", "Always 1; the label has the version.", "version")
 
 
 class ServiceMetrics(_Declaring):
@@ -99,31 +99,31 @@ class ServiceMetrics(_Declaring):
         self.phase = made.gauge("phase", "1 for the phase that the service is in, 0 for the others.", "phase")
         self.available = made.gauge(
             "available",
-            "1 while it serves and its checks pass, 0 in an outage; absent at a first start, or when nobody can say.",
+            "1 while it serves and its checks pass, 0 in an outage; absent at a first start, or when unknown.",
         )
-        self.wanted = made.gauge("pods_wanted", "Pods that the workload asks for.")
+        self.wanted = made.gauge("pods_wanted", "Pods that the workload requests.")
         self.pods = made.gauge("pods_available", "Pods of the workload that are available.")
         self.degraded = made.gauge("degraded", "1 while a degradation flag is on, else 0.", "flag")
         self.switches = made.counter("degradation_transitions", "Changes of a degradation flag.", "flag", "to")
         self.firing = made.gauge("alerts_firing", "Alerts that fire, by severity.", "severity")
-        self.fired = made.counter("alerts_fired", "Alerts that began, by severity.", "severity")
+        self.fired = made.counter("alerts_fired", "Alerts that started, by severity.", "severity")
         self.checks = made.counter("check_results", "Runs of a health check.", "check", "outcome")
         self.last_success = made.gauge(
-            "check_last_success_timestamp_seconds", "When a health check last passed, as Unix time.", "check"
+            "check_last_success_timestamp_seconds", "Time at which a health check last passed, as Unix time.", "check"
         )
-        self.restarts = made.counter("restarts", "Restarts ended.", "result")
-        self.rollouts = made.counter("rollouts", "Releases ended.", "result")
+        self.restarts = made.counter("restarts", "Ended restarts.", "result")
+        self.rollouts = made.counter("rollouts", "Ended releases.", "result")
         self.requests = made.counter(
-            "measured_requests", "Requests that the operator sent while it restarted or released something.", "result"
+            "measured_requests", "Requests that the operator sent during restarts and releases.", "result"
         )
-        self.objective = made.gauge("slo_objective_ratio", "Availability that spec.slo asks for, 0 to 1.")
-        self.window = made.gauge("slo_window_seconds", "Span that spec.slo is about.")
-        self.availability = made.gauge("slo_availability_ratio", "Availability within the span so far, 0 to 1.")
+        self.objective = made.gauge("slo_objective_ratio", "Availability that spec.slo requires, 0 to 1.")
+        self.window = made.gauge("slo_window_seconds", "Length of the window of spec.slo.")
+        self.availability = made.gauge("slo_availability_ratio", "Availability within the window so far, 0 to 1.")
         self.budget = made.gauge(
             "slo_error_budget_remaining_ratio", "Share of the error budget that is left; negative when overspent."
         )
-        self.recovery = made.gauge("slo_recovery_seconds", "How long the last outage lasted.")
-        self.recovery_objective = made.gauge("slo_recovery_objective_seconds", "How long spec.slo lets an outage last.")
+        self.recovery = made.gauge("slo_recovery_seconds", "Duration of the last outage.")
+        self.recovery_objective = made.gauge("slo_recovery_objective_seconds", "Longest outage that spec.slo allows.")
         self._families(made)
         self.check_seconds = self._seconds(
             "check_duration", "Time until a health check's answer.", _CHECK, *_RESOURCE, "check"
@@ -142,17 +142,17 @@ class ReceiverMetrics(_Declaring):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry, "resilience_receiver")
         made = self.families = Families("resilience_receiver")
-        self.deliveries = made.counter("deliveries", "Messages told or not told to a receiver.", "result")
+        self.deliveries = made.counter("deliveries", "Messages delivered or not delivered to a receiver.", "result")
         self.conversations = made.gauge("conversations", "Conversations that are open at a receiver.")
-        self.dead = made.gauge("dead_letters", "Alerts that a receiver could not be told of.")
+        self.dead = made.gauge("dead_letters", "Alerts that could not be delivered to a receiver.")
         self.suppressed = made.gauge(
-            "suppressed_repeats", "Repeats that a receiver was not told of, in conversations that go on."
+            "suppressed_repeats", "Repeats of which a receiver was not notified, in open conversations."
         )
         self._families(made)
         self.delivery_seconds = self._seconds("delivery_duration", "Time that one delivery took.", _CHECK, *_RESOURCE)
         self.latency = self._seconds(
             "alert_latency",
-            "Time from the beginning of an alert until a receiver was told of it for the first time.",
+            "Time from the start of an alert until a receiver was first notified of it.",
             _LATENCY,
             *_RESOURCE,
         )

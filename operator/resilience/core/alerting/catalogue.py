@@ -28,41 +28,41 @@ CATALOGUE: Final[Mapping[AlertName, Entry]] = {
     AlertName.SERVICE_DOWN: Entry(
         Severity.CRITICAL,
         "No pod serves",
-        f"{_DESCRIBE}: status.attention names what is wrong with the pods, and what helps.",
+        f"{_DESCRIBE}: status.attention names the problem of the pods, and the remedy.",
     ),
     AlertName.SERVICE_UNHEALTHY: Entry(
         Severity.CRITICAL,
         "A health check fails",
-        f"{_DESCRIBE}: status.health has what the check saw; ask the same from inside the cluster.",
+        f"{_DESCRIBE}: status.health has what the check observed; repeat it from inside the cluster.",
     ),
     AlertName.HEALTH_UNKNOWN: Entry(
         Severity.WARNING,
-        "Nobody knows whether it is healthy",
-        f"{_DESCRIBE}: a check could not be run; most often a Secret cannot be read or the name service is down.",
+        "The health of the service is unknown",
+        f"{_DESCRIBE}: a check could not be run; most often a Secret cannot be read or DNS is down.",
         lasts=10 * _MINUTE,
     ),
     AlertName.CHECK_WARNING: Entry(
-        Severity.WARNING, "A health check warns", f"{_DESCRIBE}: status.health has the value and the line."
+        Severity.WARNING, "A health check warns", f"{_DESCRIBE}: status.health has the value and the threshold."
     ),
     AlertName.USAGE_HIGH: Entry(
         Severity.WARNING,
-        "Memory or processor runs short",
+        "Memory or CPU runs short",
         "Look for a leak or more load; raise the limit or let a restart policy recycle pods.",
     ),
     AlertName.DEPENDENCY_LOST: Entry(
         Severity.CRITICAL,
         "A dependency is lost",
-        "Mend the dependency; the service's pods are not at fault and are left alone.",
+        "Fix the dependency; the service's pods are not at fault and are left alone.",
     ),
     AlertName.FLAG_OVERRIDDEN: Entry(
         Severity.INFO,
         "A degradation flag is set by hand",
-        "Take the override annotation off when it is not needed any more; it ends by itself at its time.",
+        "Remove the override annotation when it is no longer needed; it ends by itself at its time.",
     ),
     AlertName.QUEUE_BEHIND: Entry(
         Severity.WARNING,
         "A queue is too long or too slow",
-        "Look whether its consumers work; give it more of them, or find the entry that they stick at.",
+        "Check that its consumers work; add consumers, or find the entry that blocks them.",
     ),
     AlertName.DEAD_LETTERS: Entry(
         Severity.WARNING,
@@ -72,17 +72,17 @@ CATALOGUE: Final[Mapping[AlertName, Entry]] = {
     AlertName.RELEASE_FAILED: Entry(
         Severity.CRITICAL,
         "A release failed",
-        f"{_DESCRIBE}: status.rollout.failure has class and advice; push a mended template, or ask for a retry.",
+        f"{_DESCRIBE}: status.rollout.failure has class and advice; push a fixed template, or request a retry.",
     ),
     AlertName.PROMOTION_AWAITED: Entry(
         Severity.INFO,
         "A release waits for a person",
-        "Look at the candidate, then annotate resilience.dev/promote-requested-at or abort-requested-at.",
+        "Check the candidate, then annotate resilience.dev/promote-requested-at or abort-requested-at.",
     ),
     AlertName.PODS_NEED_ATTENTION: Entry(
         Severity.WARNING,
         "Pods cannot start or keep ending",
-        f"{_DESCRIBE}: status.attention says for each pod what is wrong and what helps.",
+        f"{_DESCRIBE}: status.attention has the problem and the remedy of each pod.",
         lasts=_MINUTE,
     ),
     AlertName.RESTART_FAILED: Entry(
@@ -103,24 +103,24 @@ CATALOGUE: Final[Mapping[AlertName, Entry]] = {
     AlertName.POLICY_BLOCKED: Entry(
         Severity.WARNING,
         "A policy fires and nothing can be restarted",
-        f"{_DESCRIBE}: status.restarts says what holds it back.",
+        f"{_DESCRIBE}: status.restarts says what blocks it.",
         lasts=15 * _MINUTE,
     ),
     AlertName.STALLED: Entry(
         Severity.WARNING,
-        "The operator cannot look after it",
-        f"{_DESCRIBE}: the condition Stalled says what to mend.",
+        "The operator cannot manage the service",
+        f"{_DESCRIBE}: the condition Stalled says what to fix.",
         lasts=5 * _MINUTE,
     ),
     AlertName.BUDGET_BURNS: Entry(
         Severity.WARNING,
         "The error budget is used up too fast",
-        f"{_DESCRIBE}: status.slo has the outages; put off what is risky, releases first, until the cause is mended.",
+        f"{_DESCRIBE}: status.slo has the outages; postpone risky work, releases first, until the cause is fixed.",
     ),
     AlertName.RECOVERY_SLOW: Entry(
         Severity.CRITICAL,
         "An outage lasts too long",
-        f"{_DESCRIBE}: status.slo says since when; bring the service back first, and look for the cause later.",
+        f"{_DESCRIBE}: status.slo has its start; restore the service first, and find the cause later.",
     ),
     AlertName.ALERTS_UNDELIVERED: Entry(
         Severity.CRITICAL,
@@ -128,9 +128,9 @@ CATALOGUE: Final[Mapping[AlertName, Entry]] = {
         "kubectl describe the AlertReceiver: its failure says why; then annotate resilience.dev/replay-requested-at.",
     ),
     AlertName.HEARTBEAT: Entry(
-        Severity.INFO, "The operator is alive", "Nothing: somebody should be woken when this does not come any more."
+        Severity.INFO, "The operator is alive", "Nothing: somebody has to be woken when this stops coming."
     ),
-    AlertName.TEST: Entry(Severity.INFO, "A test", "Nothing: somebody tries whether this receiver is reached."),
+    AlertName.TEST: Entry(Severity.INFO, "A test", "Nothing: somebody tests whether this receiver can be reached."),
 }
 
 

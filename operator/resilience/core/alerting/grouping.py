@@ -112,4 +112,4 @@ def _title(group: Group, members: Sequence[Aim]) -> str:
 
 def _note(members: Sequence[Aim]) -> str:
     missing = sorted({str(aim.instead_of) for aim in members if aim.instead_of is not None})
-    return f"told here because {', '.join(missing)} cannot be reached" if missing else ""
+    return f"sent here because {', '.join(missing)} cannot be reached" if missing else ""

@@ -57,15 +57,15 @@ def _ready(receiver: Receiver, status: ReceiverStatus, now: datetime) -> Conditi
             kind, False, Reason.INVALID_SPEC, f"the specification cannot be read: {receiver.problem}"
         )
     if receiver.spec.suspend:
-        return ConditionVerdict(kind, False, Reason.RECEIVER_SUSPENDED, "spec.suspend is set: nothing is told")
+        return ConditionVerdict(kind, False, Reason.RECEIVER_SUSPENDED, "spec.suspend is set: nobody is notified")
     if failure is not None and failure.permanent:
         return ConditionVerdict(kind, False, Reason.RECEIVER_REFUSES, failure.message)
     if failure is not None and delivery.out_of_reach(status, now):
-        more = f"; {receiver.spec.fallback} is told instead" if receiver.spec.fallback else ""
+        more = f"; {receiver.spec.fallback} is notified instead" if receiver.spec.fallback else ""
         return ConditionVerdict(kind, False, Reason.NOT_DELIVERED, f"{failure.message}{more}")
     if failure is not None:
-        return ConditionVerdict(kind, False, Reason.RETRYING, f"{failure.message}; tried again")
+        return ConditionVerdict(kind, False, Reason.RETRYING, f"{failure.message}; it is retried")
     if status.last_success is None:
-        words = "nothing was told yet; try it: kubectl annotate arcv --overwrite resilience.dev/test-requested-at=1"
+        words = "nothing was sent yet; test it: kubectl annotate arcv --overwrite resilience.dev/test-requested-at=1"
         return ConditionVerdict(kind, None, Reason.NOT_TRIED_YET, words)
     return ConditionVerdict(kind, True, Reason.DELIVERED, "the last delivery succeeded")

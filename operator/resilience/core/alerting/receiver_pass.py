@@ -142,7 +142,7 @@ def _requested(
 def _test(key: Key, spec: AlertReceiverSpec, value: str, now: datetime) -> tuple[Message, ...]:
     """A test message, and its end for a receiver where the test would stay open."""
     name = f"test-{hashlib.sha256(value.encode()).hexdigest()[:12]}"
-    words = f"somebody asked for this test of AlertReceiver {key}"
+    words = f"somebody requested this test of AlertReceiver {key}"
     alert = Alert(key, AlertName.TEST, Severity.INFO, now, words)
     group = (("namespace", key.namespace), ("receiver", key.name))
     first = Message(name, now, 0, Kind.TEST, f"test of {key}", group, Severity.INFO, (alert,))

@@ -105,7 +105,7 @@ def _group(alert: Alert, labels: Mapping[str, str], by: Sequence[str]) -> Group:
 def explain(aimed: Sequence[Aim], now: datetime) -> str:
     """The receivers of an alert and the reasons, in one sentence."""
     if not aimed:
-        return "nobody is told: no route matches, and there is no default receiver"
+        return "nobody is notified: no route matches, and there is no default receiver"
     parts = [
         f"{aim.receiver.name}: {aim.why}" + (f", but {reason}" if (reason := aim.held(now)) else "") for aim in aimed
     ]

@@ -198,7 +198,9 @@ def _dependency(
     # Applications that know of the loss work without it: nobody has to be woken, unless they are unhealthy.
     severity = Severity.WARNING if flag_on and not is_unhealthy else Severity.CRITICAL
     words = (
-        result.message if result.state is HealthState.UNHEALTHY else f"it answers again and proves itself; {check.name}"
+        result.message
+        if result.state is HealthState.UNHEALTHY
+        else f"it answers again and has to stay healthy; {check.name}"
     )
     yield _Problem(AlertName.DEPENDENCY_LOST, words, check.name, severity, cause)
 
@@ -253,7 +255,7 @@ def _withheld_reason(
     """Reason for which nobody is notified: the alert is young, or follows from something that is notified."""
     lasts, named = CATALOGUE[problem.name].lasts, frozenset(lasting)
     if since + lasts > now:
-        return f"told when it has lasted {format_duration(lasts)}"
+        return f"notified when it has lasted {format_duration(lasts)}"
     if problem.name in _FROM_START and since + patience > now:
         return "the service is only starting"
     if problem.name in _FROM_DOWN and AlertName.SERVICE_DOWN in named:

@@ -21,7 +21,7 @@ from resilience.core.model.observation import Alerting, Key, Observation, Resour
 EXPLAIN: Final = "explain-alert"
 _PAIR: Final = re.compile(r'\s*([a-z]+)\s*=\s*"?([^",]*)"?\s*(?:,|$)')
 _NOBODY: Final = (
-    "nobody is told of alerts: make an AlertReceiver and name it in spec.alerts.defaultReceiver; until then look at"
+    "nobody is notified of alerts: create an AlertReceiver and name it in spec.alerts.defaultReceiver; until then see"
     " status.alerts and Events"
 )
 
@@ -136,7 +136,7 @@ def _delivered(resource: Resource, spec: Alerts, alerting: Alerting) -> Conditio
         words = "; ".join(f"{_name(receiver, key)}: {message}" for receiver, _, message in failing)
         return ConditionVerdict(kind, False, failing[0][1], words)
     return ConditionVerdict(
-        kind, True, Reason.DELIVERED, f"told: {', '.join(_name(receiver, key) for receiver in receivers)}"
+        kind, True, Reason.DELIVERED, f"notified: {', '.join(_name(receiver, key) for receiver in receivers)}"
     )
 
 

@@ -28,7 +28,7 @@ _RULES: Final[tuple[tuple[str, FailureClass, str, str], ...]] = (
         r"failed quota: (?P<what>[^:\s]+)",
         _CONFIGURATION,
         "ResourcesNotSet",
-        "set the requests and limits that ResourceQuota {what} asks for in the pod template",
+        "set the requests and limits that ResourceQuota {what} requires in the pod template",
     ),
     (
         r'violates PodSecurity "(?P<what>[^"]+)"',
@@ -40,19 +40,19 @@ _RULES: Final[tuple[tuple[str, FailureClass, str, str], ...]] = (
         r'admission webhook "(?P<what>[^"]+)" denied',
         _CONFIGURATION,
         "AdmissionDenied",
-        "change the pod template as the policy behind webhook {what} asks",
+        "change the pod template as the policy behind webhook {what} requires",
     ),
     (
         r"ValidatingAdmissionPolicy '(?P<what>[^']+)'",
         _CONFIGURATION,
         "AdmissionDenied",
-        "change the template as ValidatingAdmissionPolicy {what} asks",
+        "change the template as ValidatingAdmissionPolicy {what} requires",
     ),
     (
         r'failed calling webhook "(?P<what>[^"]+)"',
         FailureClass.NETWORK,
         "WebhookUnavailable",
-        "bring back what answers webhook {what}: "
+        "restore the server of webhook {what}: "
         "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations",
     ),
     (
@@ -77,7 +77,7 @@ _RULES: Final[tuple[tuple[str, FailureClass, str, str], ...]] = (
         r'User "(?P<what>[^"]+)" cannot',
         _CONFIGURATION,
         "OperatorForbidden",
-        "give {what} this right; the operator's chart has the roles that it needs",
+        "grant {what} this permission; the operator's chart has the roles that it needs",
     ),
     (
         r'conflicts? with "(?P<what>[^"]+)"',
@@ -92,12 +92,12 @@ _RULES: Final[tuple[tuple[str, FailureClass, str, str], ...]] = (
         "the namespace is being deleted; nothing can be released",
     ),
     (r"\bis invalid\b", _CONFIGURATION, "Invalid", "correct the field of the template that the message names"),
-    (r"is forbidden|denied", _CONFIGURATION, "Forbidden", "do what the message asks, or have its rule changed"),
+    (r"is forbidden|denied", _CONFIGURATION, "Forbidden", "do what the message says, or have its rule changed"),
     (
         r"timed? ?out|timeout|deadline exceeded|connection refused|no such host",
         FailureClass.NETWORK,
         "ApiUnavailable",
-        "look whether the API server and its webhooks answer: kubectl get --raw /readyz?verbose",
+        "check whether the API server and its webhooks answer: kubectl get --raw /readyz?verbose",
     ),
 )
 _PATTERNS: Final = tuple((re.compile(pattern, re.I), kind, reason, advice) for pattern, kind, reason, advice in _RULES)
@@ -117,4 +117,4 @@ def read(words: str, *, option: str = "") -> AdmissionRefusal:
     for pattern, kind, reason, advice in _PATTERNS:
         if match := pattern.search(words):
             return AdmissionRefusal(kind, reason, advice.format(what=match.groupdict().get("what", ""), n=option))
-    return AdmissionRefusal(FailureClass.UNKNOWN, "Refused", "do what the message asks, then release again")
+    return AdmissionRefusal(FailureClass.UNKNOWN, "Refused", "do what the message says, then release again")

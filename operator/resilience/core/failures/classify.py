@@ -88,10 +88,10 @@ def timed_out(pods: Sequence[Pod], *, deadline: timedelta, what: str) -> Failure
     message = f"{what} was not complete within {format_duration(deadline)}: {ready} of {len(pods)} pods are ready"
     longer = "or give it longer with rollout.progressDeadline"
     if worst is None:
-        advice = f"look why its pods are not there or not available: kubectl describe deployment; {longer}"
+        advice = f"find out why its pods are missing or not available: kubectl describe deployment; {longer}"
         return Failure(FailureClass.TIMEOUT, "DeadlineExceeded", _cut(message, _MESSAGE_LENGTH), advice)
-    message += f"; pod {worst.name}: {worst.trouble or 'the kubelet says nothing about it yet'}"
-    advice = f"kubectl describe pod {worst.name}; kubectl logs {worst.name} --all-containers; mend that, {longer}"
+    message += f"; pod {worst.name}: {worst.trouble or 'the kubelet reports nothing about it yet'}"
+    advice = f"kubectl describe pod {worst.name}; kubectl logs {worst.name} --all-containers; fix that, {longer}"
     return Failure(FailureClass.TIMEOUT, "DeadlineExceeded", _cut(message, _MESSAGE_LENGTH), advice, worst.name)
 
 
@@ -102,7 +102,7 @@ def never_began(lack: str, *, deadline: timedelta) -> Failure:
         FailureClass.RESOURCE if is_short else FailureClass.TIMEOUT,
         "NeverBegan",
         _cut(f"the release could not begin within {format_duration(deadline)}: {lack}", _MESSAGE_LENGTH),
-        "see to what it waited for, then ask for it again: resilience.dev/retry-requested-at",
+        "resolve what it waited for, then request it again: resilience.dev/retry-requested-at",
     )
 
 

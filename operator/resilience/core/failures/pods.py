@@ -105,20 +105,20 @@ def _of_pull(symptoms: _Symptoms) -> PodTrouble | None:
         case FailureClass.AUTHENTICATION:
             advice = _credentials(symptoms, pull.image, host)
         case FailureClass.NETWORK:
-            advice = f"look whether nodes reach the registry {host} (DNS, proxy, its limits), then release again"
+            advice = f"check whether nodes reach the registry {host} (DNS, proxy, its limits), then release again"
         case FailureClass.RESOURCE:
             advice = f"make room for image {pull.image} on the disk of node {symptoms.pod.node or 'that the pod is on'}"
         case FailureClass.CONFIGURATION:
             advice = _wrong_image(pull, host)
         case _:
-            advice = f"look at the pod's events ({describe}), and pull {pull.image} by hand on its node"
+            advice = f"read the pod's events ({describe}), and pull {pull.image} by hand on its node"
     return PodTrouble(pull.kind, pull.reason, f"cannot pull image {pull.image}: {pull.cause}", advice)
 
 
 def _credentials(symptoms: _Symptoms, image: str, host: str) -> str:
     if not symptoms.secrets:
         return (
-            f"registry {host} wants credentials for {image} (or there is no such repository), and the pod has no "
+            f"registry {host} requires credentials for {image} (or there is no such repository), and the pod has no "
             f"imagePullSecrets: kubectl{symptoms.option} create secret docker-registry NAME --docker-server={host} "
             "..., then name it in the pod template or its ServiceAccount"
         )
@@ -136,7 +136,7 @@ def _wrong_image(pull: image_pulls.Pull, host: str) -> str:
     if pull.reason == "RegistryCertificate":
         return f"have the nodes trust the certificate of registry {host}, or correct its address in {pull.image}"
     if pull.reason == "SignatureValidationFailed":
-        return f"sign image {pull.image} as the nodes' policy asks"
+        return f"sign image {pull.image} as the nodes' policy requires"
     return f"push image {pull.image} to {host}, or correct its name and tag in the pod template"
 
 
@@ -191,8 +191,7 @@ def _start_advice(symptoms: _Symptoms) -> str:
     if _NO_COMMAND.search(symptoms.words):
         return f"correct command and args in the pod template: image {symptoms.image} cannot run them"
     return (
-        "look at the pod's events and correct the pod template: "
-        f"kubectl{symptoms.option} describe pod {symptoms.pod.name}"
+        f"read the pod's events and correct the pod template: kubectl{symptoms.option} describe pod {symptoms.pod.name}"
     )
 
 

@@ -32,7 +32,7 @@ def probe_port(check: Check, container: Container, service: Service | None, spec
         PortMissing: there is no such port, or the check is a query, which uses no port.
     """
     if check.prometheus is not None:
-        raise PortMissing(f"check {check.name}: a prometheus check asks no pod, so the kubelet cannot run it")
+        raise PortMissing(f"check {check.name}: a prometheus check queries no pod, so the kubelet cannot run it")
     wanted = check_port(check, spec)
     if check.scope is Scope.SERVICE:
         service_port = service.port(wanted) if service is not None else None

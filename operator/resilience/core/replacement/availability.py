@@ -67,12 +67,12 @@ def may_begin(observation: Observation) -> Refusal | None:
     if not workload.observed:
         return Refusal("NotObserved", f"{workload.kind} {workload.name} has a change that its controller has not seen")
     if is_rolling_out(observation):
-        return Refusal("ReleaseMoving", f"a release of {workload.kind} {workload.name} is moving")
+        return Refusal("ReleaseMoving", f"a release of {workload.kind} {workload.name} is in progress")
     if workload.rolling:
         return Refusal(
             "RolloutMoving",
-            f"a rollout of {workload.kind} {workload.name} is moving ({workload.updated} of {workload.current} pods "
-            "run the current template)",
+            f"a rollout of {workload.kind} {workload.name} is in progress ({workload.updated} of {workload.current} "
+            "pods run the current template)",
         )
     return None
 
@@ -155,7 +155,7 @@ def too_strict(workload: Workload, view: PodsView) -> Refusal | None:
     """
     if floor(workload, view) <= workload.replicas:
         return None
-    return Refusal("BudgetTooStrict", "a disruption budget asks for more pods than the target has")
+    return Refusal("BudgetTooStrict", "a disruption budget requires more pods than the target has")
 
 
 def full_budget(view: PodsView) -> Refusal | None:

@@ -127,7 +127,7 @@ def _left(context: ReplacementContext, pod: Pod) -> Step:
     # The signal is never skipped, however late it is, because the operator itself may have been down until now.
     is_last = until(context, pod.step_since, over + SIGNAL_PATIENCE) is None
     refused = context.observation.refusal if is_last else ""
-    note = f"pod {pod.name} gets its drain signal for the last time and then goes: {refused}" if refused else ""
+    note = f"pod {pod.name} gets its drain signal for the last time and is then deleted: {refused}" if refused else ""
     return Step(actions=(SendSignal(pod, target, context.now, is_last),), wait=GONE_POLL, note=note)
 
 
@@ -151,7 +151,7 @@ def _draining(context: ReplacementContext, pod: Pod) -> Step:
     if active is not None and active < quiet.http.below:
         return _delete(context, pod)
     # The sentence omits the number, which changes all the time: every changed sentence would be a write.
-    words = "does not say how many connections it has" if active is None else "still has connections"
+    words = "does not report how many connections it has" if active is None else "still has connections"
     return Step(waiting=f"pod {pod.name} drains; it {words}", wait=min(wait, QUIET_POLL))
 
 

@@ -59,8 +59,8 @@ def _coupled(observation: Observation) -> str:
     if not listed or any(endpoint.counts for endpoint in listed):
         return ""
     return (
-        "; all pods are unready together, so their readiness probe seems to ask the dependency too: leave it out of the"
-        " readiness endpoint, and let the application answer without it"
+        "; all pods are unready together, so their readiness probe seems to check the dependency too: leave it out of "
+        "the readiness endpoint, and let the application answer without it"
     )
 
 
@@ -105,7 +105,7 @@ def ready(facts: Facts, status: Status) -> ConditionVerdict:
         old = f"; {serving.image} serves" if serving is not None else ""
         return ConditionVerdict(kind, False, Reason.ROLLED_BACK, f"{status.rollout.failure.version.image} failed{old}")
     if not workload.observed or workload.rolling:
-        return ConditionVerdict(kind, False, Reason.ROLLING, f"a rollout is moving; {counts}")
+        return ConditionVerdict(kind, False, Reason.ROLLING, f"a rollout is in progress; {counts}")
     if workload.available < workload.replicas:
         return ConditionVerdict(kind, False, Reason.NOT_AVAILABLE, counts)
     return ConditionVerdict(kind, True, Reason.SERVING, counts)
@@ -119,7 +119,9 @@ def reconciling(facts: Facts, status: Status) -> ConditionVerdict:
     if status.rollout.candidate is not None:
         return ConditionVerdict(kind, True, _rollout_reason(facts), rollout_words(status))
     if not workload.observed or workload.rolling:
-        return ConditionVerdict(kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is moving")
+        return ConditionVerdict(
+            kind, True, Reason.ROLLING, f"a rollout of {workload.kind} {workload.name} is in progress"
+        )
     return ConditionVerdict(kind, False, Reason.IDLE)
 
 
@@ -156,13 +158,13 @@ def probes_synced(facts: Facts) -> ConditionVerdict:
             kind,
             False,
             Reason.WAITING_FOR_ROLLOUT,
-            "written with the next template change, for writing rolls all pods, and the pods that run now end without "
-            f"them; to write now: {adopt}",
+            "written with the next template change, because a write rolls all pods, and the pods that run now end "
+            f"without them; to write now: {adopt}",
         )
     if facts.base.spec.probes.management is Management.OBSERVE:
         return ConditionVerdict(kind, True, Reason.OBSERVED_ONLY, "spec.probes.management is Observe")
     if not template.fields:
-        return ConditionVerdict(kind, True, Reason.NOT_MANAGED, "no probes are asked for")
+        return ConditionVerdict(kind, True, Reason.NOT_MANAGED, "no probes are requested")
     return ConditionVerdict(kind, True, Reason.APPLIED, f"managing {', '.join(sorted(template.fields))}")
 
 

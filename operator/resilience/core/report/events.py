@@ -32,7 +32,7 @@ def _event(kind: str, status: str, reason: str, message: str, is_first: bool) ->
     if kind == ConditionType.STALLED:
         if status == "True":
             return Event(Reason(reason), message, warning=True)
-        return None if is_first else Event(Reason.NOT_STALLED, "what was wrong is mended")
+        return None if is_first else Event(Reason.NOT_STALLED, "the problem is resolved")
     if kind == ConditionType.HEALTHY and not (is_first and status == "Unknown"):
         return Event(Reason.HEALTH_CHANGED, f"Healthy is {status}: {message}", warning=status == "False")
     if kind == ConditionType.PROBES_SYNCED and status == "False":

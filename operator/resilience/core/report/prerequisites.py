@@ -78,7 +78,7 @@ def _target(resource: Resource, observation: Observation) -> ConditionVerdict | 
     if observation.taken_by:
         return _stalled(
             Reason.TARGET_TAKEN,
-            f"{ref.kind} {ref.name} is looked after by the older ResilientService {observation.taken_by}; "
+            f"{ref.kind} {ref.name} is managed by the older ResilientService {observation.taken_by}; "
             "delete one of the two",
         )
     return None

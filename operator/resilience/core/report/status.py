@@ -47,7 +47,7 @@ def stalled_status(resource: Resource, status: Status, verdict: ConditionVerdict
 
 def uninstalled_status(resource: Resource, now: datetime) -> Status:
     """The status that stays behind when the operator is uninstalled."""
-    message = "the operator was uninstalled and gave the workload back; it runs as it would without this resource"
+    message = "the operator was uninstalled and handed the workload back; it runs as it would without this resource"
     verdicts = [
         ConditionVerdict(ConditionType.READY, None, Reason.RELEASED, message),
         ConditionVerdict(ConditionType.RECONCILING, False, Reason.RELEASED),

@@ -94,7 +94,7 @@ def follow(context: Context, view: PodsView, plan: ReplacementPlan) -> StepResul
         return StepResult(status.model_copy(update={"restart": running}), requeue_after=SOON)
     replaced = tuple(Event(Reason.POD_REPLACED, f"pod {name} was replaced and is gone") for name in finished)
     replaced += tuple(
-        Event(Reason.POD_GIVEN_BACK, f"pod {name} stays: it was given back to its ReplicaSet", warning=True)
+        Event(Reason.POD_GIVEN_BACK, f"pod {name} stays: it was handed back to its ReplicaSet", warning=True)
         for name in sorted(_handed_back(status.restart or running, view))
     )
     replaced += tuple(Event(Reason.POD_NOT_GENTLE, note, warning=True) for note in plan.notes)

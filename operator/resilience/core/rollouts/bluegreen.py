@@ -13,7 +13,7 @@ from resilience.core.rollouts import adoption, bluegreen_steps, candidate, pins,
 from resilience.core.rollouts.context import Move, RolloutContext
 
 # Begins the executor's message that the API server refuses green; the server's own message follows.
-CREATE_REFUSED = "the candidate cannot be made: "
+CREATE_REFUSED = "the candidate cannot be created: "
 
 
 def plan(context: RolloutContext) -> Move:

@@ -130,7 +130,9 @@ def _overlap(context: RolloutContext) -> Move:
         # A write came late, or a pod was replaced. Both colours have to be listed before one serves alone.
         return Move(actions=pins.route(context, None), waiting="the new pods are being added", wait=QUICK_POLL)
     if not pins.leads_to(context, towards):
-        return Move(actions=pins.route(context, towards), waiting="the old pods are being taken out", wait=QUICK_POLL)
+        return Move(
+            actions=pins.route(context, towards), waiting="the old pods are leaving their Services", wait=QUICK_POLL
+        )
     if towards is Colour.GREEN or context.blue_is_candidate:
         return Move(actions=(advance(context, ReleaseStep.WARM),))
     return Move(actions=(advance(context, ReleaseStep.DRAINING),))
@@ -181,7 +183,7 @@ def _prepare_blue(context: RolloutContext) -> Move:
     """Gives the target's own pods the template that green serves with, or a newer one, without traffic."""
     if context.failed(context.wanted):
         hold = () if context.workload.paused else (Hold(context.serving),)
-        message = "the new version stays on the second Deployment, for the newest template failed; change it"
+        message = "the new version stays on the second Deployment, because the newest template failed; change it"
         return Move(actions=(*pins.keep(context, Colour.GREEN), *hold), waiting=message)
     routes, lost = pins.keep(context, Colour.GREEN), pins.lost(context, Colour.GREEN)
     growth = _grow(context, context.full_size)
@@ -190,7 +192,7 @@ def _prepare_blue(context: RolloutContext) -> Move:
         return Move(actions=(*growth, *routes), pins_lost=lost)
     if context.workload.paused and (context.wanted != context.serving or context.workload.stale):
         if not pins.leads_to(context, Colour.GREEN):
-            return Move(waiting="the old pods are being taken out", wait=QUICK_POLL)
+            return Move(waiting="the old pods are leaving their Services", wait=QUICK_POLL)
         # The candidate's time starts now.
         return Move(actions=(Resume(), advance(context, ReleaseStep.PREPARING)))
     if not context.workload.settled or context.blue is None:
@@ -232,9 +234,9 @@ def _revert(context: RolloutContext) -> Move:
             wait=QUICK_POLL,
         )
     if not context.all_listed(back):
-        return Move(actions=(*signal_removals, *pins.route(context, None)), waiting="going back", wait=QUICK_POLL)
+        return Move(actions=(*signal_removals, *pins.route(context, None)), waiting="rolling back", wait=QUICK_POLL)
     if not pins.leads_to(context, back):
-        return Move(actions=(*signal_removals, *pins.route(context, back)), waiting="going back", wait=QUICK_POLL)
+        return Move(actions=(*signal_removals, *pins.route(context, back)), waiting="rolling back", wait=QUICK_POLL)
     if back is Colour.BLUE:
         return Move(actions=(*signal_removals, advance(context, ReleaseStep.DISCARDING)))
     return Move(actions=(*signal_removals, advance(context, ReleaseStep.PREPARING)))
@@ -246,7 +248,7 @@ def _discard(context: RolloutContext) -> Move:
     if routes:
         return Move(actions=routes)
     if context.any_listed(Colour.GREEN):
-        return Move(waiting="the second Deployment's pods are being taken out", wait=QUICK_POLL)
+        return Move(waiting="the second Deployment's pods are leaving their Services", wait=QUICK_POLL)
     pending = drain.drain_colour(context, Colour.GREEN)
     if pending is not None:
         return pending

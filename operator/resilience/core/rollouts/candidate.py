@@ -61,8 +61,8 @@ def aborted() -> Failure:
     return Failure(
         kind=FailureClass.UNKNOWN,
         reason="Aborted",
-        message="a person asked to stop the release",
-        advice="change the template, or ask for it again: resilience.dev/retry-requested-at",
+        message="a person aborted the release",
+        advice="change the template, or request it again: resilience.dev/retry-requested-at",
     )
 
 

@@ -46,7 +46,7 @@ def drain_colour(context: RolloutContext, colour: Colour) -> Move | None:
         if pod.signalled_at is None and (target := targets.signal_target(context.spec, pod)) is not None
     ]
     if signals:
-        return Move(actions=tuple(signals), waiting="clients are told to move over", wait=QUIET_POLL)
+        return Move(actions=tuple(signals), waiting="clients are signalled to move over", wait=QUIET_POLL)
     wait = context.left(propagation + drain.max_wait)
     if wait is None or not pods:
         return None

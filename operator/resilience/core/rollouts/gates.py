@@ -79,7 +79,7 @@ def _reason_to_wait(name: str, state: CheckState | None, pods: Sequence[Pod]) ->
     if state is None:
         return f"check {name} has not run against the candidate yet"
     if state.state not in WELL:
-        return f"check {name} says nothing: {state.message}"
+        return f"check {name} is inconclusive: {state.message}"
     not_passed = [pod.name for pod in pods if state.by_pod and state.by_pod.get(pod.uid) not in WELL]
     return f"pod {not_passed[0]} has not passed check {name}" if not_passed else ""
 

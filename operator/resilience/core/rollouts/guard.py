@@ -20,7 +20,7 @@ def refusal(
     if workload is None or fresh.pods is None or seen.workload is None:
         return Refusal("TargetGone", "the target is gone")
     if workload.template.fingerprint != seen.workload.template.fingerprint:
-        return Refusal("TemplateChanged", "the template changed since it was looked at")
+        return Refusal("TemplateChanged", "the template changed since it was read")
     match action:
         case CreateGreen():
             return _create(fresh, workload)

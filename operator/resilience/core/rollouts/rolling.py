@@ -81,8 +81,8 @@ def _failure(context: RolloutContext) -> Failure | None:
         return Failure(
             kind=FailureClass.UNKNOWN,
             reason="Aborted",
-            message="a person asked to stop the release",
-            advice="change the template, or ask for it again: resilience.dev/retry-requested-at",
+            message="a person aborted the release",
+            advice="change the template, or request it again: resilience.dev/retry-requested-at",
         )
     if context.workload.settled or not context.workload.observed:
         # Until its controller has observed the template, the pods are those of the previous one.

@@ -29,7 +29,7 @@ _FAILED_BEFORE = Failure(
     kind=FailureClass.UNKNOWN,
     reason="FailedBefore",
     message="this template failed before this resource knew it",
-    advice="change the template, or have it tried again: resilience.dev/retry-requested-at",
+    advice="change the template, or request it again: resilience.dev/retry-requested-at",
 )
 _DRAINING = ("Draining", "DrainingGreen", "Discarding")
 
@@ -245,11 +245,13 @@ def describe_rollout(result: RolloutResult) -> str:
         case RolloutOutcome.SUCCEEDED:
             text = f"released {_name(result.to)} in {duration}"
         case RolloutOutcome.ROLLED_BACK:
-            text = f"{_name(result.to)} failed and was taken back after {duration}; {previous} serves: {result.message}"
+            text = (
+                f"{_name(result.to)} failed and was rolled back after {duration}; {previous} serves: {result.message}"
+            )
         case RolloutOutcome.PAUSED:
             text = f"{_name(result.to)} failed; its rolling update is paused: {result.message}"
         case RolloutOutcome.FAILED:
-            text = f"{_name(result.to)} failed and stays, for there is nothing to go back to: {result.message}"
+            text = f"{_name(result.to)} failed and stays, because there is nothing to roll back to: {result.message}"
         case RolloutOutcome.ABORTED:
             text = f"release of {_name(result.to)} was aborted after {duration}; {previous} serves"
         case RolloutOutcome.SUPERSEDED:

@@ -72,7 +72,7 @@ class AlertIndex:
         elif _without_messages(before) != _without_messages(after):
             self._wake({aim.receiver for aim in (*before, *after)})
 
-    def drop(self, key: Key) -> None:
+    def forget(self, key: Key) -> None:
         """Removes a service that is gone."""
         before, named = self._aims.pop(key, ()), self._named.pop(key, frozenset())
         self._existing = self._existing - {key} if self._existing is not None else None
@@ -116,7 +116,7 @@ class AlertIndex:
             self._published[receiver.key] = reason
             self._changed(receiver, before)
 
-    def forget(self, key: Key) -> None:
+    def forget_receiver(self, key: Key) -> None:
         """Removes a receiver that is gone."""
         self._published.pop(key, None)
         gone = (self._receivers or {}).pop(key, None)
@@ -227,7 +227,7 @@ class AlertIndex:
             return None
         receiver = self._receivers.get(key)
         if receiver is None:
-            return (Reason.RECEIVER_NOT_FOUND, f"there is no AlertReceiver {key}: make it, or mend the name")
+            return (Reason.RECEIVER_NOT_FOUND, f"there is no AlertReceiver {key}: create it, or correct the name")
         return _trouble(receiver, self.now())
 
     def _suppressed(self, receiver: Key, key: Key) -> int:

@@ -74,7 +74,7 @@ class Dispatcher:
 
     def drop(self, key: Key) -> None:
         """Stops the worker of a receiver that is gone, and removes the receiver."""
-        self._hub.forget(key)
+        self._hub.forget_receiver(key)
         self._metrics.forget_receiver(key)
         courier = self._couriers.pop(key, None)
         if courier is not None:

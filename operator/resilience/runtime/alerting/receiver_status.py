@@ -92,7 +92,7 @@ class ReceiverStatusStore:
             self._publish(written)
             await self._emit_change(before, written)
             return written
-        raise Conflict(f"the status of AlertReceiver {self._key} could not be written; it is tried again")
+        raise Conflict(f"the status of AlertReceiver {self._key} could not be written; it is retried")
 
     async def _emit_change(self, before: ReceiverStatus, after: Receiver) -> None:
         """Emits an Event when the receiver goes out of reach, or comes back."""
@@ -103,7 +103,7 @@ class ReceiverStatusStore:
             await self.emit(after, Event(Reason.NOT_DELIVERED, f"{status.failure.message}{waiting}", warning=True))
         elif was_out and not is_out:
             has_delivered = status.last_success != before.last_success
-            words = "it can be reached again" if has_delivered else "nothing is left that it has to be told"
+            words = "it can be reached again" if has_delivered else "no alert is left to deliver"
             await self.emit(after, Event(Reason.DELIVERED, words))
 
     async def emit(self, receiver: Receiver, event: Event) -> None:

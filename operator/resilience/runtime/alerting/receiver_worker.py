@@ -221,7 +221,7 @@ class ReceiverWorker:
             for message in messages:
                 receipt = await self._deliver(receiver, message)
                 status = receiver_pass.told(spec, status, message, receipt.handle, aimed, self._clock.now())
-            note = "delivered" if messages else "nothing came and went unseen; what still fires is tried again now"
+            note = "delivered" if messages else "nothing was missed; alerts that still fire are retried now"
         except DeliveryFailed as error:
             note = f"not delivered: {error.trouble.message}"
         handled = requests.noted(status.handled, request, value, now=self._clock.now(), note=note)
@@ -232,7 +232,7 @@ class ReceiverWorker:
 
     async def _deliver(self, receiver: Receiver, message: Message) -> Receipt:
         if not self._leadership.held():
-            raise Conflict("not leading any more; nothing is told")
+            raise Conflict("not leading any more; nothing is sent")
         began = self._clock.monotonic()
         try:
             receipt = await self._messenger.deliver(receiver, message)
@@ -242,7 +242,7 @@ class ReceiverWorker:
             raise
         except Exception as error:
             log.exception("not told", receiver=str(self._key), what=message.title)
-            words = f"the operator could not tell it ({type(error).__name__}); its log says more"
+            words = f"the operator could not send the message ({type(error).__name__}); see its log"
             raise DeliveryFailed(DeliveryFailure(words, unsure=True)) from error
         self._metrics.delivered(receiver=self._key, result="delivered", seconds=self._clock.monotonic() - began)
         traces = sorted({alert.trace for alert in message.firing if alert.trace})[:5]

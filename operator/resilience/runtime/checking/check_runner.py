@@ -68,6 +68,10 @@ class CheckRunner:
     _count: "itertools.count[int]" = field(default_factory=itertools.count)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def forget(self, key: Key) -> None:
+        """Stops the checks of a resource that is gone."""
+        self.sync(key, ())
+
     def sync(self, key: Key, targets: Sequence[CheckTarget]) -> None:
         """Makes these the only targets of the key; a target that stays keeps its state."""
         wanted = tuple(targets)
@@ -173,7 +177,7 @@ class CheckRunner:
         except Exception as error:
             # The answer of one service's server must not end all checks.
             log.exception("check failed to run", probe=type(probe).__name__)
-            message = f"the operator could not make anything of it ({type(error).__name__}); please report that"
+            message = f"the operator could not interpret the answer ({type(error).__name__}); please report that"
             result = thresholds.CheckResult(thresholds.Outcome.INCONCLUSIVE, "CheckError", message)
         finally:
             run.running = False

@@ -36,6 +36,10 @@ class TrafficMeter:
         self._cap = cap
         self._meters: dict[Key, _Meter] = {}
 
+    def forget(self, key: Key) -> None:
+        """Stops the measurement of a resource that is gone."""
+        self.sync(key, None)
+
     def sync(self, key: Key, target: VerifyTarget | None) -> None:
         """Measures this target from now on; None stops the measurement."""
         meter = self._meters.get(key)

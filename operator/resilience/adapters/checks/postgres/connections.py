@@ -40,7 +40,7 @@ class _Hashes:
     @staticmethod
     def pbkdf2_hmac(name: str, password: bytes, salt: bytes, rounds: int) -> bytes:
         if rounds > MOST_SCRAM_ROUNDS:
-            raise ValueError(f"the server asks for more than {MOST_SCRAM_ROUNDS} rounds")
+            raise ValueError(f"the server requests more than {MOST_SCRAM_ROUNDS} rounds")
         return hashlib.pbkdf2_hmac(name, password, salt, rounds)
 
 

@@ -93,7 +93,7 @@ def _hosts(host_list: str) -> tuple[tuple[str, int], ...]:
     matches = [_HOST.fullmatch(entry) for entry in entries]
     hosts = tuple((host["host"].strip("[]"), int(host["port"] or DEFAULT_PORT)) for host in matches if host is not None)
     if len(hosts) < len(entries):
-        raise Invalid("it needs a host, as name:port or address:port; sockets are not spoken to")
+        raise Invalid("it needs a host, as name:port or address:port; sockets are not supported")
     return hosts
 
 

@@ -38,19 +38,19 @@ FROM pg_catalog.pg_stat_replication"""
 _GRANT: Final = "grant pg_monitor to the role"
 _AUTHENTICATION: Final = frozenset({"28P01", "28000"})
 _CANCELED: Final = "57014"
-_ENDED: Final = "the server ended the session; it is shutting down, or somebody told it to"
+_ENDED: Final = "the server ended the session; it is shutting down, or an administrator ended it"
 # Errors that the server sends instead of opening or keeping a session.
 _MEANINGS: Final = {
-    "53300": ("TooManyConnections", "the server takes no more connections"),
+    "53300": ("TooManyConnections", "the server accepts no more connections"),
     "57P01": ("ShuttingDown", _ENDED),
     "57P02": ("ShuttingDown", _ENDED),
-    "57P03": ("StartingUp", "the server takes no connections: it is starting up, shutting down or recovering"),
+    "57P03": ("StartingUp", "the server accepts no connections: it is starting up, shutting down or recovering"),
     "3D000": ("NoSuchDatabase", "the server has no such database"),
     _CANCELED: ("Timeout", "the query was canceled; it took too long, or somebody ended it"),
 }
 _QUERY_WORDS: Final = {
     "25006": "; it writes, and checks are read-only",
-    "42501": "; the role lacks a right",
+    "42501": "; the role lacks a privilege",
     "42601": "; it has to be one statement in correct syntax",
     "42P01": "; there is no such table",
 }
@@ -159,7 +159,7 @@ async def _ask(connection: Any, query: str) -> str:
     if statement.get_parameters():
         return "the query has parameters, and a check has nothing to put there"
     if not statement.get_attributes():
-        return "the query gives no columns, so it is not run; a check needs one SELECT"
+        return "the query returns no columns, so it is not run; a check needs one SELECT"
     cursor = await statement.cursor()
     await cursor.forward(1)
     return ""
@@ -251,9 +251,9 @@ def _strange(error: Exception, run: _Run) -> NetworkFailure:
         # The server's closing message came between two commands.
         return _closed()
     if isinstance(error, asyncpg.InterfaceError):
-        words = "the server asks for a way to log in that the operator does not know"
+        words = "the server requests a login method that the operator does not support"
         return NetworkFailure(words, reason="LoginUnknown")
-    return NetworkFailure("what answers is no PostgreSQL server", reason="NotPostgres")
+    return NetworkFailure("the server that answers is not PostgreSQL", reason="NotPostgres")
 
 
 def _closed() -> NetworkFailure:
@@ -265,7 +265,7 @@ def _network_failure(error: OSError, run: _Run) -> NetworkFailure:
         case TimeoutError(errno=None):
             return _late(run)
         case ConnectionError(errno=None):
-            return NetworkFailure("the server refuses TLS, or is no PostgreSQL server", reason="TlsRefused")
+            return NetworkFailure("the server refuses TLS, or is not PostgreSQL", reason="TlsRefused")
         case _:
             return from_os_error(error)
 

@@ -141,10 +141,10 @@ def _read(answer: Answer) -> Values:
             case 400 | 422:
                 raise QueryRefused(_words(_Failure.model_validate_json(answer.body).error))
     except ValidationError as error:
-        raise Unavailable(f"what answered {answer.status} is no Prometheus server") from error
+        raise Unavailable(f"the server that answered {answer.status} is not Prometheus") from error
     match answer.status:
         case 401 | 403:
-            hint = "; look at prometheus.token in the operator's values"
+            hint = "; check prometheus.token in the operator's values"
         case status if 300 <= status < 400:
             hint = ", a redirect, which is not followed; correct prometheus.url in the operator's values"
         case _:
@@ -159,10 +159,10 @@ def _values(success: _Success, *, seconds: float) -> Values:
         case _Scalar(result=value):
             points = [value]
         case _Other(kind=kind):
-            raise QueryRefused(f"the query gives a {kind}; a check needs one value for each series")
+            raise QueryRefused(f"the query returns a {kind}; a check needs one value for each series")
     numbers = tuple(point[1] for point in points if point is not None)
     if len(numbers) < len(points):
-        raise QueryRefused("the query gives native histograms; get a number out of them by histogram_quantile")
+        raise QueryRefused("the query returns native histograms; compute a number from them with histogram_quantile")
     return Values(numbers, any(not warning.startswith(_ADVICE) for warning in success.warnings), seconds)
 
 

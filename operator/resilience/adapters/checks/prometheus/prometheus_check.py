@@ -45,10 +45,10 @@ def _judged(result: Values, probe: PrometheusProbe) -> CheckResult:
         return _unknown("PartialData", "the server warns that its answer may be incomplete")
     if len(result.values) > MOST_SERIES:
         return _unknown(
-            "TooManySeries", f"the query gives {len(result.values)} series, more than {MOST_SERIES}; {_AGGREGATE}"
+            "TooManySeries", f"the query returns {len(result.values)} series, more than {MOST_SERIES}; {_AGGREGATE}"
         )
     if not result.values:
-        return _unknown("NoData", "the query finds no series")
+        return _unknown("NoData", "the query returns no series")
     words = _out_of_bounds(result.values, probe)
     if words:
         return CheckResult(Outcome.FAIL, "OutOfBounds", f"{DESCRIPTION}: {words}", result.seconds)

@@ -69,7 +69,7 @@ def force_namespace(query: str, *, namespace: str) -> str:
             raise
         raise QueryRefused("the query cannot be read: a number in it is out of range") from error
     if not writer.selectors:
-        raise QueryRefused("the query selects no series, so its value would say nothing")
+        raise QueryRefused("the query selects no series, so its value would mean nothing")
     if not proven:
         raise QueryRefused("the query cannot be limited to its namespace; write it in a simpler way")
     return written
@@ -120,7 +120,7 @@ class _Writer:
                 return f"{self._operand(left)} {node.op}{_matching(node.modifier)} {self._operand(right)}"
             case promql.Call(func=function, args=arguments):
                 if function.name not in _FUNCTIONS:
-                    raise QueryRefused(f"a check cannot use the function {function.name}; ask in another way")
+                    raise QueryRefused(f"a check cannot use the function {function.name}; rewrite the query")
                 return f"{function.name}({', '.join(self.expression(argument) for argument in arguments)})"
             case promql.ParenExpr(expr=inner):
                 return f"({self.expression(inner)})"
@@ -150,7 +150,7 @@ class _Writer:
                 others.append(matcher)
             elif matcher.op != ours.op or matcher.value != ours.value:
                 raise QueryRefused(
-                    f"a check sees the series of namespace {self._namespace} only; take the matcher of {LABEL} away"
+                    f"a check sees the series of namespace {self._namespace} only; remove the matcher of {LABEL}"
                 )
         return f"{{{','.join(_matcher(matcher) for matcher in (*named, *others, ours))}}}"
 
@@ -192,7 +192,7 @@ def _modifiers(node: promql.VectorSelector | promql.SubqueryExpr) -> str:
         return offset
     # The library cannot even return a time before 1970, and a check is about the present anyway.
     if node.at.type == promql.AtModifierType.At:
-        raise QueryRefused("a check cannot ask about a fixed time; use offset")
+        raise QueryRefused("a check cannot query a fixed time; use offset")
     return f" @ {'start' if node.at.type == promql.AtModifierType.Start else 'end'}(){offset}"
 
 

@@ -21,14 +21,14 @@ _CODE: Final = re.compile(r"[A-Z]{2,20}")
 _TOO_MANY_CLIENTS: Final = "max number of clients reached"
 # By the first word of the error: the reason, and the message after the server's name.
 _MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
-    "READONLY": ("ReadOnly", "takes no writes: it is a read-only replica"),
-    "NOREPLICAS": ("NotEnoughReplicas", "takes no writes: it has fewer replicas than min-replicas-to-write wants"),
-    "OOM": ("OutOfMemory", "takes no writes: it uses all the memory that maxmemory allows"),
-    "MISCONF": ("CannotPersist", "takes no writes: it could not save its data to disk"),
-    "LOADING": ("Loading", "is loading its data and answers nothing until it has"),
+    "READONLY": ("ReadOnly", "accepts no writes: it is a read-only replica"),
+    "NOREPLICAS": ("NotEnoughReplicas", "accepts no writes: it has fewer replicas than min-replicas-to-write requires"),
+    "OOM": ("OutOfMemory", "accepts no writes: it uses all the memory that maxmemory allows"),
+    "MISCONF": ("CannotPersist", "accepts no writes: it could not save its data to disk"),
+    "LOADING": ("Loading", "is loading its data and does not answer until that is done"),
     "MASTERDOWN": ("MasterLinkDown", "is a replica that has lost its master"),
-    "CLUSTERDOWN": ("ClusterDown", "says that the cluster is down"),
-    "BUSY": ("Busy", "is busy with a script and answers nothing until that ends"),
+    "CLUSTERDOWN": ("ClusterDown", "reports that the cluster is down"),
+    "BUSY": ("Busy", "is busy with a script and does not answer until that ends"),
     "DENIED": ("ProtectedMode", "is in protected mode and answers only its own host"),
 }
 
@@ -64,7 +64,7 @@ def verdict(error: ServerError, command: Command, *, node: object) -> Verdict:
         words = f"{node} does not let the check's user run {command[0]}; allow it, or verify less"
         return Verdict("NotPermitted", words, outcome=Outcome.INCONCLUSIVE)
     if error.words == _TOO_MANY_CLIENTS:
-        return Verdict("TooManyClients", f"{node} takes no more connections: maxclients is reached")
+        return Verdict("TooManyClients", f"{node} accepts no more connections: maxclients is reached")
     otherwise = ("ErrorReply", f"answered {command[0]} with the error {error.code}")
     reason, words = _MEANINGS.get(error.code, otherwise)
     return Verdict(reason, f"{node} {words}")
@@ -136,7 +136,7 @@ def place(host: str, port: object) -> str:
 
 def unreadable() -> Verdict:
     """The verdict on a reply that no Redis sends."""
-    return Verdict("NotRedis", "what answers there does not speak as a Redis does")
+    return Verdict("NotRedis", "the server that answers does not speak Redis' protocol")
 
 
 def _is_scalar(value: Reply) -> bool:

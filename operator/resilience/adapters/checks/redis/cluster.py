@@ -66,11 +66,11 @@ async def look_at_cluster(probe: RedisProbe, run: Run) -> tuple[Node, list[Short
 def _require_slots(info: Mapping[str, str], node: Node) -> None:
     assigned, failed = number(info.get("cluster_slots_assigned", "")), number(info.get("cluster_slots_fail", ""))
     if info.get("cluster_state") != "ok":
-        words = f"{node} says that the cluster is down: {assigned} of {_SLOTS} slots have a master"
+        words = f"{node} reports that the cluster is down: {assigned} of {_SLOTS} slots have a master"
         raise Verdict("ClusterDown", f"{words}, and those of {failed} have failed")
     if assigned < _SLOTS or failed:
         words = f"{_SLOTS - assigned} of {_SLOTS} slots have no master, and the masters of {failed} have failed"
-        raise Verdict("SlotsMissing", f"{node} says that {words}")
+        raise Verdict("SlotsMissing", f"{node} reports that {words}")
 
 
 def _masters(reply: str, node: Node, probe: RedisProbe) -> Iterator[Node]:

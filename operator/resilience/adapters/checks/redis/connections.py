@@ -291,7 +291,7 @@ def _require_database(node: Node, select: Command, reply: Reply) -> None:
 def _refused(node: Node) -> str:
     """The message that names the Secrets whose values were refused. It never contains a value."""
     if node.password is None and node.username is None:
-        return f"{node} wants a password, and the check names none"
+        return f"{node} requires a password, and the check names none"
     named = [
         f"the {what} in key {ref.key!r} of Secret {ref.name!r}"
         for what, ref in (("user name", node.username), ("password", node.password))

@@ -229,7 +229,7 @@ def _translated_errors() -> Iterator[None]:
         cause = error.__cause__ or error.__context__
         raise (_broken(cause) if isinstance(cause, OSError) else _closed()) from error
     except (InvalidResponse, ValueError, RecursionError) as error:
-        raise NetworkFailure("what answers there does not speak Redis' protocol", reason="NotRedis") from error
+        raise NetworkFailure("the server that answers does not speak Redis' protocol", reason="NotRedis") from error
 
 
 def _broken(error: OSError) -> NetworkFailure:

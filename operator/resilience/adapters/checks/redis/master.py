@@ -73,7 +73,7 @@ async def find_master(where: RedisPlace, run: Run, *, quorum: bool = False) -> t
     if where.kind is RedisKind.STANDALONE:
         return node_of(where, *where.addresses[0]), []
     if where.kind is RedisKind.CLUSTER:
-        raise Refused("one master is looked for, and a cluster has many")
+        raise Refused("the check looks for one master, and a cluster has many")
     master_query: Command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", where.master_name)
     quorum_query: Command = ("SENTINEL", "CKQUORUM", where.master_name)
     sentinels = [
@@ -130,7 +130,7 @@ async def look(
     """Replies of a server that should be a master, to what `probe` verifies and to `further`, and the shortages.
 
     Raises:
-        Verdict: the server is no master, or does not do what it should.
+        Verdict: the server is not a master, or does not do what it should.
         NetworkFailure: no answer.
     """
     commands = _commands(probe, further)
@@ -154,8 +154,8 @@ def require_master(replies: Mapping[Command, Reply], *, node: object) -> None:
     if role == "master":
         return
     if role != "slave" or len(reply) < 3:
-        raise Verdict("NotMaster", f"{node} is no master" + (", but a Sentinel" if role == "sentinel" else ""))
-    raise Verdict("NotMaster", f"{node} is no master, but a replica of {place(text(reply[1]), reply[2])}")
+        raise Verdict("NotMaster", f"{node} is not a master" + (", but a Sentinel" if role == "sentinel" else ""))
+    raise Verdict("NotMaster", f"{node} is not a master, but a replica of {place(text(reply[1]), reply[2])}")
 
 
 def _commands(probe: RedisProbe, further: Sequence[Command]) -> list[Command]:

@@ -67,7 +67,7 @@ async def _check_master(probe: RedisProbe, run: Run) -> tuple[Node, list[Shortag
 
 
 async def _check_service(where: RedisPlace, address: tuple[str, int], master: Node, run_id: str, run: Run) -> None:
-    """Raises Verdict when the Service leads to another server than the master, or to one that is no master."""
+    """Raises Verdict when the Service leads to another server than the master, or to one that is not a master."""
     service = node_of(where, *address)
     # A kept connection would show where the Service led before.
     answer = await run.ask(service, PING, ROLE, INFO_SERVER, keep=False)

@@ -119,7 +119,7 @@ def _require_stream(kind: str, node: Node) -> None:
     if kind == "none":
         raise Verdict("NoSuchStream", f"{node} has no such key")
     if kind != "stream":
-        raise Verdict("NotAStream", f"the key exists on {node}, but is no stream")
+        raise Verdict("NotAStream", f"the key exists on {node}, but is not a stream")
 
 
 def _find_group(reply: Reply, group: str) -> Mapping[str, str]:
@@ -178,7 +178,7 @@ def _in_words(group: _Group) -> list[str]:
     if group.oldest is not None:
         parts.append(f"the oldest of these {_age(group.oldest)} old")
     if group.ageless:
-        parts.append("ids are no times, so that the age of some is not known")
+        parts.append("ids are not times, so that the age of some is not known")
     return parts
 
 

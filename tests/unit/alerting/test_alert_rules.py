@@ -204,7 +204,7 @@ def test_since_when_is_remembered_and_what_is_young_waits() -> None:
     stalled = {"conditions": [condition(ConditionType.STALLED, "True", Reason.TARGET_NOT_FOUND, 2 * MINUTE)]}
     look = rules.evaluate(make_resource(SPEC), Status(**stalled), None, NOW)
     (young,) = look.firing
-    assert young.held == "told when it has lasted 5m"
+    assert young.held == "notified when it has lasted 5m"
     assert look.wait == 3 * MINUTE
     known = AlertsStatus(firing=[young.model_copy(update={"since": NOW - 6 * MINUTE})])
     look = rules.evaluate(make_resource(SPEC), Status(**stalled, alerts=known), None, NOW)

@@ -354,7 +354,7 @@ def test_a_receiver_made_again_under_the_same_name_knows_nothing_of_the_former_o
 def test_only_some_recipients_is_said() -> None:
     async def main() -> None:
         async with Office(make_receiver()).open() as office:
-            office.messenger.note = "the mail server takes no mail for 1 of 2 recipients: a@example.com"
+            office.messenger.note = "the mail server accepts no mail for 1 of 2 recipients: a@example.com"
             office.service(firing(since=office.now()))
             await minutes(1)
             assert [each.reason for each in office.cluster.events] == [Reason.PARTLY_DELIVERED]
