@@ -82,7 +82,7 @@ async def loaded(*, url: str, kept: int = 1, new: int = 0, requests: int = 12, t
 
 async def have_sent(load: Load, requests: int) -> None:
     async with asyncio.timeout(20):
-        while load.result().sent < requests:
+        while load.result().sent < requests:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
