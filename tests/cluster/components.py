@@ -17,6 +17,12 @@ _ETCD_PEER = "http://127.0.0.1:2380"
 _FAST = ("--kube-api-qps=100", "--kube-api-burst=200")
 
 
+# About the share of the CPU that all pods together have (see `cgroups`): clients lose requests while the proxy waits.
+PROXY_NICE = -9
+# A third of that: while the API server waits, the operator's answer to a fault waits, too.
+API_NICE = -5
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
     """A program to run inside a node's network namespace."""
@@ -24,8 +30,8 @@ class Component:
     name: str
     argv: tuple[str | Path, ...]
     node: Node = FIRST
-    # It has little to do, and clients lose requests while that waits for the CPU.
-    is_urgent: bool = False
+    # Its nice value among all sessions of the machine: what it does is little, and everything else waits for it.
+    nice: int = 0
 
 
 def etcd() -> Component:
@@ -40,6 +46,7 @@ def etcd() -> Component:
             f"--listen-peer-urls={_ETCD_PEER}",
             "--unsafe-no-fsync",
         ),
+        nice=API_NICE,
     )
 
 
@@ -71,6 +78,7 @@ def api_server() -> Component:
             f"--proxy-client-key-file={PKI}/front-proxy.key",
             "--enable-aggregator-routing=true",
         ),
+        nice=API_NICE,
     )
 
 
@@ -122,7 +130,7 @@ def kubelet(node: Node) -> Component:
 
 def kube_proxy(node: Node) -> Component:
     argv = (binaries.program("kube-proxy"), f"--config={config.proxy(node)}")
-    return Component(name=node.process("proxy"), argv=argv, node=node, is_urgent=True)
+    return Component(name=node.process("proxy"), argv=argv, node=node, nice=PROXY_NICE)
 
 
 def coredns() -> Component:

@@ -55,8 +55,8 @@ def start(component: Component) -> None:
     pid = next((pid for pid in strays(component.node) if _command_line(pid) == words), None)
     if pid is None:
         pid = _spawn([*component.node.enter, *words], LOGS / f"{component.name}.log")
-        if component.is_urgent:
-            _prefer(pid)
+        if component.nice:
+            _prefer(pid, component.nice)
     _write_record(component.name, pid)
 
 
@@ -129,13 +129,13 @@ def _spawn(words: Sequence[str], log: Path) -> int:
     return os.posix_spawn(program, list(words), environment(_LEISURE), file_actions=files, setsid=True)
 
 
-def _prefer(pid: int) -> None:
-    """Give it eight times the usual share of the CPU, as all pods together have: see `cgroups`.
+def _prefer(pid: int, nice: int) -> None:
+    """Give it another share of the CPU: a quarter more for each step below zero.
 
     The kernel counts a session's processes as one (autogroup, see sched(7)). Without autogroup this does nothing.
     """
     with suppress(OSError):
-        (_PROC / str(pid) / "autogroup").write_text("-9")
+        (_PROC / str(pid) / "autogroup").write_text(str(nice))
 
 
 def _inheritable() -> list[int]:
