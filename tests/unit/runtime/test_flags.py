@@ -92,7 +92,7 @@ class FakeFlags:
 class Counted:
     channels: list[tuple[str, float]] = field(default_factory=list)
 
-    def told(self, *, channel: str, seconds: float) -> None:
+    def flag_published(self, *, channel: str, seconds: float) -> None:
         self.channels.append((channel, seconds))
 
     def checked(self, **_: object) -> None:
