@@ -16,7 +16,7 @@ from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.actions import Resume
 from resilience.core.model.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, TakeOver
-from resilience.core.model.observation import Observation, Pod, PodsView, Resource
+from resilience.core.model.observation import ApiRefusal, Observation, Pod, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ReplicaSet, Template, Workload
 from resilience.core.reconcile import decide
@@ -332,7 +332,9 @@ class Seen:
 
     model: Observable
 
-    async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
+    async def observe(
+        self, resource: Resource, *, thorough: bool = False, refusal: ApiRefusal | None = None
+    ) -> Observation:
         return self.model.observe()
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from resilience.api.reasons import ReleaseStep
 from resilience.core.model.actions import ReleaseAction
-from resilience.core.model.observation import Observation, Resource
+from resilience.core.model.observation import ApiRefusal, Observation, Resource
 from resilience.core.model.probes import HttpTarget
 from resilience.ports import Drainer, Metrics, PortError, Secrets
 from resilience.ports.cluster import Cluster
@@ -27,7 +27,9 @@ class FakePorts:
     # Reasons that `refused` got.
     refusals: list[str] = field(default_factory=list)
 
-    async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
+    async def observe(
+        self, resource: Resource, *, thorough: bool = False, refusal: ApiRefusal | None = None
+    ) -> Observation:
         assert thorough
         self.calls.append(("observe", None))
         return self.fresh

@@ -73,7 +73,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
     has_acted = bool(draft.actions)
     if not has_acted:
         # This pass tries no action, so the last refusal no longer applies.
-        draft.context = replace(draft.context, observation=replace(observation, refusal=""))
+        draft.context = replace(draft.context, observation=replace(observation, refusal=None))
     degraded = degradation.reconcile(draft.context)
     draft.take(degraded, first=True)
     draft.take(dead_letters.reconcile(draft.context))

@@ -30,6 +30,10 @@ class Refused(PortError):
     """The other side refuses the request (403, 422, an exhausted disruption budget); a retry alone changes nothing."""
 
 
+class CandidateRefused(Refused):
+    """The API server refuses to create green. The text is its own."""
+
+
 class Unavailable(PortError):
     """No answer, or an inconclusive one (time-out, 5xx, 429): no decision may be based on it."""
 

@@ -15,11 +15,11 @@ from resilience.api.status import Status
 from resilience.core.degradation import flags
 from resilience.core.model import trace_ids
 from resilience.core.model.decision import Decision, Event
-from resilience.core.model.observation import Key, Observation, Resource
+from resilience.core.model.observation import ApiRefusal, Key, Observation, Resource
 from resilience.core.reconcile import decide
 from resilience.core.report import metrics
 from resilience.core.report.diff import is_worth_writing
-from resilience.ports import Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
+from resilience.ports import CandidateRefused, Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
@@ -60,7 +60,7 @@ class Controller:
         self._metrics = metrics
         self._clock = clock
         # The API's latest refusal by key: shown in status until an action succeeds.
-        self._refusals: dict[Key, str] = {}
+        self._refusals: dict[Key, ApiRefusal] = {}
         # Keys whose pods are read in full in the next pass: after the start and on resync.
         self._thorough: set[Key] = set()
         self.last_turn = clock.monotonic()
@@ -104,8 +104,9 @@ class Controller:
             self._queue.add_after(key, _AFTER_CONFLICT)
         except (Refused, Invalid) as error:
             result = "refused"
-            log.warning("refused", key=str(key), why=str(error))
-            self._refusals[key] = str(error)
+            refusal = ApiRefusal(str(error), of_candidate=isinstance(error, CandidateRefused))
+            log.warning("refused", key=str(key), why=str(refusal))
+            self._refusals[key] = refusal
             self._queue.add_after(key, _AFTER_REFUSAL)
         except PortError as error:
             result = "unavailable"
@@ -133,7 +134,7 @@ class Controller:
         thorough = key in self._thorough
         self._thorough.discard(key)
         try:
-            observation = await self._observer.observe(resource, thorough=thorough, refusal=self._refusals.get(key, ""))
+            observation = await self._observer.observe(resource, thorough=thorough, refusal=self._refusals.get(key))
             decision = decide(resource, observation, self._clock.now())
             thorough = thorough or decision.pods_next
             await self._carry_out(resource, observation, decision)

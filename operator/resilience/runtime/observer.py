@@ -8,7 +8,7 @@ from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
 from resilience.core.health import targets
-from resilience.core.model.observation import FlagsMap, Observation, PodsView, Resource
+from resilience.core.model.observation import ApiRefusal, FlagsMap, Observation, PodsView, Resource
 from resilience.core.model.workload import Workload
 from resilience.core.read_depth import Depth, includes_green, read_depth
 from resilience.core.rollouts import drain
@@ -35,7 +35,9 @@ class Observer:
         self._calm = calm
         self._refused = refused
 
-    async def observe(self, resource: Resource, *, thorough: bool = False, refusal: str = "") -> Observation:
+    async def observe(
+        self, resource: Resource, *, thorough: bool = False, refusal: ApiRefusal | None = None
+    ) -> Observation:
         """The observation of `_around`, and who is notified of alerts.
 
         Raises:
@@ -44,7 +46,7 @@ class Observer:
         observation = await self._around(resource, thorough=thorough, refusal=refusal)
         return replace(observation, alerting=self._state.alerts.alerting(resource))
 
-    async def _around(self, resource: Resource, *, thorough: bool, refusal: str) -> Observation:
+    async def _around(self, resource: Resource, *, thorough: bool, refusal: ApiRefusal | None) -> Observation:
         """Everything around the resource; pods are read when work is under way, or when `thorough`.
 
         Raises:

@@ -32,8 +32,18 @@ from resilience.core.model.headers import parse_headers
 from resilience.core.model.observation import Green, Observation, Pod, Resource
 from resilience.core.model.probes import HttpTarget
 from resilience.core.model.service import Service
-from resilience.core.rollouts import bluegreen, guard
-from resilience.ports import Conflict, Drainer, Invalid, Leadership, Metrics, PortError, Refused, Secrets
+from resilience.core.rollouts import guard
+from resilience.ports import (
+    CandidateRefused,
+    Conflict,
+    Drainer,
+    Invalid,
+    Leadership,
+    Metrics,
+    PortError,
+    Refused,
+    Secrets,
+)
 from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
 
@@ -123,7 +133,7 @@ class RolloutExecutor:
                 try:
                     await self._cluster.create_green(fresh.workload, action)
                 except Refused as error:
-                    raise Refused(f"{bluegreen.CREATE_REFUSED}{error}") from error
+                    raise CandidateRefused(str(error)) from error
             case _:
                 assert_never(action)
 

@@ -10,7 +10,7 @@ from resilience.api.reasons import FailureClass, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus
 from resilience.core.model.actions import CreateGreen, Hold, MarkFailed, MarkLeft, Resume
-from resilience.core.model.observation import Autoscaler, Node
+from resilience.core.model.observation import ApiRefusal, Autoscaler, Node
 from resilience.core.model.workload import ContainerPort
 from resilience.core.rollouts import adoption, bluegreen, preflight
 from tests.support.factories import LABELS, NOW, make_container, make_pod, make_retiring, make_service
@@ -137,13 +137,13 @@ def test_what_is_waited_for_in_vain_fails_the_template(fields: Any, kind: Failur
 @pytest.mark.parametrize(
     ("refusal", "fails"),
     [
-        ("", False),
-        ("the guard refused: x", False),
-        (f'{bluegreen.CREATE_REFUSED}admission webhook "v" denied the request', True),
-        (f"{bluegreen.CREATE_REFUSED}exceeded quota: team", False),
+        (None, False),
+        (ApiRefusal('admission webhook "v" denied the request'), False),
+        (ApiRefusal('admission webhook "v" denied the request', of_candidate=True), True),
+        (ApiRefusal("exceeded quota: team", of_candidate=True), False),
     ],
 )
-def test_a_refusal_to_make_the_candidate_ends_the_release(refusal: str, fails: bool) -> None:
+def test_a_refusal_to_make_the_candidate_ends_the_release(refusal: ApiRefusal | None, fails: bool) -> None:
     found = bluegreen.plan(make_stage(seen={"refusal": refusal}))
 
     assert (found.failure is not None) is fails

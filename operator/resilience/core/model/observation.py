@@ -228,6 +228,17 @@ class FlagsMap:
     ours: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ApiRefusal:
+    """The API server's refusal of the last action, in its own words. `of_candidate`: it refused to create green."""
+
+    message: str
+    of_candidate: bool = False
+
+    def __str__(self) -> str:
+        return f"the candidate cannot be made: {self.message}" if self.of_candidate else self.message
+
+
 @dataclass(frozen=True)
 class Observation:
     """Observed state around one ResilientService. It has no slots, so that `selecting` can be cached."""
@@ -244,8 +255,8 @@ class Observation:
     namespace_refused: bool = False
     # Time until every node has caught up after an outage of the API server; zero without an outage.
     unsettled: timedelta = timedelta()
-    # The API's refusal of the last action; empty when it was not refused.
-    refusal: str = ""
+    # None when the last action was not refused.
+    refusal: ApiRefusal | None = None
     # Its place among the services whose policies fire at the same time; None when it has not requested one.
     turn: Turn | None = None
     # The published flags; None when there are none.

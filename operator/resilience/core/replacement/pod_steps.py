@@ -126,7 +126,7 @@ def _left(context: ReplacementContext, pod: Pod) -> Step:
         return Step(actions=(Advance(pod, ReplaceStep.DRAINING, context.now),))
     # The signal is never skipped, however late it is, because the operator itself may have been down until now.
     is_last = until(context, pod.step_since, over + SIGNAL_PATIENCE) is None
-    refused = context.observation.refusal if is_last else ""
+    refused = context.observation.refusal if is_last else None
     note = f"pod {pod.name} gets its drain signal for the last time and is then deleted: {refused}" if refused else ""
     return Step(actions=(SendSignal(pod, target, context.now, is_last),), wait=GONE_POLL, note=note)
 

@@ -157,7 +157,7 @@ def _explanation(facts: Facts, status: Status, verdicts: Sequence[ConditionVerdi
     parts.append(f"{'Ready' if ready.status else 'Not ready'}: {ready.message}")
     if progressing.reason is Reason.RESTART_BLOCKED:
         parts.append("Blocked; tried again when pods or endpoints change")
-    if facts.base.observation.refusal:
+    if facts.base.observation.refusal is not None:
         parts.append(f"Refused, and tried again every 10 s: {facts.base.observation.refusal}")
     if degraded.status:
         parts.append(f"Degraded: {degraded.message}")

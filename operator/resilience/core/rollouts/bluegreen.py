@@ -12,9 +12,6 @@ from resilience.core.model.actions import AdvanceGreen, CreateGreen, DeleteGreen
 from resilience.core.rollouts import adoption, bluegreen_steps, candidate, pins, preflight
 from resilience.core.rollouts.context import Move, RolloutContext
 
-# Begins the executor's message that the API server refuses green; the server's own message follows.
-CREATE_REFUSED = "the candidate cannot be created: "
-
 
 def plan(context: RolloutContext) -> Move:
     """The next move of the rollout; without green, of its start, of adoption or of the hand-back."""
@@ -77,9 +74,9 @@ def _begin(context: RolloutContext) -> Move:
     """
     if context.aborted(context.wanted):
         return fail(context, candidate.aborted())
-    refusal = context.observation.refusal.removeprefix(CREATE_REFUSED)
-    if refusal != context.observation.refusal:
-        failure = classify.of_refusal(refusal)
+    refusal = context.observation.refusal
+    if refusal is not None and refusal.of_candidate:
+        failure = classify.of_refusal(refusal.message)
         if not failure.may_clear:
             return fail(context, failure)
     blocker = preflight.blocker(context) or adoption.obstacle(context)
