@@ -131,7 +131,9 @@ def test_every_word_that_a_person_may_meet_is_explained() -> None:
     core = "".join(path.read_text() for path in (SOURCE / "core").rglob("*.py"))
     guard = re.findall(r'Refusal\(\s*"(\w+)"', core)
     assert len(guard) > 3, "the guard's words are not where they were"
-    words = [*Reason, *Phase, *guard]
+    blockers = re.findall(r'Blocker\(\s*"(\w+)"', core)
+    assert len(blockers) > 3, "the words of what blocks a policy are not where they were"
+    words = [*Reason, *Phase, *guard, *blockers]
     assert [word for word in words if f"`{word}`" not in troubleshooting] == []
 
 
