@@ -259,3 +259,79 @@ class ReceiverRequest(StrEnum):
 
     TEST = "test"
     REPLAY = "replay"
+
+
+class RolloutStage(StrEnum):
+    """Stage of a rollout as status shows it: steps of a blue-green rollout by direction, and those of others."""
+
+    # Requirements are checked; nothing is changed yet.
+    PREFLIGHT = "Preflight"
+    PREPARING = "Preparing"
+    SCALING = "Scaling"
+    SWITCHING = "Switching"
+    OVERLAPPING = "Overlapping"
+    WARM = "Warm"
+    DRAINING = "Draining"
+    # Green serves; the target's own pods are replaced without traffic.
+    HOPPING_BACK = "HoppingBack"
+    # Services lead to the target's own pods again.
+    RETURNING = "Returning"
+    # Green's clients move over.
+    DRAINING_GREEN = "DrainingGreen"
+    # The last pins come off.
+    FINISHING = "Finishing"
+    REVERTING = "Reverting"
+    DISCARDING = "Discarding"
+    # The workload controller replaces pods.
+    ROLLING_UPDATE = "RollingUpdate"
+    # All pods are new, and not all are available.
+    WAITING_FOR_PODS = "WaitingForPods"
+    # All pods are available; the gate decides.
+    GATE = "Gate"
+    # At rest.
+    COMPLETE = "Complete"
+    # At rest; the newest template failed and does not serve.
+    ROLLED_BACK = "RolledBack"
+    # At rest; the rolling update of a failed template is paused.
+    PAUSED = "Paused"
+    # At rest; the newest template failed and stays.
+    FAILED = "Failed"
+
+
+class RefusalReason(StrEnum):
+    """Reason for which the availability guard refuses a step; also a label of a metric."""
+
+    TARGET_GONE = "TargetGone"
+    LIMITS_NOT_READ = "LimitsNotRead"
+    NOT_OBSERVED = "NotObserved"
+    RELEASE_MOVING = "ReleaseMoving"
+    ROLLOUT_MOVING = "RolloutMoving"
+    STILL_LISTED = "StillListed"
+    BELOW_FLOOR = "BelowFloor"
+    NOT_CURRENT = "NotCurrent"
+    REPLACEMENT_SERVES = "ReplacementServes"
+    RECREATE = "Recreate"
+    HOST_PORT = "HostPort"
+    EXCLUSIVE_VOLUME = "ExclusiveVolume"
+    BUDGET_TOO_STRICT = "BudgetTooStrict"
+    BUDGET_FULL = "BudgetFull"
+    TEMPLATE_CHANGED = "TemplateChanged"
+    GREEN_EXISTS = "GreenExists"
+    NOTHING_TO_RELEASE = "NothingToRelease"
+    NOT_PINNED = "NotPinned"
+    UNSETTLED = "Unsettled"
+    STILL_SELECTED = "StillSelected"
+    STILL_SERVING = "StillServing"
+
+
+class BlockReason(StrEnum):
+    """Reason for which policies restart nothing now; refusals of the guard are the others."""
+
+    DEPENDENCY_DOWN = "DependencyDown"
+    RESTART_LOOP = "RestartLoop"
+    OUTSIDE_WINDOW = "OutsideWindow"
+    COOL_DOWN = "CoolDown"
+    BUDGET_SPENT = "BudgetSpent"
+    SUSPENDED = "Suspended"
+    QUEUED = "Queued"
+    LAST_REPLICA = "LastReplica"

@@ -9,7 +9,16 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.api.checks import Check, Scope
-from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason, RestartOutcome, Severity
+from resilience.api.reasons import (
+    AlertName,
+    BlockReason,
+    ConditionType,
+    HealthState,
+    Phase,
+    Reason,
+    RestartOutcome,
+    Severity,
+)
 from resilience.api.scalars import format_duration
 from resilience.api.slo import Slo
 from resilience.api.status import CheckStatus, Condition, Status
@@ -32,7 +41,12 @@ _FAILED_RESTART: Final = timedelta(hours=1)
 # Reasons of a redisStream check that are about the stream itself; all others are about its Redis.
 _QUEUE: Final = ("StreamTooLong", "GroupLags", "TooManyPending", "NoSuchStream", "NoSuchGroup", "NotAStream")
 # Reasons for which a policy waits as planned.
-_PLANNED_WAITS: Final = ("OutsideWindow", "Queued", "Suspended", "DependencyDown")
+_PLANNED_WAITS: Final = (
+    BlockReason.OUTSIDE_WINDOW,
+    BlockReason.QUEUED,
+    BlockReason.SUSPENDED,
+    BlockReason.DEPENDENCY_DOWN,
+)
 # Alerts that are no news while a service is only starting.
 _FROM_START: Final = frozenset({AlertName.SERVICE_UNHEALTHY, AlertName.CHECK_WARNING, AlertName.HEALTH_UNKNOWN})
 # Alerts that may follow from replacing pods (for a while), from a lost dependency, and from a service that is down.
@@ -137,9 +151,9 @@ def _of_operations(status: Status, workload: Workload | None, now: datetime) -> 
         yield _Problem(AlertName.RESTART_FAILED, last.message, since=last.started_at + last.duration)
     fires = any(not policy.dry_run for policy in restarts.firing)
     match restarts.blocked_by if fires else "":
-        case "RestartLoop":
+        case BlockReason.RESTART_LOOP:
             yield _Problem(AlertName.RESTART_LOOP, restarts.message)
-        case "BudgetSpent":
+        case BlockReason.BUDGET_SPENT:
             yield _Problem(AlertName.RESTART_BUDGET_SPENT, restarts.message)
         case reason if reason and reason not in _PLANNED_WAITS:
             yield _Problem(AlertName.POLICY_BLOCKED, f"{reason}: {restarts.message}")

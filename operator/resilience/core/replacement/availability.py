@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LEFT_VALUE
+from resilience.api.reasons import RefusalReason
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.observation import Observation, Pod, PodsView
 from resilience.core.model.service import Endpoint
@@ -19,7 +20,7 @@ from resilience.core.model.workload import ReplicaSet, Workload
 class Refusal:
     """The reason that a step is not taken. `reason` is a fixed word for metrics, `message` is for people."""
 
-    reason: str
+    reason: RefusalReason
     message: str
 
 
@@ -61,16 +62,18 @@ def may_begin(observation: Observation) -> Refusal | None:
     """The refusal to begin any replacement of a pod, or None."""
     workload = observation.workload
     if workload is None:
-        return Refusal("TargetGone", "the target is gone")
+        return Refusal(RefusalReason.TARGET_GONE, "the target is gone")
     if observation.pods is not None and not observation.pods.limits_read:
-        return Refusal("LimitsNotRead", "what limits the replacement of pods was not read this time")
+        return Refusal(RefusalReason.LIMITS_NOT_READ, "what limits the replacement of pods was not read this time")
     if not workload.observed:
-        return Refusal("NotObserved", f"{workload.kind} {workload.name} has a change that its controller has not seen")
+        return Refusal(
+            RefusalReason.NOT_OBSERVED, f"{workload.kind} {workload.name} has a change that its controller has not seen"
+        )
     if is_rolling_out(observation):
-        return Refusal("ReleaseMoving", f"a release of {workload.kind} {workload.name} is in progress")
+        return Refusal(RefusalReason.RELEASE_MOVING, f"a release of {workload.kind} {workload.name} is in progress")
     if workload.rolling:
         return Refusal(
-            "RolloutMoving",
+            RefusalReason.ROLLOUT_MOVING,
             f"a rollout of {workload.kind} {workload.name} is in progress ({workload.updated} of {workload.current} "
             "pods run the current template)",
         )
@@ -93,7 +96,7 @@ def may_lose(observation: Observation, view: PodsView, pod: Pod) -> Refusal | No
     if workload is None or workload.replicas == 0:
         return None
     if pod.step is not None and lingers(observation, pod):
-        return Refusal("StillListed", "its Services still send it new connections")
+        return Refusal(RefusalReason.STILL_LISTED, "its Services still send it new connections")
     if not is_serving(observation, pod):
         return None
     if not workload.observed:
@@ -103,7 +106,7 @@ def may_lose(observation: Observation, view: PodsView, pod: Pod) -> Refusal | No
     if others >= least:
         return None
     return Refusal(
-        "BelowFloor",
+        RefusalReason.BELOW_FLOOR,
         f"{others} other pod{'s' if others != 1 else ''} would serve and {least} are needed",
     )
 
@@ -126,9 +129,9 @@ def spare(observation: Observation, view: PodsView) -> int:
 def may_give_back(observation: Observation, view: PodsView, home: ReplicaSet) -> Refusal | None:
     """The refusal to hand a pod back to its ReplicaSet now, or None."""
     if not any(replica_set.uid == home.uid and replica_set.is_current for replica_set in view.replica_sets):
-        return Refusal("NotCurrent", f"ReplicaSet {home.name} no longer has the current template")
+        return Refusal(RefusalReason.NOT_CURRENT, f"ReplicaSet {home.name} no longer has the current template")
     if spare(observation, view) <= 0:
-        return Refusal("ReplacementServes", "the replacement has begun to serve")
+        return Refusal(RefusalReason.REPLACEMENT_SERVES, "the replacement has begun to serve")
     return None
 
 
@@ -138,13 +141,17 @@ def replacement_refusal(workload: Workload, view: PodsView) -> Refusal | None:
     ports = [port.number for container in template.containers for port in container.ports if port.on_host]
     by_hand = "delete its pods yourself when the interruption is acceptable"
     if workload.strategy == "Recreate":
-        return Refusal("Recreate", f"strategy Recreate forbids two pods at once; {by_hand}, or use RollingUpdate")
+        return Refusal(
+            RefusalReason.RECREATE, f"strategy Recreate forbids two pods at once; {by_hand}, or use RollingUpdate"
+        )
     if template.host_network or ports:
         what = "the host's network" if template.host_network else f"host port {ports[0]}"
-        return Refusal("HostPort", f"a second pod cannot use {what} on the same node; {by_hand}")
+        return Refusal(RefusalReason.HOST_PORT, f"a second pod cannot use {what} on the same node; {by_hand}")
     if view.exclusive_claims:
         claim = view.exclusive_claims[0]
-        return Refusal("ExclusiveVolume", f"volume claim {claim} can be mounted once only (ReadWriteOnce); {by_hand}")
+        return Refusal(
+            RefusalReason.EXCLUSIVE_VOLUME, f"volume claim {claim} can be mounted once only (ReadWriteOnce); {by_hand}"
+        )
     return None
 
 
@@ -155,13 +162,17 @@ def too_strict(workload: Workload, view: PodsView) -> Refusal | None:
     """
     if floor(workload, view) <= workload.replicas:
         return None
-    return Refusal("BudgetTooStrict", "a disruption budget requires more pods than the target has")
+    return Refusal(RefusalReason.BUDGET_TOO_STRICT, "a disruption budget requires more pods than the target has")
 
 
 def full_budget(view: PodsView) -> Refusal | None:
     """The refusal when a disruption budget would block an eviction now, or None."""
     full = next((budget for budget in view.budgets if budget.current_healthy <= budget.desired_healthy), None)
-    return Refusal("BudgetFull", f"disruption budget {full.name} allows no eviction now") if full is not None else None
+    return (
+        Refusal(RefusalReason.BUDGET_FULL, f"disruption budget {full.name} allows no eviction now")
+        if full is not None
+        else None
+    )
 
 
 def leave_labels(observation: Observation, view: PodsView, pod: Pod) -> tuple[Mapping[str, str], tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason
+from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason, RolloutStage
 from resilience.api.status import HealthStatus, Status
 from resilience.core.failures import attention
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL
@@ -12,7 +12,7 @@ from resilience.core.model.workload import Workload
 from resilience.core.report.condition_rules import Facts
 
 # In these steps a candidate has no clients: the target's own pods decide whether the service is down.
-_WITHOUT_CLIENTS = ("Preparing", "Scaling")
+_WITHOUT_CLIENTS = (RolloutStage.PREPARING, RolloutStage.SCALING)
 
 
 def of(facts: Facts, health: HealthStatus, status: Status, now: datetime) -> Phase:

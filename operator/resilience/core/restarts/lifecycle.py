@@ -7,7 +7,7 @@ replaces them.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from resilience.api.reasons import Reason, ReplaceStep, Request, RestartOutcome
+from resilience.api.reasons import Reason, ReplaceStep, Request, RestartOutcome, RolloutStage
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_base import Requests
 from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
@@ -25,6 +25,13 @@ from resilience.core.replacement.plan import ReplacementPlan
 # Creation times have whole seconds: a pod created in the second of the acceptance must be an old one.
 SETTLE = timedelta(seconds=1)
 
+# Stages in which the new version serves already, and only the target's own pods follow.
+_TOWARDS_BLUE = (
+    RolloutStage.HOPPING_BACK,
+    RolloutStage.RETURNING,
+    RolloutStage.DRAINING_GREEN,
+    RolloutStage.FINISHING,
+)
 _NOTHING = "nothing was in flight"
 
 _REASONS = {
@@ -137,7 +144,7 @@ def _is_accepted(status: Status) -> bool:
     rollout = status.rollout
     if rollout.candidate is None or rollout.serving is None or rollout.serving.hash != rollout.candidate.hash:
         return False
-    return rollout.step in ("HoppingBack", "Returning", "DrainingGreen", "Finishing")
+    return rollout.step in _TOWARDS_BLUE
 
 
 def _handed_back(running: RestartStatus, view: PodsView) -> set[str]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.api.checks import Scope
+from resilience.api.reasons import BlockReason, RefusalReason
 from resilience.api.restarts import Policy
 from resilience.api.scalars import format_duration
 from resilience.api.schedule import opening
@@ -38,7 +39,7 @@ MOST: Final = 100
 class Blocker:
     """The reason that nothing is restarted. `until`: the time at which it ends by itself, if that is known."""
 
-    reason: str
+    reason: BlockReason | RefusalReason
     message: str
     until: datetime | None = None
 
@@ -95,7 +96,9 @@ def _without_dependency(context: Context, fired: Sequence[Firing]) -> _Left:
     words = (
         f"all pods fail together while {named} is not known to work: a restart would not help, the service is degraded"
     )
-    return tuple(firing for firing in fired if not _may_be_dependency(firing.policy)), Blocker("DependencyDown", words)
+    return tuple(firing for firing in fired if not _may_be_dependency(firing.policy)), Blocker(
+        BlockReason.DEPENDENCY_DOWN, words
+    )
 
 
 def _is_unsteady(state: CheckState | None, steady: int) -> bool:
@@ -185,7 +188,7 @@ def _out_of_loops(effective: Effective, past: Sequence[PastRestart], fired: Sequ
     if not end_by_policy:
         return tuple(fired), None
     left = tuple(firing for firing, end in ends if end is None or end <= now)
-    return left, Blocker("RestartLoop", loop_words(end_by_policy), min(end_by_policy.values()))
+    return left, Blocker(BlockReason.RESTART_LOOP, loop_words(end_by_policy), min(end_by_policy.values()))
 
 
 def _in_window(spec: ResilientServiceSpec, fired: Sequence[Firing], now: datetime) -> _Left:
@@ -195,7 +198,7 @@ def _in_window(spec: ResilientServiceSpec, fired: Sequence[Firing], now: datetim
         return tuple(fired), None
     next_at = window.next_at
     when = f"the next one opens at {next_at:%Y-%m-%d %H:%M} UTC" if next_at is not None else "none opens again"
-    block = Blocker("OutsideWindow", f"outside the windows of spec.restart.windows; {when}", next_at)
+    block = Blocker(BlockReason.OUTSIDE_WINDOW, f"outside the windows of spec.restart.windows; {when}", next_at)
     return tuple(firing for firing in fired if _cannot_wait(firing.policy, next_at, now)), block
 
 
@@ -209,7 +212,7 @@ def _cool_down(effective: Effective, past: Sequence[PastRestart], now: datetime)
     if not past or past[-1].at + effective.cool_down <= now:
         return None
     words = f"the last restart by a policy is less than {format_duration(effective.cool_down)} ago (restart.coolDown)"
-    return Blocker("CoolDown", words, past[-1].at + effective.cool_down)
+    return Blocker(BlockReason.COOL_DOWN, words, past[-1].at + effective.cool_down)
 
 
 def _budget(effective: Effective, past: Sequence[PastRestart], now: datetime) -> Blocker | None:
@@ -220,7 +223,7 @@ def _budget(effective: Effective, past: Sequence[PastRestart], now: datetime) ->
         f"the budget of {effective.budget_max} restarts per {format_duration(effective.budget_per)} is spent"
         " (restart.budget)"
     )
-    return Blocker("BudgetSpent", words, spent[-effective.budget_max].at + effective.budget_per)
+    return Blocker(BlockReason.BUDGET_SPENT, words, spent[-effective.budget_max].at + effective.budget_per)
 
 
 def replacement_blocker(observation: Observation) -> Blocker | None:

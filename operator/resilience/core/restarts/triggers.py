@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
 
-from resilience.api.reasons import HealthState, Reason
+from resilience.api.reasons import BlockReason, HealthState, Reason
 from resilience.api.restarts import Policy
 from resilience.api.status import Status
 from resilience.api.status_restarts import ConfigStatus, FiringPolicy, PastRestart, PodReference, RestartStatus
@@ -95,7 +95,7 @@ def _allowed(
     context: Context, acting: Sequence[Firing], *, content_changed: bool
 ) -> tuple[Sequence[Firing], Blocker | None]:
     if context.spec.suspend:
-        return (), Blocker("Suspended", "spec.suspend is set")
+        return (), Blocker(BlockReason.SUSPENDED, "spec.suspend is set")
     block = _impossible(context)
     if block is not None:
         return (), block
@@ -116,13 +116,13 @@ def _in_turn(context: Context, result: StepResult, cause: _Cause) -> StepResult:
     expected = timedelta(seconds=ceil(turn.expected.total_seconds()))
     # Without the place in the queue: it changes with every restart of another service, and a changed text is a write.
     words = "a few services restart pods at a time, and others go before it"
-    status = _blocked(context.status, Blocker("Queued", words, context.now + expected), ahead=turn.ahead)
+    status = _blocked(context.status, Blocker(BlockReason.QUEUED, words, context.now + expected), ahead=turn.ahead)
     return replace(result, status=status, requeue_after=_sooner(result.requeue_after, max(expected, _TURN_WAIT)))
 
 
 def _postpone(context: Context, result: StepResult, block: Blocker, *, before: Status) -> StepResult:
     events = result.events
-    if block.reason not in (before.restarts.blocked_by, "RestartLoop"):
+    if block.reason not in (before.restarts.blocked_by, BlockReason.RESTART_LOOP):
         events = (*events, Event(Reason.POLICY_BLOCKED, block.message))
     wait = block.until - context.now if block.until is not None else _RECHECK
     status = _blocked(context.status, block)
@@ -188,7 +188,7 @@ def _impossible(context: Context) -> Blocker | None:
         return Blocker(full.reason, full.message)
     if workload.replicas == 1:
         words = f"a {workload.kind} cannot surge and this is its only pod: only a person may restart it"
-        return Blocker("LastReplica", words)
+        return Blocker(BlockReason.LAST_REPLICA, words)
     return None
 
 

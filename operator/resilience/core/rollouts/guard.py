@@ -5,6 +5,7 @@ anything meanwhile.
 """
 
 from resilience.api.names import ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
+from resilience.api.reasons import RefusalReason
 from resilience.core.model.actions import CreateGreen, DeleteGreen, Resume, Route
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.service import Service
@@ -18,9 +19,9 @@ def refusal(
     """The reason why the action must not be done now; None when it may be."""
     workload = fresh.workload
     if workload is None or fresh.pods is None or seen.workload is None:
-        return Refusal("TargetGone", "the target is gone")
+        return Refusal(RefusalReason.TARGET_GONE, "the target is gone")
     if workload.template.fingerprint != seen.workload.template.fingerprint:
-        return Refusal("TemplateChanged", "the template changed since it was read")
+        return Refusal(RefusalReason.TEMPLATE_CHANGED, "the template changed since it was read")
     match action:
         case CreateGreen():
             return _create(fresh, workload)
@@ -36,13 +37,13 @@ def _create(fresh: Observation, workload: Workload) -> Refusal | None:
     """Green's pods carry the labels that Services select, so each Service has to be pinned first."""
     assert fresh.pods is not None
     if fresh.pods.green is not None:
-        return Refusal("GreenExists", "the second Deployment is there already")
+        return Refusal(RefusalReason.GREEN_EXISTS, "the second Deployment is there already")
     if not is_rolling_out(fresh):
-        return Refusal("NothingToRelease", "the template is the one that serves, or one that failed")
+        return Refusal(RefusalReason.NOTHING_TO_RELEASE, "the template is the one that serves, or one that failed")
     unpinned = [service.name for service in fresh.selecting if not service.pin]
     if unpinned or not workload.paused:
         reason = f"Service {unpinned[0]} is not pinned" if unpinned else "the target is not paused"
-        return Refusal("NotPinned", f"{reason}; the candidate would get traffic")
+        return Refusal(RefusalReason.NOT_PINNED, f"{reason}; the candidate would get traffic")
     return None
 
 
@@ -53,12 +54,12 @@ def _delete(fresh: Observation, workload: Workload) -> Refusal | None:
     if green is None or workload.replicas == 0:
         return None
     if fresh.unsettled:
-        return Refusal("Unsettled", "the API server was away; nodes may not have caught up")
+        return Refusal(RefusalReason.UNSETTLED, "the API server was away; nodes may not have caught up")
     uids = {pod.uid for pod in green.pods}
     if any(endpoint.counts and endpoint.pod_uid in uids for endpoint in fresh.endpoints):
-        return Refusal("StillListed", "Services still send new connections to the second Deployment")
+        return Refusal(RefusalReason.STILL_LISTED, "Services still send new connections to the second Deployment")
     if any(service.selects(pod.labels) for service in fresh.selecting for pod in green.pods):
-        return Refusal("StillSelected", "a Service selects pods of the second Deployment")
+        return Refusal(RefusalReason.STILL_SELECTED, "a Service selects pods of the second Deployment")
     return None
 
 
@@ -70,12 +71,12 @@ def _resume(fresh: Observation, workload: Workload, action: Resume) -> Refusal |
     if action.give_back or not will_roll or fresh.pods.green is None:
         return None
     if fresh.unsettled:
-        return Refusal("Unsettled", "the API server was away; nodes may not have caught up")
+        return Refusal(RefusalReason.UNSETTLED, "the API server was away; nodes may not have caught up")
     uids = {pod.uid for pod in fresh.pods.pods}
     is_listed = any(endpoint.counts and endpoint.pod_uid in uids for endpoint in fresh.endpoints)
     is_selected = any(service.selects(pod.labels) for service in fresh.selecting for pod in fresh.pods.pods)
     if is_listed or is_selected:
-        return Refusal("StillServing", "the target's own pods still get new connections")
+        return Refusal(RefusalReason.STILL_SERVING, "the target's own pods still get new connections")
     return None
 
 
@@ -93,11 +94,13 @@ def _route(fresh: Observation, workload: Workload, action: Route) -> Refusal | N
     chosen = sum(ready[uid].labels.get(LABEL_TEMPLATE_HASH) == action.template_hash for uid in listed)
     narrows = service.pin != action.template_hash
     if fresh.unsettled and narrows and not service.pin and len(listed) > chosen:
-        return Refusal("Unsettled", "the API server was away; nodes may not have caught up")
+        return Refusal(RefusalReason.UNSETTLED, "the API server was away; nodes may not have caught up")
     required = min(len(listed), workload.replicas)
     if chosen >= required:
         return None
-    return Refusal("BelowFloor", f"Service {service.name} would lead to {chosen} pods and {required} are needed")
+    return Refusal(
+        RefusalReason.BELOW_FLOOR, f"Service {service.name} would lead to {chosen} pods and {required} are needed"
+    )
 
 
 def _ready(fresh: Observation, service: Service) -> dict[str, Pod]:

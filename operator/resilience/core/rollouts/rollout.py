@@ -6,7 +6,7 @@ The rules of each strategy are in `bluegreen` and `rolling`.
 from dataclasses import dataclass, replace
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR, ANNOTATION_SERVING
-from resilience.api.reasons import Colour, Reason, ReleaseStep, Request, RolloutOutcome
+from resilience.api.reasons import Colour, Reason, ReleaseStep, Request, RolloutOutcome, RolloutStage
 from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec, Strategy
 from resilience.core.model import requests
@@ -22,27 +22,27 @@ from resilience.core.rollouts.status import Progress, update_status
 
 # Beginning and end of each step, in percent of a rollout.
 _PROGRESS = {
-    "Preflight": (0, 5),
-    "Preparing": (5, 35),
-    "Scaling": (35, 50),
-    "Switching": (50, 55),
-    "Overlapping": (55, 60),
-    "Warm": (60, 75),
-    "Draining": (75, 80),
-    "HoppingBack": (80, 92),
-    "Returning": (92, 95),
-    "DrainingGreen": (95, 98),
-    "Finishing": (98, 99),
-    "RollingUpdate": (0, 95),
-    "Gate": (95, 99),
-    "Complete": (100, 100),
+    RolloutStage.PREFLIGHT: (0, 5),
+    RolloutStage.PREPARING: (5, 35),
+    RolloutStage.SCALING: (35, 50),
+    RolloutStage.SWITCHING: (50, 55),
+    RolloutStage.OVERLAPPING: (55, 60),
+    RolloutStage.WARM: (60, 75),
+    RolloutStage.DRAINING: (75, 80),
+    RolloutStage.HOPPING_BACK: (80, 92),
+    RolloutStage.RETURNING: (92, 95),
+    RolloutStage.DRAINING_GREEN: (95, 98),
+    RolloutStage.FINISHING: (98, 99),
+    RolloutStage.ROLLING_UPDATE: (0, 95),
+    RolloutStage.GATE: (95, 99),
+    RolloutStage.COMPLETE: (100, 100),
 }
 _STEPS_TOWARDS_BLUE = {
-    ReleaseStep.PREPARING: "HoppingBack",
-    ReleaseStep.SCALING: "HoppingBack",
-    ReleaseStep.SWITCHING: "Returning",
-    ReleaseStep.OVERLAPPING: "Returning",
-    ReleaseStep.DRAINING: "DrainingGreen",
+    ReleaseStep.PREPARING: RolloutStage.HOPPING_BACK,
+    ReleaseStep.SCALING: RolloutStage.HOPPING_BACK,
+    ReleaseStep.SWITCHING: RolloutStage.RETURNING,
+    ReleaseStep.OVERLAPPING: RolloutStage.RETURNING,
+    ReleaseStep.DRAINING: RolloutStage.DRAINING_GREEN,
 }
 
 
@@ -205,23 +205,23 @@ def progress(context: RolloutContext, move: Move) -> Progress:
     )
 
 
-def _in_flight(context: RolloutContext) -> tuple[str, Version | None]:
+def _in_flight(context: RolloutContext) -> tuple[RolloutStage, Version | None]:
     """The name of the step, and the version that is being rolled out; None when there is none."""
     if context.view.green is None:
         if bluegreen.wants_rollout(context):
-            return "Preflight", rolling.version(context)
+            return RolloutStage.PREFLIGHT, rolling.version(context)
         if any(service.pin for service in context.services) and context.status.rollout.candidate is not None:
-            return "Finishing", context.status.rollout.candidate
-        return ("RolledBack" if context.failed(context.wanted) else "Complete"), None
+            return RolloutStage.FINISHING, context.status.rollout.candidate
+        return (RolloutStage.ROLLED_BACK if context.failed(context.wanted) else RolloutStage.COMPLETE), None
     green = context.green
     green_version = Version(
         hash=green.workload.template.fingerprint, image=green.workload.template.image(context.spec.container)
     )
     if green.towards is Colour.GREEN:
-        return green.step.value, green_version
+        return RolloutStage(green.step), green_version
     if context.failed(context.wanted) and green.step is ReleaseStep.PREPARING:
-        return "RolledBack", None
-    step = _STEPS_TOWARDS_BLUE.get(green.step, green.step.value)
+        return RolloutStage.ROLLED_BACK, None
+    step = _STEPS_TOWARDS_BLUE.get(green.step) or RolloutStage(green.step)
     if not context.blue_is_candidate:
         return step, green_version
     return step, Version(hash=candidate.fingerprint(context), image=_image_of(context, candidate.fingerprint(context)))
@@ -260,13 +260,15 @@ def _rolling_progress(context: RolloutContext, move: Move) -> Progress:
         # Recorded together with the version that failed; the next pass ends it.
         is_in_flight = True
     if complete:
-        step = "Complete"
+        step = RolloutStage.COMPLETE
     elif failed == version.hash:
-        step = "Paused" if workload.paused else "Failed"
+        step = RolloutStage.PAUSED if workload.paused else RolloutStage.FAILED
     elif workload.settled:
-        step = "Gate"
+        step = RolloutStage.GATE
     else:
-        step = "RollingUpdate" if workload.rolling or not workload.observed else "WaitingForPods"
+        step = (
+            RolloutStage.ROLLING_UPDATE if workload.rolling or not workload.observed else RolloutStage.WAITING_FOR_PODS
+        )
     low, high = _PROGRESS.get(step, (0, 99))
     return Progress(
         serving=version if complete else good,

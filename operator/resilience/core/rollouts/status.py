@@ -6,7 +6,7 @@ Must not decide anything: the observation shows what is in flight, and status on
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from resilience.api.reasons import FailureClass, Reason, ReleaseStep, RolloutOutcome
+from resilience.api.reasons import FailureClass, Reason, ReleaseStep, RolloutOutcome, RolloutStage
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_base import Requests
 from resilience.api.status_rollout import FailureStatus, RolloutResult, RolloutStatus, StepDuration, StepTime, Version
@@ -31,7 +31,7 @@ _FAILED_BEFORE = Failure(
     message="this template failed before this resource knew it",
     advice="change the template, or request it again: resilience.dev/retry-requested-at",
 )
-_DRAINING = ("Draining", "DrainingGreen", "Discarding")
+_DRAINING = (RolloutStage.DRAINING, RolloutStage.DRAINING_GREEN, RolloutStage.DISCARDING)
 
 
 @dataclass(frozen=True, slots=True)
