@@ -1,18 +1,24 @@
 """Shared causes: a dependency's address as one text, so that its loss is one incident for any number of services."""
 
+from typing import assert_never
+
 from resilience.api.checks import Check
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health import dependencies
 from resilience.core.model.probes import (
+    ContentProbe,
     DnsProbe,
     GrpcProbe,
     HttpProbe,
     PostgresProbe,
     Probe,
+    PrometheusProbe,
     RedisPlace,
     RedisProbe,
     RedisStreamProbe,
+    SlopeProbe,
     TcpProbe,
+    UsageProbe,
 )
 
 
@@ -35,8 +41,11 @@ def _cause(probe: Probe, namespace: str) -> str:
             return f"server {_full(probe.host, namespace)}:{probe.port}"
         case DnsProbe(name=name):
             return f"name {_full(name, namespace)}"
-        case _:
+        case PrometheusProbe() | UsageProbe() | SlopeProbe() | ContentProbe():
+            # They probe no dependency.
             return ""
+        case _:
+            assert_never(probe)
 
 
 def _redis(place: RedisPlace, namespace: str) -> str:
