@@ -13,7 +13,7 @@ from resilience.core.alerting import service_status as alerts
 from resilience.core.degradation import dead_letters, flags
 from resilience.core.degradation import reconcile as degradation
 from resilience.core.health import targets
-from resilience.core.health.ports import PortMissing
+from resilience.core.health.ports import MissingPort
 from resilience.core.model import requests
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
@@ -120,7 +120,7 @@ def _replace_pods(draft: Draft) -> ReplacementPlan | None:
     return plan
 
 
-def _roll_out(draft: Draft, fields: TemplatePlan | PortMissing) -> RolloutResult:
+def _roll_out(draft: Draft, fields: TemplatePlan | MissingPort) -> RolloutResult:
     """Claim the target, write managed fields, and advance the rollout, which waits until the target is claimed."""
     claimed = claim.adopt(draft.context)
     draft.take(claimed)

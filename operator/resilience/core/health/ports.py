@@ -1,9 +1,18 @@
 """Resolution of the ports and containers that a spec names, in the Service and in the pod template."""
 
+from dataclasses import dataclass
+
 from resilience.api.checks import Check, Scope
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Container, ContainerPort, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class MissingPort:
+    """A port that a probe's check names and nothing has; the message says which."""
+
+    message: str
 
 
 class PortMissing(Exception):

@@ -3,7 +3,7 @@
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER, LABEL_MANAGED, LABEL_MANAGED_VALUE
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.core.health import targets
-from resilience.core.health.ports import PortMissing, find_container
+from resilience.core.health.ports import MissingPort, PortMissing, find_container
 from resilience.core.model import requests
 from resilience.core.model.context import Context
 from resilience.core.model.decision import Action, ApplyTemplate, Claim, Event, MarkService, SetFinalizer, StepResult
@@ -27,7 +27,7 @@ def adopt(context: Context) -> StepResult:
     return StepResult(context.status, tuple(actions))
 
 
-def plan_fields(context: Context) -> TemplatePlan | PortMissing:
+def plan_fields(context: Context) -> TemplatePlan | MissingPort:
     """The fields of the managed container that the operator should own, or the port that is missing for them."""
     container = find_container(context.spec, context.workload)
     assert container is not None
@@ -36,10 +36,10 @@ def plan_fields(context: Context) -> TemplatePlan | PortMissing:
         grace_period = context.workload.template.grace_period
         return managed_probes.plan(context.spec, context.effective, container, service, grace_period=grace_period)
     except PortMissing as missing:
-        return missing
+        return MissingPort(str(missing))
 
 
-def sync(context: Context, wanted: TemplatePlan | PortMissing) -> StepResult:
+def sync(context: Context, wanted: TemplatePlan | MissingPort) -> StepResult:
     """Write managed fields when that rolls no pod that would not roll anyway, or when a person requests it."""
     status = context.status
     events: tuple[Event, ...] = ()
@@ -47,8 +47,8 @@ def sync(context: Context, wanted: TemplatePlan | PortMissing) -> StepResult:
     needs_write = isinstance(wanted, TemplatePlan) and not wanted.in_sync
     if request is not None and not needs_write:
         # Handled only when done: a write that fails, or an operator that dies before it, must not lose the request.
-        is_missing = isinstance(wanted, PortMissing)
-        note = str(wanted) if is_missing else "the managed fields are in place"
+        is_missing = isinstance(wanted, MissingPort)
+        note = wanted.message if isinstance(wanted, MissingPort) else "the managed fields are in place"
         status = requests.handle(status, Request.ADOPT, request, now=context.now, note=note)
         if is_missing or _was_synced(context.resource):
             events = (Event(Reason.REQUEST_IGNORED, f"adopt: {note}"),)

@@ -8,7 +8,7 @@ from resilience.api.reasons import ConditionType, HealthState, Reason
 from resilience.api.status import HealthStatus, Status
 from resilience.api.v1alpha1 import Management
 from resilience.core.degradation import flags
-from resilience.core.health.ports import PortMissing
+from resilience.core.health.ports import MissingPort
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
 from resilience.core.model.observation import Observation
@@ -23,7 +23,7 @@ class Facts:
 
     base: Context
     prerequisites: ConditionVerdict
-    template: TemplatePlan | PortMissing
+    template: TemplatePlan | MissingPort
     plan: ReplacementPlan | None
     # None while suspended.
     move: Move | None = None
@@ -139,8 +139,8 @@ def progressing(facts: Facts, status: Status) -> ConditionVerdict:
 def probes_synced(facts: Facts) -> ConditionVerdict:
     """ProbesSynced: the template has the fields that it should have from the operator."""
     kind, template, workload = ConditionType.PROBES_SYNCED, facts.template, facts.base.workload
-    if isinstance(template, PortMissing):
-        return ConditionVerdict(kind, False, Reason.PORT_NOT_FOUND, str(template))
+    if isinstance(template, MissingPort):
+        return ConditionVerdict(kind, False, Reason.PORT_NOT_FOUND, template.message)
     if template.conflicts:
         named = "; ".join(
             f"{conflict.field} of container {template.container} belongs to {', '.join(conflict.owners)}"
