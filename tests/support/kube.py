@@ -38,7 +38,9 @@ class KubectlError(AssertionError):
 
 
 def wait_until(probe: Callable[[], Found | None], *, what: str, timeout: float = 30.0, every: float = 0.2) -> Found:
-    """The first result of `probe` that is neither None nor False; an API that does not answer is requested again.
+    """The first result of `probe` that says something; an API that does not answer is requested again.
+
+    None, False and an empty text say nothing: a field of status is often an empty text before it is known.
 
     Raises:
         AssertionError: it took longer than `timeout` seconds.
@@ -50,7 +52,7 @@ def wait_until(probe: Callable[[], Found | None], *, what: str, timeout: float =
                 result = probe()
             except requests.RequestException:
                 result = None
-            if result is not None and result is not False:
+            if result is not None and result is not False and result != "":
                 return result
             assert time.monotonic() < deadline, f"waited {timeout:g} s in vain for {what}"
             time.sleep(every)
