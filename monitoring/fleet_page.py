@@ -87,7 +87,7 @@ def _stats() -> list[Panel]:
         ),
         _stat(
             "Degraded",
-            "Services that were told to do without a dependency. Mend that; the services' pods are not at fault.",
+            "Services that work without a lost dependency. Fix the dependency; the services' pods are not at fault.",
             [_count(f"max by (namespace, name) ({_OF_SERVICE}_degraded{{{FLEET}}})")],
             ((None, GOOD), (1, SHORT)),
         ),
@@ -176,7 +176,7 @@ def _series() -> list[Panel]:
         Panel(
             Kind.SERIES,
             "Restarts and releases",
-            "How many ended, by how they ended. RolledBack, Paused and Failed deserve a look at the service.",
+            "Number that ended, by result. RolledBack, Paused and Failed: check the service.",
             "short",
             [
                 Query(increase(f"{_OF_SERVICE}_restarts_total", FLEET, "result"), "restart {{result}}"),

@@ -51,7 +51,7 @@ def _stats() -> list[Panel]:
         Panel(
             Kind.STAT,
             "Leaders",
-            "Replicas that may write. One is right; with none nobody looks after services, two are two installations.",
+            "Replicas that may write. One is right; with none no service is managed, two are two installations.",
             "short",
             [Query(f"sum({_P}_leader{{{EVERYWHERE}}})")],
             width=4,
@@ -80,7 +80,7 @@ def _stats() -> list[Panel]:
         Panel(
             Kind.STAT,
             "Errors",
-            "Passes that ended in an error that nobody foresaw, within the time shown. The log has the traceback.",
+            "Passes that ended in an unexpected error, within the time shown. The log has the traceback.",
             "short",
             [Query(f'sum(increase({_P}_reconciles_total{{result="error", {EVERYWHERE}}}[$__range])) or vector(0)')],
             width=4,
@@ -89,8 +89,8 @@ def _stats() -> list[Panel]:
         ),
         Panel(
             Kind.STAT,
-            "Alerts that nobody got",
-            "Dead letters of AlertReceivers. kubectl describe arcv says why they cannot be told.",
+            "Alerts that were not delivered",
+            "Dead letters of AlertReceivers. kubectl describe arcv says why they cannot be delivered.",
             "short",
             [Query(f"sum(max by (namespace, name) ({_R}_dead_letters{{{EVERYWHERE}}})) or vector(0)")],
             width=4,
@@ -132,7 +132,7 @@ def _passes() -> list[Panel]:
         Panel(
             Kind.SERIES,
             "Passes",
-            "A second, by result. conflict: looked at again. refused: somebody said no. unavailable: nobody answered.",
+            "Per second, by result. conflict: decided again. refused: the API server refused. unavailable: no answer.",
             "ops",
             [Query(rate(f"{_P}_reconciles_total", EVERYWHERE, "result"), "{{result}}")],
             stacked=True,
@@ -145,7 +145,7 @@ def _api() -> list[Panel]:
         Panel(
             Kind.SERIES,
             "Requests",
-            "A second, by verb and status. 5xx and none: the API server fails. 429: it is told to slow down.",
+            "Per second, by verb and status. 5xx and none: the API server fails. 429: it throttles the operator.",
             "reqps",
             [Query(rate(f"{_P}_api_requests_total", EVERYWHERE, "verb", "code"), "{{verb}} {{code}}")],
             stacked=True,
@@ -178,7 +178,7 @@ def _notifications() -> list[Panel]:
         Panel(
             Kind.SERIES,
             "Flags: detection and propagation",
-            "95th percentile: from the first failed run until a dependency counts as lost, and until it is told.",
+            "95th percentile: from the first failed run until a dependency counts as lost and that is published.",
             "s",
             [
                 Query(quantile(0.95, f"{_P}_detection_seconds", EVERYWHERE), "detection"),
@@ -188,24 +188,24 @@ def _notifications() -> list[Panel]:
         Panel(
             Kind.SERIES,
             "Messages",
-            "Messages told, or not told, a second, over all AlertReceivers. What failed is tried again.",
+            "Messages delivered, or not, per second, over all AlertReceivers. A failed delivery is tried again.",
             "ops",
             [Query(or_zero(rate(f"{_R}_deliveries_total", EVERYWHERE, "result"), "result"), "{{result}}")],
         ),
         Panel(
             Kind.SERIES,
             "Time until people know",
-            "95th percentile: from the beginning of an alert until a receiver was told, and how long that took.",
+            "95th percentile: from the beginning of an alert until a receiver was notified, and how long that took.",
             "s",
             [
-                Query(quantile(0.95, f"{_R}_alert_latency_seconds", EVERYWHERE), "until told"),
+                Query(quantile(0.95, f"{_R}_alert_latency_seconds", EVERYWHERE), "until notified"),
                 Query(quantile(0.95, f"{_R}_delivery_duration_seconds", EVERYWHERE), "delivery"),
             ],
         ),
         Panel(
             Kind.SERIES,
             "Conversations",
-            "Incidents that are open at receivers, repeats that nobody was told of, and alerts that could not be told.",
+            "Incidents that are open at receivers, suppressed repeats, and alerts that could not be delivered.",
             "short",
             [
                 Query(f"sum(max by (namespace, name) ({_R}_{name}{{{EVERYWHERE}}})) or vector(0)", word)

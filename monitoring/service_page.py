@@ -62,7 +62,7 @@ def _now() -> list[Panel]:
         Panel(
             Kind.TIMELINE,
             "Health",
-            "What the checks say together. Unhealthy is an outage; with Unknown nobody can say.",
+            "The result of all checks together. Unhealthy is an outage; Unknown is neither.",
             "none",
             [Query(health, "health")],
             width=12,
@@ -99,7 +99,7 @@ def _checks() -> list[Panel]:
         Panel(
             Kind.SERIES,
             "Results",
-            "Runs of each check by how they ended. Inconclusive says nothing of the service: it could not be asked.",
+            "Runs of each check by result. Inconclusive says nothing about the service: the check could not be run.",
             "ops",
             [Query(f"{rate(f'{_P}_check_results_total', ONE, 'check', 'outcome')} > 0", "{{check}} {{outcome}}")],
             stacked=True,
@@ -174,7 +174,7 @@ def _trouble() -> list[Panel]:
         Panel(
             Kind.TIMELINE,
             "Degradation flags",
-            "What applications are told. On: a dependency is lost, and they work without it.",
+            "Flags as they are published. On: a dependency is lost, and applications work without it.",
             "none",
             [Query(or_zero(each(f"{_P}_degraded", ONE, "flag"), "flag"), "{{flag}}")],
             width=12,
@@ -196,7 +196,7 @@ def _trouble() -> list[Panel]:
         Panel(
             Kind.SERIES,
             "Alerts firing",
-            "By severity, those included that nobody is told of for now.",
+            "By severity, withheld ones included.",
             "short",
             [Query(each(f"{_P}_alerts_firing", ONE, "severity"), "{{severity}}")],
             width=6,
@@ -210,7 +210,7 @@ def _objective() -> list[Panel]:
         Panel(
             Kind.STAT,
             "Availability",
-            "Of the window of spec.slo so far, and what is asked for. Empty without spec.slo.",
+            "Of the window of spec.slo so far, and its objective. Empty without spec.slo.",
             "percentunit",
             [Query(_value("slo_availability_ratio"), "is"), Query(_value("slo_objective_ratio"), "objective")],
             width=6,
