@@ -10,7 +10,7 @@ from tests.support.counts import PROOF, Figures, count
 from tests.support.killer import Killer, kill_leader
 from tests.support.kube import Object, wait_until
 from tests.support.release import Release
-from tests.support.shop_manifests import deployment, policies, service, shop
+from tests.support.shop_manifests import deployment, policies, resilient, service, shop
 from tests.support.space import Space, stays
 from tests.support.spending import pause
 from tests.support.traffic import LIGHT, traffic
@@ -29,6 +29,8 @@ END_SOON = (
 )
 HUNG: Object = {"name": "stuck", "check": {"name": "live", "failures": 3}}
 SPINS: Object = {"name": "spin", "cpu": {"above": "200m", "for": "5s"}}
+# A pod that spins has to get what it is measured by, however many others start beside it.
+ROOM_TO_SPIN: Object = {"requests": {"cpu": "250m", "memory": "48Mi"}, "limits": {"memory": "128Mi"}}
 FLAPS: Object = {"name": "flappy", "containerRestarts": {"above": 2, "within": "10m"}}
 
 
@@ -117,7 +119,8 @@ def test_the_pod_that_misbehaves_is_replaced_and_no_other(
     operator: Release, space: Space, figures: Figures, policy: Object, switch: str, says: str
 ) -> None:
     # given
-    space.start(*shop(replicas=2, env={switch: "/tmp/bad"}, restart=policies(policy)))
+    spacious = deployment(replicas=2, env={switch: "/tmp/bad"}, resources=ROOM_TO_SPIN)
+    space.start(spacious, service(), resilient(restart=policies(policy)))
     durations, last = [], ""
     # Few clients: what they cost must be far from what a pod costs that spins, however slow the machine.
     with Witness(space) as witness, traffic(space.url(), kept=4, new=4, vegeta=10) as clients:

@@ -152,9 +152,19 @@ def standby(primary: Postgres) -> Iterator[Postgres]:
         _run(PROGRAMS / "pg_basebackup", "-D", server.data, "-d", address, "-R", "-X", "stream", "-c", "fast", "-N")
         server.start()
         try:
+            _wait_until_streaming(primary)
             yield server
         finally:
             server.stop()
+
+
+def _wait_until_streaming(primary: Postgres) -> None:
+    """A standby answers before it has found its primary."""
+    deadline = time.monotonic() + _PATIENCE
+    while primary.run("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == "0":
+        if time.monotonic() > deadline:
+            raise TimeoutError("the standby does not stream")
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ _IMAGE: Final = {"repository": "docker.io/library/resilience-operator", "tag": "
 # Tests wait for figures, so they are requested more often than by default.
 _POLICIES: Final = {"usageIntervalSeconds": 5}
 # Tests have more services begin something at once than most clusters do: the operator's share of the CPU is that of
-# fifty shops, or its passes would come seconds late whenever many shops start.
-_RESOURCES: Final = {"requests": {"cpu": "500m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+# thirty shops, or its passes would come seconds late whenever many shops start.
+_RESOURCES: Final = {"requests": {"cpu": "300m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 _TREE: Final = "resilience.dev/tree"
 _SELECTOR: Final = "app.kubernetes.io/component=operator"
 
