@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # Two cores carry this many workers, for most of them wait; see tests/plugins/lanes.py.
-WORKERS ?= 6
+WORKERS ?= 5
 FAST := tests/unit tests/contract tests/hostile tests/variety
 
 .DEFAULT_GOAL := help
