@@ -12,6 +12,7 @@ from resilience.ports import Drainer, Metrics, PortError, Secrets
 from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
 from resilience.runtime.rollout_executor import RolloutExecutor
+from tests.support.protocols import bound, require
 from tests.support.stages import Scenario, look
 
 
@@ -62,7 +63,10 @@ class FakeCluster:
     ports: FakePorts
 
     def __getattr__(self, name: str) -> Any:
+        require(Cluster, name)
+
         async def write(*args: Any, **kwargs: Any) -> None:
+            bound(Cluster, name, *args, **kwargs)
             self.ports._do(name, (*args, *kwargs.values()))
 
         return write

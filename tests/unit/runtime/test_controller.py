@@ -49,6 +49,7 @@ from tests.support.factories import (
     make_workload,
 )
 from tests.support.model import stored
+from tests.support.protocols import bound, require
 from tests.support.telling import make_hub
 from tests.support.virtual_time import VirtualClock, run_virtual
 
@@ -107,7 +108,10 @@ class FakeCluster:
         self._do(f"event {event.reason}", self.calls)
 
     def __getattr__(self, name: str) -> Any:
-        async def write(*_: Any, **__: Any) -> None:
+        require(Cluster, name)
+
+        async def write(*args: Any, **kwargs: Any) -> None:
+            bound(Cluster, name, *args, **kwargs)
             self._do(name, self.calls)
 
         return write
@@ -135,7 +139,8 @@ class FakeMetrics:
         self.forgotten.append(key)
 
     def __getattr__(self, name: str) -> Any:
-        return lambda **_: None
+        require(Metrics, name)
+        return lambda *args, **values: bound(Metrics, name, *args, **values)
 
 
 class _NoCouriers:
