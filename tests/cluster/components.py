@@ -92,6 +92,9 @@ def controller_manager() -> Component:
             f"--service-account-private-key-file={PKI}/sa.key",
             f"--root-ca-file={PKI}/ca.crt",
             "--use-service-account-credentials=true",
+            # After an outage of the API server its watches may begin anew so late that it takes healthy nodes for dead
+            # with the default (50s), and takes every endpoint away.
+            "--node-monitor-grace-period=120s",
             *(f"--cluster-signing-cert-file={PKI}/ca.crt", f"--cluster-signing-key-file={PKI}/ca.key"),
             *("--allocate-node-cidrs=true", f"--cluster-cidr={POD_RANGE}"),
             f"--service-cluster-ip-range={SERVICE_RANGE}",
