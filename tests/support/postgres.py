@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tests.cluster import packages
+from tests.cluster.shell import wait_for
 from tests.support.ports import server_port
 
 PROGRAMS: Final = max(packages.POSTGRES_FOLDER.glob("*/bin"), default=packages.POSTGRES_FOLDER)
@@ -152,19 +153,15 @@ def standby(primary: Postgres) -> Iterator[Postgres]:
         _run(PROGRAMS / "pg_basebackup", "-D", server.data, "-d", address, "-R", "-X", "stream", "-c", "fast", "-N")
         server.start()
         try:
-            _wait_until_streaming(primary)
+            # It answers before it has found its primary.
+            wait_for("a standby that streams", lambda: _streams(primary), seconds=_PATIENCE)
             yield server
         finally:
             server.stop()
 
 
-def _wait_until_streaming(primary: Postgres) -> None:
-    """A standby answers before it has found its primary."""
-    deadline = time.monotonic() + _PATIENCE
-    while primary.run("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == "0":
-        if time.monotonic() > deadline:
-            raise TimeoutError("the standby does not stream")
-        time.sleep(0.05)
+def _streams(primary: Postgres) -> bool:
+    return primary.run("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") != "0"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from resilience.ports import Drainer, Metrics, PortError, Secrets
 from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
 from resilience.runtime.rollout_executor import RolloutExecutor
-from tests.support.protocols import bound, require
+from tests.support.protocols import checked
 from tests.support.stages import Scenario, look
 
 
@@ -63,13 +63,7 @@ class FakeCluster:
     ports: FakePorts
 
     def __getattr__(self, name: str) -> Any:
-        require(Cluster, name)
-
-        async def write(*args: Any, **kwargs: Any) -> None:
-            bound(Cluster, name, *args, **kwargs)
-            self.ports._do(name, (*args, *kwargs.values()))
-
-        return write
+        return checked(Cluster, name, lambda *args, **kwargs: self.ports._do(name, (*args, *kwargs.values())))
 
 
 def seen(step: ReleaseStep | None = ReleaseStep.WARM, **fields: Any) -> tuple[Resource, Observation]:

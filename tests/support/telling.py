@@ -24,7 +24,7 @@ from resilience.ports import Conflict, DeliveryFailed, Metrics, Receipt, Unavail
 from resilience.runtime.alerting.alert_index import AlertIndex, Heartbeat
 from resilience.runtime.alerting.dispatcher import Dispatcher
 from tests.support.factories import NOW, make_resource, make_spec
-from tests.support.protocols import bound, require
+from tests.support.protocols import checked
 from tests.support.virtual_time import VirtualClock
 
 TEAM = Key("shop", "team")
@@ -167,8 +167,7 @@ class Silent:
     """Metrics that nobody reads."""
 
     def __getattr__(self, name: str) -> Any:
-        require(Metrics, name)
-        return lambda *args, **values: bound(Metrics, name, *args, **values)
+        return checked(Metrics, name)
 
 
 class Leading:

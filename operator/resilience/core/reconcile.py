@@ -17,7 +17,7 @@ from resilience.core.health.ports import MissingPort
 from resilience.core.model import requests
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
-from resilience.core.model.decision import SOON, Claim, Decision, SetFinalizer
+from resilience.core.model.decision import SOON, Claim, Decision, SetFinalizer, earliest, no_sooner_than_soon
 from resilience.core.model.draft import Draft
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.probes import CheckTarget
@@ -98,11 +98,10 @@ def _stalled(
 ) -> Decision:
     """The decision while a person has to correct a prerequisite: report that, and continue with alerts."""
     alerted = alerts.reconcile(resource, stalled_status(resource, status, verdict, now), observation, now)
-    waits = [alerted.requeue_after, MISSING_POLL if verdict.reason in _MISSING else None]
     return Decision(
         status=alerted.status,
         events=(*alerted.events, *condition_events(resource.status, alerted.status)),
-        requeue_after=min((wait for wait in waits if wait is not None), default=None),
+        requeue_after=earliest(alerted.requeue_after, MISSING_POLL if verdict.reason in _MISSING else None),
         pods_next=_in_flight(observation),
     )
 
@@ -136,14 +135,13 @@ def _report(draft: Draft, facts: Facts) -> None:
     """Compose the status, then derive the results that need all of it: objectives, and last the alerts."""
     context = draft.context
     resource, observation, now = context.resource, context.observation, context.now
-    status = compose_status(context.status, facts, now)
+    status = compose_status(facts)
     by_time = phase.next_change(resource, status, context.workload, now)
-    draft.wait(max(by_time, SOON) if by_time is not None else None)
+    draft.wait(no_sooner_than_soon(by_time))
     counted = slo.reconcile(context.with_status(status))
     draft.take(counted)
     alerted = alerts.reconcile(resource, counted.status, observation, now)
-    wait = alerted.requeue_after
-    draft.take(replace(alerted, requeue_after=max(wait, SOON) if wait is not None else None))
+    draft.take(replace(alerted, requeue_after=no_sooner_than_soon(alerted.requeue_after)))
 
 
 def _checks(context: Context) -> Iterator[CheckTarget]:

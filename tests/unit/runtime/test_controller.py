@@ -49,7 +49,7 @@ from tests.support.factories import (
     make_workload,
 )
 from tests.support.model import stored
-from tests.support.protocols import bound, require
+from tests.support.protocols import checked
 from tests.support.telling import make_hub
 from tests.support.virtual_time import VirtualClock, run_virtual
 
@@ -108,13 +108,7 @@ class FakeCluster:
         self._do(f"event {event.reason}", self.calls)
 
     def __getattr__(self, name: str) -> Any:
-        require(Cluster, name)
-
-        async def write(*args: Any, **kwargs: Any) -> None:
-            bound(Cluster, name, *args, **kwargs)
-            self._do(name, self.calls)
-
-        return write
+        return checked(Cluster, name, lambda *_, **__: self._do(name, self.calls))
 
 
 @dataclass(slots=True)
@@ -139,8 +133,7 @@ class FakeMetrics:
         self.forgotten.append(key)
 
     def __getattr__(self, name: str) -> Any:
-        require(Metrics, name)
-        return lambda *args, **values: bound(Metrics, name, *args, **values)
+        return checked(Metrics, name)
 
 
 class _NoCouriers:

@@ -19,7 +19,7 @@ from resilience.core.health import dependencies
 from resilience.core.health.thresholds import WELL
 from resilience.core.model import history, requests
 from resilience.core.model.context import Context
-from resilience.core.model.decision import SOON, Event, Replay, StepResult
+from resilience.core.model.decision import SOON, Event, Replay, StepResult, earliest
 from resilience.core.model.observation import Observation, Replayed
 from resilience.core.model.probes import DeadLetters
 
@@ -68,7 +68,7 @@ def reconcile(context: Context) -> StepResult:
     entries = [step.entry for step in steps if step.entry is not None]
     events.extend(event for step in steps for event in step.events)
     actions = tuple(step.action for step in steps if step.action is not None)
-    wait = min((step.wait for step in steps if step.wait is not None), default=None)
+    wait = earliest(*(step.wait for step in steps))
     return StepResult(
         status.model_copy(update={"replays": entries, "history": past}),
         actions,

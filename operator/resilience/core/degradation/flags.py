@@ -20,7 +20,7 @@ from resilience.core.health import dependencies
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.context import Context
-from resilience.core.model.decision import Event, StepResult
+from resilience.core.model.decision import Event, StepResult, earliest
 from resilience.core.model.observation import Resource
 from resilience.core.model.probes import CheckTarget, Probe, RedisProbe
 
@@ -89,7 +89,7 @@ def update(context: Context) -> StepResult:
     return StepResult(
         context.status.model_copy(update={"degradation": [step.flag for step in steps]}),
         events=tuple(event for step in steps for event in step.events),
-        requeue_after=min((step.wait for step in steps if step.wait is not None), default=None),
+        requeue_after=earliest(*(step.wait for step in steps)),
     )
 
 

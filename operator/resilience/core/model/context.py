@@ -35,3 +35,45 @@ class Context:
     def with_status(self, status: Status) -> Self:
         """The context of the same pass, with this status."""
         return replace(self, status=status)
+
+
+@dataclass(frozen=True, slots=True)
+class PartContext:
+    """The facts that one part of a pass decides from: those of the pass, and what a subclass adds."""
+
+    base: Context
+
+    @property
+    def resource(self) -> Resource:
+        """The resource of the pass."""
+        return self.base.resource
+
+    @property
+    def spec(self) -> ResilientServiceSpec:
+        """The specification of the pass."""
+        return self.base.spec
+
+    @property
+    def effective(self) -> Effective:
+        """The settings in force in the pass."""
+        return self.base.effective
+
+    @property
+    def observation(self) -> Observation:
+        """The observation of the pass."""
+        return self.base.observation
+
+    @property
+    def workload(self) -> Workload:
+        """The target of the pass."""
+        return self.base.workload
+
+    @property
+    def status(self) -> Status:
+        """The status as far as the pass has come."""
+        return self.base.status
+
+    @property
+    def now(self) -> datetime:
+        """The time of the pass."""
+        return self.base.now

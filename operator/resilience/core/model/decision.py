@@ -184,6 +184,16 @@ class StepResult:
     requeue_after: timedelta | None = None
     ticket: Ticket | None = None
 
+    def after(self, earlier: "StepResult") -> "StepResult":
+        """This result and that of an earlier part, from whose status this one went on."""
+        return StepResult(
+            self.status,
+            (*earlier.actions, *self.actions),
+            (*earlier.events, *self.events),
+            earliest(earlier.requeue_after, self.requeue_after),
+            self.ticket or earlier.ticket,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -201,3 +211,13 @@ class Decision:
     refused: str = ""
     # The request for a turn among the services whose policies fire.
     ticket: Ticket | None = None
+
+
+def earliest(*waits: timedelta | None) -> timedelta | None:
+    """The shortest of these waits; None when none of them is one."""
+    return min((wait for wait in waits if wait is not None), default=None)
+
+
+def no_sooner_than_soon(wait: timedelta | None) -> timedelta | None:
+    """The wait, at least `SOON`; None stays None."""
+    return None if wait is None else max(wait, SOON)

@@ -19,7 +19,8 @@ class Draft:
     def take(self, result: StepResult, *, first: bool = False) -> None:
         """Add the result of one part of the pass. With `first` its actions go before all others."""
         self.context = self.context.with_status(result.status)
-        self.actions[0 if first else len(self.actions) :] = [*result.actions, *(self.actions if first else ())]
+        at = 0 if first else len(self.actions)
+        self.actions[at:at] = result.actions
         self.events.extend(result.events)
         self.wait(result.requeue_after)
 

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
+from resilience.api.status_base import Requests
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.service import Endpoint, Service
@@ -185,6 +186,11 @@ class Traffic:
     p99_seconds: float | None
     # Consecutive failures until now.
     failed_in_row: int = 0
+
+    def in_status(self) -> Requests:
+        """These requests as status has them."""
+        p99 = None if self.p99_seconds is None else timedelta(seconds=self.p99_seconds)
+        return Requests(sent=self.sent, failed=self.failed, p99=p99)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,20 +42,17 @@ def plan_fields(context: Context) -> TemplatePlan | MissingPort:
 def sync(context: Context, wanted: TemplatePlan | MissingPort) -> StepResult:
     """Write managed fields when that rolls no pod that would not roll anyway, or when a person requests it."""
     status = context.status
-    events: tuple[Event, ...] = ()
     request = requests.pending(context.resource.annotations, status, Request.ADOPT)
-    needs_write = isinstance(wanted, TemplatePlan) and not wanted.in_sync
-    if request is not None and not needs_write:
+    if isinstance(wanted, TemplatePlan) and not wanted.in_sync:
         # Handled only when done: a write that fails, or an operator that dies before it, must not lose the request.
-        is_missing = isinstance(wanted, MissingPort)
-        note = wanted.message if isinstance(wanted, MissingPort) else "the managed fields are in place"
-        status = requests.handle(status, Request.ADOPT, request, now=context.now, note=note)
-        if is_missing or _was_synced(context.resource):
-            events = (Event(Reason.REQUEST_IGNORED, f"adopt: {note}"),)
-    is_due = _is_due(context, is_requested=request is not None)
-    if isinstance(wanted, TemplatePlan) and needs_write and is_due:
-        return StepResult(status, (ApplyTemplate(wanted.container, wanted.fields),), events)
-    return StepResult(status, events=events)
+        is_due = _is_due(context, is_requested=request is not None)
+        return StepResult(status, (ApplyTemplate(wanted.container, wanted.fields),) if is_due else ())
+    if request is None:
+        return StepResult(status)
+    note = wanted.message if isinstance(wanted, MissingPort) else "the managed fields are in place"
+    status = requests.handle(status, Request.ADOPT, request, now=context.now, note=note)
+    is_news = isinstance(wanted, MissingPort) or _was_synced(context.resource)
+    return StepResult(status, events=(Event(Reason.REQUEST_IGNORED, f"adopt: {note}"),) if is_news else ())
 
 
 def _is_due(context: Context, *, is_requested: bool) -> bool:

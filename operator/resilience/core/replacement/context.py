@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from resilience.api.checks import Scope
-from resilience.api.status import Effective
-from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
+from resilience.api.v1alpha1 import TargetKind
 from resilience.core.health.thresholds import WELL
-from resilience.core.model.context import Context
+from resilience.core.model.context import PartContext
 from resilience.core.model.decision import Action
-from resilience.core.model.observation import Observation, Pod, PodsView
-from resilience.core.model.workload import Workload
+from resilience.core.model.observation import Pod, PodsView
 from resilience.core.replacement import availability
 
 # Interval at which pods outside every Service are read, because no watch of the operator covers them.
@@ -44,37 +42,11 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplacementContext:
+class ReplacementContext(PartContext):
     """Everything from which a step of a replacement decides."""
 
-    base: Context
     view: PodsView
     wish: ReplacementRequest
-
-    @property
-    def spec(self) -> ResilientServiceSpec:
-        """The specification of the pass."""
-        return self.base.spec
-
-    @property
-    def effective(self) -> Effective:
-        """The settings in force in the pass."""
-        return self.base.effective
-
-    @property
-    def observation(self) -> Observation:
-        """The observation of the pass."""
-        return self.base.observation
-
-    @property
-    def workload(self) -> Workload:
-        """The target of the pass."""
-        return self.base.workload
-
-    @property
-    def now(self) -> datetime:
-        """The time of the pass."""
-        return self.base.now
 
     @property
     def surges(self) -> bool:

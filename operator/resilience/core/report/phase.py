@@ -15,7 +15,7 @@ from resilience.core.report.condition_rules import Facts
 _WITHOUT_CLIENTS = (RolloutStage.PREPARING, RolloutStage.SCALING)
 
 
-def of(facts: Facts, health: HealthStatus, status: Status, now: datetime) -> Phase:
+def of(facts: Facts, health: HealthStatus, status: Status) -> Phase:
     """The phase after a pass; `status` is what has been composed so far."""
     workload, pods = facts.base.workload, facts.base.observation.pods
     has_green = pods is not None and pods.green is not None
@@ -29,13 +29,13 @@ def of(facts: Facts, health: HealthStatus, status: Status, now: datetime) -> Pha
     if down and _is_reported_down(facts.base.resource.status):
         # Until something serves, whatever is attempted meanwhile.
         return Phase.FAILED
-    if starting(facts.base.resource, status, now) and (down or health.state is HealthState.UNHEALTHY):
+    if starting(facts.base.resource, status, facts.base.now) and (down or health.state is HealthState.UNHEALTHY):
         return Phase.INITIALIZING
     is_moving = workload.rolling or not (workload.observed or workload.paused)
     if (status.rollout.candidate is not None or is_moving) and not (down and has_green):
         return Phase.DEPLOYING
     if down:
-        return Phase.INITIALIZING if _patience(facts.base.resource, now) else Phase.FAILED
+        return Phase.INITIALIZING if _patience(facts.base.resource, facts.base.now) else Phase.FAILED
     if not workload.settled and not workload.paused:
         return Phase.DEPLOYING
     if health.checks and all(check.reason == NOT_RUN_YET for check in health.checks):

@@ -67,8 +67,9 @@ def uninstalled_status(resource: Resource, now: datetime) -> Status:
     )
 
 
-def compose_status(status: Status, facts: Facts, now: datetime) -> Status:
+def compose_status(facts: Facts) -> Status:
     """The whole status after a pass."""
+    status, now = facts.base.status, facts.base.now
     health = _health(facts.base.spec, facts.base.observation, status.health)
     troubled = attention.pods(facts.base.observation, facts.base.workload, facts.base.spec, status.attention)
     first = status.first_healthy_at or (now if phase.is_well(facts.base.workload, health) else None)
@@ -87,8 +88,8 @@ def compose_status(status: Status, facts: Facts, now: datetime) -> Status:
     return status.model_copy(
         update={
             "observed_generation": generation,
-            "phase": phase.of(facts, health, status, now),
-            "explanation": _explanation(facts, status, verdicts, now),
+            "phase": phase.of(facts, health, status),
+            "explanation": _explanation(facts, status, verdicts),
             "conditions": updated,
             "health": health,
             "restarts": status.restarts.model_copy(update={"summary": _summary(status, now)}),
@@ -148,7 +149,7 @@ def _summary(status: Status, now: datetime) -> str:
     return str(len(recent))
 
 
-def _explanation(facts: Facts, status: Status, verdicts: Sequence[ConditionVerdict], now: datetime) -> str:
+def _explanation(facts: Facts, status: Status, verdicts: Sequence[ConditionVerdict]) -> str:
     """One paragraph: the current state, its reason, the blocker, and what it waits for."""
     ready, _, stalled_verdict, healthy, progressing, synced, degraded = verdicts
     parts = [f"Stalled: {stalled_verdict.message}"] if stalled_verdict.status else []

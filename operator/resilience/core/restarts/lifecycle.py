@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 from resilience.api.reasons import Reason, ReplaceStep, Request, RestartOutcome, RolloutStage
 from resilience.api.status import HistoryEntry, Status
-from resilience.api.status_base import Requests
 from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model import requests, trace_ids
@@ -93,7 +92,7 @@ def follow(context: Context, view: PodsView, plan: ReplacementPlan) -> StepResul
     if running is None:
         return StepResult(status)
     running, finished = _fold_pods(running, view, plan, now)
-    running = running.model_copy(update={"requests": _requests(running, context.observation.traffic)})
+    running = _with_requests(running, context.observation.traffic)
     if plan.given_up and not running.failure:
         # The failure is recorded first: the restart ends when none of its pods is in flight any more.
         failure = f"the replacement did not come up: {plan.waiting}"[:1024]
@@ -193,11 +192,9 @@ def _fold_pods(
     ), [entry.name for entry in gone]
 
 
-def _requests(running: RestartStatus, traffic: Traffic | None) -> Requests | None:
-    if traffic is None:
-        return running.requests
-    p99 = None if traffic.p99_seconds is None else timedelta(seconds=traffic.p99_seconds)
-    return Requests(sent=traffic.sent, failed=traffic.failed, p99=p99)
+def _with_requests(running: RestartStatus, traffic: Traffic | None) -> RestartStatus:
+    """The restart with what is measured; what was measured before stands while nothing is."""
+    return running if traffic is None else running.model_copy(update={"requests": traffic.in_status()})
 
 
 def _end(status: Status, running: RestartStatus, outcome: RestartOutcome, message: str, now: datetime) -> StepResult:

@@ -5,7 +5,7 @@ whether a firing policy may restart anything. An unknown value never fires.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -131,42 +131,43 @@ def _age(policy: Policy, effective: Effective, pod: Pod) -> timedelta:
 
 
 def targets(context: Context) -> tuple[CheckTarget, ...]:
-    """The checks that the policies need, one a pod; a policy without a threshold to compare with has none."""
+    """The checks that the policies need, one per pod; a policy without a threshold to compare with needs none."""
     container = find_container(context.spec, context.workload)
-    return tuple(_targets(context, container)) if container is not None else ()
-
-
-def _targets(context: Context, container: Container) -> Iterator[CheckTarget]:
-    spec, effective, view = context.spec, context.effective, context.observation.pods
+    if container is None:
+        return ()
+    view = context.observation.pods
     pods = availability.staying(view) if view is not None else ()
-    # Pods that start are not measured either: counts from the start must not remain when it is over.
+    # Starting pods are not measured either: failures counted during a start must not remain after it.
     starting = {pod.uid for pod in pods if _is_starting(context, pod)}
-    checks = {check.name: check for check in spec.health.checks}
-    for policy in spec.restart.policies:
-        check = checks.get(policy.check.name) if policy.check is not None else None
-        if policy.check is not None and check is not None:
-            for target in at_pods(check, spec, effective, context.observation):
-                if target.pod_uid in starting:
-                    continue
-                name, runs = PREFIX + policy.name, policy.check.failures
-                yield replace(target, check=name, failure_threshold=runs, success_threshold=1)
-            continue
-        usage = policy.memory or policy.cpu
-        for pod in pods:
-            if pod.uid in starting and _waits_for_start(policy):
-                continue
-            probe = _probe(policy, container, context.workload.namespace, pod)
-            if probe is not None:
-                yield CheckTarget(
-                    check=PREFIX + policy.name,
-                    probe=probe,
-                    pod_uid=pod.uid,
-                    interval=effective.interval,
-                    timeout=effective.timeout,
-                    failure_threshold=2 if policy.memory_slope is not None else 1,
-                    success_threshold=1,
-                    sustained=usage.for_ if usage is not None else timedelta(),
-                )
+    return tuple(
+        target
+        for policy in context.spec.restart.policies
+        for target in _targets_of(policy, context, pods, container)
+        if not (_waits_for_start(policy) and target.pod_uid in starting)
+    )
+
+
+def _targets_of(policy: Policy, context: Context, pods: Sequence[Pod], container: Container) -> Iterator[CheckTarget]:
+    spec, effective, named = context.spec, context.effective, policy.check
+    check = next((check for check in spec.health.checks if named is not None and check.name == named.name), None)
+    if check is not None and named is not None:
+        for target in at_pods(check, spec, effective, context.observation):
+            yield replace(target, check=PREFIX + policy.name, failure_threshold=named.failures, success_threshold=1)
+        return
+    usage = policy.memory or policy.cpu
+    for pod in pods:
+        probe = _probe(policy, container, context.workload.namespace, pod)
+        if probe is not None:
+            yield CheckTarget(
+                check=PREFIX + policy.name,
+                probe=probe,
+                pod_uid=pod.uid,
+                interval=effective.interval,
+                timeout=effective.timeout,
+                failure_threshold=2 if policy.memory_slope is not None else 1,
+                success_threshold=1,
+                sustained=usage.for_ if usage is not None else timedelta(),
+            )
 
 
 def _probe(policy: Policy, container: Container, namespace: str, pod: Pod) -> Probe | None:

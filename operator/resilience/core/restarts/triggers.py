@@ -17,7 +17,7 @@ from resilience.api.status_restarts import ConfigStatus, FiringPolicy, PastResta
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model import trace_ids
 from resilience.core.model.context import Context
-from resilience.core.model.decision import SOON, Event, StepResult
+from resilience.core.model.decision import SOON, Event, StepResult, earliest
 from resilience.core.model.observation import Pod, Ticket
 from resilience.core.model.probes import CheckTarget
 from resilience.core.replacement import availability
@@ -81,7 +81,7 @@ def reconcile(context: Context) -> StepResult:
     if status.restart is not None:
         return replace(result, status=_blocked(context.status, None))
     changed_since, wait = content.settled(context)
-    result = replace(result, requeue_after=_sooner(result.requeue_after, wait))
+    result = replace(result, requeue_after=earliest(result.requeue_after, wait))
     if changed_since is None and not acting:
         return replace(result, status=_blocked(context.status, None))
     free, block = _allowed(context, acting, content_changed=changed_since is not None)
@@ -111,13 +111,13 @@ def _in_turn(context: Context, result: StepResult, cause: _Cause) -> StepResult:
     result = replace(result, ticket=Ticket(context.resource.key, context.spec.restart.priority, context.now))
     if turn is None or turn.expected is None:
         # Requested with this pass; the next one has the answer.
-        wait = _sooner(result.requeue_after, _TURN_WAIT)
+        wait = earliest(result.requeue_after, _TURN_WAIT)
         return replace(result, status=_blocked(context.status, None), requeue_after=wait)
     expected = timedelta(seconds=ceil(turn.expected.total_seconds()))
     # Without the place in the queue: it changes with every restart of another service, and a changed text is a write.
     words = "a few services restart pods at a time, and others go before it"
     status = _blocked(context.status, Blocker(BlockReason.QUEUED, words, context.now + expected), ahead=turn.ahead)
-    return replace(result, status=status, requeue_after=_sooner(result.requeue_after, max(expected, _TURN_WAIT)))
+    return replace(result, status=status, requeue_after=earliest(result.requeue_after, max(expected, _TURN_WAIT)))
 
 
 def _postpone(context: Context, result: StepResult, block: Blocker, *, before: Status) -> StepResult:
@@ -126,7 +126,7 @@ def _postpone(context: Context, result: StepResult, block: Blocker, *, before: S
         events = (*events, Event(Reason.POLICY_BLOCKED, block.message))
     wait = block.until - context.now if block.until is not None else _RECHECK
     status = _blocked(context.status, block)
-    return replace(result, status=status, events=events, requeue_after=_sooner(result.requeue_after, wait))
+    return replace(result, status=status, events=events, requeue_after=earliest(result.requeue_after, wait))
 
 
 def _begin(context: Context, result: StepResult, cause: _Cause) -> StepResult:
@@ -228,7 +228,3 @@ def _blocked(status: Status, block: Blocker | None, *, ahead: int | None = None)
         "next_allowed_at": block.until if block is not None else None,
     }
     return status.model_copy(update={"restarts": status.restarts.model_copy(update=update)})
-
-
-def _sooner(one: timedelta | None, other: timedelta | None) -> timedelta | None:
-    return min((time for time in (one, other) if time is not None), default=None)

@@ -5,19 +5,18 @@ size or age.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import Colour, ReleaseStep, Request
-from resilience.api.status import Effective, Status
-from resilience.api.v1alpha1 import BlueGreen, ResilientServiceSpec
+from resilience.api.v1alpha1 import BlueGreen
 from resilience.core.failures.classify import Failure
 from resilience.core.model import requests
-from resilience.core.model.context import Context
+from resilience.core.model.context import PartContext
 from resilience.core.model.decision import Action
-from resilience.core.model.observation import Green, Observation, Pod, PodsView, Resource
+from resilience.core.model.observation import Green, Pod, PodsView
 from resilience.core.model.service import Service
-from resilience.core.model.workload import ReplicaSet, Workload
+from resilience.core.model.workload import ReplicaSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,49 +37,13 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutContext:
+class RolloutContext(PartContext):
     """The facts that a rollout is decided from. `leaving`: the workload is to be handed back."""
 
-    base: Context
     view: PodsView
     leaving: bool = False
     # Managed fields are about to be written into the template.
     writing: bool = False
-
-    @property
-    def resource(self) -> Resource:
-        """The resource, as this pass observes it."""
-        return self.base.resource
-
-    @property
-    def spec(self) -> ResilientServiceSpec:
-        """The spec of this pass."""
-        return self.base.spec
-
-    @property
-    def effective(self) -> Effective:
-        """The effective settings of this pass."""
-        return self.base.effective
-
-    @property
-    def observation(self) -> Observation:
-        """The observation of this pass."""
-        return self.base.observation
-
-    @property
-    def workload(self) -> Workload:
-        """The target, as this pass observes it."""
-        return self.base.workload
-
-    @property
-    def status(self) -> Status:
-        """The status of this pass."""
-        return self.base.status
-
-    @property
-    def now(self) -> datetime:
-        """The time of this pass."""
-        return self.base.now
 
     @property
     def settings(self) -> BlueGreen:

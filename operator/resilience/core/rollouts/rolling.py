@@ -6,7 +6,7 @@ Once per template: a person who resumes or applies it again has decided, and the
 from datetime import datetime
 
 from resilience.api.names import ANNOTATION_PAUSED_FOR, LABEL_TEMPLATE_HASH
-from resilience.api.reasons import FailureClass, Request, RolloutOutcome
+from resilience.api.reasons import Request, RolloutOutcome
 from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import OnFailure, TargetKind
 from resilience.core.failures import classify
@@ -78,12 +78,7 @@ def complete(context: RolloutContext) -> bool:
 def _failure(context: RolloutContext) -> Failure | None:
     unavailable = [pod for pod in current_pods(context) if not pod.available]
     if context.aborted(context.wanted):
-        return Failure(
-            kind=FailureClass.UNKNOWN,
-            reason="Aborted",
-            message="a person aborted the release",
-            advice="change the template, or request it again: resilience.dev/retry-requested-at",
-        )
+        return candidate.aborted()
     if context.workload.settled or not context.workload.observed:
         # Until its controller has observed the template, the pods are those of the previous one.
         return None

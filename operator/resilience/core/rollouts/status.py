@@ -165,8 +165,7 @@ def _requests(running: RolloutStatus, progress: Progress) -> Requests | None:
         return None
     if progress.traffic is None:
         return running.requests
-    p99 = None if progress.traffic.p99_seconds is None else timedelta(seconds=progress.traffic.p99_seconds)
-    return Requests(sent=progress.traffic.sent, failed=progress.traffic.failed, p99=p99)
+    return progress.traffic.in_status()
 
 
 def _end(status: Status, progress: Progress, now: datetime) -> tuple[Status, Event]:
