@@ -8,7 +8,7 @@ WORKERS ?= 5
 FAST := tests/unit tests/contract tests/hostile tests/variety
 
 .DEFAULT_GOAL := help
-.PHONY: help check fast lint test proof soak demo generate clean
+.PHONY: help packages check fast lint test proof soak demo generate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,22 +31,26 @@ lint: $(VENV)/.ready
 	@$(BIN)/python -m tests.support.reference --check
 	@$(BIN)/python -m monitoring --check
 
-fast: $(VENV)/.ready
+# A test that lacks a program of the host is left out, so the programs come first.
+packages: $(VENV)/.ready
+	@$(BIN)/python -m tests.cluster packages
+
+fast: packages
 	@$(PYTEST) -q -n 3 $(FAST)
 
 check: $(VENV)/.ready ## The fast part: style, types, architecture, and the tests that need no cluster
 	@$(MAKE) --no-print-directory -j 2 lint fast
 
-test: lint ## All tests, on a real cluster, at small counts
+test: lint packages ## All tests, on a real cluster, at small counts
 	@rm -f build/figures.jsonl
 	@$(PYTEST) -n $(WORKERS) tests
 
-proof: lint ## The same tests at full counts; figures go to docs/proof.md (takes hours)
+proof: lint packages ## The same tests at full counts; figures go to docs/proof.md (takes hours)
 	@rm -f build/figures.jsonl
 	@PROOF=1 $(PYTEST) tests
 	@$(BIN)/python -m tests.support.proof build/figures.jsonl docs/proof.md
 
-soak: $(VENV)/.ready ## Repeat a test and keep what it saw: N=20 TEST=tests/e2e/test_x.py BUSY=1
+soak: packages ## Repeat a test and keep what it saw: N=20 TEST=tests/e2e/test_x.py BUSY=1
 	@$(BIN)/python -m tests.soak --busy $(or $(BUSY),0) $(or $(N),20) -- $(TEST)
 
 demo: $(VENV)/.ready ## See it work: a cluster, the operator, a shop under load, a restart

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tests.cluster import engine, images
+from tests.cluster import engine, images, packages
 from tests.cluster.nodes import MOST
 from tests.cluster.progress import Progress
 from tests.cluster.shell import ClusterError
@@ -58,6 +58,16 @@ def load(archives: list[str]) -> None:
     cluster = engine.current()
     for name in archives:
         cluster.load(Path(name) if Path(name).is_file() else name)
+
+
+@app.command("packages")
+def host_packages() -> None:
+    """Install the Debian packages that tests need, if this user may; else name them."""
+    progress = Progress()
+    try:
+        packages.ensure(progress=progress)
+    except ClusterError as error:
+        progress.say(f"tests that need these packages are left out: {error}")
 
 
 @app.command()

@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -21,9 +20,10 @@ from tests.support import alertmanager
 from tests.support.alertmanager import quoted
 from tests.support.counts import count
 from tests.support.factories import NOW
+from tests.support.host import needs
 from tests.support.messages import Post, make_alert, make_message
 
-pytestmark = pytest.mark.skipif(which(alertmanager.PROGRAM) is None, reason="needs prometheus-alertmanager")
+pytestmark = needs(alertmanager.PROGRAM)
 
 
 async def test_it_believes_what_it_is_told_until_it_is_over(tmp_path: Path) -> None:

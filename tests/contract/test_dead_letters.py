@@ -13,8 +13,11 @@ from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import DeadLetters, RedisKind, RedisPlace, RedisStreamProbe
 from resilience.ports import Refused, Unavailable
 from tests.support import redis
+from tests.support.host import needs
 from tests.support.redis import HOST, Server
 from tests.support.redis_checks import asking, secret
+
+pytestmark = needs(redis.PROGRAM)
 
 HOUR = timedelta(hours=1)
 LETTERS = DeadLetters(

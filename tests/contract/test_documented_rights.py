@@ -11,9 +11,12 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisProbe, RedisStreamProbe
 from tests.support import postgres, redis
+from tests.support.host import needs
 from tests.support.postgres_checks import operator
 from tests.support.redis import Server
 from tests.support.redis_checks import asking, probe, secret
+
+pytestmark = [needs(redis.PROGRAM), pytest.mark.skipif(not postgres.available(), reason="needs PostgreSQL")]
 
 PAGE = (Path(__file__).parents[2] / "docs/concepts/dependencies.md").read_text()
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -17,10 +16,11 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisKind, RedisProbe
 from tests.support import redis
+from tests.support.host import needs
 from tests.support.redis import HOST, Server
 from tests.support.redis_checks import asking, probe, secret, told
 
-pytestmark = pytest.mark.skipif(which(redis.PROGRAM) is None, reason="needs redis-server")
+pytestmark = needs(redis.PROGRAM)
 FAIL, PASS, WARN, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE
 ROLE, WRITE, LAG, QUORUM = RedisVerify.ROLE, RedisVerify.WRITE, RedisVerify.LAG, RedisVerify.QUORUM
 PASSWORD = "hunter2-is-the-password"

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from shutil import which
 
 import pytest
 
@@ -17,10 +16,11 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import RedisKind
 from tests.support import redis
+from tests.support.host import needs
 from tests.support.redis import HOST, Server
 from tests.support.redis_checks import asking, probe, told
 
-pytestmark = pytest.mark.skipif(which(redis.PROGRAM) is None, reason="needs redis-server")
+pytestmark = needs(redis.PROGRAM)
 FAIL, PASS, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.INCONCLUSIVE
 ROLE, WRITE, LAG = RedisVerify.ROLE, RedisVerify.WRITE, RedisVerify.LAG
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -14,10 +13,11 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import TlsTrust
 from tests.support import redis
+from tests.support.host import needs
 from tests.support.redis import Server
 from tests.support.redis_checks import asking, probe, secret, told
 
-pytestmark = pytest.mark.skipif(which(redis.PROGRAM) is None, reason="needs redis-server")
+pytestmark = needs(redis.PROGRAM)
 FAIL, PASS, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.INCONCLUSIVE
 ROLE, WRITE = RedisVerify.ROLE, RedisVerify.WRITE
 PASSWORD = "hunter2-is-the-password"

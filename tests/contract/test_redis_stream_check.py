@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -15,10 +14,11 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe
 from tests.support import redis
+from tests.support.host import needs
 from tests.support.redis import HOST, Server
 from tests.support.redis_checks import asking, secret, told
 
-pytestmark = pytest.mark.skipif(which(redis.PROGRAM) is None, reason="needs redis-server")
+pytestmark = needs(redis.PROGRAM)
 FAIL, PASS, WARN, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE
 # What the group of the tests is called, and its stream; names that need care on the wire.
 STREAM, GROUP = "shop orders\r\n{1} ü", "the workers"

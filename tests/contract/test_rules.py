@@ -2,7 +2,6 @@
 
 import subprocess
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -10,9 +9,10 @@ import yaml
 
 from monitoring.__main__ import rules
 from tests.support.counts import PROOF
+from tests.support.host import needs
 
 PROMTOOL = "promtool"
-pytestmark = pytest.mark.skipif(which(PROMTOOL) is None, reason="needs prometheus (promtool)")
+pytestmark = needs(PROMTOOL)
 SHOP = '{namespace="shop", name="checkout"}'
 
 

@@ -19,8 +19,11 @@ from resilience.core.model.probes import RedisKind, RedisPlace, SecretRef
 from resilience.ports import Unavailable
 from resilience.runtime.checking.sentinels import SentinelWatch
 from tests.support import redis
+from tests.support.host import needs
 from tests.support.redis import HOST, Server
 from tests.support.secrets import FakeSecrets, no_secrets
+
+pytestmark = needs(redis.PROGRAM)
 
 
 @dataclass

@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Iterator
 from math import isnan
-from shutil import which
 
 import pytest
 import yaml
@@ -16,6 +15,7 @@ from monitoring.expressions import asked, filled
 from tests.cluster import engine
 from tests.support import alertmanager, prometheus
 from tests.support.counts import Figures
+from tests.support.host import needs
 from tests.support.kube import Object, wait_until
 from tests.support.recorder import Recorder, recording
 from tests.support.release import Release
@@ -24,7 +24,7 @@ from tests.support.shop_manifests import LIVE_CHECK, READY_CHECK, deployment, re
 from tests.support.space import Space, stays
 from tests.support.spending import pause
 
-pytestmark = pytest.mark.skipif(which(prometheus.PROGRAM) is None, reason="needs prometheus")
+pytestmark = needs(prometheus.PROGRAM)
 HANG = "open('/tmp/bad', 'w')"
 MEND = "import os; os.unlink('/tmp/bad')"
 # An hour is a minute: the rules are the same, and the test is over today.

@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.host import needs
 from tests.support.load import BackgroundLoad, Load
 from tests.support.load_report import Kind
 from tests.support.shop import Shop, catches, end, eventually, free_port, launch, listening, refused
@@ -217,7 +217,7 @@ def test_a_shop_that_cannot_do_without_redis_says_so(start: Start) -> None:
         assert shop.ask("GET", "/livez").status == 200
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
+@needs("redis-server")
 def test_orders_come_from_redis_until_it_is_lost(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "redis.sock"
     command = ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]

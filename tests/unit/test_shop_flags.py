@@ -1,6 +1,5 @@
 """The shop under its degradation flag: it does without Redis while the flag is on, and fills it again afterwards."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +10,11 @@ from resilience.core.model import flags
 from resilience.core.model.flags import Publication, PublishedFlag
 from tests.support import redis
 from tests.support.factories import NOW
+from tests.support.host import needs
 from tests.support.redis import Server, until
 from tests.support.shop import Shop, started
 
-pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
+pytestmark = needs("redis-server")
 
 
 @pytest.fixture
