@@ -10,8 +10,8 @@ from resilience.api.scalars import Duration
 
 
 def format_time(value: datetime) -> str:
-    """RFC 3339 in UTC, to the millisecond."""
-    return value.strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    """RFC 3339, to the millisecond; `value` is in UTC."""
+    return value.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def format_micro_time(value: datetime) -> str:

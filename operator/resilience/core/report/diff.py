@@ -1,7 +1,7 @@
 """The difference between two statuses that makes a write worth its cost."""
 
-import json
 from datetime import datetime, timedelta
+from functools import cache
 
 from resilience.api.base import ApiModel
 from resilience.api.scalars import format_duration
@@ -9,27 +9,37 @@ from resilience.api.status_base import format_time
 
 
 def is_worth_writing(before: ApiModel, after: ApiModel) -> bool:
-    """Something that a person would act on changed; latencies, counts and times alone are no reason to write."""
-    return _digest(before) != _digest(after)
+    """Something that a person would act on changed; latencies, counts and times alone are no reason to write.
+
+    It ends at the first difference and skips what both sides share, because it runs in every pass.
+    """
+    return _differ(before, after)
 
 
-def _digest(status: ApiModel) -> str:
-    return json.dumps(_without_volatile(status), sort_keys=True)
+def _differ(before: object, after: object) -> bool:
+    if before is after:
+        return False
+    if isinstance(before, ApiModel) and type(before) is type(after):
+        return any(_differ(getattr(before, name), getattr(after, name)) for name in _lasting_fields(type(before)))
+    if isinstance(before, list) and isinstance(after, list):
+        return len(before) != len(after) or any(_differ(old, new) for old, new in zip(before, after, strict=True))
+    return before != after and _as_stored(before) != _as_stored(after)
 
 
-def _without_volatile(model: object) -> object:
-    if isinstance(model, list):
-        return [_without_volatile(item) for item in model]
-    # A value that was read back has lost what the API does not store: both sides are compared as they are stored.
-    if isinstance(model, datetime):
-        return format_time(model)
-    if isinstance(model, timedelta):
-        return format_duration(model)
-    fields = getattr(type(model), "model_fields", None)
-    if fields is None:
-        return str(model)
-    return {
-        name: _without_volatile(getattr(model, name))
-        for name, info in fields.items()
+def _as_stored(value: object) -> str:
+    """The value as the API stores it; one that was read back has lost the rest."""
+    if isinstance(value, datetime):
+        return format_time(value)
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    return str(value)
+
+
+@cache
+def _lasting_fields(model: type[ApiModel]) -> tuple[str, ...]:
+    """Fields whose change is a reason to write: those that are not declared volatile."""
+    return tuple(
+        name
+        for name, info in model.model_fields.items()
         if not (isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("volatile"))
-    }
+    )
