@@ -70,11 +70,16 @@ class Traffic:
 
 
 @contextmanager
-def traffic(url: str, *, kept: int = 10, new: int = 10, rate: float = RATE, vegeta: int = VEGETA) -> Iterator[Traffic]:
-    """POSTs while the context is open: workers at `rate` each, and vegeta at its rate per second on new connections."""
-    load = BackgroundLoad(load=Load(url=url, kept=kept, new=new, rate_per_worker=rate))
+def traffic(
+    url: str, *, kept: int = 10, new: int = 10, rate: float = RATE, vegeta: int = VEGETA, host: str = ""
+) -> Iterator[Traffic]:
+    """POSTs while the context is open: workers at `rate` each, and vegeta at its rate per second on new connections.
+
+    `host` is the Host header of all of them, by default the URL's.
+    """
+    load = BackgroundLoad(load=Load(url=url, kept=kept, new=new, rate_per_worker=rate, host=host))
     measured = Traffic(load)
-    with Vegeta(binary=binaries.program("vegeta"), url=url, rate=vegeta) as second, load:
+    with Vegeta(binary=binaries.program("vegeta"), url=url, rate=vegeta, host=host) as second, load:
         try:
             yield measured
         finally:
