@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tests.cluster import binaries
 from tests.support.counts import count
@@ -16,7 +16,7 @@ RATE: Final = count(8, proof=15)
 # Requests per second of the second client, each on a connection of its own.
 VEGETA: Final = count(20, proof=50)
 # Clients for tests about something else, which must not lose a request either. They cost little: several run at once.
-LIGHT: Final[dict[str, int]] = {"kept": count(3, proof=10), "new": count(3, proof=10), "vegeta": count(10, proof=50)}
+LIGHT: Final[dict[str, Any]] = {"kept": count(3, proof=10), "new": count(3, proof=10), "vegeta": count(10, proof=50)}
 
 
 @dataclass(slots=True)

@@ -252,7 +252,7 @@ def rolling(known: Any, *, begun: bool = True, failed: bool = False, **seen: Any
 
 
 def test_a_rolling_update_records_what_fails_at_its_start_only() -> None:
-    seen = {"checks": {"ready": failing()}}
+    seen: Any = {"checks": {"ready": failing()}}
 
     assert rolling(None, begun=False, **seen).step.status.rollout.failed_before == before("", READY_400)
     assert rolling(None, **seen).step.status.rollout.failed_before is None
