@@ -34,4 +34,10 @@ REDIS = Image(
     context=PROJECT / "tests" / "cluster" / "redis",
     dockerfile=PROJECT / "tests" / "cluster" / "redis" / "Dockerfile",
 )
+# Only the test that needs it loads it.
+DJANGO = Image(
+    tag="docker.io/library/django-app:dev",
+    context=PROJECT / "tests" / "cluster" / "django_app",
+    dockerfile=PROJECT / "tests" / "cluster" / "django_app" / "Dockerfile",
+)
 ALL = (OPERATOR, SHOP, REDIS)

@@ -287,6 +287,35 @@ async def test_headers_are_sent_and_kept() -> None:
     assert secrets.reads == 1
 
 
+async def test_host_and_headers_of_the_spec_are_sent_host_first_and_once() -> None:
+    application = Application()
+    async with served(application) as probe:
+        target = replace(probe.target, host_header="shop.example:8443", headers=(("X-Key", "1"), ("Accept", "a/b")))
+        assert (await run(replace(probe, target=target))).outcome is Outcome.PASS
+    (request,) = application.requests
+    assert [value.decode() for name, value in request.raw_headers if name == b"Host"] == ["shop.example:8443"]
+    assert request.raw_headers[0][0] == b"Host"
+    assert (request.headers["X-Key"], request.headers.getall("Accept")) == ("1", ["a/b"])
+
+
+async def test_a_header_from_the_secret_replaces_the_specs_own() -> None:
+    application = Application()
+    secrets = FakeSecrets({HEADERS: "host: secret.example\nx-key: 2"})
+    async with served(application) as probe:
+        target = replace(probe.target, host_header="shop.example", headers=(("X-Key", "1"),))
+        await run(replace(probe, target=target, headers=HEADERS), credentials(secrets))
+    (request,) = application.requests
+    assert request.headers.getall("Host") == ["secret.example"]
+    assert request.headers.getall("X-Key") == ["2"]
+
+
+async def test_a_header_of_the_connection_is_refused_whoever_sets_it() -> None:
+    async with served(Application()) as probe:
+        target = replace(probe.target, headers=(("Transfer-Encoding", "chunked"),))
+        with pytest.raises(Refused, match="written by the operator"):
+            await run(replace(probe, target=target))
+
+
 async def test_a_rotated_header_is_read_afresh() -> None:
     secrets = FakeSecrets({HEADERS: "X-Key: 0ld"})
     known, application = credentials(secrets), Application(password="0ld")

@@ -80,15 +80,22 @@ class Load:
     """
 
     def __init__(
-        self, *, url: str, kept: int = 20, new: int = 20, rate_per_worker: float | None = 15.0, timeout: float = 10.0
+        self,
+        *,
+        url: str,
+        kept: int = 20,
+        new: int = 20,
+        rate_per_worker: float | None = 15.0,
+        timeout: float = 10.0,
+        host: str = "",
     ) -> None:
-        """Raises ValueError if the URL is not a plain http:// one."""
+        """`host` is the Host header, by default the URL's. Raises ValueError if the URL is not a plain http:// one."""
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError(f"not an http:// URL: {url}")
         self._host, self._port = parts.hostname, parts.port or 80
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._head = f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        self._head = f"POST {target} HTTP/1.1\r\nHost: {host or parts.netloc}\r\nContent-Type: application/json\r\n"
         self._period = 1 / rate_per_worker if rate_per_worker else 0.0
         self._timeout = timeout
         self._started_at = datetime.now(UTC)

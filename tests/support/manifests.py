@@ -14,7 +14,7 @@ from resilience.api.status import CheckStatus, Condition, Effective, Handled, He
 from resilience.api.status_alerts import AlertsStatus, FiringAlert
 from resilience.api.status_base import Requests
 from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
-from resilience.api.status_rollout import RolloutStatus
+from resilience.api.status_rollout import FailedBefore, FailingCheck, RolloutStatus
 from resilience.api.status_slo import DayOfOutages, Outage, SloStatus
 
 Spec = dict[str, Any]
@@ -40,6 +40,8 @@ health:
   successThreshold: 2
   checks:
   - {name: ready, http: {path: "/readyz?full=1", port: http, scheme: HTTPS, expectStatus: [200, 204]}}
+  - name: named
+    http: {path: /readyz, host: "shop.example.org:8443", headers: [{name: X-Forwarded-Proto, value: https}]}
   - {name: live, scope: Pod, http: {path: /livez, port: http}}
   - {name: open, scope: Pod, tcp: {port: 8080}}
   - {name: rpc, grpc: {service: shop.v1}}
@@ -53,10 +55,10 @@ drain:
   preStop: 5s
   gracePeriod: 30s
   propagationDelay: 1.5s
-  signal: {http: {path: /drain, port: admin, headersFrom: {secretKeyRef: {name: drain, key: headers}}}}
-  quiet: {http: {path: /api/connections, port: admin, json: active, below: 1}}
+  signal: {http: {path: /drain, port: admin, host: shop, headersFrom: {secretKeyRef: {name: drain, key: headers}}}}
+  quiet: {http: {path: /api/connections, port: admin, json: active, below: 1, headers: [{name: X-From, value: ""}]}}
   maxWait: 60s
-verify: {requestsPerSecond: 20, path: /readyz}
+verify: {requestsPerSecond: 20, path: /readyz, host: "[fd00::1]:8080"}
 rollout: {progressDeadline: 10m}
 restart: {surge: 2}
 """)
@@ -68,6 +70,10 @@ PORT = "write a port as a number from 1 to 65535, without quotes, or as a port's
 
 def check(**fields: Any) -> Spec:
     return {"health": {"checks": [{"name": "ready", **fields}]}}
+
+
+def headers(*entries: Spec) -> Spec:
+    return check(http={"path": "/", "headers": list(entries)})
 
 
 # Changes to GOOD (None: removed), and the texts that the answer must contain.
@@ -177,6 +183,24 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     "port in quotes": (check(http={"path": "/", "port": "8080"}), ("http.port", PORT)),
     "port out of range": (check(http={"path": "/", "port": 80800}), ("http.port", PORT)),
     "path without a slash": (check(http={"path": "readyz"}), ("http.path", "it begins with '/' and has no spaces")),
+    "host with a scheme": (check(http={"path": "/", "host": "http://shop"}), ("http.host", "without a scheme")),
+    "host of two lines": (check(http={"path": "/", "host": "shop\r\nX-Other: 1"}), ("http.host",)),
+    "host as a header": (headers({"name": "HOST", "value": "shop"}), ("set host instead of a header Host",)),
+    "header of a connection": (
+        headers({"name": "Transfer-Encoding", "value": "chunked"}),
+        ("headers of a connection (Connection, Transfer-Encoding, …) cannot be set",),
+    ),
+    "header of two lines": (headers({"name": "X-A", "value": "1\nX-B: 2"}), ("headers[0].value", "one line of ASCII")),
+    "header with a colon": (headers({"name": "X-A:", "value": "1"}), ("headers[0].name", "only letters, digits")),
+    "header twice": (
+        headers({"name": "X-A", "value": "1"}, {"name": "x-a", "value": "2"}),
+        ("each header can be set once",),
+    ),
+    "17 headers": (
+        headers(*({"name": f"X-{number}", "value": ""} for number in range(17))),
+        ("headers: Too many: 17: must have at most 16 items",),
+    ),
+    "header too long": (headers({"name": "X-A", "value": "a" * 1025}), ("headers[0].value", "1024")),
     "probe of no check": (
         {"probes": {"readiness": {"check": "redy"}}},
         ("probes.readiness.check must be the name of a check in health.checks",),
@@ -340,7 +364,14 @@ def full_status() -> Status:
             state=HealthState.WARNING,
             checks=[CheckStatus(name="ready", state=HealthState.WARNING, since=now, latency=short)],
         ),
-        rollout=RolloutStatus(step="Complete", progress=100),
+        rollout=RolloutStatus(
+            step="Complete",
+            progress=100,
+            failed_before=FailedBefore(
+                requests="answered 400",
+                checks=[FailingCheck(name="ready", reason="OutOfBounds", figure="0.06", components=["db"])],
+            ),
+        ),
         restart=running,
         restarts=RestartsStatus(summary="1 of 10 this hour"),
         last_restart=ended,

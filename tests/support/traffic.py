@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tests.cluster import binaries
 from tests.support.counts import count
@@ -16,7 +16,7 @@ RATE: Final = count(8, proof=15)
 # Requests per second of the second client, each on a connection of its own.
 VEGETA: Final = count(20, proof=50)
 # Clients for tests about something else, which must not lose a request either. They cost little: several run at once.
-LIGHT: Final[dict[str, int]] = {"kept": count(3, proof=10), "new": count(3, proof=10), "vegeta": count(10, proof=50)}
+LIGHT: Final[dict[str, Any]] = {"kept": count(3, proof=10), "new": count(3, proof=10), "vegeta": count(10, proof=50)}
 
 
 @dataclass(slots=True)
@@ -70,11 +70,16 @@ class Traffic:
 
 
 @contextmanager
-def traffic(url: str, *, kept: int = 10, new: int = 10, rate: float = RATE, vegeta: int = VEGETA) -> Iterator[Traffic]:
-    """POSTs while the context is open: workers at `rate` each, and vegeta at its rate per second on new connections."""
-    load = BackgroundLoad(load=Load(url=url, kept=kept, new=new, rate_per_worker=rate))
+def traffic(
+    url: str, *, kept: int = 10, new: int = 10, rate: float = RATE, vegeta: int = VEGETA, host: str = ""
+) -> Iterator[Traffic]:
+    """POSTs while the context is open: workers at `rate` each, and vegeta at its rate per second on new connections.
+
+    `host` is the Host header of all of them, by default the URL's.
+    """
+    load = BackgroundLoad(load=Load(url=url, kept=kept, new=new, rate_per_worker=rate, host=host))
     measured = Traffic(load)
-    with Vegeta(binary=binaries.program("vegeta"), url=url, rate=vegeta) as second, load:
+    with Vegeta(binary=binaries.program("vegeta"), url=url, rate=vegeta, host=host) as second, load:
         try:
             yield measured
         finally:

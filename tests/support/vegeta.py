@@ -37,9 +37,16 @@ class Vegeta:
     """POSTs at a fixed rate from `start()` until `stop()`, or for `duration` if `wait()` is called instead."""
 
     def __init__(
-        self, *, binary: Path, url: str, rate: int, keepalive: bool = False, duration: timedelta = timedelta(0)
+        self,
+        *,
+        binary: Path,
+        url: str,
+        rate: int,
+        keepalive: bool = False,
+        duration: timedelta = timedelta(0),
+        host: str = "",
     ) -> None:
-        """`rate` in requests per second; no `duration` means until stopped."""
+        """`rate` in requests per second; no `duration` means until stopped; `host` is the Host header."""
         self._command = [
             str(binary),
             "attack",
@@ -51,7 +58,7 @@ class Vegeta:
             "-redirects=-1",
         ]
         self._binary = binary
-        header = {"Content-Type": ["application/json"]}
+        header = {"Content-Type": ["application/json"]} | ({"Host": [host]} if host else {})
         body = base64.b64encode(BODY).decode()
         self._target = json.dumps({"method": "POST", "url": url, "header": header, "body": body}).encode() + b"\n"
         self._duration = duration

@@ -38,13 +38,6 @@ from tests.support.secrets import no_secrets
 from tests.support.stages import OLD, Scenario, look, running
 from tests.variety.claims import decided
 
-ADDRESS = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="Host is the address that is connected to; nothing else can be sent"
-)
-IGNORED = pytest.mark.xfail(strict=True, raises=AssertionError, reason="http checks and verify know no field host")
-BEFORE_TOO = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="requests that fail count, whether any ever passed or not"
-)
 # The names of Service checkout in namespace shop, as its clients write them.
 SERVICE_NAMES: Final = ("checkout", "checkout.shop", "checkout.shop.svc", "checkout.shop.svc.cluster.local")
 OWN_NAME: Final = "shop.example.org"
@@ -111,30 +104,28 @@ async def measured(names: Iterable[str], **verify: str) -> str:
         return ""
 
 
-@pytest.mark.parametrize("names", [EVERY_NAME, pytest.param(SERVICE_NAMES, marks=ADDRESS)], ids=["any", "its own"])
+@pytest.mark.parametrize("names", [EVERY_NAME, SERVICE_NAMES], ids=["any", "its own"])
 async def test_measuring_requests_call_the_service_by_its_name(names: tuple[str, ...]) -> None:
     assert await measured(names) == ""
 
 
 @pytest.mark.parametrize("gate", [False, True], ids=["health", "gate"])
-@pytest.mark.parametrize("names", [EVERY_NAME, pytest.param(SERVICE_NAMES, marks=ADDRESS)], ids=["any", "its own"])
+@pytest.mark.parametrize("names", [EVERY_NAME, SERVICE_NAMES], ids=["any", "its own"])
 async def test_a_check_of_the_service_calls_it_by_its_name(names: tuple[str, ...], gate: bool) -> None:
     assert await checked(names, gate=gate) is Outcome.PASS
 
 
-@IGNORED
 async def test_a_check_says_the_host_that_the_user_sets() -> None:
     assert await checked([OWN_NAME], host=OWN_NAME) is Outcome.PASS
 
 
-@IGNORED
 async def test_measuring_requests_say_the_host_that_the_user_sets() -> None:
     assert await measured([OWN_NAME], host=OWN_NAME) == ""
 
 
 @pytest.mark.parametrize(
     ("http", "headers"),
-    [({}, None), pytest.param({"host": OWN_NAME}, [{"name": "Host", "value": OWN_NAME}], marks=IGNORED)],
+    [({}, None), ({"host": OWN_NAME}, [{"name": "Host", "value": OWN_NAME}])],
     ids=["none", "set"],
 )
 def test_a_kubelet_probe_has_the_host_that_the_user_sets_and_no_other(http: Any, headers: Any) -> None:
@@ -155,7 +146,7 @@ def test_a_kubelet_probe_has_the_host_that_the_user_sets_and_no_other(http: Any,
     ("traffic", "goes_back"),
     [
         (Traffic(sent=413, failed=20, p99_seconds=0.01, failed_in_row=20), True),
-        pytest.param(Traffic(sent=413, failed=413, p99_seconds=None, failed_in_row=413), False, marks=BEFORE_TOO),
+        (Traffic(sent=413, failed=413, p99_seconds=None, failed_in_row=413), False),
     ],
     ids=["since the switch", "from the first on"],
 )

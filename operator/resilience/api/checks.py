@@ -7,6 +7,7 @@ from pydantic import Field
 
 from resilience.api.base import ApiModel, list_map, rule, validated
 from resilience.api.dependency_checks import DnsCheck, PostgresCheck, RedisCheck, RedisStreamCheck
+from resilience.api.http import HttpRequest
 from resilience.api.restarts import Of
 from resilience.api.rules import at_least, compared, ordered
 from resilience.api.scalars import Amount, Decimal, Duration, HttpPath, HttpUrl, Label, ObjectName, Port
@@ -54,7 +55,7 @@ class JsonNumber(ApiModel):
     below: Decimal | None = Field(default=None, description="A number below this fails.")
 
 
-class HttpCheck(ApiModel):
+class HttpCheck(HttpRequest):
     """Healthy when a GET answers with an expected status within the time-out; redirects are not followed."""
 
     model_config = validated(
@@ -74,7 +75,9 @@ class HttpCheck(ApiModel):
     )
     scheme_: Scheme | None = Field(default=None, alias="scheme", description="HTTP (default) or HTTPS.")
     tls: Tls | None = Field(default=None, description="Verification of the certificate of url.")
-    headers_from: HeadersFrom | None = Field(default=None, description="Headers, e.g. for authentication.")
+    headers_from: HeadersFrom | None = Field(
+        default=None, description="Headers from a Secret, e.g. for authentication."
+    )
     expect_status: list[Annotated[int, Field(ge=100, le=599)]] | None = Field(
         default=None,
         min_length=1,

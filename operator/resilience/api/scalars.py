@@ -108,6 +108,10 @@ _HOST_PORT: Final = r"^([a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+
 _HTTP_URL: Final = (
     r"^https?://([a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][^\s#]*)?$"
 )
+_HTTP_HOST: Final = r"^([a-zA-Z0-9_]([-a-zA-Z0-9_.]*[a-zA-Z0-9_])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?$"
+# As in kubelet probes.
+_HEADER_NAME: Final = r"^[-A-Za-z0-9]+$"
+_HEADER_VALUE: Final = r"^([!-~]([ -~]*[!-~])?)?$"
 DECIMAL_PATTERN: Final = r"^-?[0-9]+(\.[0-9]+)?$"
 
 # An RFC 1123 label, the form of check, flag and policy names.
@@ -159,5 +163,23 @@ HttpUrl = Annotated[
     str,
     StringConstraints(min_length=8, max_length=1024, pattern=_HTTP_URL),
     _hint(_HTTP_URL, "write a whole http or https address, without user and password; those go into headersFrom"),
+]
+HttpHost = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=259, pattern=_HTTP_HOST),
+    _hint(
+        _HTTP_HOST,
+        "write a name as clients do, without a scheme: shop.example.org, or shop.example.org:8080",
+    ),
+]
+HeaderName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63, pattern=_HEADER_NAME),
+    _hint(_HEADER_NAME, "the name of a header has only letters, digits and '-'"),
+]
+HeaderValue = Annotated[
+    str,
+    StringConstraints(max_length=1024, pattern=_HEADER_VALUE),
+    _hint(_HEADER_VALUE, "the value of a header is one line of ASCII, without spaces around it"),
 ]
 Text = Annotated[str, Field(max_length=1024)]

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from resilience.api.base import ApiModel
+from resilience.api.base import ApiModel, list_map
 from resilience.api.reasons import (
     FailureClass,
     RolloutOutcome,
@@ -38,6 +38,32 @@ class StepTime(ApiModel):
     since: Time = Field(description="Time of the start.")
 
 
+class FailingCheck(ApiModel):
+    """A check of the gate `after` that failed before the candidate got traffic."""
+
+    name: Text = Field(description="Name of the check.")
+    reason: Text = Field(description="Reason, as one CamelCase word.")
+    figure: Text | None = Field(default=None, description="Number that it measured, if it measures one.")
+    components: list[Text] = Field(
+        default_factory=list,
+        max_length=32,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Components that were unhealthy, if it reads components.",
+    )
+
+
+class FailedBefore(ApiModel):
+    """Failures just before the candidate got traffic. The same ones afterwards do not roll it back."""
+
+    requests: Text = Field(default="", description="Failure of the measured requests; empty when they passed.")
+    checks: list[FailingCheck] = Field(
+        default_factory=list,
+        max_length=32,
+        json_schema_extra=list_map("name"),
+        description="Checks of the gate `after` that were Unhealthy.",
+    )
+
+
 class RolloutStatus(ApiModel):
     """State of the workload's rollout. `candidate` is set only while one is in flight."""
 
@@ -52,6 +78,9 @@ class RolloutStatus(ApiModel):
     aborted: bool = Field(default=False, description="True once a person requested to abort it.")
     pins_lost: int = volatile(
         default=0, description="Number of times that a pin was removed from a Service during this release."
+    )
+    failed_before: FailedBefore | None = Field(
+        default=None, description="Failures just before the candidate got traffic, which do not roll it back."
     )
     requests: Requests | None = volatile(default=None)
     kept_connections: int | None = volatile(

@@ -13,6 +13,7 @@ from resilience.api.alerts import Alerts
 from resilience.api.base import ApiModel, rule, rules, validated
 from resilience.api.checks import Health
 from resilience.api.degradation import Degradation
+from resilience.api.http import HttpRequest
 from resilience.api.restarts import Restart
 from resilience.api.rules import at_least, compared, flag_rules, gate_rules, policy_rules, probe_rules, whole_seconds
 from resilience.api.scalars import Duration, HttpPath, Label, ObjectName, Port
@@ -85,12 +86,12 @@ class Probes(ApiModel):
     )
 
 
-class SignalHttp(ApiModel):
+class SignalHttp(HttpRequest):
     """Destination of the drain signal."""
 
     path: HttpPath = Field(description="Path of the POST.")
     port: Port = Field(description="Container port, by name or number.")
-    headers_from: HeadersFrom | None = Field(default=None, description="Headers, e.g. for authentication.")
+    headers_from: HeadersFrom | None = Field(default=None, description="Headers from a Secret.")
 
 
 class Signal(ApiModel):
@@ -99,7 +100,7 @@ class Signal(ApiModel):
     http: SignalHttp
 
 
-class QuietHttp(ApiModel):
+class QuietHttp(HttpRequest):
     """Endpoint where a pod reports the number of its open connections."""
 
     path: HttpPath = Field(description="Path of the GET.")
@@ -142,7 +143,7 @@ class Drain(ApiModel):
     max_wait: Duration = Field(default=timedelta(seconds=60), description="Longest wait for quiet.")
 
 
-class Verify(ApiModel):
+class Verify(HttpRequest):
     """Requests that the operator sends through the Service while it restarts something, to measure what clients see."""
 
     requests_per_second: Annotated[int, Field(ge=1, le=200)] = Field(default=20, description="Rate.")

@@ -156,7 +156,7 @@ def asked(*names: str, pods: Any = (A, B), **seen: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "probe"),
     [
-        ("ready", lambda ip: HttpProbe(HttpTarget(ip, 8080, "/readyz"))),
+        ("ready", lambda ip: HttpProbe(HttpTarget(ip, 8080, "/readyz", host_header="checkout.shop.svc"))),
         ("live", lambda ip: HttpProbe(HttpTarget(ip, 8080, "/livez"))),
         ("tcp", lambda ip: TcpProbe(ip, 8080)),
         ("grpc", lambda ip: GrpcProbe(ip, 9000, "shop")),

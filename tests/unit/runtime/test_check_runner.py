@@ -307,6 +307,11 @@ def test_the_meter_goes_on_from_what_was_counted_and_stops() -> None:
         found = meter.result(KEY)
         assert found is not None and found.p99_seconds == 0.01
         assert abs(found.sent - 405) <= 3 and abs(found.failed - 201) <= 3
+        assert found.failure == "no"
+        prober.fails = False
+        await asyncio.sleep(1)
+        found = meter.result(KEY)
+        assert found is not None and (found.failed_in_row, found.failure) == (0, "")
         meter.sync(KEY, None)
         assert meter.result(KEY) is None
 

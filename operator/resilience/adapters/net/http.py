@@ -63,7 +63,8 @@ class HttpClient:
             target.host, target.port, timeout=timedelta(seconds=max(deadline - now, 0)) / 2
         )
         url = _url(target.scheme, target.host, target.port, target.path)
-        request = request_bytes(method, url, user_agent=self.user_agent, headers=headers, body=body)
+        lines = _headers(target, headers)
+        request = request_bytes(method, url, user_agent=self.user_agent, headers=lines, body=body)
         secure = (tls or _unverified()) if url.scheme == "https" else None
         # A certificate carries a name without its trailing dot, and an address without brackets.
         name = (server_name or (url.raw_host or "").rstrip(".")) if secure is not None else None
@@ -77,6 +78,13 @@ class HttpClient:
             raise Refused(f"{name!r} cannot be the name of a server in its certificate") from error
         except OSError as error:
             raise from_os_error(error) from error
+
+
+def _headers(target: HttpTarget, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The target's own headers, except those that `headers` replace, then `headers`."""
+    replaced = {name.lower() for name, _ in headers}
+    own = [("Host", target.host_header)] if target.host_header else []
+    return [header for header in (*own, *target.headers) if header[0].lower() not in replaced] + list(headers)
 
 
 def no_answer(timeout: timedelta) -> NetworkFailure:

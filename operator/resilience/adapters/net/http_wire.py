@@ -67,6 +67,8 @@ def request_bytes(
     if body is not None or method in _WITH_BODY:
         framing.append((b"Content-Length", b"%d" % len(body or b"")))
     lines = [header for header in usual if header[0].lower() not in named] + given + framing
+    # Host comes first (RFC 9110, 7.2), whoever sets it.
+    lines.sort(key=lambda header: header[0].lower() != b"host")
     head = b"".join(b"%s: %s\r\n" % line for line in lines)
     return b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method.encode(), url.raw_path_qs.encode(), head, body or b"")
 

@@ -3,13 +3,14 @@
 Probes can be compared: equal probes share one check and one connection, across all services.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from resilience.api.checks import Check, HttpCheck, Scheme
 from resilience.api.dependency_checks import PostgresCheck, RedisCheck, RedisStreamCheck
 from resilience.api.secrets import FromSecret, Tls
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.health import quantities
+from resilience.core.health import hosts, quantities
 from resilience.core.model.probes import (
     Bounds,
     DeadLetters,
@@ -71,7 +72,7 @@ def _number(text: str | None) -> float | None:
 
 def _at_url(check: HttpCheck, url: str, namespace: str) -> HttpProbe:
     # The pattern of the field admits no other URLs.
-    target = HttpTarget.at(url)
+    target = replace(HttpTarget.at(url), host_header=check.host or "", headers=hosts.plain_headers(check))
     verified = trust(check.tls or Tls(), namespace) if target.scheme is Scheme.HTTPS else None
     return http_probe(check, target, namespace=namespace, trust=verified)
 

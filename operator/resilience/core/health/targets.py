@@ -1,24 +1,22 @@
 """Targets of checks and of verifying requests: names of ports become addresses of Services and pods."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from resilience.api.checks import Check, Scheme, Scope, UsageCheck
+from resilience.api.checks import Check, Scope, UsageCheck
 from resilience.api.status import Effective, Status
-from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.health import dependencies, quantities
+from resilience.api.v1alpha1 import QuietHttp, ResilientServiceSpec, SignalHttp
+from resilience.core.health import dependencies, hosts, quantities, service_probes
 from resilience.core.health.ports import check_port, container_port, find_container
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import (
     CheckTarget,
     ConnectionsTarget,
-    GrpcProbe,
     HttpTarget,
     Measure,
     Probe,
-    PrometheusProbe,
-    TcpProbe,
     UsageLine,
     UsageProbe,
     VerifyTarget,
@@ -67,7 +65,13 @@ def verify_target(spec: ResilientServiceSpec, status: Status, observation: Obser
         return None
     before = status.restart.requests if status.restart is not None else status.rollout.requests
     return VerifyTarget(
-        HttpTarget(service.cluster_ip, port.number, spec.verify.path),
+        HttpTarget(
+            service.cluster_ip,
+            port.number,
+            spec.verify.path,
+            host_header=spec.verify.host or hosts.service_host(service, port.number),
+            headers=hosts.plain_headers(spec.verify),
+        ),
         spec.verify.requests_per_second,
         already_sent=before.sent if before else 0,
         already_failed=before.failed if before else 0,
@@ -80,7 +84,7 @@ def connections_target(spec: ResilientServiceSpec, pod: Pod) -> ConnectionsTarge
     if quiet is None or not pod.ip:
         return None
     port = container_port(pod.ports, quiet.http.port)
-    return None if port is None else ConnectionsTarget(HttpTarget(pod.ip, port, quiet.http.path), quiet.http.json_)
+    return None if port is None else ConnectionsTarget(_pod_target(pod, port, quiet.http), quiet.http.json_)
 
 
 def signal_target(spec: ResilientServiceSpec, pod: Pod) -> HttpTarget | None:
@@ -92,7 +96,11 @@ def signal_target(spec: ResilientServiceSpec, pod: Pod) -> HttpTarget | None:
     if port is None:
         return None
     ref = signal.http.headers_from.secret_key_ref if signal.http.headers_from else None
-    return HttpTarget(pod.ip, port, signal.http.path, secret=(ref.name, ref.key) if ref else None)
+    return replace(_pod_target(pod, port, signal.http), secret=(ref.name, ref.key) if ref else None)
+
+
+def _pod_target(pod: Pod, port: int, http: SignalHttp | QuietHttp) -> HttpTarget:
+    return HttpTarget(pod.ip, port, http.path, host_header=http.host or "", headers=hosts.plain_headers(http))
 
 
 def _at_service(
@@ -106,17 +114,19 @@ def _at_service(
     if service is None or port is None:
         return []
     if service.cluster_ip:
-        return [check_target(check, spec, effective, observation, host=service.cluster_ip, port=port.number)]
-    # A headless Service has no address of its own, so its clients connect to one of its pods.
-    ready = [
-        (endpoint.ip, endpoint.ports[port.name])
-        for endpoint in observation.endpoints
-        if endpoint.service == service.name and endpoint.counts and port.name in endpoint.ports
-    ]
-    if not ready:
-        return []
-    host, number = min(ready)
-    return [check_target(check, spec, effective, observation, host=host, port=number)]
+        host, number = service.cluster_ip, port.number
+    else:
+        # A headless Service has no address of its own, so its clients connect to one of its pods.
+        ready = [
+            (endpoint.ip, endpoint.ports[port.name])
+            for endpoint in observation.endpoints
+            if endpoint.service == service.name and endpoint.counts and port.name in endpoint.ports
+        ]
+        if not ready:
+            return []
+        host, number = min(ready)
+    name = hosts.check_host(check, service, number)
+    return [check_target(check, spec, effective, observation, host=host, port=number, host_header=name)]
 
 
 def at_pods(
@@ -240,9 +250,13 @@ def check_target(
     pod_uid: str = "",
     name: str = "",
     often: timedelta | None = None,
+    host_header: str = "",
 ) -> CheckTarget:
-    """One target, under the check's name unless `name` is given; `often` is the longest interval."""
-    probe = _probe(check, observation, host=host, port=port)
+    """One target, under the check's name unless `name` is given; `often` is the longest interval.
+
+    `host_header` is what an http check says unless the spec sets another one; empty for the address.
+    """
+    probe = service_probes.probe(check, observation, host=host, port=port, host_header=host_header)
     return _target(name or check.name, probe, spec, effective, pod_uid=pod_uid, often=often)
 
 
@@ -264,22 +278,3 @@ def _target(
         failure_threshold=spec.health.failure_threshold,
         success_threshold=spec.health.success_threshold,
     )
-
-
-def _probe(check: Check, observation: Observation, *, host: str, port: int) -> Probe:
-    assert observation.workload is not None
-    if check.prometheus is not None:
-        bounds = check.prometheus
-        return PrometheusProbe(
-            query=bounds.query,
-            namespace=observation.workload.namespace,
-            above=None if bounds.above is None else float(bounds.above),
-            below=None if bounds.below is None else float(bounds.below),
-        )
-    if check.http is not None:
-        path = check.http.path or "/"
-        target = HttpTarget(host, port, path, check.http.scheme_ or Scheme.HTTP)
-        return dependencies.http_probe(check.http, target, namespace=observation.workload.namespace)
-    if check.grpc is not None:
-        return GrpcProbe(host, port, check.grpc.service)
-    return TcpProbe(host, port)

@@ -184,8 +184,9 @@ class Traffic:
     sent: int
     failed: int
     p99_seconds: float | None
-    # Consecutive failures until now.
+    # Consecutive failures until now, and the last one in words.
     failed_in_row: int = 0
+    failure: str = ""
 
     def in_status(self) -> Requests:
         """These requests as status has them."""

@@ -30,13 +30,19 @@ class TlsTrust:
 
 @dataclass(frozen=True, slots=True)
 class HttpTarget:
-    """An HTTP address. `secret` names a Secret and its key that contain further headers."""
+    """An HTTP address, and what a request to it says besides the path.
+
+    `host_header` is empty for the address itself. `secret` names a Secret and its key that contain further headers.
+    """
 
     host: str
     port: int
     path: str
     scheme: Scheme = Scheme.HTTP
     secret: tuple[str, str] | None = None
+    host_header: str = ""
+    # Names and values.
+    headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def at(cls, url: str) -> Self:

@@ -7,14 +7,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
-from resilience.api.checks import Check, Scheme
+from resilience.api.checks import Check, HttpCheck, Scheme
 from resilience.api.names import FIELD_MANAGER
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
+from resilience.core.health import hosts
 from resilience.core.health.ports import PortMissing, container_port, probe_port
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Container
+
+_HEADERS: Final = "httpHeaders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,21 @@ def empty_plan(container: Container) -> TemplatePlan:
 
 def _in_sync(container: Container, fields: Mapping[str, object]) -> bool:
     ours = {name for name, owners in container.owners.items() if FIELD_MANAGER in owners}
-    return ours == set(fields) and all(_contains(container.fields.get(name), fields[name]) for name in fields)
+    return ours == set(fields) and all(
+        _contains(container.fields.get(name), fields[name])
+        and (container.owners[name] != {FIELD_MANAGER} or _same_headers(container.fields.get(name), fields[name]))
+        for name in fields
+    )
+
+
+def _same_headers(live: object, wanted: object) -> bool:
+    """No header is left of those that the spec had before; the API server adds none by itself."""
+    return _headers(live) == _headers(wanted)
+
+
+def _headers(probe: object) -> object:
+    request = probe.get("httpGet") if isinstance(probe, Mapping) else None
+    return (request.get(_HEADERS) if isinstance(request, Mapping) else None) or None
 
 
 def _contains(live: object, wanted: object) -> bool:
@@ -113,7 +131,7 @@ def _handler(
 ) -> dict[str, object]:
     port = probe_port(check, container, service, spec)
     if check.http is not None:
-        return {"httpGet": {"path": check.http.path, "port": port, "scheme": (check.http.scheme_ or Scheme.HTTP).value}}
+        return {"httpGet": _http_get(check.http, port)}
     if check.tcp is not None:
         return {"tcpSocket": {"port": port}}
     number = container_port(container.ports, port)
@@ -121,6 +139,18 @@ def _handler(
         raise PortMissing(f"check {check.name}: the kubelet's gRPC probe needs a numbered port, and {port} has none")
     # Written even when empty, which is the default of the API server: otherwise a removed name would stay.
     return {"grpc": {"port": number, "service": check.grpc.service if check.grpc is not None else ""}}
+
+
+def _http_get(http: HttpCheck, port: int | str) -> dict[str, object]:
+    """The kubelet's request. Only what the user sets becomes a header: a default would change, so roll, all templates.
+
+    The name is Host in just this spelling: meshes that rewrite probes know no other (istio/istio#46087).
+    """
+    headers = (*([("Host", http.host)] if http.host else []), *hosts.plain_headers(http))
+    request: dict[str, object] = {"path": http.path, "port": port, "scheme": (http.scheme_ or Scheme.HTTP).value}
+    if headers:
+        request[_HEADERS] = [{"name": name, "value": value} for name, value in headers]
+    return request
 
 
 def _whole_seconds(value: timedelta) -> int:

@@ -10,7 +10,7 @@ from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import AdvanceGreen, Hold, MarkFailed, RetryPull
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
-from resilience.core.rollouts import gates, pins
+from resilience.core.rollouts import baseline, gates, pins
 from resilience.core.rollouts.context import Move, RolloutContext
 
 # Further tries after a failure of class Network: after 1, 2 and 4 seconds.
@@ -222,7 +222,11 @@ def wait_for_acceptance(context: RolloutContext) -> Move | None:
     Also None when a person accepts the candidate.
     """
     verdict = gates.evaluate(
-        context.spec.rollout.after, context.observation, context.pods_of(context.green.towards), context.now
+        context.spec.rollout.after,
+        context.observation,
+        context.pods_of(context.green.towards),
+        context.now,
+        baseline=baseline.of(context),
     )
     if verdict.failure is not None:
         return give_up(context, verdict.failure)
@@ -239,7 +243,8 @@ def wait_for_acceptance(context: RolloutContext) -> Move | None:
     if remaining is None:
         return None
     share = 1 - remaining / period if period else 1.0
-    return Move(waiting="the new version serves; the old one is kept ready", wait=min(remaining, _SLOW), share=share)
+    message = f"the new version serves; the old one is kept ready{_note_of_requests(context)}"
+    return Move(waiting=message, wait=min(remaining, _SLOW), share=share)
 
 
 def _traffic_failure(context: RolloutContext) -> Failure | None:
@@ -250,6 +255,8 @@ def _traffic_failure(context: RolloutContext) -> Failure | None:
     if context.left(_OLD_FAILURE_SPAN) is not None:
         # The failures may belong to the previous version.
         return None
+    if baseline.of(context).excuses_requests(traffic):
+        return None
     path = context.spec.verify.path if context.spec.verify else ""
     return Failure(
         kind=FailureClass.UNKNOWN,
@@ -257,6 +264,16 @@ def _traffic_failure(context: RolloutContext) -> Failure | None:
         message=f"{traffic.failed_in_row} measured requests in a row failed through the Service",
         advice=f"find out why the new version does not answer {path}",
     )
+
+
+def _note_of_requests(context: RolloutContext) -> str:
+    traffic = context.observation.traffic
+    if traffic is None or traffic.failed_in_row < context.spec.health.failure_threshold:
+        return ""
+    if not baseline.of(context).excuses_requests(traffic):
+        return ""
+    failure = f": {traffic.failure}" if traffic.failure else ""
+    return f"; measured requests fail as before this release{failure}"
 
 
 def can_carry(context: RolloutContext, back: Colour) -> bool:

@@ -12,12 +12,13 @@ from resilience.api.reasons import FailureClass, HealthState
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
 from resilience.core.failures.classify import Failure
-from resilience.core.health import targets
-from resilience.core.health.ports import PortMissing, container_port, find_container, probe_port
+from resilience.core.health import hosts, targets
+from resilience.core.health.ports import PortMissing, check_port, container_port, find_container, probe_port
 from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import CheckTarget
+from resilience.core.rollouts.baseline import Baseline
 
 # Gate checks are separate from the health checks of the same name: other pods, another interval.
 PREFIX = "gate/"
@@ -40,16 +41,32 @@ class GateVerdict:
 
 
 def evaluate(
-    gate: Gate | None, observation: Observation, pods: Sequence[Pod], now: datetime, *, brief: bool = False
+    gate: Gate | None,
+    observation: Observation,
+    pods: Sequence[Pod],
+    now: datetime,
+    *,
+    brief: bool = False,
+    baseline: Baseline | None = None,
 ) -> GateVerdict:
-    """The gate's verdict over these pods. `brief`: one pass is enough, as when something worse has to be cured."""
+    """The gate's verdict over these pods.
+
+    `brief`: one pass is enough, as when something worse has to be cured. `baseline`: a check that fails as it failed
+    before the candidate got traffic counts neither for the candidate nor against it.
+    """
     if gate is None:
         return GateVerdict(passed=True, since=now)
     states = {name: observation.checks.get(PREFIX + name) for name in gate.checks}
-    for name, state in states.items():
+    excused = [
+        name
+        for name, state in states.items()
+        if state is not None and baseline is not None and baseline.excuses_check(name, state)
+    ]
+    judged = {name: state for name, state in states.items() if name not in excused}
+    for name, state in judged.items():
         if state is not None and _is_unhealthy(state, pods):
             return GateVerdict(failure=_failure(name, state))
-    reasons = {name: reason for name, state in states.items() if (reason := _reason_to_wait(name, state, pods))}
+    reasons = {name: reason for name, state in judged.items() if (reason := _reason_to_wait(name, state, pods))}
     if reasons:
         # A person may overrule a check that is inconclusive, not one that has not run or is about to fail.
         is_inconclusive = all(_is_inconclusive(states[name]) for name in reasons)
@@ -57,9 +74,9 @@ def evaluate(
     since = max((state.settled_since or state.since for state in states.values() if state is not None), default=now)
     remaining = since + gate.for_ - now
     if remaining > timedelta() and not brief:
-        return GateVerdict(
-            waiting=f"checks {', '.join(gate.checks)} pass; they have to for {gate.for_}", wait=remaining, since=since
-        )
+        passing = f"checks {', '.join(judged)} pass; they have to for {gate.for_}" if judged else f"waits {gate.for_}"
+        note = f"; check {', '.join(excused)} fails as before this release" if excused else ""
+        return GateVerdict(waiting=passing + note, wait=remaining, since=since)
     return GateVerdict(passed=True, since=since)
 
 
@@ -121,9 +138,10 @@ def _targets_of_check(
             port=port,
             pod_uid=pod_uid,
             often=INTERVAL,
+            host_header=host_header,
         )
 
-    name = PREFIX + check.name
+    name, host_header = PREFIX + check.name, ""
     if check.prometheus is not None:
         return [target("", 0, "")]
     if check.scope is Scope.DEPENDENCY:
@@ -135,14 +153,15 @@ def _targets_of_check(
         )
     assert observation.workload is not None
     container = find_container(spec, observation.workload)
+    service = targets.client_service(spec, observation)
     try:
-        port_name = (
-            probe_port(check, container, targets.client_service(spec, observation), spec)
-            if container is not None
-            else ""
-        )
+        port_name = probe_port(check, container, service, spec) if container is not None else ""
     except PortMissing:
         return []
+    port = service.port(check_port(check, spec)) if service is not None and check.scope is Scope.SERVICE else None
+    if service is not None and port is not None:
+        # The pod is to answer as it will answer the Service's clients.
+        host_header = hosts.check_host(check, service, port.number)
     pod_targets = []
     for pod in pods:
         number = container_port(pod.ports, port_name)

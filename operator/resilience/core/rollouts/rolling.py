@@ -15,8 +15,9 @@ from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTempla
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
 from resilience.core.model.workload import ReplicaSet
-from resilience.core.rollouts import candidate, gates
+from resilience.core.rollouts import baseline, candidate, gates
 from resilience.core.rollouts.context import Move, RolloutContext
+from resilience.core.rollouts.gates import GateVerdict
 
 
 def current_pods(context: RolloutContext) -> tuple[Pod, ...]:
@@ -58,7 +59,7 @@ def plan(context: RolloutContext) -> Move:
         return Move(actions=_failure_actions(context), failure=failure, waiting=failure.message)
     if not context.workload.settled:
         return candidate.wait_for_own_pods(context)
-    verdict = gates.evaluate(context.spec.rollout.after, context.observation, current_pods(context), context.now)
+    verdict = _gate_verdict(context)
     if verdict.failure is not None:
         return Move(actions=_failure_actions(context), failure=verdict.failure, waiting=verdict.failure.message)
     return Move(waiting=verdict.waiting, wait=verdict.wait, share=1.0)
@@ -72,7 +73,17 @@ def complete(context: RolloutContext) -> bool:
         return False
     if not in_flight(context):
         return True
-    return gates.evaluate(context.spec.rollout.after, context.observation, current_pods(context), context.now).passed
+    return _gate_verdict(context).passed
+
+
+def _gate_verdict(context: RolloutContext) -> GateVerdict:
+    return gates.evaluate(
+        context.spec.rollout.after,
+        context.observation,
+        current_pods(context),
+        context.now,
+        baseline=baseline.of(context),
+    )
 
 
 def _failure(context: RolloutContext) -> Failure | None:

@@ -16,7 +16,7 @@ from resilience.core.model.decision import Action, Event, StepResult
 from resilience.core.model.observation import Pod, PodsView, Resource
 from resilience.core.model.probes import CheckTarget
 from resilience.core.model.workload import Workload
-from resilience.core.rollouts import adoption, bluegreen, candidate, drain, gates, preview, rolling
+from resilience.core.rollouts import adoption, baseline, bluegreen, candidate, drain, gates, preview, rolling
 from resilience.core.rollouts.context import Move, RolloutContext
 from resilience.core.rollouts.status import Progress, update_status
 
@@ -202,6 +202,7 @@ def progress(context: RolloutContext, move: Move) -> Progress:
         kept_connections=drain.kept_connections(context) if context.view.green is not None else None,
         pins_lost=len(move.pins_lost),
         traffic=context.observation.traffic,
+        failed_before=baseline.beside(context, moving_version),
     )
 
 
@@ -280,5 +281,6 @@ def _rolling_progress(context: RolloutContext, move: Move) -> Progress:
         failed=failed,
         unwanted=version if context.failed(version.hash) else None,
         traffic=context.observation.traffic,
+        failed_before=baseline.at_start(context, version, rolling.current_pods(context)),
         stays=None if rolling.outcome(context) is RolloutOutcome.ROLLED_BACK else rolling.outcome(context),
     )

@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 from resilience.api.reasons import FailureClass, Reason, ReleaseStep, RolloutOutcome, RolloutStage
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_base import Requests
-from resilience.api.status_rollout import FailureStatus, RolloutResult, RolloutStatus, StepDuration, StepTime, Version
+from resilience.api.status_rollout import (
+    FailedBefore,
+    FailureStatus,
+    RolloutResult,
+    RolloutStatus,
+    StepDuration,
+    StepTime,
+    Version,
+)
 from resilience.core.failures.classify import Failure
 from resilience.core.model import trace_ids
 from resilience.core.model.decision import Event, StepResult
@@ -54,6 +62,8 @@ class Progress:
     kept_connections: int | None = None
     pins_lost: int = 0
     traffic: Traffic | None = None
+    # Failures as long as the candidate has no traffic; None when those that status holds stay.
+    failed_before: FailedBefore | None = None
     # Outcome of a failure that is not rolled back.
     stays: RolloutOutcome | None = None
 
@@ -137,6 +147,7 @@ def _follow(running: RolloutStatus, progress: Progress, now: datetime) -> tuple[
             "kept_connections": kept_connections,
             "kept_connections_cut": cut_connections if progress.candidate is not None else None,
             "requests": _requests(running, progress),
+            "failed_before": _failed_before(running, progress),
             "trace_id": running.trace_id if progress.candidate is not None else None,
             "started_at": running.started_at if progress.candidate is not None else None,
             "aborted": running.aborted and progress.candidate is not None,
@@ -158,6 +169,13 @@ def _failure_status(failure: Failure, version: Version, now: datetime) -> Failur
         version=version,
         at=now,
     )
+
+
+def _failed_before(running: RolloutStatus, progress: Progress) -> FailedBefore | None:
+    if progress.candidate is None:
+        return None
+    failed = running.failed_before if progress.failed_before is None else progress.failed_before
+    return failed if failed is not None and (failed.requests or failed.checks) else None
 
 
 def _requests(running: RolloutStatus, progress: Progress) -> Requests | None:

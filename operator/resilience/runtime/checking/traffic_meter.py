@@ -14,6 +14,7 @@ from resilience.ports import PortError, Prober
 
 _SAMPLES: Final = 2000
 _IN_FLIGHT: Final = 50
+_LONGEST_FAILURE: Final = 200
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class _Meter:
     sent: int = 0
     failed: int = 0
     failed_in_row: int = 0
+    failure: str = ""
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
 
 
@@ -60,7 +62,7 @@ class TrafficMeter:
             return None
         ranked = sorted(meter.seconds)
         p99 = ranked[min(len(ranked) - 1, len(ranked) * 99 // 100)] if ranked else None
-        return Traffic(meter.sent, meter.failed, p99, meter.failed_in_row)
+        return Traffic(meter.sent, meter.failed, p99, meter.failed_in_row, meter.failure)
 
     async def close(self) -> None:
         """Stops all meters."""
@@ -88,11 +90,12 @@ class TrafficMeter:
     async def _one(self, meter: _Meter, slots: asyncio.Semaphore) -> None:
         try:
             seconds = await self._prober.request(meter.target.target)
-        except PortError:
+        except PortError as error:
             meter.failed += 1
             meter.failed_in_row += 1
+            meter.failure = str(error)[:_LONGEST_FAILURE]
         else:
-            meter.failed_in_row = 0
+            meter.failed_in_row, meter.failure = 0, ""
             meter.seconds.append(seconds)
         finally:
             slots.release()

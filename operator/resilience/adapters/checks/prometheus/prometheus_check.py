@@ -49,14 +49,14 @@ def _judged(result: Values, probe: PrometheusProbe) -> CheckResult:
         )
     if not result.values:
         return _unknown("NoData", "the query returns no series")
+    figure = result.values[0] if len(result.values) == 1 else None
     words = _out_of_bounds(result.values, probe)
     if words:
-        return CheckResult(Outcome.FAIL, "OutOfBounds", f"{DESCRIPTION}: {words}", result.seconds)
+        return CheckResult(Outcome.FAIL, "OutOfBounds", f"{DESCRIPTION}: {words}", result.seconds, figure=figure)
     nan_count = sum(math.isnan(value) for value in result.values)
     if nan_count:
         return _unknown("NoData", f"{nan_count} of {len(result.values)} values are not a number")
     # The message leaves the value out: if it changed with every run, status would be written every time.
-    figure = result.values[0] if len(result.values) == 1 else None
     words = f"{DESCRIPTION}: every value is within bounds"
     return CheckResult(Outcome.PASS, "WithinBounds", words, result.seconds, figure=figure)
 
