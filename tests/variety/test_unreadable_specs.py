@@ -32,9 +32,6 @@ from tests.variety import manifests
 from tests.variety.claims import decided
 from tests.variety.manifests import Object
 
-FORGOTTEN = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="without a spec the finalizer goes and nothing is given back"
-)
 RESOURCES: Final = f"/apis/resilience.dev/v1alpha1/namespaces/{KEY.namespace}/resilientservices"
 TEMPLATE: Final = "containers: [{name: app, image: 'shop:1', ports: [{name: http, containerPort: 8080}]}]"
 # What this version reads; words of a later one; a word that the API server takes.
@@ -115,7 +112,7 @@ def given_back(actions: Sequence[Action]) -> bool:
 
 @pytest.mark.parametrize(
     "spec",
-    [READABLE, pytest.param(LATER, marks=FORGOTTEN), pytest.param(MATCHER, marks=FORGOTTEN)],
+    [READABLE, LATER, MATCHER],
     ids=["readable", "of a later version", "a wrong matcher"],
 )
 async def test_a_deployment_at_rest_is_given_back_before_the_resource_goes(spec: dict[str, Any]) -> None:
@@ -134,7 +131,7 @@ def in_release(step: ReleaseStep, *, readable: bool) -> tuple[Resource, Decision
 
 
 @pytest.mark.parametrize("step", [ReleaseStep.PREPARING, ReleaseStep.WARM], ids=str)
-@pytest.mark.parametrize("readable", [True, pytest.param(False, marks=FORGOTTEN)], ids=["readable", "not"])
+@pytest.mark.parametrize("readable", [True, False], ids=["readable", "not"])
 def test_in_a_release_the_resource_stays_until_the_second_colour_has_gone(step: ReleaseStep, readable: bool) -> None:
     resource, decision = in_release(step, readable=readable)
     require(FINALIZER in resource.finalizers, "nothing keeps the resource")

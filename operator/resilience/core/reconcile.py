@@ -49,6 +49,9 @@ _MISSING = (
 
 def decide(resource: Resource, observation: Observation, now: datetime) -> Decision:
     """The decision about one resource."""
+    if observation.namespace_ending and resource.deleting_since is None:
+        # The resource goes next. Nothing is written, checked or told meanwhile; its end may be missed by the watch.
+        return Decision(requeue_after=MISSING_POLL)
     if resource.deleting_since is not None:
         return handback.hand_back(resource, observation, now)
     status = requests.ignore_preexisting(resource.annotations, resource.status, now=now)

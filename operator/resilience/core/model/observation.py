@@ -11,7 +11,7 @@ from functools import cached_property
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_base import Requests
-from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.api.v1alpha1 import ResilientServiceSpec, TargetRef
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Workload
@@ -44,11 +44,20 @@ class Resource:
     problem: str
     status: Status
     raw_status: Mapping[str, object]
+    # The target of a specification that cannot be read as a whole; None when that cannot be read either.
+    target: TargetRef | None = None
+    # The parts of an unreadable specification that can be read, for handing back only. It may name a wrong target.
+    remains: ResilientServiceSpec | None = None
 
     @property
     def claim(self) -> str:
         """Value of the target's claim annotation when this resource has the target."""
         return f"{self.key.name}/{self.uid}"
+
+    @property
+    def target_ref(self) -> TargetRef | None:
+        """The target that its specification names; None when that cannot be read."""
+        return self.spec.target_ref if self.spec is not None else self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +268,12 @@ class Observation:
     checks: Mapping[str, CheckState] = field(default_factory=dict)
     traffic: Traffic | None = None
     namespace_refused: bool = False
+    # The namespace is being deleted with all that is in it.
+    namespace_ending: bool = False
+    # At a hand-back: the resource has claimed other workloads, too.
+    more_claimed: bool = False
+    # At a hand-back without a target: Services with our pin that no claimed workload explains.
+    abandoned: tuple[Service, ...] = ()
     # Time until every node has caught up after an outage of the API server; zero without an outage.
     unsettled: timedelta = timedelta()
     # None when the last action was not refused.
