@@ -12,11 +12,6 @@ from resilience.api.names import FINALIZER
 from tests.support.chart import Chart, Object, of
 from tests.support.preconditions import preparing, require
 
-GONE_TOO = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="in namespaced mode all rights come from a RoleBinding in the namespace, which ends with it",
-)
 # Definitions say nothing about rights, and take long to read.
 BARE: Final = {"crds": {"install": False}}
 
@@ -51,7 +46,7 @@ def outlives(objects: list[Object]) -> bool:
 
 @pytest.mark.parametrize(
     "values",
-    [{}, pytest.param({"namespaces": ["shop"]}, marks=GONE_TOO)],
+    [{}, {"namespaces": ["shop"]}],
     ids=["cluster-wide", "namespaced"],
 )
 def test_the_right_to_take_the_finalizer_off_outlives_the_namespace(chart: Chart, values: dict[str, Any]) -> None:

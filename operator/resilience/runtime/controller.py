@@ -19,7 +19,17 @@ from resilience.core.model.observation import ApiRefusal, Key, Observation, Reso
 from resilience.core.reconcile import decide
 from resilience.core.report import metrics
 from resilience.core.report.diff import is_worth_writing
-from resilience.ports import CandidateRefused, Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
+from resilience.ports import (
+    CandidateRefused,
+    Clock,
+    Conflict,
+    Invalid,
+    Leadership,
+    Metrics,
+    NamespaceEnding,
+    PortError,
+    Refused,
+)
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
@@ -102,11 +112,17 @@ class Controller:
             result = "conflict"
             log.info("looked again", key=str(key), why=str(error))
             self._queue.add_after(key, _AFTER_CONFLICT)
+        except NamespaceEnding as error:
+            result = "conflict"
+            log.info("the namespace is ending", key=str(key), why=str(error))
+            self._observer.suspect(key.namespace)
+            self._queue.add_after(key, _AFTER_CONFLICT)
         except (Refused, Invalid) as error:
             result = "refused"
             refusal = ApiRefusal(str(error), of_candidate=isinstance(error, CandidateRefused))
             log.warning("refused", key=str(key), why=str(refusal))
             self._refusals[key] = refusal
+            self._observer.suspect(key.namespace)
             self._queue.add_after(key, _AFTER_REFUSAL)
         except PortError as error:
             result = "unavailable"
@@ -241,6 +257,8 @@ class Controller:
                     event, message=f"{event.message}\nlast lines of {event.logs_of}:\n{tail}" if tail else event.message
                 )
             await self._cluster.emit(resource, event)
+        except NamespaceEnding:
+            self._observer.suspect(resource.key.namespace)
         except PortError as error:
             log.warning("event lost", key=str(resource.key), reason=event.reason, why=str(error))
 

@@ -36,6 +36,12 @@ class Observer:
         self._state = state
         self._calm = calm
         self._refused = refused
+        # Namespaces that may be ending; every pass over one of their resources begins with that question.
+        self._suspected: set[str] = set()
+
+    def suspect(self, namespace: str) -> None:
+        """A request was refused there: the namespace may be ending, and the operator's rights in it gone."""
+        self._suspected.add(namespace)
 
     async def observe(
         self, resource: Resource, *, thorough: bool = False, refusal: ApiRefusal | None = None
@@ -61,9 +67,11 @@ class Observer:
             return await self._leaving(resource, thorough=thorough, refusal=refusal)
         if resource.spec is None:
             return Observation(workload=None)
+        if namespace in self._suspected and await self._is_ending(namespace):
+            return Observation(workload=None, namespace_ending=True)
         workload = await self._target(resource)
-        # Whatever ends a namespace ends its pods first: nobody is told of that, and nothing is put right.
-        if (workload is None or _is_down(workload)) and await self._cluster.namespace_ending(namespace):
+        # A namespace's pods end before its resources: nobody is told of that, and nothing is put right.
+        if (workload is None or _is_down(workload)) and await self._is_ending(namespace):
             return Observation(workload=None, namespace_ending=True)
         if workload is None:
             return Observation(workload=None)
@@ -75,7 +83,7 @@ class Observer:
     async def _leaving(self, resource: Resource, *, thorough: bool, refusal: ApiRefusal | None) -> Observation:
         """Everything around a workload that the resource has to hand back, whether or not its spec can be read."""
         namespace = resource.key.namespace
-        if await self._cluster.namespace_ending(namespace):
+        if await self._is_ending(namespace):
             return Observation(workload=None, namespace_ending=True)
         every_claim, target = await asyncio.gather(self._cluster.claimed(namespace=namespace), self._target(resource))
         claimed = [one for one in every_claim if one.annotations[ANNOTATION_CLAIM] == resource.claim]
@@ -87,6 +95,12 @@ class Observer:
             completed(resource, workload), workload, thorough=thorough, refusal=refusal
         )
         return replace(observation, more_claimed=len(claimed) > 1)
+
+    async def _is_ending(self, namespace: str) -> bool:
+        is_ending = await self._cluster.namespace_ending(namespace)
+        if not is_ending:
+            self._suspected.discard(namespace)
+        return is_ending
 
     async def _target(self, resource: Resource) -> Workload | None:
         ref, namespace = resource.target_ref, resource.key.namespace
