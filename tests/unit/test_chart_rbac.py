@@ -82,9 +82,7 @@ def test_with_namespaces_it_may_take_finalizers_off_in_the_cluster_and_nothing_m
     role, binding = one(objects, "ClusterRole"), one(objects, "ClusterRoleBinding")
     assert granted(role) == FINALIZER_RULES
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
-    assert binding["subjects"] == [
-        {"kind": "ServiceAccount", "name": "resilience-operator", "namespace": "resilience"}
-    ]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "resilience-operator", "namespace": "resilience"}]
 
 
 def test_with_namespaces_it_may_do_the_same_there_and_nothing_in_the_cluster(chart: Chart) -> None:

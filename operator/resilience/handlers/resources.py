@@ -7,6 +7,7 @@ import kopf
 
 from resilience.adapters.kube import parse, parse_workload
 from resilience.api.names import (
+    ANNOTATION_CLAIM,
     ANNOTATION_GREEN_OF,
     GROUP,
     LABEL_MANAGED,
@@ -83,4 +84,8 @@ def _register_workload(
         # An event of our second Deployment, green, concerns the service that manages the first.
         target = annotations.get(ANNOTATION_GREEN_OF, name)
         for key in store.put_workload(kind, namespace or "", name, target=target, face=face):
+            queue.add(key)
+        claimant = "" if face is None else annotations.get(ANNOTATION_CLAIM, "").partition("/")[0]
+        store.put_claim(kind, namespace or "", name, claimant=claimant)
+        if store.has_orphans(key := Key(namespace or "", claimant)):
             queue.add(key)

@@ -33,6 +33,7 @@ from resilience.ports import (
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
+from resilience.runtime.orphans import Orphans
 from resilience.runtime.queue import Priority
 from resilience.runtime.service_state import ServiceState
 
@@ -69,6 +70,7 @@ class Controller:
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
+        self._orphans = Orphans(cluster=cluster, observer=observer, executor=executor, clock=clock)
         # The API's latest refusal by key: shown in status until an action succeeds.
         self._refusals: dict[Key, ApiRefusal] = {}
         # Keys whose pods are read in full in the next pass: after the start and on resync.
@@ -146,6 +148,7 @@ class Controller:
         resource = await self._cluster.resource(key)
         if resource is None:
             self._forget(key)
+            self._queue_again(key, await self._orphans.run(key))
             return
         thorough = key in self._thorough
         self._thorough.discard(key)
@@ -159,6 +162,13 @@ class Controller:
             # An interrupted pass leaves the reading of the pods to the next one.
             if thorough:
                 self._thorough.add(key)
+        target = resource.target_ref
+        if target is not None and resource.deleting_since is None and self._state.store.has_orphans(key, target):
+            self._queue_again(key, await self._orphans.run(key))
+
+    def _queue_again(self, key: Key, wait: timedelta | None) -> None:
+        if wait is not None:
+            self._queue.add_after(key, wait)
 
     async def _carry_out(self, resource: Resource, observation: Observation, decision: Decision) -> None:
         key = resource.key
@@ -188,8 +198,7 @@ class Controller:
             # After the write: status shows an alert before its receiver is notified.
             self._state.alerts.put(resource, decision.status)
         self._state.turns.ask(key, decision.ticket, running=moves_by_itself(resource, observation, decision))
-        if decision.requeue_after is not None:
-            self._queue.add_after(key, decision.requeue_after)
+        self._queue_again(key, decision.requeue_after)
         if resource is not before:
             self._queue.add_after(key, _AFTER_STATUS)
         return resource

@@ -45,7 +45,7 @@ def time(text: object) -> datetime | None:
 
 
 def resource(raw: Json) -> Resource:
-    """A ResilientService; when its spec is invalid, `spec` is None, `problem` the reason, and `remains` what is left."""
+    """A ResilientService; when its spec is invalid, `spec` is None and `problem` is the reason."""
     meta = raw["metadata"]
     spec, problem = specification(ResilientServiceSpec, raw)
     raw_status = raw.get("status") or {}

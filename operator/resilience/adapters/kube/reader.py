@@ -40,8 +40,10 @@ class KubeReader:
 
     async def resources(self, view: Callable[[Resource], View], *, namespace: str | None = None) -> Sequence[View]:
         """The `view` of every ResilientService in a namespace, or in all namespaces that we manage."""
-        chosen = [namespace] if namespace else self._namespaces
-        return await self._collections(chosen, resources_path, lambda raw: view(parse.resource(raw)))
+        if namespace is not None:
+            # A refusal must not look like an empty list: who has a claim follows from it.
+            return await self._transport.views(resources_path(namespace), lambda raw: view(parse.resource(raw)))
+        return await self._collections(self._namespaces, resources_path, lambda raw: view(parse.resource(raw)))
 
     async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
         """The target, or None when it does not exist."""

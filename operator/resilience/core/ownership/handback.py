@@ -60,10 +60,11 @@ def hand_back(resource: Resource, observation: Observation, now: datetime) -> De
     actions.extend([ApplyTemplate(fields.container, {}) for fields in plans if not fields.in_sync][:1])
     actions.extend(publish.withdraw(observation))
     actions.append(Unclaim(tuple(service.name for service in observation.selecting if service.managed)))
+    events = (*_kept(actions), *_left_behind(observation))
     if observation.more_claimed:
         # Its specification named another target before: that one comes next, while the finalizer still stands.
-        return Decision(actions=tuple(actions), events=(*_kept(actions), *_left_behind(observation)), requeue_after=SOON)
-    return Decision(actions=(*actions, *_last(resource)), events=(*_kept(actions), *_left_behind(observation)))
+        return Decision(actions=tuple(actions), events=events, requeue_after=SOON)
+    return Decision(actions=(*actions, *_last(resource)), events=events)
 
 
 def _return_to_target(base: Context, view: PodsView) -> Decision | None:

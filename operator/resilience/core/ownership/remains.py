@@ -25,4 +25,3 @@ def settings(resource: Resource, spec: ResilientServiceSpec) -> Effective:
     """The settings in force: those of the specification, or, when it cannot be read, the last that could."""
     known = resource.status.effective
     return known if resource.spec is None and known is not None else resolve(spec)
-
