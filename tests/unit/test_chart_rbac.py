@@ -29,14 +29,12 @@ WORKLOAD_RULES = {
     "discovery.k8s.io/endpointslices": {"list", "watch"},
     "policy/poddisruptionbudgets": {"list"},
     "networking.k8s.io/networkpolicies": {"list"},
+    "/namespaces": {"get"},
 }
 CLUSTER_RULES = {
     "apiextensions.k8s.io/customresourcedefinitions": {"list", "watch"},
     "/nodes": {"list"},
-    "/namespaces": {"get"},
 }
-# With single namespaces: what outlives each of them, so that it can end.
-FINALIZER_RULES = {"resilience.dev/resilientservices": {"get", "list", "patch"}, "/namespaces": {"get"}}
 # For flags over HTTP: whose token it is.
 TOKEN_RULES = {"authentication.k8s.io/tokenreviews": {"create"}}
 # In the operator's own namespace; after the colon the only name that the verbs are for.
@@ -77,17 +75,8 @@ def test_cluster_wide_it_may_do_this_and_nothing_more(chart: Chart) -> None:
     assert all(binding["subjects"] == [subject] for binding in bindings)
 
 
-def test_with_namespaces_it_may_take_finalizers_off_in_the_cluster_and_nothing_more(chart: Chart) -> None:
-    objects = chart.render(namespaces=["shop", "payments"], flags={"enabled": False}, rbac={"aggregate": False})
-    role, binding = one(objects, "ClusterRole"), one(objects, "ClusterRoleBinding")
-    assert granted(role) == FINALIZER_RULES
-    assert binding["roleRef"]["name"] == role["metadata"]["name"]
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "resilience-operator", "namespace": "resilience"}]
-
-
 def test_with_namespaces_it_may_do_the_same_there_and_nothing_in_the_cluster(chart: Chart) -> None:
-    rbac = {"finalizers": False}
-    objects = chart.render(namespaces=["shop", "payments"], flags={"enabled": False}, rbac=rbac)
+    objects = chart.render(namespaces=["shop", "payments"], flags={"enabled": False})
     roles = of(objects, "Role", "resilience-resilience-operator")
     assert {role["metadata"]["namespace"] for role in roles} == {"shop", "payments"}
     assert all(granted(role) == WORKLOAD_RULES for role in roles)
@@ -98,8 +87,9 @@ def test_with_namespaces_it_may_do_the_same_there_and_nothing_in_the_cluster(cha
 
 
 def test_without_aggregation_namespaced_mode_has_no_cluster_role(chart: Chart) -> None:
-    rbac = {"aggregate": False, "finalizers": False}
-    assert of(chart.render(namespaces=["shop"], rbac=rbac, flags={"enabled": False}), "ClusterRole") == []
+    assert (
+        of(chart.render(namespaces=["shop"], rbac={"aggregate": False}, flags={"enabled": False}), "ClusterRole") == []
+    )
 
 
 def test_users_get_rights_by_aggregation(chart: Chart) -> None:

@@ -43,8 +43,11 @@ def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, 
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def on_resource(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:
+        resource = parse.resource(event["object"])
+        if event["type"] == "DELETED":
+            store.put_deleted(resource)
         # Passes write the status, and every pass reads the resource again anyway.
-        if event["type"] == "DELETED" or store.put_resource(parse.resource(event["object"])):
+        if event["type"] == "DELETED" or store.put_resource(resource):
             queue.add(Key(namespace or "", name))
 
     @kopf.on.event("", "v1", "services", labels=_OURS, registry=registry)

@@ -33,7 +33,7 @@ from resilience.ports import (
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
-from resilience.runtime.orphans import Orphans
+from resilience.runtime.orphans import Orphans, read
 from resilience.runtime.queue import Priority
 from resilience.runtime.service_state import ServiceState
 
@@ -70,7 +70,7 @@ class Controller:
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
-        self._orphans = Orphans(cluster=cluster, observer=observer, executor=executor, clock=clock)
+        self._orphans = Orphans(cluster=cluster, observer=observer, executor=executor, clock=clock, store=state.store)
         # The API's latest refusal by key: shown in status until an action succeeds.
         self._refusals: dict[Key, ApiRefusal] = {}
         # Keys whose pods are read in full in the next pass: after the start and on resync.
@@ -145,7 +145,7 @@ class Controller:
         Raises:
             PortError: something could not be read or written.
         """
-        resource = await self._cluster.resource(key)
+        resource = await read(self._cluster, self._state.store, key)
         if resource is None:
             self._forget(key)
             self._queue_again(key, await self._orphans.run(key))

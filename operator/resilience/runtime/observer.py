@@ -20,7 +20,10 @@ from resilience.runtime.service_state import ServiceState
 
 
 class Observer:
-    """Makes Observations. `refused` is true for namespaces that the operator must not touch."""
+    """Makes Observations.
+
+    `refused` is true for namespaces that the operator must not touch; `finalizers`: resources get one.
+    """
 
     def __init__(
         self,
@@ -30,12 +33,14 @@ class Observer:
         state: ServiceState,
         calm: ApiOutage,
         refused: Callable[[str], bool],
+        finalizers: bool = True,
     ) -> None:
         self._cluster = cluster
         self._drainer = drainer
         self._state = state
         self._calm = calm
         self._refused = refused
+        self._finalizers = finalizers
         # Namespaces that may be ending; every pass over one of their resources begins with that question.
         self._suspected: set[str] = set()
 
@@ -52,7 +57,8 @@ class Observer:
             PortError: something could not be read.
         """
         observation = await self._around(resource, thorough=thorough, refusal=refusal)
-        return replace(observation, alerting=self._state.alerts.alerting(resource))
+        alerting = self._state.alerts.alerting(resource)
+        return replace(observation, alerting=alerting, with_finalizer=self._finalizers)
 
     async def _around(self, resource: Resource, *, thorough: bool, refusal: ApiRefusal | None) -> Observation:
         """Everything around the resource; pods are read when work is under way, or when `thorough`.

@@ -1,4 +1,4 @@
-"""Workloads that carry the claim of a ResilientService that is gone: somebody took its finalizer off.
+"""Workloads that carry the claim of a ResilientService that is gone: it had no finalizer, or somebody took that off.
 
 They are handed back as if it were being deleted. A claim is an orphan only if no resource holds or is about to take it.
 """
@@ -17,18 +17,21 @@ from resilience.core.model.decision import Action, Event, earliest
 from resilience.core.model.observation import Key, Observation, Resource
 from resilience.core.model.workload import Workload
 from resilience.core.ownership.handback import hand_back
+from resilience.core.ownership.remains import completed
 from resilience.ports import Clock, PortError, Refused
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
+from resilience.runtime.store import Store
 
 log = structlog.get_logger(__name__)
 
 
 class Orphans:
-    """Hands orphans back, one pass at a time."""
+    """Hands orphans back, one pass at a time, by the last state of their resource if `store` has that."""
 
-    def __init__(self, *, cluster: Cluster, observer: Observer, executor: Executor, clock: Clock) -> None:
+    def __init__(self, *, cluster: Cluster, observer: Observer, executor: Executor, clock: Clock, store: Store) -> None:
+        self._store = store
         self._cluster = cluster
         self._observer = observer
         self._executor = executor
@@ -45,6 +48,7 @@ class Orphans:
             return await self.hand_back(key)
         except Refused as error:
             log.info("orphans not looked for", key=str(key), why=str(error))
+            self._store.drop_deleted(key)
             return None
 
     async def hand_back(self, key: Key) -> timedelta | None:
@@ -56,6 +60,7 @@ class Orphans:
         every_claim = await self._cluster.claimed(namespace=key.namespace)
         claimed = [workload for workload in every_claim if claimant(workload) == key]
         if not claimed:
+            self._store.drop_deleted(key)
             return None
         # Read after the claims: a resource that takes one meanwhile is in this list.
         live = await self._cluster.resources(lambda resource: resource, namespace=key.namespace)
@@ -65,11 +70,14 @@ class Orphans:
             for workload in claimed
             if not any(_has(resource, workload) for resource in live)
         ]
+        if earliest(*waits) is None:
+            self._store.drop_deleted(key)
         return earliest(*waits)
 
     async def _pass(self, workload: Workload, *, is_replaced: bool) -> timedelta | None:
         now = self._clock.now()
-        orphan = _stand_in(workload, self._since.setdefault(workload.uid, now))
+        since = self._since.setdefault(workload.uid, now)
+        orphan = _stand_in(workload, self._store.deleted(claimant(workload)), since)
         observation = await self._observer.observe(orphan, thorough=True)
         if observation.workload is None:
             # Gone meanwhile, or in a namespace that ends or is not ours to touch.
@@ -95,15 +103,30 @@ class Orphans:
 
     async def _tell(self, orphan: Resource, events: Sequence[Event], workload: Workload) -> None:
         words = (
-            f"{workload.kind} {workload.name} was still claimed by this ResilientService, which is gone without having "
-            "handed it back: somebody took its finalizer off; it is handed back now"
+            f"{workload.kind} {workload.name} is handed back: it still had the claim of this ResilientService, which "
+            "is gone; it had no finalizer, or somebody took that off"
         )
-        log.warning("orphan handed back", key=str(orphan.key), workload=workload.name)
-        for event in (*events, Event(Reason.GIVEN_BACK, words, warning=True)):
+        log.info("orphan handed back", key=str(orphan.key), workload=workload.name)
+        for event in (*events, Event(Reason.GIVEN_BACK, words)):
             try:
                 await self._cluster.emit(orphan, event)
             except PortError as error:
                 log.warning("event lost", key=str(orphan.key), reason=event.reason, why=str(error))
+
+
+async def read(cluster: Cluster, store: Store, key: Key) -> Resource | None:
+    """The resource, or None when it is gone.
+
+    Raises:
+        PortError: it could not be read.
+    """
+    try:
+        return await cluster.resource(key)
+    except Refused:
+        if store.deleted(key) is None:
+            raise
+        # The watch has seen its end. The rights in a namespace may end with it: that is no error to repeat.
+        return None
 
 
 def claimant(workload: Workload) -> Key:
@@ -119,8 +142,10 @@ def _has(resource: Resource, workload: Workload) -> bool:
     return resource.spec is not None and resource.deleting_since is None and target == reference
 
 
-def _stand_in(workload: Workload, since: datetime) -> Resource:
-    """The resource that is gone, as far as the claim tells of it: being deleted, and with nothing that can be read."""
+def _stand_in(workload: Workload, last: Resource | None, since: datetime) -> Resource:
+    """The resource that is gone, as if it were being deleted: its last state, or what the claim tells of it."""
+    if last is not None and last.claim == workload.annotations.get(ANNOTATION_CLAIM):
+        return completed(replace(last, finalizers=(), deleting_since=since), workload)
     return Resource(
         key=claimant(workload),
         uid=workload.annotations.get(ANNOTATION_CLAIM, "").partition("/")[2],

@@ -27,6 +27,8 @@ class Store:
     _services_of: dict[Key, frozenset[str]] = field(default_factory=dict)
     # Hash of the latest state of each ResilientService, without its status.
     _faces: dict[Key, int] = field(default_factory=dict)
+    # The last state of ResilientServices that were deleted, until what they left behind is handed back.
+    _deleted: dict[Key, Resource] = field(default_factory=dict)
     # Workloads by the ResilientService that their claim names, and the other way round.
     _claims: dict[Key, set[tuple[TargetKind, str]]] = field(default_factory=dict)
     _claimants: dict[tuple[TargetKind, str, str], Key] = field(default_factory=dict)
@@ -195,6 +197,18 @@ class Store:
             key = Key(namespace, claimant)
             self._claimants[kind, namespace, name] = key
             self._claims.setdefault(key, set()).add((kind, name))
+
+    def put_deleted(self, resource: Resource) -> None:
+        """Stores the last state of a ResilientService that the watch reported as deleted."""
+        self._deleted[resource.key] = resource
+
+    def deleted(self, key: Key) -> Resource | None:
+        """The last state of a ResilientService that is gone, if it is known."""
+        return self._deleted.get(key)
+
+    def drop_deleted(self, key: Key) -> None:
+        """Removes the last state: nothing is left behind any more."""
+        self._deleted.pop(key, None)
 
     def has_orphans(self, key: Key, target: TargetRef | None = None) -> bool:
         """A claim names this ResilientService, which does not exist or points at another workload.

@@ -20,6 +20,7 @@ from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.orphans import Orphans, claimant
+from resilience.runtime.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class Uninstaller:
         self._executor = executor
         self._clock = clock
         self._say = say
-        self._orphans = Orphans(cluster=cluster, observer=observer, executor=executor, clock=clock)
+        self._orphans = Orphans(cluster=cluster, observer=observer, executor=executor, clock=clock, store=Store())
 
     async def run(self, *, patience: float) -> list[Key]:
         """Hands back everything; returns the keys that could not be handed back within `patience` seconds."""

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import pytest
 
+from resilience.adapters.kube import parse
 from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.transport import Transport
 from resilience.api.names import (
@@ -18,7 +19,7 @@ from resilience.api.names import (
     FINALIZER,
     LABEL_MANAGED,
 )
-from resilience.core.model.observation import Key
+from resilience.core.model.observation import Key, Observation, Resource
 from resilience.ports import (
     ApiOutage,
     Checker,
@@ -127,6 +128,7 @@ class Bench:
 
     held: dict[str, Object]
     refused: Callable[[str], bool] = lambda name: False
+    finalizers: bool = True
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -147,7 +149,12 @@ class Bench:
             limits=Limits(),
         )
         observer = Observer(
-            cluster=cluster, drainer=drainer, state=self.state, calm=cast(ApiOutage, _Calm()), refused=self.refused
+            cluster=cluster,
+            drainer=drainer,
+            state=self.state,
+            calm=cast(ApiOutage, _Calm()),
+            refused=self.refused,
+            finalizers=self.finalizers,
         )
         executor = Executor(
             cluster=cluster,
@@ -168,7 +175,9 @@ class Bench:
             metrics=metrics,
             clock=clock,
         )
-        self.orphans = Orphans(cluster=cluster, observer=observer, executor=executor, clock=clock)
+        self.orphans = Orphans(
+            cluster=cluster, observer=observer, executor=executor, clock=clock, store=self.state.store
+        )
         self.uninstaller = Uninstaller(
             cluster=cluster, observer=observer, executor=executor, clock=clock, say=self.said.append
         )
@@ -189,7 +198,7 @@ class Bench:
         return cast(Object, self.api.held[path])
 
     @property
-    def finalizers(self) -> list[str]:
+    def held_by(self) -> list[str]:
         return list(self[f"{RESOURCES}/checkout"]["metadata"]["finalizers"])
 
 
@@ -206,7 +215,7 @@ def test_what_is_claimed_is_handed_back_whatever_the_spec_says(spec: Object) -> 
         bench = Bench({f"{RESOURCES}/checkout": resource(spec), **adopted()})
         await bench.passes()
         assert is_handed_back(bench[TARGET])
-        assert bench.finalizers == []
+        assert bench.held_by == []
         assert LABEL_MANAGED not in bench[f"{NAMESPACE}/services/checkout"]["metadata"]["labels"]
 
     run_virtual(main())
@@ -220,7 +229,7 @@ def test_of_two_targets_both_are_handed_back_before_the_finalizer_goes() -> None
         for _ in range(8):
             await bench.controller.reconcile(KEY)
             done = [is_handed_back(bench[path]) for path in (TARGET, f"{APPS}/deployments/moved")]
-            seen.append((all(done), bench.finalizers))
+            seen.append((all(done), bench.held_by))
         assert seen[-1] == (True, [])
         assert all(finalizers for done, finalizers in seen if not done)
 
@@ -232,7 +241,7 @@ def test_a_resource_that_never_could_be_read_touches_nothing() -> None:
         plain = adopted(claim="somebody/else")
         bench = Bench({f"{RESOURCES}/checkout": resource(UNREADABLE["target"]), **plain})
         await bench.passes(2)
-        assert bench.finalizers == [] and bench.api.sent == [("patch", f"{RESOURCES}/checkout")]
+        assert bench.held_by == [] and bench.api.sent == [("patch", f"{RESOURCES}/checkout")]
 
     run_virtual(main())
 
@@ -243,7 +252,7 @@ def test_a_claim_that_cannot_be_looked_for_keeps_the_finalizer() -> None:
         bench.api.fails[f"{APPS}/daemonsets"] = Refused("forbidden")
         with pytest.raises(Refused):
             await bench.controller.reconcile(KEY)
-        assert bench.finalizers == [FINALIZER]
+        assert bench.held_by == [FINALIZER]
 
     run_virtual(main())
 
@@ -262,7 +271,7 @@ def test_the_pin_of_a_target_that_is_gone_goes_too(base: dict[str, str]) -> None
         is_ours = base["app"] == "checkout"
         assert ("pod-template-hash" in left["spec"]["selector"]) is not is_ours
         assert (ANNOTATION_PINNED in left["metadata"]["annotations"]) is not is_ours
-        assert bench.finalizers == []
+        assert bench.held_by == []
 
     run_virtual(main())
 
@@ -273,7 +282,7 @@ def test_uninstalling_needs_no_spec_either(spec: Object) -> None:
         bench = Bench({f"{RESOURCES}/checkout": resource(spec, deleted=False), **adopted()})
         assert await bench.uninstaller.run(patience=60) == []
         assert is_handed_back(bench[TARGET])
-        assert bench.finalizers == [] and bench.said
+        assert bench.held_by == [] and bench.said
 
     run_virtual(main())
 
@@ -386,7 +395,7 @@ def test_in_a_namespace_that_ends_only_the_finalizer_is_taken_off(spec: Object) 
         # The Role went first: nothing can be read but the resource and the namespace.
         bench.api.fails |= {f"{APPS}/*": Refused("forbidden"), f"{NAMESPACE}/*": Refused("forbidden")}
         await bench.controller.reconcile(KEY)
-        assert bench.finalizers == [] and bench.api.sent == [("patch", f"{RESOURCES}/checkout")]
+        assert bench.held_by == [] and bench.api.sent == [("patch", f"{RESOURCES}/checkout")]
 
     run_virtual(main())
 
@@ -396,7 +405,7 @@ def test_without_the_right_to_read_namespaces_everything_is_handed_back_as_ever(
         bench = Bench({f"{RESOURCES}/checkout": resource(READABLE), **adopted()})
         bench.api.fails[NAMESPACE] = Refused("forbidden")
         await bench.passes()
-        assert is_handed_back(bench[TARGET]) and bench.finalizers == []
+        assert is_handed_back(bench[TARGET]) and bench.held_by == []
 
     run_virtual(main())
 
@@ -431,10 +440,55 @@ def test_in_a_refused_namespace_the_finalizer_is_left_to_the_operator_that_looks
     async def main() -> None:
         bench = Bench({f"{RESOURCES}/checkout": resource(READABLE), **adopted()}, refused=lambda name: True)
         await bench.passes(3)
-        assert bench.api.sent == [] and bench.finalizers == [FINALIZER]
+        assert bench.api.sent == [] and bench.held_by == [FINALIZER]
         # Nobody did.
         bench[f"{RESOURCES}/checkout"]["metadata"]["deletionTimestamp"] = "2026-02-28T12:00:00Z"
         await bench.passes(1)
-        assert bench.finalizers == [] and bench[TARGET]["spec"]["paused"]
+        assert bench.held_by == [] and bench[TARGET]["spec"]["paused"]
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("spec", [READABLE, UNREADABLE["strategy"]], ids=["readable", "unreadable"])
+def test_where_rights_may_end_with_the_namespace_no_finalizer_stays(spec: Object) -> None:
+    async def main() -> None:
+        before = Bench({f"{RESOURCES}/checkout": resource(spec, deleted=False), **adopted()}, finalizers=False)
+        await before.passes(3)
+        assert before.held_by == [] and before[TARGET]["spec"]["paused"]
+
+    run_virtual(main())
+
+
+def test_what_had_no_finalizer_is_handed_back_by_its_last_spec() -> None:
+    async def main() -> None:
+        bench = Bench(adopted(), finalizers=False)
+        seen: list[Any] = []
+        observe = bench.orphans._observer.observe
+
+        async def observing(found: Resource, **how: Any) -> Observation:
+            seen.append(found.spec)
+            return await observe(found, **how)
+
+        last = resource(READABLE | {"drain": {"signal": {"http": {"path": "/drain", "port": "admin"}}}}, deleted=False)
+        bench.state.store.put_deleted(parse.resource(last))
+        bench.orphans._observer.observe = observing  # type: ignore[method-assign, assignment]
+        for _ in range(6):
+            await bench.orphans.run(KEY)
+        assert is_handed_back(bench[TARGET])
+        assert seen and all(spec.drain.signal is not None for spec in seen)
+        assert bench.state.store.deleted(KEY) is None
+
+    run_virtual(main())
+
+
+def test_rights_that_went_with_the_namespace_are_no_error_once_the_watch_has_seen_the_end() -> None:
+    async def main() -> None:
+        bench = Bench({}, finalizers=False)
+        bench.api.fails["*"] = Refused("forbidden")
+        await bench.work(0.1)
+        assert bench.metrics.results == ["refused"]
+        bench.state.store.put_deleted(parse.resource(resource(READABLE, deleted=False)))
+        await bench.work(60)
+        assert bench.metrics.results == ["refused", "ok"]
 
     run_virtual(main())

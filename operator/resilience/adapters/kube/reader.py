@@ -103,13 +103,9 @@ class KubeReader:
         )
 
     async def readable_namespaces(self) -> Sequence[str]:
-        """Configured namespaces that can be watched: a watch on any other would end the process.
-
-        A namespace that ends loses our Role first. Its resources can be listed until it has gone, its workloads not.
-        """
+        """Configured namespaces whose resources can be listed: a watch on any other would end the process."""
         answers = await asyncio.gather(
-            *(self._transport.list(collection("deployments", name), labels=_MANAGED) for name in self._namespaces),
-            return_exceptions=True,
+            *(self._transport.list(resources_path(name)) for name in self._namespaces), return_exceptions=True
         )
         for name, answer in zip(self._namespaces, answers, strict=True):
             if isinstance(answer, BaseException):

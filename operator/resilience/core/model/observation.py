@@ -44,9 +44,8 @@ class Resource:
     problem: str
     status: Status
     raw_status: Mapping[str, object]
-    # The target of a specification that cannot be read as a whole; None when that cannot be read either.
+    # Of a specification that cannot be read as a whole: its target, and, for handing back only, what else can be read.
     target: TargetRef | None = None
-    # The parts of an unreadable specification that can be read, for handing back only. It may name a wrong target.
     remains: ResilientServiceSpec | None = None
 
     @property
@@ -71,10 +70,6 @@ class Alerting:
     suppressed: int = 0
     # False until the receivers were listed. Until then troubles neither begin nor end.
     known: bool = True
-
-
-# The fields of a container that may be managed, by their API names.
-TEMPLATE_FIELDS = ("readinessProbe", "startupProbe", "livenessProbe", "lifecycle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +263,11 @@ class Observation:
     checks: Mapping[str, CheckState] = field(default_factory=dict)
     traffic: Traffic | None = None
     namespace_refused: bool = False
-    # The namespace is being deleted with all that is in it.
+    # False where the operator's rights end with the namespace, for nobody could take a finalizer off then.
+    with_finalizer: bool = True
     namespace_ending: bool = False
-    # At a hand-back: the resource has claimed other workloads, too.
+    # At a hand-back: more workloads have its claim; without any of them: Services whose pin no claim explains.
     more_claimed: bool = False
-    # At a hand-back without a target: Services with our pin that no claimed workload explains.
     abandoned: tuple[Service, ...] = ()
     # Time until every node has caught up after an outage of the API server; zero without an outage.
     unsettled: timedelta = timedelta()
