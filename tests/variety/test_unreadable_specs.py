@@ -164,7 +164,7 @@ DRAIN: Final = {"signal": {"http": {"path": "/drain", "port": "admin"}}, "maxWai
     "wrong",
     [
         {"rollout": {"strategy": "Canary"}},
-        {"alerts": {"routes": [{"matchers": ['service=~"pay("'], "receiver": "team"}]}},
+        {"slo": {"availability": "101%"}},
         {"targetRef": {"kind": "Rollout", "name": "checkout"}},
         {"targetRef": None},
         {"health": {"checks": [{"name": "a", "http": {"path": 7}}, {"http": {"path": "/"}}]}},

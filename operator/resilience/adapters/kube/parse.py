@@ -45,9 +45,10 @@ def time(text: object) -> datetime | None:
 
 
 def resource(raw: Json) -> Resource:
-    """A ResilientService; when its spec is invalid, `spec` is None and `problem` is the reason."""
+    """A ResilientService; when its spec is invalid, `problem` is the reason, and `spec` lacks that part, or is None."""
     meta = raw["metadata"]
     spec, problem = specification(ResilientServiceSpec, raw)
+    spec = spec or salvage.partial(raw.get("spec"))
     raw_status = raw.get("status") or {}
     status = _status(raw_status)
     return Resource(

@@ -30,7 +30,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A ResilientService as read. `spec` is None when it cannot be read; `problem` then says why."""
+    """A ResilientService as read. `spec` lacks a part that cannot be read, or is None; `problem` then says why."""
 
     key: Key
     uid: str
