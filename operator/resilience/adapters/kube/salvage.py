@@ -17,7 +17,7 @@ from resilience.api.v1alpha1 import ResilientServiceSpec, TargetRef
 _MOST: Final = 200
 
 # Parts without which everything else is as it was. Without any other part releases or probes would change.
-_SEPARATE: Final = {"alerts": Alerts, "restart": Restart}
+_SEPARATE: Final[Mapping[str, type[BaseModel]]] = {"alerts": Alerts, "restart": Restart}
 # Fields of `restart` by which pods are restarted unasked: one wrong limit must not set them free.
 _UNASKED: Final = ("policies", "onChange")
 
