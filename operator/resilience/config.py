@@ -118,6 +118,11 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @property
+    def finalizers(self) -> bool:
+        """Resources get a finalizer: not where our rights are in their namespace, and may end before they do."""
+        return not self.namespaces
+
     def refuses(self, namespace: str) -> bool:
         """The operator must not touch this namespace."""
         if namespace in self.refused_namespaces:

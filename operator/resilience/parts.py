@@ -162,7 +162,14 @@ def _parts(
         sentinels=SentinelEvents(connections=redis), on_lost=state.checks.lost, monotonic=clock.monotonic
     )
     state.checks.on_places = sentinels.sync
-    observer = Observer(cluster=cluster, drainer=drainer, state=state, calm=calm, refused=settings.refuses)
+    observer = Observer(
+        cluster=cluster,
+        drainer=drainer,
+        state=state,
+        calm=calm,
+        refused=settings.refuses,
+        finalizers=settings.finalizers,
+    )
     executor = Executor(
         cluster=cluster,
         observer=observer,

@@ -10,7 +10,7 @@ from aiohttp import web
 from kubernetes.aio import client
 
 from resilience.adapters.kube.transport import NotFound, Transport
-from resilience.ports import Conflict, Invalid, PortError, Refused, Unavailable
+from resilience.ports import Conflict, Invalid, NamespaceEnding, PortError, Refused, Unavailable
 from tests.support.faulty import faulty_server
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,6 +56,7 @@ BUDGET = {"reason": "TooManyRequests", "message": "budget", "details": {"causes"
         (404, {"message": "not there"}, NotFound),
         (409, {"message": "changed"}, Conflict),
         (403, {"message": "forbidden"}, Refused),
+        (403, {"message": "ends", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}, NamespaceEnding),
         (422, {"message": "invalid"}, Refused),
         (409, {"message": "owned", "details": {"causes": [{"reason": "FieldManagerConflict"}]}}, Refused),
         (410, {"message": "gone"}, Unavailable),

@@ -29,6 +29,7 @@ WORKLOAD_RULES = {
     "discovery.k8s.io/endpointslices": {"list", "watch"},
     "policy/poddisruptionbudgets": {"list"},
     "networking.k8s.io/networkpolicies": {"list"},
+    "/namespaces": {"get"},
 }
 CLUSTER_RULES = {
     "apiextensions.k8s.io/customresourcedefinitions": {"list", "watch"},

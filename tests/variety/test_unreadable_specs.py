@@ -10,13 +10,16 @@ from typing import Any, Final, cast
 
 import pytest
 
+from resilience.adapters.kube import parse
 from resilience.adapters.kube.reader import KubeReader
 from resilience.adapters.kube.transport import Transport
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER
-from resilience.api.reasons import ReleaseStep
+from resilience.api.reasons import Colour, ReleaseStep
+from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.actions import Resume
 from resilience.core.model.decision import Action, Decision, SetFinalizer
 from resilience.core.model.observation import Resource
+from resilience.core.model.profiles import resolve
 from resilience.ports import ApiOutage, Checker, DeadLetterReplayer, Drainer, Metrics, Prober
 from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
@@ -32,9 +35,6 @@ from tests.variety import manifests
 from tests.variety.claims import decided
 from tests.variety.manifests import Object
 
-FORGOTTEN = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="without a spec the finalizer goes and nothing is given back"
-)
 RESOURCES: Final = f"/apis/resilience.dev/v1alpha1/namespaces/{KEY.namespace}/resilientservices"
 TEMPLATE: Final = "containers: [{name: app, image: 'shop:1', ports: [{name: http, containerPort: 8080}]}]"
 # What this version reads; words of a later one; a word that the API server takes.
@@ -115,7 +115,7 @@ def given_back(actions: Sequence[Action]) -> bool:
 
 @pytest.mark.parametrize(
     "spec",
-    [READABLE, pytest.param(LATER, marks=FORGOTTEN), pytest.param(MATCHER, marks=FORGOTTEN)],
+    [READABLE, LATER, MATCHER],
     ids=["readable", "of a later version", "a wrong matcher"],
 )
 async def test_a_deployment_at_rest_is_given_back_before_the_resource_goes(spec: dict[str, Any]) -> None:
@@ -134,9 +134,60 @@ def in_release(step: ReleaseStep, *, readable: bool) -> tuple[Resource, Decision
 
 
 @pytest.mark.parametrize("step", [ReleaseStep.PREPARING, ReleaseStep.WARM], ids=str)
-@pytest.mark.parametrize("readable", [True, pytest.param(False, marks=FORGOTTEN)], ids=["readable", "not"])
+@pytest.mark.parametrize("readable", [True, False], ids=["readable", "not"])
 def test_in_a_release_the_resource_stays_until_the_second_colour_has_gone(step: ReleaseStep, readable: bool) -> None:
     resource, decision = in_release(step, readable=readable)
     require(FINALIZER in resource.finalizers, "nothing keeps the resource")
 
     assert SetFinalizer(present=False) not in decision.actions
+
+
+BOTH_WAYS: Final = [(step, colour) for step in ReleaseStep for colour in Colour]
+
+
+@pytest.mark.parametrize(("step", "towards"), BOTH_WAYS, ids=str)
+def test_a_release_goes_back_by_the_same_steps_without_a_spec(step: ReleaseStep, towards: Colour) -> None:
+    notes = {ANNOTATION_SERVING: OLD, ANNOTATION_CLAIM: "checkout/resource-uid"}
+    resource, seen = look(Scenario(step, towards, workload={"annotations": notes}))
+    resource = replace(resource, deleting_since=NOW)
+    require(resource.spec is not None, "the spec cannot be read")
+    status = resource.status.model_copy(update={"effective": resolve(cast(ResilientServiceSpec, resource.spec))})
+    resource = replace(resource, status=status)
+
+    assert decided(replace(resource, spec=None), seen) == decided(resource, seen)
+
+
+DRAIN: Final = {"signal": {"http": {"path": "/drain", "port": "admin"}}, "maxWait": "20s"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rollout": {"strategy": "Canary"}},
+        {"slo": {"availability": "101%"}},
+        {"targetRef": {"kind": "Rollout", "name": "checkout"}},
+        {"targetRef": None},
+        {"health": {"checks": [{"name": "a", "http": {"path": 7}}, {"http": {"path": "/"}}]}},
+        {"service": "checkout"},
+        {"drain": DRAIN | {"gracePeriod": "soon", "quiet": {"http": {}}}},
+    ],
+    ids=str,
+)
+def test_what_can_be_read_of_a_spec_drains_its_clients(wrong: dict[str, Any]) -> None:
+    raw = deleted({"drain": DRAIN} | wrong)
+
+    read = parse.resource(raw)
+
+    require(read.spec is None, "this version reads it")
+    assert read.remains is not None and read.remains.drain.signal is not None
+    assert read.remains.drain.max_wait == timedelta(seconds=20)
+    assert (read.target_ref is None) is ("targetRef" in wrong)
+
+
+@pytest.mark.parametrize("raw", [None, [], "a", {}, {"targetRef": []}, {"health": {"checks": ["a", 1, None]}}], ids=str)
+def test_no_spec_is_too_strange_to_be_deleted(raw: Any) -> None:
+    strange = deleted({}) | {"spec": raw}
+
+    read = parse.resource(strange)
+
+    assert read.spec is None and read.remains is not None

@@ -18,9 +18,9 @@ from pydantic import AfterValidator, Field
 from resilience.api.base import rule, rules
 
 _LABEL: Final = r"[a-zA-Z_][a-zA-Z0-9_]*"
-# Bare, or quoted with \\, \" and \n as the only escapes.
-_BARE: Final = r"[^\s{}!=~,\\\"'`]+"
-_QUOTED: Final = r'"(?:[^"\\]|\\["\\n])*"'
+# Bare, or quoted. \\, \" and \n are escapes; before anything else a backslash stands for itself, as in `pay\.api`.
+_BARE: Final = r"(?:[^\s{}!=~,\\\"'`]|\\\S)+"
+_QUOTED: Final = r'"(?:[^"\\]|\\[\s\S])*"'
 _FORM: Final = rf"^\s*({_LABEL})\s*(=~|!~|!=|=)\s*({_QUOTED}|{_BARE})\s*$"
 # The API server's twin only requires a label and an operator; the rest is checked here.
 _SHAPE: Final = rf"^\s*{_LABEL}\s*(=~|!~|!=|=)[\s\S]*$"
@@ -69,7 +69,8 @@ def parse(text: str) -> Matcher:
     if match is None:
         raise ValueError(f'{text!r} is not a matcher; write it as severity="critical" or service=~"check.*"')
     label, operator, raw = match.groups()
-    value = re.sub(r'\\["\\n]', lambda escape: _ESCAPED[escape.group()], raw[1:-1]) if raw.startswith('"') else raw
+    text_only = raw[1:-1] if raw.startswith('"') else raw
+    value = re.sub(r'\\["\\n]', lambda escape: _ESCAPED[escape.group()], text_only)
     matcher = Matcher(label, Operator(operator), value)
     if matcher.operator in (Operator.MATCHES, Operator.MATCHES_NOT):
         _compiled(value)

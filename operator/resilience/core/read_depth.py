@@ -46,5 +46,7 @@ def includes_green(resource: Resource, workload: Workload) -> bool:
     """The pods of the second colour have to be read, too."""
     has_serving_record = ANNOTATION_SERVING in workload.annotations
     return workload.kind is TargetKind.DEPLOYMENT and (
-        has_serving_record or (resource.spec is not None and rollout.is_blue_green(resource.spec))
+        has_serving_record
+        or resource.deleting_since is not None
+        or (resource.spec is not None and rollout.is_blue_green(resource.spec))
     )

@@ -49,6 +49,9 @@ _MISSING = (
 
 def decide(resource: Resource, observation: Observation, now: datetime) -> Decision:
     """The decision about one resource."""
+    if observation.namespace_ending and resource.deleting_since is None:
+        # The resource goes next. Nothing is written, checked or told meanwhile; its end may be missed by the watch.
+        return Decision(requeue_after=MISSING_POLL)
     if resource.deleting_since is not None:
         return handback.hand_back(resource, observation, now)
     status = requests.ignore_preexisting(resource.annotations, resource.status, now=now)
@@ -99,11 +102,19 @@ def _stalled(
     """The decision while a person has to correct a prerequisite: report that, and continue with alerts."""
     alerted = alerts.reconcile(resource, stalled_status(resource, status, verdict, now), observation, now)
     return Decision(
+        actions=_without_finalizer(resource, observation),
         status=alerted.status,
         events=(*alerted.events, *condition_events(resource.status, alerted.status)),
         requeue_after=earliest(alerted.requeue_after, MISSING_POLL if verdict.reason in _MISSING else None),
         pods_next=_in_flight(observation),
     )
+
+
+def _without_finalizer(resource: Resource, observation: Observation) -> tuple[SetFinalizer, ...]:
+    """A finalizer that must not be there is taken off in any case; none is set before there is something to mark."""
+    if observation.with_finalizer or observation.namespace_refused:
+        return ()
+    return claim.finalizer(resource, observation)
 
 
 def _replace_pods(draft: Draft) -> ReplacementPlan | None:

@@ -7,6 +7,7 @@ import kopf
 
 from resilience.adapters.kube import parse, parse_workload
 from resilience.api.names import (
+    ANNOTATION_CLAIM,
     ANNOTATION_GREEN_OF,
     GROUP,
     LABEL_MANAGED,
@@ -42,8 +43,11 @@ def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, 
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def on_resource(event: kopf.RawEvent, namespace: str | None, name: str, **_: Any) -> None:
+        resource = parse.resource(event["object"])
+        if event["type"] == "DELETED":
+            store.put_deleted(resource)
         # Passes write the status, and every pass reads the resource again anyway.
-        if event["type"] == "DELETED" or store.put_resource(parse.resource(event["object"])):
+        if event["type"] == "DELETED" or store.put_resource(resource):
             queue.add(Key(namespace or "", name))
 
     @kopf.on.event("", "v1", "services", labels=_OURS, registry=registry)
@@ -83,4 +87,8 @@ def _register_workload(
         # An event of our second Deployment, green, concerns the service that manages the first.
         target = annotations.get(ANNOTATION_GREEN_OF, name)
         for key in store.put_workload(kind, namespace or "", name, target=target, face=face):
+            queue.add(key)
+        claimant = "" if face is None else annotations.get(ANNOTATION_CLAIM, "").partition("/")[0]
+        store.put_claim(kind, namespace or "", name, claimant=claimant)
+        if store.has_orphans(key := Key(namespace or "", claimant)):
             queue.add(key)

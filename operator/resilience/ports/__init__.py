@@ -30,6 +30,10 @@ class Refused(PortError):
     """The other side refuses the request (403, 422, an exhausted disruption budget); a retry alone changes nothing."""
 
 
+class NamespaceEnding(Refused):
+    """The namespace is being deleted, so nothing more is created in it. No retry changes that, and it is no error."""
+
+
 class CandidateRefused(Refused):
     """The API server refuses to create green. The text is its own."""
 

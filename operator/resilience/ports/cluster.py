@@ -46,6 +46,14 @@ class ClusterReader(Protocol):
         """The target, or None when it does not exist."""
         ...
 
+    async def claimed(self, *, namespace: str | None = None) -> Sequence[Workload]:
+        """The workloads that carry a claim of ours, in one namespace, or in all namespaces that we manage."""
+        ...
+
+    async def namespace_ending(self, name: str) -> bool:
+        """The namespace is being deleted; false as well when we may not read namespaces."""
+        ...
+
     async def services(self, namespace: str) -> Sequence[Service]:
         """All Services of a namespace."""
         ...

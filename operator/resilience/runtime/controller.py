@@ -19,10 +19,21 @@ from resilience.core.model.observation import ApiRefusal, Key, Observation, Reso
 from resilience.core.reconcile import decide
 from resilience.core.report import metrics
 from resilience.core.report.diff import is_worth_writing
-from resilience.ports import CandidateRefused, Clock, Conflict, Invalid, Leadership, Metrics, PortError, Refused
+from resilience.ports import (
+    CandidateRefused,
+    Clock,
+    Conflict,
+    Invalid,
+    Leadership,
+    Metrics,
+    NamespaceEnding,
+    PortError,
+    Refused,
+)
 from resilience.ports.cluster import Cluster
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
+from resilience.runtime.orphans import Orphans, read
 from resilience.runtime.queue import Priority
 from resilience.runtime.service_state import ServiceState
 
@@ -59,6 +70,7 @@ class Controller:
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
+        self._orphans = Orphans(cluster=cluster, observer=observer, executor=executor, clock=clock, store=state.store)
         # The API's latest refusal by key: shown in status until an action succeeds.
         self._refusals: dict[Key, ApiRefusal] = {}
         # Keys whose pods are read in full in the next pass: after the start and on resync.
@@ -102,11 +114,17 @@ class Controller:
             result = "conflict"
             log.info("looked again", key=str(key), why=str(error))
             self._queue.add_after(key, _AFTER_CONFLICT)
+        except NamespaceEnding as error:
+            result = "conflict"
+            log.info("the namespace is ending", key=str(key), why=str(error))
+            self._observer.suspect(key.namespace)
+            self._queue.add_after(key, _AFTER_CONFLICT)
         except (Refused, Invalid) as error:
             result = "refused"
             refusal = ApiRefusal(str(error), of_candidate=isinstance(error, CandidateRefused))
             log.warning("refused", key=str(key), why=str(refusal))
             self._refusals[key] = refusal
+            self._observer.suspect(key.namespace)
             self._queue.add_after(key, _AFTER_REFUSAL)
         except PortError as error:
             result = "unavailable"
@@ -127,9 +145,10 @@ class Controller:
         Raises:
             PortError: something could not be read or written.
         """
-        resource = await self._cluster.resource(key)
+        resource = await read(self._cluster, self._state.store, key)
         if resource is None:
             self._forget(key)
+            self._queue_again(key, await self._orphans.run(key))
             return
         thorough = key in self._thorough
         self._thorough.discard(key)
@@ -143,6 +162,13 @@ class Controller:
             # An interrupted pass leaves the reading of the pods to the next one.
             if thorough:
                 self._thorough.add(key)
+        target = resource.target_ref
+        if target is not None and resource.deleting_since is None and self._state.store.has_orphans(key, target):
+            self._queue_again(key, await self._orphans.run(key))
+
+    def _queue_again(self, key: Key, wait: timedelta | None) -> None:
+        if wait is not None:
+            self._queue.add_after(key, wait)
 
     async def _carry_out(self, resource: Resource, observation: Observation, decision: Decision) -> None:
         key = resource.key
@@ -172,8 +198,7 @@ class Controller:
             # After the write: status shows an alert before its receiver is notified.
             self._state.alerts.put(resource, decision.status)
         self._state.turns.ask(key, decision.ticket, running=moves_by_itself(resource, observation, decision))
-        if decision.requeue_after is not None:
-            self._queue.add_after(key, decision.requeue_after)
+        self._queue_again(key, decision.requeue_after)
         if resource is not before:
             self._queue.add_after(key, _AFTER_STATUS)
         return resource
@@ -241,6 +266,8 @@ class Controller:
                     event, message=f"{event.message}\nlast lines of {event.logs_of}:\n{tail}" if tail else event.message
                 )
             await self._cluster.emit(resource, event)
+        except NamespaceEnding:
+            self._observer.suspect(resource.key.namespace)
         except PortError as error:
             log.warning("event lost", key=str(resource.key), reason=event.reason, why=str(error))
 

@@ -16,6 +16,7 @@ from resilience.core.model.decision import (
     DeletePod,
     EvictPod,
     GiveBack,
+    LetGo,
     MarkService,
     PublishFlags,
     RemoveFlags,
@@ -80,7 +81,7 @@ class Executor:
         match action:
             case TakeOver() | Advance() | DeletePod() | EvictPod() | GiveBack() | SendSignal():
                 await self._on_pod(resource, action)
-            case Claim() | Unclaim() | MarkService() | SetFinalizer() | ApplyTemplate():
+            case Claim() | Unclaim() | LetGo() | MarkService() | SetFinalizer() | ApplyTemplate():
                 await self._on_objects(resource, seen, action)
             case PublishFlags() | RemoveFlags() | TellPods():
                 await self._flags.run(resource, action)
@@ -98,7 +99,7 @@ class Executor:
         self,
         resource: Resource,
         observation: Observation,
-        action: Claim | Unclaim | MarkService | SetFinalizer | ApplyTemplate,
+        action: Claim | Unclaim | LetGo | MarkService | SetFinalizer | ApplyTemplate,
     ) -> None:
         namespace, workload = resource.key.namespace, observation.workload
         match action:
@@ -106,6 +107,10 @@ class Executor:
                 await self._cluster.set_finalizer(resource, present=action.present)
             case MarkService():
                 await self._cluster.mark_service(namespace=namespace, name=action.service, managed=True)
+            case LetGo():
+                for abandoned in action.services:
+                    await self._cluster.route(abandoned, template_hash="")
+                    await self._cluster.mark_service(namespace=namespace, name=abandoned.name, managed=False)
             case Claim() if workload is not None:
                 await self._cluster.claim(workload, owner=resource.claim)
             case ApplyTemplate() if workload is not None:
@@ -197,6 +202,8 @@ def _subject(action: Action) -> str:
             return f"pod {action.pod.name}{step}"
         case MarkService():
             return f"service {action.service}"
+        case LetGo():
+            return f"services {', '.join(service.name for service in action.services)}"
         case ApplyTemplate():
             return f"container {action.container}: {', '.join(sorted(action.fields)) or 'nothing'}"
         case SetFinalizer():

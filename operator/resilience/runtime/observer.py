@@ -1,7 +1,7 @@
 """Reads everything that one decision needs, at once and bounded. A read that fails ends the pass without a decision."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from resilience.api.checks import Scope
@@ -9,7 +9,9 @@ from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
 from resilience.core.health import targets
 from resilience.core.model.observation import ApiRefusal, FlagsMap, Observation, PodsView, Resource
+from resilience.core.model.service import Service
 from resilience.core.model.workload import Workload
+from resilience.core.ownership.remains import completed
 from resilience.core.read_depth import Depth, includes_green, read_depth
 from resilience.core.rollouts import drain
 from resilience.ports import ApiOutage, Drainer
@@ -18,7 +20,10 @@ from resilience.runtime.service_state import ServiceState
 
 
 class Observer:
-    """Makes Observations. `refused` is true for namespaces that the operator must not touch."""
+    """Makes Observations.
+
+    `refused` is true for namespaces that the operator must not touch; `finalizers`: resources get one.
+    """
 
     def __init__(
         self,
@@ -28,12 +33,20 @@ class Observer:
         state: ServiceState,
         calm: ApiOutage,
         refused: Callable[[str], bool],
+        finalizers: bool = True,
     ) -> None:
         self._cluster = cluster
         self._drainer = drainer
         self._state = state
         self._calm = calm
         self._refused = refused
+        self._finalizers = finalizers
+        # Namespaces that may be ending; every pass over one of their resources begins with that question.
+        self._suspected: set[str] = set()
+
+    def suspect(self, namespace: str) -> None:
+        """A request was refused there: the namespace may be ending, and the operator's rights in it gone."""
+        self._suspected.add(namespace)
 
     async def observe(
         self, resource: Resource, *, thorough: bool = False, refusal: ApiRefusal | None = None
@@ -44,7 +57,8 @@ class Observer:
             PortError: something could not be read.
         """
         observation = await self._around(resource, thorough=thorough, refusal=refusal)
-        return replace(observation, alerting=self._state.alerts.alerting(resource))
+        alerting = self._state.alerts.alerting(resource)
+        return replace(observation, alerting=alerting, with_finalizer=self._finalizers)
 
     async def _around(self, resource: Resource, *, thorough: bool, refusal: ApiRefusal | None) -> Observation:
         """Everything around the resource; pods are read when work is under way, or when `thorough`.
@@ -52,18 +66,65 @@ class Observer:
         Raises:
             PortError: something could not be read.
         """
-        spec, namespace = resource.spec, resource.key.namespace
+        namespace = resource.key.namespace
         if self._refused(namespace):
             return Observation(workload=None, namespace_refused=True)
-        if spec is None:
+        if resource.deleting_since is not None:
+            return await self._leaving(resource, thorough=thorough, refusal=refusal)
+        if resource.spec is None:
             return Observation(workload=None)
-        ref = spec.target_ref
-        workload = await self._cluster.workload(kind=ref.kind, namespace=namespace, name=ref.name)
+        if namespace in self._suspected and await self._is_ending(namespace):
+            return Observation(workload=None, namespace_ending=True)
+        workload = await self._target(resource)
+        # A namespace's pods end before its resources: nobody is told of that, and nothing is put right.
+        if (workload is None or _is_down(workload)) and await self._is_ending(namespace):
+            return Observation(workload=None, namespace_ending=True)
         if workload is None:
             return Observation(workload=None)
         taken_by = await self._taken_by(resource, workload)
-        if taken_by and resource.deleting_since is None:
+        if taken_by:
             return Observation(workload=workload, taken_by=taken_by)
+        return await self._of_workload(resource, workload, thorough=thorough, refusal=refusal)
+
+    async def _leaving(self, resource: Resource, *, thorough: bool, refusal: ApiRefusal | None) -> Observation:
+        """Everything around a workload that the resource has to hand back, whether or not its spec can be read."""
+        namespace = resource.key.namespace
+        if await self._is_ending(namespace):
+            return Observation(workload=None, namespace_ending=True)
+        every_claim, target = await asyncio.gather(self._cluster.claimed(namespace=namespace), self._target(resource))
+        claimed = [one for one in every_claim if one.annotations[ANNOTATION_CLAIM] == resource.claim]
+        workload = next((one for one in claimed if target is not None and one.uid == target.uid), None)
+        workload = workload or next(iter(claimed), target)
+        if workload is None:
+            return Observation(workload=None, abandoned=await self._abandoned(namespace, every_claim))
+        observation = await self._of_workload(
+            completed(resource, workload), workload, thorough=thorough, refusal=refusal
+        )
+        return replace(observation, more_claimed=len(claimed) > 1)
+
+    async def _is_ending(self, namespace: str) -> bool:
+        is_ending = await self._cluster.namespace_ending(namespace)
+        if not is_ending:
+            self._suspected.discard(namespace)
+        return is_ending
+
+    async def _target(self, resource: Resource) -> Workload | None:
+        ref, namespace = resource.target_ref, resource.key.namespace
+        return None if ref is None else await self._cluster.workload(kind=ref.kind, namespace=namespace, name=ref.name)
+
+    async def _abandoned(self, namespace: str, claimed: Sequence[Workload]) -> tuple[Service, ...]:
+        """Services with our pin that select the pods of no claimed workload: the one that they led to is gone."""
+        return tuple(
+            service
+            for service in await self._cluster.services(namespace)
+            if service.pin
+            and not service.preview_of
+            and not any(service.concerns(workload.template.labels) for workload in claimed)
+        )
+
+    async def _of_workload(
+        self, resource: Resource, workload: Workload, *, thorough: bool, refusal: ApiRefusal | None
+    ) -> Observation:
         is_unclaimed = workload.annotations.get(ANNOTATION_CLAIM) != resource.claim
         depth = read_depth(resource, workload)
         observation = self._known(workload)
@@ -147,7 +208,9 @@ class Observer:
         ref = resource.spec.target_ref
 
         def rival(other: Resource) -> Resource | None:
-            is_rival = other.uid != resource.uid and other.spec is not None and other.spec.target_ref == ref
+            # One that cannot be read any more still manages what it has claimed.
+            is_at_work = other.spec is not None or claim == other.claim
+            is_rival = other.uid != resource.uid and is_at_work and other.target_ref == ref
             # A resource that is being deleted gives up the target, unless it still has to hand it back.
             return other if is_rival and (other.deleting_since is None or claim == other.claim) else None
 
@@ -157,6 +220,11 @@ class Observer:
         if oldest is None or (resource.created, resource.uid) < (oldest.created, oldest.uid):
             return ""
         return oldest.key.name
+
+
+def _is_down(workload: Workload) -> bool:
+    """None of the pods that it should have serves."""
+    return workload.replicas > 0 and not workload.available
 
 
 def _checks_pods(resource: Resource) -> bool:

@@ -69,7 +69,7 @@ class Resync:
         for key in self._state.alerts.listed(listed):
             self._state.queue.add(key)
         self.last_success = self._monotonic()
-        for key in self._state.store.keys() - set(listed):
+        for key in (self._state.store.keys() - set(listed)) | self._state.store.orphaned():
             self._state.queue.add(key)
 
     def _register(self, resource: Resource, *, thorough: bool) -> Key:

@@ -40,6 +40,7 @@ from resilience.ports import (
     Invalid,
     Leadership,
     Metrics,
+    NamespaceEnding,
     PortError,
     Refused,
     Secrets,
@@ -132,6 +133,8 @@ class RolloutExecutor:
             case CreateGreen():
                 try:
                     await self._cluster.create_green(fresh.workload, action)
+                except NamespaceEnding:
+                    raise
                 except Refused as error:
                     raise CandidateRefused(str(error)) from error
             case _:

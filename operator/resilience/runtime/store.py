@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from resilience.api.v1alpha1 import TargetKind
+from resilience.api.v1alpha1 import TargetKind, TargetRef
 from resilience.core.model.observation import FlagsMap, Key, Resource
 from resilience.core.model.service import Endpoint, Service
 
@@ -27,6 +27,11 @@ class Store:
     _services_of: dict[Key, frozenset[str]] = field(default_factory=dict)
     # Hash of the latest state of each ResilientService, without its status.
     _faces: dict[Key, int] = field(default_factory=dict)
+    # The last state of ResilientServices that were deleted, until what they left behind is handed back.
+    _deleted: dict[Key, Resource] = field(default_factory=dict)
+    # Workloads by the ResilientService that their claim names, and the other way round.
+    _claims: dict[Key, set[tuple[TargetKind, str]]] = field(default_factory=dict)
+    _claimants: dict[tuple[TargetKind, str, str], Key] = field(default_factory=dict)
     _workload_faces: dict[tuple[TargetKind, str, str], dict[str, int]] = field(default_factory=dict)
     _flags_maps: dict[Key, FlagsMap] = field(default_factory=dict)
     # During a listing: names of the objects that the watches report meanwhile, by kind.
@@ -131,8 +136,7 @@ class Store:
         self.forget(resource.key)
         self._faces[resource.key] = face
         self._by_namespace.setdefault(resource.key.namespace, set()).add(resource.key)
-        if resource.spec is not None:
-            ref = resource.spec.target_ref
+        if (ref := resource.target_ref) is not None:
             self._targets[resource.key] = (ref.kind, ref.name)
             self._by_target.setdefault((ref.kind, resource.key.namespace, ref.name), set()).add(resource.key)
         return True
@@ -181,6 +185,42 @@ class Store:
         else:
             faces[name] = face
         return keys
+
+    def put_claim(self, kind: TargetKind, namespace: str, name: str, *, claimant: str) -> None:
+        """Stores which ResilientService a workload's claim names; empty when it has none, or is gone."""
+        before = self._claimants.pop((kind, namespace, name), None)
+        if before is not None:
+            self._claims[before].discard((kind, name))
+            if not self._claims[before]:
+                del self._claims[before]
+        if claimant:
+            key = Key(namespace, claimant)
+            self._claimants[kind, namespace, name] = key
+            self._claims.setdefault(key, set()).add((kind, name))
+
+    def put_deleted(self, resource: Resource) -> None:
+        """Stores the last state of a ResilientService that the watch reported as deleted."""
+        self._deleted[resource.key] = resource
+
+    def deleted(self, key: Key) -> Resource | None:
+        """The last state of a ResilientService that is gone, if it is known."""
+        return self._deleted.get(key)
+
+    def drop_deleted(self, key: Key) -> None:
+        """Removes the last state: nothing is left behind any more."""
+        self._deleted.pop(key, None)
+
+    def has_orphans(self, key: Key, target: TargetRef | None = None) -> bool:
+        """A claim names this ResilientService, which does not exist or points at another workload.
+
+        `target`: the one that it points at, if that is known better than from the watches.
+        """
+        own = (target.kind, target.name) if target is not None else self._targets.get(key)
+        return any(workload != own for workload in self._claims.get(key, ()))
+
+    def orphaned(self) -> set[Key]:
+        """Keys with orphans: see `has_orphans`."""
+        return {key for key in self._claims if self.has_orphans(key)}
 
     def keys_of_target(self, kind: TargetKind, namespace: str, name: str) -> frozenset[Key]:
         """Keys of the ResilientServices that point at this workload."""

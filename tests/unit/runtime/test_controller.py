@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
@@ -71,6 +72,7 @@ class FakeCluster:
     fails: dict[str, Exception] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
+    ending: set[str] = field(default_factory=set)
 
     def _do(self, name: str, log: list[str]) -> None:
         log.append(name)
@@ -88,6 +90,14 @@ class FakeCluster:
     async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
         self._do("workload", self.reads)
         return self.target
+
+    async def claimed(self, *, namespace: str | None = None) -> Sequence[Workload]:
+        self._do("claimed", self.reads)
+        return [self.target] if ANNOTATION_CLAIM in self.target.annotations else []
+
+    async def namespace_ending(self, name: str) -> bool:
+        self._do("namespace", self.reads)
+        return name in self.ending
 
     async def services(self, namespace: str) -> Sequence[Service]:
         return [make_service()]

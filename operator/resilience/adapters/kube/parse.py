@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from resilience.adapters.kube import parse_trouble
+from resilience.adapters.kube import parse_trouble, salvage
 from resilience.api.names import (
     ANNOTATION_ACCEPT_PIN,
     ANNOTATION_FLAGS,
@@ -45,9 +45,10 @@ def time(text: object) -> datetime | None:
 
 
 def resource(raw: Json) -> Resource:
-    """A ResilientService; when its spec is invalid, `spec` is None and `problem` is the reason."""
+    """A ResilientService; when its spec is invalid, `problem` is the reason, and `spec` lacks that part, or is None."""
     meta = raw["metadata"]
     spec, problem = specification(ResilientServiceSpec, raw)
+    spec = spec or salvage.partial(raw.get("spec"))
     raw_status = raw.get("status") or {}
     status = _status(raw_status)
     return Resource(
@@ -63,6 +64,8 @@ def resource(raw: Json) -> Resource:
         problem=problem,
         status=status,
         raw_status=raw_status,
+        target=None if spec is not None else salvage.target(raw.get("spec")),
+        remains=None if spec is not None else salvage.remains(raw.get("spec"), name=meta["name"]),
     )
 
 

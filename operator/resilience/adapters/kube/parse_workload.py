@@ -10,8 +10,7 @@ from resilience.adapters.kube import selectors
 from resilience.adapters.kube.parse import Json, container_ports, grace_period
 from resilience.api.names import LABEL_TEMPLATE_HASH, LABEL_TRACK
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.model.observation import TEMPLATE_FIELDS
-from resilience.core.model.workload import Container, ReplicaSet, Template, Workload
+from resilience.core.model.workload import TEMPLATE_FIELDS, Container, ReplicaSet, Template, Workload
 
 
 def workload(kind: TargetKind, raw: Json) -> Workload:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import structlog
 
@@ -10,7 +11,7 @@ from resilience.adapters.kube import parse, parse_workload
 from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
 from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json, NotFound, Transport
-from resilience.api.names import LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
+from resilience.api.names import ANNOTATION_CLAIM, LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.observation import FlagsMap, Key, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
@@ -20,6 +21,7 @@ from resilience.ports.cluster import Marked, View
 
 log = structlog.get_logger(__name__)
 
+_MANAGED: Final = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"
 PathOf = Callable[[str | None], str]
 
 
@@ -38,13 +40,41 @@ class KubeReader:
 
     async def resources(self, view: Callable[[Resource], View], *, namespace: str | None = None) -> Sequence[View]:
         """The `view` of every ResilientService in a namespace, or in all namespaces that we manage."""
-        chosen = [namespace] if namespace else self._namespaces
-        return await self._collections(chosen, resources_path, lambda raw: view(parse.resource(raw)))
+        if namespace is not None:
+            # A refusal must not look like an empty list: who has a claim follows from it.
+            return await self._transport.views(resources_path(namespace), lambda raw: view(parse.resource(raw)))
+        return await self._collections(self._namespaces, resources_path, lambda raw: view(parse.resource(raw)))
 
     async def workload(self, *, kind: TargetKind, namespace: str, name: str) -> Workload | None:
         """The target, or None when it does not exist."""
         raw = await self._transport.find(workload_path(kind, namespace, name))
         return None if raw is None else parse_workload.workload(kind, raw)
+
+    async def claimed(self, *, namespace: str | None = None) -> Sequence[Workload]:
+        """Workloads with a claim of ours; see `ports.cluster`."""
+        lists = await asyncio.gather(*(self._claimed(kind, namespace) for kind in TargetKind))
+        return [workload for workloads in lists for workload in workloads]
+
+    async def _claimed(self, kind: TargetKind, namespace: str | None) -> list[Workload]:
+        def view(raw: Json) -> Workload | None:
+            is_claimed = ANNOTATION_CLAIM in (raw["metadata"].get("annotations") or {})
+            return parse_workload.workload(kind, raw) if is_claimed else None
+
+        plural = f"{kind.value.lower()}s"
+        if namespace is not None:
+            # A refusal must not look like an empty list: nothing else is handed back then.
+            found = await self._transport.views(collection(plural, namespace), view, labels=_MANAGED)
+        else:
+            found = await self._collections(self._namespaces, lambda n: collection(plural, n), view, labels=_MANAGED)
+        return [workload for workload in found if workload is not None]
+
+    async def namespace_ending(self, name: str) -> bool:
+        """The namespace is being deleted; see `ports.cluster`."""
+        try:
+            raw = await self._transport.find(f"/api/v1/namespaces/{name}")
+        except Refused:
+            return False
+        return raw is not None and "deletionTimestamp" in raw["metadata"]
 
     async def services(self, namespace: str) -> Sequence[Service]:
         """All Services of a namespace."""
@@ -60,7 +90,7 @@ class KubeReader:
 
     async def marked(self) -> Marked:
         """All objects that are watched by our label, to prune those whose deletion a broken watch did not report."""
-        labels = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"
+        labels = _MANAGED
         services, slices, maps = await asyncio.gather(
             self._collections(self._namespaces, lambda n: collection("services", n), parse.service, labels=labels),
             self._collections(self._namespaces, lambda n: collection("endpointslices", n), _name, labels=labels),

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import aiohttp
 from kubernetes.aio import client, config
 
-from resilience.ports import Conflict, Invalid, PortError, Refused, Unavailable
+from resilience.ports import Conflict, Invalid, NamespaceEnding, PortError, Refused, Unavailable
 from resilience.ports.cluster import View
 
 Json = dict[str, Any]
@@ -188,6 +188,8 @@ def _check(status: int, text: bytes) -> None:
             raise Conflict(message)
         case 429 if answer.get("reason") == "TooManyRequests" and _has_cause(answer, "DisruptionBudget"):
             raise Refused(message)
+        case 403 if _has_cause(answer, "NamespaceTerminating"):
+            raise NamespaceEnding(message)
         case 400 | 403 | 405 | 422:
             raise Refused(message)
         case _:
@@ -195,6 +197,6 @@ def _check(status: int, text: bytes) -> None:
 
 
 def _has_cause(answer: Json, reason: str) -> bool:
-    """The API names this cause: a disruption budget behind a 429, a field's owner behind a 409."""
+    """The API names this cause: a budget behind a 429, a field's owner behind a 409, a namespace's end behind a 403."""
     causes = (answer.get("details") or {}).get("causes") or []
     return any(cause.get("reason") == reason for cause in causes)

@@ -11,6 +11,7 @@ from resilience.core.model.actions import ReleaseAction
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import Pod, Ticket
 from resilience.core.model.probes import CheckTarget, DeadLetters, HttpTarget, VerifyTarget
+from resilience.core.model.service import Service
 from resilience.core.model.workload import ReplicaSet
 
 # After actions the next pass comes at once, because the event of a watch may be late or lost.
@@ -29,6 +30,13 @@ class Unclaim:
     """Remove the claim from the target and its Services."""
 
     services: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Remove our pin and our label from Services whose target is gone."""
+
+    services: tuple[Service, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +150,7 @@ FlagAction = PublishFlags | RemoveFlags | TellPods
 Action = (
     Claim
     | Unclaim
+    | LetGo
     | MarkService
     | SetFinalizer
     | ApplyTemplate

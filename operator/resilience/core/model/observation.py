@@ -11,7 +11,7 @@ from functools import cached_property
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_base import Requests
-from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.api.v1alpha1 import ResilientServiceSpec, TargetRef
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Workload
@@ -30,7 +30,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A ResilientService as read. `spec` is None when it cannot be read; `problem` then says why."""
+    """A ResilientService as read. `spec` lacks a part that cannot be read, or is None; `problem` then says why."""
 
     key: Key
     uid: str
@@ -44,11 +44,19 @@ class Resource:
     problem: str
     status: Status
     raw_status: Mapping[str, object]
+    # Of a specification that cannot be read as a whole: its target, and, for handing back only, what else can be read.
+    target: TargetRef | None = None
+    remains: ResilientServiceSpec | None = None
 
     @property
     def claim(self) -> str:
         """Value of the target's claim annotation when this resource has the target."""
         return f"{self.key.name}/{self.uid}"
+
+    @property
+    def target_ref(self) -> TargetRef | None:
+        """The target that its specification names; None when that cannot be read."""
+        return self.spec.target_ref if self.spec is not None else self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +70,6 @@ class Alerting:
     suppressed: int = 0
     # False until the receivers were listed. Until then troubles neither begin nor end.
     known: bool = True
-
-
-# The fields of a container that may be managed, by their API names.
-TEMPLATE_FIELDS = ("readinessProbe", "startupProbe", "livenessProbe", "lifecycle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +264,12 @@ class Observation:
     checks: Mapping[str, CheckState] = field(default_factory=dict)
     traffic: Traffic | None = None
     namespace_refused: bool = False
+    # False where the operator's rights end with the namespace, for nobody could take a finalizer off then.
+    with_finalizer: bool = True
+    namespace_ending: bool = False
+    # At a hand-back: more workloads have its claim; without any of them: Services whose pin no claim explains.
+    more_claimed: bool = False
+    abandoned: tuple[Service, ...] = ()
     # Time until every node has caught up after an outage of the API server; zero without an outage.
     unsettled: timedelta = timedelta()
     # None when the last action was not refused.

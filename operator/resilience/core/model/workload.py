@@ -8,6 +8,9 @@ from resilience.api.v1alpha1 import TargetKind
 
 Labels = Mapping[str, str]
 
+# The fields of a container that may be managed, by their API names.
+TEMPLATE_FIELDS = ("readinessProbe", "startupProbe", "livenessProbe", "lifecycle")
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerPort:

@@ -7,7 +7,7 @@ from resilience.core.health.ports import MissingPort, PortMissing, find_containe
 from resilience.core.model import requests
 from resilience.core.model.context import Context
 from resilience.core.model.decision import Action, ApplyTemplate, Claim, Event, MarkService, SetFinalizer, StepResult
-from resilience.core.model.observation import Resource
+from resilience.core.model.observation import Observation, Resource
 from resilience.core.ownership import managed_probes
 from resilience.core.ownership.managed_probes import TemplatePlan
 from resilience.core.replacement import availability
@@ -17,14 +17,18 @@ from resilience.core.rollouts import rollout
 def adopt(context: Context) -> StepResult:
     """Set the finalizer first, then the marks: everything that is marked can be handed back."""
     resource, workload = context.resource, context.workload
-    actions: list[Action] = []
-    if FINALIZER not in resource.finalizers:
-        actions.append(SetFinalizer(present=True))
+    actions: list[Action] = [*finalizer(resource, context.observation)]
     is_marked = workload.labels.get(LABEL_MANAGED) == LABEL_MANAGED_VALUE
     if not is_marked or workload.annotations.get(ANNOTATION_CLAIM) != resource.claim:
         actions.append(Claim())
     actions.extend(MarkService(service.name) for service in context.observation.selecting if not service.managed)
     return StepResult(context.status, tuple(actions))
+
+
+def finalizer(resource: Resource, observation: Observation) -> tuple[SetFinalizer, ...]:
+    """The write that sets the finalizer, or takes it off where there must be none."""
+    is_set, wanted = FINALIZER in resource.finalizers, observation.with_finalizer
+    return (SetFinalizer(present=wanted),) if is_set is not wanted else ()
 
 
 def plan_fields(context: Context) -> TemplatePlan | MissingPort:

@@ -16,10 +16,10 @@ from resilience.api.reasons import Reason
 from resilience.core.degradation import publish
 from resilience.core.model.actions import MarkLeft
 from resilience.core.model.context import Context
-from resilience.core.model.decision import SOON, Action, ApplyTemplate, Decision, Event, SetFinalizer, Unclaim
+from resilience.core.model.decision import SOON, Action, ApplyTemplate, Decision, Event, LetGo, SetFinalizer, Unclaim
 from resilience.core.model.observation import Observation, PodsView, Resource
-from resilience.core.model.profiles import resolve
 from resilience.core.ownership import managed_probes
+from resilience.core.ownership.remains import completed, settings
 from resilience.core.replacement.context import GONE_POLL, ReplacementContext
 from resilience.core.replacement.plan import plan_replacements
 from resilience.core.restarts import lifecycle
@@ -30,14 +30,22 @@ PATIENCE = timedelta(minutes=10)
 
 
 def hand_back(resource: Resource, observation: Observation, now: datetime) -> Decision:
-    """Decide the next step: pods in flight first, then the template, the marks, the finalizer."""
-    workload, spec = observation.workload, resource.spec
-    is_foreign = workload is None or workload.annotations.get(ANNOTATION_CLAIM) not in (None, resource.claim)
-    if is_foreign or spec is None or workload is None:
-        return Decision(actions=_last(resource))
+    """Decide the next step: pods in flight first, then the template, the marks, the finalizer.
+
+    The specification need not be readable: everything to undo is found by the marks on it.
+    """
+    workload = observation.workload
     is_late = resource.deleting_since is not None and now >= resource.deleting_since + PATIENCE
+    if observation.namespace_refused and not is_late:
+        return _left_to_others(resource, now)
+    if workload is None or workload.annotations.get(ANNOTATION_CLAIM) not in (None, resource.claim):
+        pins = (LetGo(observation.abandoned),) if observation.abandoned else ()
+        return Decision(actions=(*pins, *_last(resource)))
+    named = completed(resource, workload)
+    assert named.spec is not None
     if observation.pods is not None and not is_late:
-        context = Context(resource, spec, resolve(spec), observation, workload, resource.status, now)
+        effective = settings(resource, named.spec)
+        context = Context(named, named.spec, effective, observation, workload, resource.status, now)
         wish = lifecycle.wish(resource.status, deleting=True)
         plan = plan_replacements(ReplacementContext(context, observation.pods, wish))
         if plan.remaining:
@@ -52,7 +60,11 @@ def hand_back(resource: Resource, observation: Observation, now: datetime) -> De
     actions.extend([ApplyTemplate(fields.container, {}) for fields in plans if not fields.in_sync][:1])
     actions.extend(publish.withdraw(observation))
     actions.append(Unclaim(tuple(service.name for service in observation.selecting if service.managed)))
-    return Decision(actions=(*actions, *_last(resource)), events=(*_kept(actions), *_left_behind(observation)))
+    events = (*_kept(actions), *_left_behind(observation))
+    if observation.more_claimed:
+        # Its specification named another target before: that one comes next, while the finalizer still stands.
+        return Decision(actions=tuple(actions), events=events, requeue_after=SOON)
+    return Decision(actions=(*actions, *_last(resource)), events=events)
 
 
 def _return_to_target(base: Context, view: PodsView) -> Decision | None:
@@ -101,6 +113,13 @@ def _left_behind(observation: Observation) -> tuple[Event, ...]:
         return ()
     words = f"left behind in no ReplicaSet: {', '.join(names)}; delete them when other pods serve (kubectl delete pod)"
     return (Event(Reason.POD_NOT_GENTLE, words, warning=True),)
+
+
+def _left_to_others(resource: Resource, now: datetime) -> Decision:
+    """Wait in a refused namespace: another operator may look after it, and has to hand the workload back first."""
+    if not _last(resource) or resource.deleting_since is None:
+        return Decision()
+    return Decision(requeue_after=max(resource.deleting_since + PATIENCE - now, SOON))
 
 
 def _last(resource: Resource) -> tuple[Action, ...]:

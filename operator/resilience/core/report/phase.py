@@ -22,7 +22,7 @@ def of(facts: Facts, health: HealthStatus, status: Status) -> Phase:
     down = is_down(workload) and (not has_green or status.rollout.step in _WITHOUT_CLIENTS)
     if facts.base.spec.suspend:
         return Phase.SUSPENDED
-    if facts.prerequisites.status:
+    if facts.prerequisites.status and facts.prerequisites.reason is not Reason.INVALID_SPEC:
         return Phase.FAILED
     if down and attention.crashes(status.attention):
         return Phase.CRASHED

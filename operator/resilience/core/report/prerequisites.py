@@ -29,6 +29,7 @@ def find(resource: Resource, observation: Observation) -> ConditionVerdict:
         or _target(resource, observation)
         or _container(resource, observation)
         or _service(resource, observation)
+        or _part(resource)
         or ConditionVerdict(ConditionType.STALLED, False, Reason.NOT_STALLED)
     )
 
@@ -48,7 +49,8 @@ def of_rollout(verdict: ConditionVerdict, status: Status, obstacle: str) -> Cond
 
 def blocks_everything(verdict: ConditionVerdict) -> bool:
     """Nothing at all can be done, not even restarts and checks."""
-    return verdict.status is True and verdict.reason in BLIND
+    # With this reason the specification may lack a part only; nothing at all is done where it is None.
+    return verdict.status is True and verdict.reason in BLIND - {Reason.INVALID_SPEC}
 
 
 def _stalled(reason: Reason, message: str) -> ConditionVerdict:
@@ -64,6 +66,14 @@ def _unreadable(resource: Resource, observation: Observation) -> ConditionVerdic
     if resource.spec is None:
         return _stalled(Reason.INVALID_SPEC, f"the specification cannot be read: {resource.problem}")
     return None
+
+
+def _part(resource: Resource) -> ConditionVerdict | None:
+    """A part of the specification cannot be read; the others are at work."""
+    if not resource.problem:
+        return None
+    words = "a part of the specification cannot be read, and everything else goes on without it"
+    return _stalled(Reason.INVALID_SPEC, f"{words}: {resource.problem}")
 
 
 def _target(resource: Resource, observation: Observation) -> ConditionVerdict | None:

@@ -1,0 +1,124 @@
+"""Handing back what nobody describes any more: an unreadable spec, a finalizer taken off, a namespace that ends."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from pytest_kind import KindCluster
+
+from tests.e2e.test_release_faults import STEPS, at
+from tests.e2e.test_release_lifecycle import given_back
+from tests.support.counts import PROOF
+from tests.support.kube import Kube, Object, wait_until
+from tests.support.release import Release
+from tests.support.rollouts import Endpoints, adopted, rollout, serves, shop, template
+from tests.support.shop_manifests import shop as plain_shop
+from tests.support.space import Space
+
+# The API server's regular expressions know no space but ASCII's, so it takes this path; ours refuse it.
+UNREADABLE: Object = {"verify": {"path": "/readyz\u00a0"}}
+CAUGHT = STEPS if PROOF else ["green Warm"]
+SLOW = rollout(blueGreen={"warmPeriod": "20s"})
+
+
+@pytest.fixture
+def doomed(cluster: KindCluster, release: Release) -> Iterator[Space]:
+    """A namespace that the test deletes itself."""
+    everywhere, space = Kube(cluster), Space(cluster, f"e2e-{uuid.uuid4().hex[:6]}")
+    everywhere.kubectl("create", "namespace", space.namespace)
+    yield space
+    everywhere.delete("namespace", space.namespace, "--ignore-not-found", "--wait=false")
+
+
+def make_unreadable(space: Space) -> None:
+    space.patch("rsvc", "shop", {"spec": UNREADABLE})
+    space.wait_for("Stalled", "True", reason="InvalidSpec")
+
+
+def take_finalizer_off(space: Space) -> None:
+    space.delete("rsvc", "shop", "--wait=false")
+    space.patch("rsvc", "shop", {"metadata": {"finalizers": None}})
+
+
+def test_at_rest_an_unreadable_spec_is_no_reason_to_stay_paused(operator: Release, space: Space) -> None:
+    # given
+    adopted(space, *shop("v1"))
+    make_unreadable(space)
+    # when
+    space.delete("rsvc", "shop")
+    # then
+    assert given_back(space)
+    space.apply(template("v2"))
+    wait_until(lambda: serves(space) == {"v2"}, what="the Deployment's own rolling update", timeout=60)
+
+
+@pytest.mark.parametrize("step", CAUGHT)
+def test_a_spec_that_became_unreadable_in_a_release_is_handed_back(operator: Release, space: Space, step: str) -> None:
+    # given
+    adopted(space, *shop("v1", replicas=2, rollout=SLOW))
+    with Endpoints(space) as endpoints:
+        space.apply(template("v2", replicas=2))
+        at(space, step)
+        make_unreadable(space)
+        # when
+        space.delete("rsvc", "shop")
+        # then: the second Deployment and the pin are gone, and whatever served kept serving
+        assert given_back(space)
+        assert endpoints.fewest() >= 2, endpoints.story()
+    wait_until(lambda: serves(space) == {"v2"}, what="the wanted template", timeout=60)
+
+
+@pytest.mark.parametrize("step", CAUGHT)
+def test_a_finalizer_taken_off_in_a_release_leaves_nothing_behind(operator: Release, space: Space, step: str) -> None:
+    # given
+    adopted(space, *shop("v1", replicas=2, rollout=SLOW))
+    with Endpoints(space) as endpoints:
+        space.apply(template("v2", replicas=2))
+        at(space, step)
+        # when
+        take_finalizer_off(space)
+        # then
+        wait_until(lambda: given_back(space), what="the hand-back", timeout=60)
+        assert endpoints.fewest() >= 2, endpoints.story()
+    assert any("GivenBack" in event for event in space.events())
+
+
+def troubles(operator: Release, since: str, namespace: str) -> list[Object]:
+    """What the operator logged about this namespace that is no mere information."""
+    lines = [line for line in operator.logs(since).splitlines() if line.startswith("{") and namespace in line]
+    return [entry for entry in map(json.loads, lines) if entry.get("level") in ("warning", "error", "critical")]
+
+
+def test_a_namespace_that_is_deleted_in_a_release_ends_quietly(operator: Release, doomed: Space) -> None:
+    # given
+    adopted(doomed, *shop("v1", rollout=SLOW))
+    doomed.apply(template("v2"))
+    at(doomed, "green Warm")
+    since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    # when
+    Kube(doomed.cluster).delete("namespace", doomed.namespace)
+    # then
+    assert len(found := troubles(operator, since, doomed.namespace)) <= 3, found
+
+
+@pytest.mark.exclusive
+def test_in_namespaced_mode_a_namespace_ends_too(operator: Release, space: Space, doomed: Space) -> None:
+    # given
+    operator.install(namespaces=[space.namespace, doomed.namespace])
+    try:
+        adopted(doomed, *shop("v1", rollout=SLOW))
+        assert "finalizers" not in doomed.get("resilientservices", "shop")["metadata"]
+        doomed.apply(template("v2"))
+        at(doomed, "green Warm")
+        # when
+        Kube(doomed.cluster).delete("namespace", doomed.namespace)
+        # then: the other namespace is looked after as ever
+        space.start(*plain_shop())
+        assert space.restart()["result"] == "Succeeded"
+        # and a resource that goes there is handed back although nothing held it
+        space.delete("rsvc", "shop")
+        wait_until(lambda: given_back(space), what="the hand-back")
+    finally:
+        operator.install()
