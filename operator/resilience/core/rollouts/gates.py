@@ -13,7 +13,7 @@ from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
 from resilience.core.failures.classify import Failure
 from resilience.core.health import targets
-from resilience.core.health.ports import PortMissing, container_port, find_container, probe_port
+from resilience.core.health.ports import PortMissing, check_port, container_port, service_target
 from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation, Pod
@@ -133,19 +133,15 @@ def _targets_of_check(
         return targets.of_usage(
             check, check.usage, spec, effective, observation, pods=pod_names, name=name, often=INTERVAL
         )
-    assert observation.workload is not None
-    container = find_container(spec, observation.workload)
-    try:
-        port_name = (
-            probe_port(check, container, targets.client_service(spec, observation), spec)
-            if container is not None
-            else ""
-        )
-    except PortMissing:
-        return []
+    wanted, prefer = check_port(check, spec), spec.container
+    if check.scope is Scope.SERVICE:
+        try:
+            wanted, prefer = service_target(check, targets.client_service(spec, observation), spec), None
+        except PortMissing:
+            return []
     pod_targets = []
     for pod in pods:
-        number = container_port(pod.ports, port_name)
+        number = container_port(pod.ports, wanted, prefer=prefer)
         if pod.ip and number is not None:
             pod_targets.append(target(pod.ip, number, pod.uid))
     return pod_targets
