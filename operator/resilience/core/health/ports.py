@@ -79,7 +79,9 @@ def probe_port(
         wanted, prefer = service_target(check, service, spec), ""
     number = container_port(ports, wanted, prefer=prefer)
     if number is None:
-        raise PortMissing(f"check {check.name}: container {container.name} has no port {wanted}, nor has another; {_known(ports)}")
+        raise PortMissing(
+            f"check {check.name}: container {container.name} has no port {wanted}, nor has another; {_known(ports)}"
+        )
     is_own = container_port(container.ports, wanted) == number
     return wanted if is_own else number
 

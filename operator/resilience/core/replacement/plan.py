@@ -99,7 +99,12 @@ def _is_overdue(context: ReplacementContext, steps: Sequence[Step], *, remaining
     A rollout that a restart waits for is reported by itself.
     """
     running = context.status.restart
-    if not remaining or any(step.refusal is not None and step.refusal.reason in _REPORTED for step in steps):
+    is_moving = any(step.actions for step in steps) and context.observation.refusal is None
+    if (
+        is_moving
+        or not remaining
+        or any(step.refusal is not None and step.refusal.reason in _REPORTED for step in steps)
+    ):
         return False
     moves = [running.started_at] if running is not None else []
     moves += [at for pod in context.view.pods for at in (pod.step_since, pod.taken_at) if at is not None]

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.api.v1alpha1 import Gate
-from resilience.core.model.actions import AdvanceGreen, Hold, MarkFailed
 from resilience.core.replacement.pod_steps import SIGNAL_PATIENCE
 from resilience.core.rollouts import drain
 from resilience.core.rollouts.context import Move, RolloutContext
@@ -21,9 +20,8 @@ def is_overdue(context: RolloutContext, move: Move) -> bool:
     """
     if move.awaits_promotion or move.failure is not None or context.status.rollout.candidate is None:
         return False
-    if any(isinstance(action, AdvanceGreen | Hold | MarkFailed) for action in move.actions):
-        return context.observation.refusal is not None and is_late(context)
-    return is_late(context)
+    is_moving = bool(move.actions) and context.observation.refusal is None
+    return not is_moving and is_late(context)
 
 
 def is_late(context: RolloutContext) -> bool:
