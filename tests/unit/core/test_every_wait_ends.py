@@ -57,15 +57,15 @@ QUIET: Final = {
     "signal": {"http": {"path": "/drain", "port": "http"}},
     "quiet": {"http": {"path": "/c", "port": "http", "json": "n"}},
 }
-ROLLING: Final = {"rollout": {"strategy": "RollingUpdate"} | AFTER}
+ROLLING: Final[dict[str, Any]] = {"rollout": {"strategy": "RollingUpdate"} | AFTER}
 
 
 def release(step: ReleaseStep | None, towards: Colour = GREEN, **fields: Any) -> Decision:
     """A pass a day after the step of a release began."""
     notes = {ANNOTATION_SERVING: fields.get("serving", OLD), ANNOTATION_CLAIM: "checkout/resource-uid"}
     workload = {"annotations": {key: value for key, value in notes.items() if value}} | fields.pop("workload", {})
-    made = Scenario(step, towards, **{"ago": DAY, "status": running(ago=DAY)} | fields, workload=workload)
-    return decide(*look(made), NOW)
+    usual: dict[str, Any] = {"ago": DAY, "status": running(ago=DAY)}
+    return decide(*look(Scenario(step, towards, **usual | fields, workload=workload)), NOW)
 
 
 def at(step: str) -> Status:
@@ -117,7 +117,7 @@ FRESH: Final = tuple(make_pod(name, created=NOW) for name in ("x", "y", "z"))
 HUNG: Final = make_pod("hung", ready=False, created=NOW)
 REPLACED: Final = make_retiring("old", ReplaceStep.REPLACING)
 LISTED: Final = {"endpoints": tuple(make_endpoint(pod) for pod in (left(ReplaceStep.LEAVING), *FRESH))}
-QUIET_PODS: Final = {"signalled_at": NOW - DAY}
+QUIET_PODS: Final[dict[str, Any]] = {"signalled_at": NOW - DAY}
 BAD: Final = checked(HealthState.UNHEALTHY)
 
 # An alert by its name, the action that ends the wait, the outcome of a restart, or a time until the next pass.

@@ -8,6 +8,8 @@ import pytest
 
 from resilience.adapters.kube import parse_workload, quota
 from resilience.api.reasons import ConditionType, Reason, ReplaceStep, RestartOutcome
+from resilience.api.status import Status
+from resilience.api.status_restarts import RestartStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.health import ports
 from resilience.core.health.targets import signal_target
@@ -20,6 +22,7 @@ from resilience.core.reconcile import decide
 from resilience.core.replacement import availability
 from resilience.core.rollouts import adoption, bluegreen, preflight
 from tests.support.factories import (
+    LONG_AGO,
     NOW,
     READY_CHECK,
     make_container,
@@ -39,6 +42,7 @@ FRONT: Final = make_container(name="front", ports=(ContainerPort("http", 9090), 
 TWO: Final = make_workload(containers=(FRONT, make_container()))
 NATIVE: Final = ContainerPort("side", 9091, container="proxy")
 LOST: Final = {"drain": {"signal": {"http": {"path": "/drain", "port": "nowhere"}}}}
+SIGNAL: Final = {"signal": {"http": {"path": "/", "port": "http"}}}
 ASK: Final = {"resilience.dev/restart-requested-at": "now"}
 
 
@@ -71,12 +75,9 @@ def test_native_sidecars_come_last_and_only_tcp_ports_are_meant() -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({}, "port http of Service checkout names port http, which several containers have: front (9090), app (8080);"),
+        ({}, "names port http, which several containers have: front (9090), app (8080); 9090 is used"),
         ({"container": "app"}, "9090 is used"),
-        (
-            {"container": "app", "drain": {"signal": {"http": {"path": "/", "port": "http"}}}, "service": None},
-            "8080 is",
-        ),
+        ({"container": "app", "drain": SIGNAL, "service": None}, "8080 is used"),
     ],
 )
 def test_a_choice_between_containers_is_told(spec: Any, words: str) -> None:
@@ -137,13 +138,18 @@ def test_a_pod_that_cannot_be_signalled_any_more_is_told() -> None:
     pod = make_retiring("old", ReplaceStep.LEFT, labels={"app": "left"})
     new = tuple(make_pod(name, created=NOW) for name in "xyz")
 
-    found = decide(make_resource(make_spec(**LOST)), make_seen(pod, *new), NOW + timedelta(minutes=1))
+    begun = RestartStatus(request="now", trace_id="t", started_at=NOW, born_before=LONG_AGO, total=3)
+    status = Status(observed_generation=1, restart=begun)
+
+    found = decide(make_resource(make_spec(**LOST), status=status), make_seen(pod, *new), NOW + timedelta(minutes=1))
 
     assert any(isinstance(action, Advance) and action.step is ReplaceStep.DRAINING for action in found.actions)
+    told = [event.message for event in found.events if event.reason is Reason.POD_NOT_GENTLE]
+    assert "pod old gets no drain signal: none of its containers has port nowhere" in told[0]
 
 
 def test_a_signal_goes_to_the_main_container_first() -> None:
-    spec = make_spec(container="app", drain={"signal": {"http": {"path": "/", "port": "http"}}})
+    spec = make_spec(container="app", drain=SIGNAL)
     pod = make_pod(ports=(ContainerPort("http", 9090, container="front"), ContainerPort("http", 8080, container="app")))
 
     target = signal_target(spec, pod)
