@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +28,7 @@ from resilience.core.alerting import rules
 from resilience.core.model import conditions
 from resilience.core.model.actions import AdvanceGreen, DeleteGreen, MarkFailed, PauseFailed, Route
 from resilience.core.model.decision import Advance, Decision, DeletePod, GiveBack, SendSignal, SetFinalizer
-from resilience.core.model.observation import Budget, Pod
+from resilience.core.model.observation import ApiRefusal, Budget, Pod
 from resilience.core.reconcile import decide
 from tests.support.factories import (
     LONG_AGO,
@@ -124,6 +125,10 @@ BAD: Final = checked(HealthState.UNHEALTHY)
 Ends = str | type | RestartOutcome | timedelta
 RELEASES: Final[dict[str, tuple[Callable[[], Decision], Ends]]] = {
     "what must hold before a release begins": (lambda: release(None, view={"quota_short": "no room"}), MarkFailed),
+    "the second Deployment to be created": (
+        lambda: release(None, status=at("Preflight")),
+        "NotProgressing",
+    ),
     "candidate pods to become ready": (lambda: release(PREPARING, green=green_pods(ready=False)), MarkFailed),
     "the gate before traffic to answer": (lambda: release(PREPARING, rollout=BEFORE), "NotProgressing"),
     "the gate before traffic to pass for its time": (
@@ -310,6 +315,21 @@ def test_what_waits_in_time_is_no_news() -> None:
     assert progressing is not None and progressing.status == "True"
     # The next pass comes when it is late, if nothing else happens before.
     assert found.requeue_after is not None and found.requeue_after <= timedelta(seconds=1)
+
+
+def test_pods_that_become_ready_again_and_again_are_no_progress() -> None:
+    """A rollout ran without end while its pods crashed now and then (argoproj/argo-rollouts#3765)."""
+    flapping = tuple(replace(pod, ready_changed=NOW) for pod in HALF)
+
+    assert "NotProgressing" in alerts(release(PREPARING, BLUE, own=flapping, workload={"paused": False}))
+
+
+def test_an_alert_of_a_wait_fires_when_its_last_write_was_refused() -> None:
+    """Each pass tries again, so there always are actions."""
+    refused = {"refusal": ApiRefusal("an admission policy says no")}
+
+    assert alerts(release(OVERLAPPING)) == []
+    assert alerts(release(OVERLAPPING, seen=refused)) == ["NotProgressing"]
 
 
 @pytest.mark.parametrize("step", [PREPARING, ReleaseStep.SCALING], ids=str)

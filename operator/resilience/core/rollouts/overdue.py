@@ -20,7 +20,8 @@ def is_overdue(context: RolloutContext, move: Move) -> bool:
     """
     if move.awaits_promotion or move.failure is not None or context.status.rollout.candidate is None:
         return False
-    is_moving = bool(move.actions) and context.observation.refusal is None
+    # The guard may refuse to make the second Deployment as long as a Service would lead to it.
+    is_moving = bool(move.actions) and context.observation.refusal is None and context.view.green is not None
     return not is_moving and is_late(context)
 
 
