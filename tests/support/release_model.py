@@ -427,7 +427,11 @@ class ReleaseCluster:
         current.replicas = current.replicas if action.replicas is None else action.replicas
 
     async def delete_green(self, green: Green) -> None:
-        self._green(green).deleting = True
+        current = self._green(green)
+        if current.deleting:
+            # Deleted in the background now: its pods end by themselves.
+            self.model.green = None
+        current.deleting = True
 
     async def route(self, service: Service, *, template_hash: str) -> None:
         self._write()

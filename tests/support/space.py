@@ -97,8 +97,13 @@ class Space(Kube):
         return {pod["metadata"]["uid"] for pod in self.shop_pods()}
 
     def retiring(self) -> list[str]:
-        """Pods in the middle of a replacement."""
-        return [pod["metadata"]["name"] for pod in self.list("pods", RETIRING)]
+        """Pods in the middle of a replacement; nothing waits for those that only end."""
+        pods = self.list("pods", RETIRING)
+        return [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def ending(self) -> set[str]:
+        """Uids of the pods that are being deleted and still exist."""
+        return {pod["metadata"]["uid"] for pod in self.list("pods") if "deletionTimestamp" in pod["metadata"]}
 
     def recycled(self, name: str = "shop", *, after: str = "", timeout: float = 90) -> Object:
         """The result of the next restart that policies or changed configuration began; `after`: the last trace id."""

@@ -25,17 +25,6 @@ from tests.variety import manifests
 from tests.variety.claims import decided, status_of
 from tests.variety.manifests import Object
 
-PORTS = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="only ports of the container that counts are looked up by name"
-)
-NATIVE = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a pod's ports are those of spec.containers; init containers are not read",
-)
-NOWHERE = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="whether a container has the port is not asked before anything begins"
-)
 APP: Final = "{name: app, image: 'shop:1', ports: [{name: http, containerPort: 8080}]}"
 FRONT: Final = "{name: front, image: 'nginx:1', %s ports: [{name: front, containerPort: 9090}]}"
 TEMPLATES: Final = {
@@ -83,8 +72,8 @@ def preparing(kind: str, leads_to: int | str) -> Decision:
     [
         ("native", "http", 8080),
         ("native", 9090, 9090),
-        pytest.param("native", "front", 9090, marks=PORTS),
-        pytest.param("ordinary", "front", 9090, marks=PORTS),
+        ("native", "front", 9090),
+        ("ordinary", "front", 9090),
     ],
 )
 def test_a_gate_is_asked_where_the_service_leads_to(kind: str, leads_to: int | str, number: int) -> None:
@@ -101,8 +90,8 @@ def looked(kind: str, pod: Pod, **spec: Any) -> Decision:
     ("kind", "port"),
     [
         ("native", 9090),
-        pytest.param("native", "front", marks=PORTS),
-        pytest.param("ordinary", "front", marks=PORTS),
+        ("native", "front"),
+        ("ordinary", "front"),
     ],
 )
 def test_a_check_of_every_pod_may_name_the_sidecars_port(kind: str, port: int | str) -> None:
@@ -112,7 +101,7 @@ def test_a_check_of_every_pod_may_name_the_sidecars_port(kind: str, port: int | 
     assert asked(looked(kind, pod, health={"checks": [check]}), "side") == {(IP, 9090)}
 
 
-@pytest.mark.parametrize("kind", [pytest.param("native", marks=NATIVE), "ordinary"])
+@pytest.mark.parametrize("kind", ["native", "ordinary"])
 def test_a_drain_signal_goes_to_the_sidecar_that_takes_it(kind: str) -> None:
     """The pod has left its Services, everybody knows, and its clients are to be told."""
     signal = {"signal": {"http": {"path": "/drain", "port": "front"}}, "maxWait": "10s", "propagationDelay": "1s"}
@@ -142,9 +131,9 @@ QUIET: Final = {"quiet": {"http": {"path": "/connections", "port": "nowhere", "j
     ("spec", "wrong"),
     [
         ({"health": {"checks": [READY_CHECK]}}, False),
-        pytest.param({"health": {"checks": [SIDE]}}, True, marks=NOWHERE),
-        pytest.param({"drain": SIGNAL}, True, marks=NOWHERE),
-        pytest.param({"drain": QUIET}, True, marks=NOWHERE),
+        ({"health": {"checks": [SIDE]}}, True),
+        ({"drain": SIGNAL}, True),
+        ({"drain": QUIET}, True),
     ],
     ids=["none", "check", "signal", "quiet"],
 )
@@ -154,9 +143,7 @@ def test_a_port_that_no_container_has_is_for_a_person_to_mend(spec: Any, wrong: 
     assert stalled(looked("ordinary", pod, **spec)) is wrong
 
 
-@pytest.mark.parametrize(
-    ("leads_to", "begins"), [("http", True), pytest.param("nowhere", False, marks=NOWHERE)], ids=["a port", "none"]
-)
+@pytest.mark.parametrize(("leads_to", "begins"), [("http", True), ("nowhere", False)], ids=["a port", "none"])
 def test_no_release_begins_while_its_gate_has_no_port_to_ask(leads_to: str, begins: bool) -> None:
     ports = (ServicePort("http", 80, leads_to),)
     notes = {ANNOTATION_SERVING: OLD, ANNOTATION_CLAIM: "checkout/resource-uid"}

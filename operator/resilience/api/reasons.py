@@ -63,6 +63,7 @@ class Reason(StrEnum):
     RESTARTING = "Restarting"
     RESTART_BLOCKED = "RestartBlocked"
     RELEASING = "Releasing"
+    OVERDUE = "Overdue"
     AWAITING_PROMOTION = "AwaitingPromotion"
     ROLLED_BACK = "RolledBack"
     IDLE = "Idle"
@@ -149,6 +150,7 @@ class AlertName(StrEnum):
     RELEASE_FAILED = "ReleaseFailed"
     PROMOTION_AWAITED = "PromotionAwaited"
     PODS_NEED_ATTENTION = "PodsNeedAttention"
+    NOT_PROGRESSING = "NotProgressing"
     RESTART_FAILED = "RestartFailed"
     RESTART_LOOP = "RestartLoop"
     RESTART_BUDGET_SPENT = "RestartBudgetSpent"
@@ -322,6 +324,7 @@ class RefusalReason(StrEnum):
     UNSETTLED = "Unsettled"
     STILL_SELECTED = "StillSelected"
     STILL_SERVING = "StillServing"
+    PORT_NOT_FOUND = "PortNotFound"
 
 
 class BlockReason(StrEnum):

@@ -213,6 +213,16 @@ async def test_green_is_deleted_with_its_pods_and_only_the_one_that_was_seen(mis
     assert (options["propagationPolicy"], options["preconditions"]) == ("Foreground", {"uid": "green-uid"})
 
 
+async def test_green_goes_before_its_pods_when_it_is_being_deleted_already() -> None:
+    transport = FakeTransport()
+
+    await writer(transport).delete_green(green(deleting=True))
+
+    verb, path, options = only(transport)
+    assert (verb, path) == ("delete", GREEN)
+    assert (options["propagationPolicy"], options["preconditions"]) == ("Background", {"uid": "green-uid"})
+
+
 @pytest.mark.parametrize(("pin", "value", "mark"), [("h-new", "h-new", "true"), ("", None, None)])
 async def test_a_service_is_pinned_as_it_was_read_and_marked(pin: str, value: str | None, mark: str | None) -> None:
     transport = FakeTransport()

@@ -106,9 +106,20 @@ def _is_readable(model: type[BaseModel], name: str, value: object) -> bool:
 def container_ports(container: Json) -> tuple[ContainerPort, ...]:
     """The ports of a container."""
     return tuple(
-        ContainerPort(port.get("name", ""), int(port["containerPort"]), bool(port.get("hostPort")))
+        ContainerPort(
+            port.get("name", ""),
+            int(port["containerPort"]),
+            bool(port.get("hostPort")),
+            container.get("name", ""),
+            port.get("protocol", "TCP") == "TCP",
+        )
         for port in container.get("ports") or []
     )
+
+
+def native_sidecars(pod_spec: Json) -> list[Json]:
+    """The init containers that run as long as the pod."""
+    return [entry for entry in pod_spec.get("initContainers") or [] if entry.get("restartPolicy") == "Always"]
 
 
 def grace_period(pod_spec: Json) -> timedelta:
@@ -142,7 +153,11 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         owner_kind=owner.get("kind", ""),
         owner_uid=owner.get("uid", ""),
         ip=status.get("podIP", ""),
-        ports=tuple(port for container in spec.get("containers") or [] for port in container_ports(container)),
+        ports=tuple(
+            port
+            for container in (*(spec.get("containers") or []), *native_sidecars(spec))
+            for port in container_ports(container)
+        ),
         grace_period=grace_period(spec),
         trouble=trouble,
         fault=fault,

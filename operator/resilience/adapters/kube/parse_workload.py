@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from kubernetes.utils.quantity import parse_quantity
 
 from resilience.adapters.kube import selectors
-from resilience.adapters.kube.parse import Json, container_ports, grace_period
+from resilience.adapters.kube.parse import Json, container_ports, grace_period, native_sidecars
 from resilience.api.names import LABEL_TEMPLATE_HASH, LABEL_TRACK
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.workload import TEMPLATE_FIELDS, Container, ReplicaSet, Template, Workload
@@ -123,6 +123,7 @@ def _template(raw: Json, managed: Iterable[Json]) -> Template:
         host_network=bool(spec.get("hostNetwork")),
         grace_period=grace_period(spec),
         claims=tuple(claims),
+        sidecar_ports=tuple(port for sidecar in native_sidecars(spec) for port in container_ports(sidecar)),
     )
 
 

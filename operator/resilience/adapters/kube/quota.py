@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
+from resilience.adapters.kube.parse import native_sidecars
+
 Json = Mapping[str, Any]
 # Name in a quota → path of the amount in a container's resources.
 _RESOURCES: Final = {
@@ -43,6 +45,6 @@ def _needed(resource: str, pod_spec: Json) -> Decimal:
     if resource not in _RESOURCES:
         return Decimal(0)
     kind, name = _RESOURCES[resource]
-    containers = pod_spec.get("containers") or []
+    containers = [*(pod_spec.get("containers") or []), *native_sidecars(pod_spec)]
     amounts = [((container.get("resources") or {}).get(kind) or {}).get(name) for container in containers]
     return sum((parse_quantity(amount) for amount in amounts if amount is not None), Decimal(0))

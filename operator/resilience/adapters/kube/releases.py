@@ -139,11 +139,15 @@ class KubeRollouts:
                 continue
 
     async def delete_green(self, green: Green) -> None:
-        """Delete green in the foreground: it exists until its pods have ended, and no client is routed to them."""
+        """Delete green in the foreground: it exists until its pods end, and no client is routed to them meanwhile.
+
+        Once it is being deleted, in the background: the API server then takes back the finalizer that makes the
+        Deployment wait for its pods, and they end by themselves.
+        """
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Foreground",
+            "propagationPolicy": "Background" if green.deleting else "Foreground",
             "preconditions": {"uid": green.workload.uid},
         }
         path = named("deployments", green.workload.namespace, green.workload.name)

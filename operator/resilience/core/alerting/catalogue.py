@@ -79,6 +79,11 @@ CATALOGUE: Final[Mapping[AlertName, Entry]] = {
         "A release waits for a person",
         "Check the candidate, then annotate resilience.dev/promote-requested-at or abort-requested-at.",
     ),
+    AlertName.NOT_PROGRESSING: Entry(
+        Severity.WARNING,
+        "A release or a restart does not get on",
+        f"{_DESCRIBE}: the condition Progressing says what it waits for; remove the cause, or abort it.",
+    ),
     AlertName.PODS_NEED_ATTENTION: Entry(
         Severity.WARNING,
         "Pods cannot start or keep ending",

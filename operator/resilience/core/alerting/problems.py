@@ -125,8 +125,14 @@ def _of_operations(status: Status, workload: Workload | None, now: datetime) -> 
         yield Problem(AlertName.PROMOTION_AWAITED, ready.message)
     if last is not None and last.result is RestartOutcome.FAILED and now < failed_restart_expiry(status):
         yield Problem(AlertName.RESTART_FAILED, last.message, since=last.started_at + last.duration)
+    progressing = conditions.find(status.conditions, ConditionType.PROGRESSING)
+    if progressing is not None and progressing.reason == Reason.OVERDUE:
+        yield Problem(AlertName.NOT_PROGRESSING, progressing.message)
+    # Without a policy that fires, the content of restart.onChange has changed and waits.
     fires = any(not policy.dry_run for policy in restarts.firing)
-    match restarts.blocked_by if fires else "":
+    match restarts.blocked_by:
+        case BlockReason.RESTART_LOOP | BlockReason.BUDGET_SPENT if not fires:
+            pass
         case BlockReason.RESTART_LOOP:
             yield Problem(AlertName.RESTART_LOOP, restarts.message)
         case BlockReason.BUDGET_SPENT:

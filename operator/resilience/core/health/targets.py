@@ -83,7 +83,7 @@ def connections_target(spec: ResilientServiceSpec, pod: Pod) -> ConnectionsTarge
     quiet = spec.drain.quiet
     if quiet is None or not pod.ip:
         return None
-    port = container_port(pod.ports, quiet.http.port)
+    port = container_port(pod.ports, quiet.http.port, prefer=spec.container)
     return None if port is None else ConnectionsTarget(_pod_target(pod, port, quiet.http), quiet.http.json_)
 
 
@@ -92,7 +92,7 @@ def signal_target(spec: ResilientServiceSpec, pod: Pod) -> HttpTarget | None:
     signal = spec.drain.signal
     if signal is None or not pod.ip:
         return None
-    port = container_port(pod.ports, signal.http.port)
+    port = container_port(pod.ports, signal.http.port, prefer=spec.container)
     if port is None:
         return None
     ref = signal.http.headers_from.secret_key_ref if signal.http.headers_from else None
@@ -138,10 +138,8 @@ def at_pods(
     """
     if check.usage is not None:
         return of_usage(check, check.usage, spec, effective, observation, pods=_pod_names(observation))
-    container = find_container(spec, observation.workload) if observation.workload is not None else None
-    if container is None:
-        return []
-    port = container_port(container.ports, check_port(check, spec))
+    template = observation.workload.template if observation.workload is not None else None
+    port = container_port(template.ports, check_port(check, spec), prefer=spec.container) if template else None
     if port is None:
         return []
     ours = {service.name for service in observation.selecting}

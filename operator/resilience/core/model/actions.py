@@ -95,7 +95,7 @@ class RetryPull:
 
 @dataclass(frozen=True, slots=True)
 class DeleteGreen:
-    """Delete green; the Deployment exists until its pods have ended."""
+    """Delete green; the Deployment exists until its pods end, and goes before them when it is being deleted already."""
 
 
 @dataclass(frozen=True, slots=True)

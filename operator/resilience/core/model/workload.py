@@ -1,7 +1,7 @@
 """A workload as it was observed: its template, its ReplicaSets, and the counts of its controller."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from resilience.api.v1alpha1 import TargetKind
@@ -19,6 +19,10 @@ class ContainerPort:
     name: str
     number: int
     on_host: bool = False
+    # Name of the container that declares it.
+    container: str = ""
+    # False for UDP and SCTP: checks, signals and HTTP clients never use those.
+    is_tcp: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,17 @@ class Template:
     claims: tuple[str, ...] = ()
     # True when the scheduler must not put two pods with these labels on one node.
     needs_separate_nodes: bool = False
+    # Ports of native sidecars: init containers with restartPolicy Always, which run as long as the pod.
+    sidecar_ports: tuple[ContainerPort, ...] = ()
+
+    @property
+    def ports(self) -> tuple[ContainerPort, ...]:
+        """The ports of every container that runs as long as the pod, in the order in which Kubernetes looks names up.
+
+        Containers come first, in their order, then native sidecars (FindPort in kubernetes/pkg/api/v1/pod).
+        """
+        own = (replace(port, container=entry.name) for entry in self.containers for port in entry.ports)
+        return (*own, *self.sidecar_ports)
 
     def image(self, container: str | None) -> str:
         """Image of the named container, or of the first container for None; empty when there is none."""

@@ -37,8 +37,15 @@ def plan_fields(context: Context) -> TemplatePlan | MissingPort:
     assert container is not None
     try:
         service = targets.client_service(context.spec, context.observation)
-        grace_period = context.workload.template.grace_period
-        return managed_probes.plan(context.spec, context.effective, container, service, grace_period=grace_period)
+        template = context.workload.template
+        return managed_probes.plan(
+            context.spec,
+            context.effective,
+            container,
+            service,
+            grace_period=template.grace_period,
+            ports=template.ports,
+        )
     except PortMissing as missing:
         return MissingPort(str(missing))
 

@@ -4,7 +4,7 @@ A field that another manager set belongs to it: the field is reported as a confl
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -16,7 +16,7 @@ from resilience.api.v1alpha1 import Management, ResilientServiceSpec
 from resilience.core.health import hosts
 from resilience.core.health.ports import PortMissing, container_port, probe_port
 from resilience.core.model.service import Service
-from resilience.core.model.workload import Container
+from resilience.core.model.workload import Container, ContainerPort
 
 _HEADERS: Final = "httpHeaders"
 
@@ -46,14 +46,17 @@ def plan(
     service: Service | None,
     *,
     grace_period: timedelta,
+    ports: Sequence[ContainerPort] = (),
 ) -> TemplatePlan:
     """The fields to apply to the container, in a template with this grace period.
+
+    `ports` are those of all containers of the template; by default, of this container alone.
 
     Raises:
         PortMissing: a probe's check names a port that does not exist.
     """
     is_managed = spec.probes.management is Management.MANAGED
-    wanted = _render(spec, effective, container, service, grace_period) if is_managed else {}
+    wanted = _render(spec, effective, container, service, grace_period, ports or container.ports) if is_managed else {}
     fields: dict[str, object] = {}
     conflicts: list[FieldConflict] = []
     for name, value in wanted.items():
@@ -105,20 +108,25 @@ def _render(
     container: Container,
     service: Service | None,
     grace_period: timedelta,
+    ports: Sequence[ContainerPort],
 ) -> dict[str, object]:
     checks = {check.name: check for check in spec.health.checks}
     period, timeout = _whole_seconds(effective.interval), _whole_seconds(effective.timeout)
     fields: dict[str, object] = {}
+
+    def handler(check: Check) -> dict[str, object]:
+        return _handler(check, container, probe_port(check, container, ports, service, spec))
+
     usual = {"periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": spec.health.failure_threshold}
     for name, ref in (("readinessProbe", spec.probes.readiness), ("livenessProbe", spec.probes.liveness)):
         if ref is not None and ref.check in checks:
-            fields[name] = _handler(checks[ref.check], container, service, spec) | usual
+            fields[name] = handler(checks[ref.check]) | usual
     startup = spec.probes.startup
     if startup is not None and startup.check in checks:
         # Probed every second: a start is observed as it happens, and the failure threshold is its time in seconds.
         longest = _whole_seconds(startup.max_duration or timedelta(minutes=2))
         often = {"periodSeconds": 1, "timeoutSeconds": timeout, "failureThreshold": longest}
-        fields["startupProbe"] = _handler(checks[startup.check], container, service, spec) | often
+        fields["startupProbe"] = handler(checks[startup.check]) | often
     # The API rejects a sleep that is not shorter than the grace period of the template.
     sleep = min(effective.pre_stop, grace_period - timedelta(seconds=1))
     if sleep > timedelta():
@@ -126,10 +134,7 @@ def _render(
     return fields
 
 
-def _handler(
-    check: Check, container: Container, service: Service | None, spec: ResilientServiceSpec
-) -> dict[str, object]:
-    port = probe_port(check, container, service, spec)
+def _handler(check: Check, container: Container, port: int | str) -> dict[str, object]:
     if check.http is not None:
         return {"httpGet": _http_get(check.http, port)}
     if check.tcp is not None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LEFT_VALUE
 from resilience.api.reasons import RefusalReason
-from resilience.api.v1alpha1 import TargetKind
+from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
+from resilience.core.health import ports
 from resilience.core.model.observation import Observation, Pod, PodsView
 from resilience.core.model.service import Endpoint
 from resilience.core.model.workload import ReplicaSet, Workload
@@ -138,14 +139,14 @@ def may_give_back(observation: Observation, view: PodsView, home: ReplicaSet) ->
 def replacement_refusal(workload: Workload, view: PodsView) -> Refusal | None:
     """The refusal to run a replacement beside a Deployment's pod while the pod still serves, or None."""
     template = workload.template
-    ports = [port.number for container in template.containers for port in container.ports if port.on_host]
+    host_ports = [port.number for port in template.ports if port.on_host]
     by_hand = "delete its pods yourself when the interruption is acceptable"
     if workload.strategy == "Recreate":
         return Refusal(
             RefusalReason.RECREATE, f"strategy Recreate forbids two pods at once; {by_hand}, or use RollingUpdate"
         )
-    if template.host_network or ports:
-        what = "the host's network" if template.host_network else f"host port {ports[0]}"
+    if template.host_network or host_ports:
+        what = "the host's network" if template.host_network else f"host port {host_ports[0]}"
         return Refusal(RefusalReason.HOST_PORT, f"a second pod cannot use {what} on the same node; {by_hand}")
     if view.exclusive_claims:
         claim = view.exclusive_claims[0]
@@ -153,6 +154,12 @@ def replacement_refusal(workload: Workload, view: PodsView) -> Refusal | None:
             RefusalReason.EXCLUSIVE_VOLUME, f"volume claim {claim} can be mounted once only (ReadWriteOnce); {by_hand}"
         )
     return None
+
+
+def drain_refusal(spec: ResilientServiceSpec, workload: Workload) -> Refusal | None:
+    """The refusal to replace pods whose clients cannot be told to leave, because a port of the drain is missing."""
+    lost = ports.missing_for_drain(spec, workload.template)
+    return Refusal(RefusalReason.PORT_NOT_FOUND, lost) if lost else None
 
 
 def too_strict(workload: Workload, view: PodsView) -> Refusal | None:
@@ -200,6 +207,11 @@ def lingers(observation: Observation, pod: Pod) -> bool:
         endpoint.counts and endpoint.pod_uid == pod.uid and endpoint.service not in selecting
         for endpoint in observation.endpoints
     )
+
+
+def is_out(observation: Observation, pod: Pod) -> bool:
+    """The pod is ending and in no Service: however long that takes, no client waits for it, and nothing else should."""
+    return pod.deleting and not listed(observation.endpoints, pod)
 
 
 def listed(endpoints: Sequence[Endpoint], pod: Pod) -> bool:

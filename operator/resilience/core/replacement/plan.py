@@ -5,10 +5,11 @@ interrupted after any write and the next pass continues. Pods of kinds without s
 evicted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from resilience.api.reasons import ReplaceStep
+from resilience.api.reasons import RefusalReason, ReplaceStep
 from resilience.core.health.targets import signal_target
 from resilience.core.model.decision import Action, Advance, DeletePod, EvictPod, TakeOver
 from resilience.core.model.observation import Pod
@@ -24,10 +25,12 @@ from resilience.core.replacement.context import (
     until,
     wait_after_outage,
 )
-from resilience.core.replacement.pod_steps import grace, progress
+from resilience.core.replacement.pod_steps import SIGNAL_PATIENCE, grace, progress, time_to_leave
 
 # Disruption budgets are not watched.
 REFUSED_POLL = timedelta(seconds=15)
+# Refusals that end with a rollout, which has deadlines and alerts of its own.
+_REPORTED = (RefusalReason.RELEASE_MOVING, RefusalReason.ROLLOUT_MOVING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,16 @@ class ReplacementPlan:
     # Refusal of the guard, for status and metrics.
     refusal: availability.Refusal | None
     requeue_after: timedelta | None
-    # Number of pods that still have to be replaced or to end.
+    # Number of pods that still have to be replaced, or to end before others can go on.
     remaining: int
     # Uids of the pods that these actions end.
     ending: frozenset[str]
+    # Uids of pods that have been replaced and only end: nothing waits for them, however long their grace period is.
+    released: frozenset[str] = frozenset()
     # True when a replacement did not serve in time and this pass gives up: it hands the pod back, or ends the restart.
     given_up: bool = False
+    # Nothing has moved for longer than every step together may take.
+    is_overdue: bool = False
     # Notes for people, which stop nothing.
     notes: tuple[str, ...] = ()
 
@@ -56,7 +63,10 @@ def plan_replacements(context: ReplacementContext) -> ReplacementPlan:
     old = _to_replace(context)
     steps.append(_begin(context, old, is_blocked=any(step.refusal is not None for step in steps)))
     waits = [step.wait for step in steps if step.wait is not None]
-    ending = [pod for pod in context.view.pods if pod.deleting and (pod.step is not None or is_old(context, pod))]
+    replaced = [pod for pod in context.view.pods if pod.deleting and (pod.step is not None or is_old(context, pod))]
+    # A kind without surge makes the next pod only when the old one is gone.
+    released = [pod for pod in replaced if context.surges and availability.is_out(context.observation, pod)]
+    ending = [pod for pod in replaced if pod not in released]
     if ending:
         waits.append(GONE_POLL)
     if any(step.refusal is not None for step in steps):
@@ -67,17 +77,44 @@ def plan_replacements(context: ReplacementContext) -> ReplacementPlan:
     if reborn.wait is not None:
         waits.append(reborn.wait)
     waiting = next((step.waiting for step in steps if step.waiting), "")
+    remaining = len(old) + in_flight + len(ending) + bool(reborn.waiting)
     actions = tuple(action for step in steps for action in step.actions)
     return ReplacementPlan(
         actions=actions,
         waiting=waiting or (f"pod {ending[0].name} is ending" if ending else ""),
         refusal=next((step.refusal for step in steps if step.refusal), None),
         requeue_after=min(waits, default=None),
-        remaining=len(old) + in_flight + len(ending) + bool(reborn.waiting),
+        remaining=remaining,
         ending=frozenset(action.pod.uid for action in actions if isinstance(action, DeletePod | EvictPod)),
+        released=frozenset(pod.uid for pod in released),
+        is_overdue=_is_overdue(context, steps, remaining=remaining),
         given_up=any(step.given_up for step in steps),
         notes=tuple(step.note for step in steps if step.note),
     )
+
+
+def _is_overdue(context: ReplacementContext, steps: Sequence[Step], *, remaining: int) -> bool:
+    """Pods are to be replaced, and nothing has moved for longer than the slowest pod may take.
+
+    A rollout that a restart waits for is reported by itself.
+    """
+    running = context.status.restart
+    is_moving = any(step.actions for step in steps) and context.observation.refusal is None
+    if (
+        is_moving
+        or not remaining
+        or any(step.refusal is not None and step.refusal.reason in _REPORTED for step in steps)
+    ):
+        return False
+    moves = [running.started_at] if running is not None else []
+    moves += [at for pod in context.view.pods for at in (pod.step_since, pod.taken_at) if at is not None]
+    moves += [pod.created for pod in availability.staying(context.view)]
+    drain = context.spec.drain
+    ends = [pod.grace_period for pod in context.view.pods if pod.deleting]
+    longest = time_to_leave(context.observation.selecting, context.effective) + SIGNAL_PATIENCE + drain.max_wait
+    starting = context.spec.rollout.progress_deadline + timedelta(seconds=context.workload.min_ready_seconds)
+    allowed = starting + max([longest, *ends])
+    return bool(moves) and context.now >= max(moves) + allowed
 
 
 def _to_replace(context: ReplacementContext) -> list[Pod]:

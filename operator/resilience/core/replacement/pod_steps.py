@@ -123,12 +123,22 @@ def _left(context: ReplacementContext, pod: Pod) -> Step:
         return Step(waiting=f"pod {pod.name} has left its Services; waiting for every node to know", wait=wait)
     target = signal_target(context.spec, pod)
     if target is None:
-        return Step(actions=(Advance(pod, ReplaceStep.DRAINING, context.now),))
+        advance = Advance(pod, ReplaceStep.DRAINING, context.now)
+        return Step(actions=(advance,), note=_unsignalled(context, pod))
     # The signal is never skipped, however late it is, because the operator itself may have been down until now.
     is_last = until(context, pod.step_since, over + SIGNAL_PATIENCE) is None
     refused = context.observation.refusal if is_last else None
     note = f"pod {pod.name} gets its drain signal for the last time and is then deleted: {refused}" if refused else ""
     return Step(actions=(SendSignal(pod, target, context.now, is_last),), wait=GONE_POLL, note=note)
+
+
+def _unsignalled(context: ReplacementContext, pod: Pod) -> str:
+    """Note about a pod that cannot be signalled, though the spec wants it; empty when none is wanted."""
+    signal = context.spec.drain.signal
+    if signal is None:
+        return ""
+    why = f"none of its containers has port {signal.http.port}" if pod.ip else "it has no address"
+    return f"pod {pod.name} gets no drain signal: {why}; clients that keep a connection to it may lose a request"
 
 
 def time_to_leave(services: Sequence[Service], effective: Effective) -> timedelta:

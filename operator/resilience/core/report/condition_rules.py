@@ -128,6 +128,11 @@ def reconciling(facts: Facts, status: Status) -> ConditionVerdict:
 def progressing(facts: Facts, status: Status) -> ConditionVerdict:
     """Progressing: the change in flight moves; False with a reason when it is blocked."""
     kind = ConditionType.PROGRESSING
+    if facts.plan is not None and facts.plan.is_overdue:
+        words = restart_words(status) if status.restart is not None else facts.plan.waiting
+        return ConditionVerdict(kind, False, Reason.OVERDUE, f"longer than expected: {words}")
+    if facts.move is not None and facts.move.is_overdue and status.rollout.candidate is not None:
+        return ConditionVerdict(kind, False, Reason.OVERDUE, f"longer than expected: {rollout_words(status)}")
     if status.restart is None:
         moving = reconciling(facts, status)
         return ConditionVerdict(kind, moving.status, moving.reason, moving.message)

@@ -5,6 +5,7 @@ from typing import Final
 from resilience.api.checks import Scope
 from resilience.api.reasons import ConditionType, Reason
 from resilience.api.status import Status
+from resilience.core.health import ports
 from resilience.core.health.ports import check_port, find_container
 from resilience.core.health.targets import client_service
 from resilience.core.model.conditions import ConditionVerdict
@@ -29,6 +30,7 @@ def find(resource: Resource, observation: Observation) -> ConditionVerdict:
         or _target(resource, observation)
         or _container(resource, observation)
         or _service(resource, observation)
+        or _container_port(resource, observation)
         or _part(resource)
         or ConditionVerdict(ConditionType.STALLED, False, Reason.NOT_STALLED)
     )
@@ -133,3 +135,10 @@ def _service(resource: Resource, observation: Observation) -> ConditionVerdict |
         port_names = ", ".join(f"{port.name or port.number}" for port in service.ports)
         return _stalled(Reason.PORT_NOT_FOUND, f"Service {service.name} has no port {missing}; it has {port_names}")
     return None
+
+
+def _container_port(resource: Resource, observation: Observation) -> ConditionVerdict | None:
+    spec, workload = resource.spec, observation.workload
+    assert spec is not None and workload is not None
+    lost = ports.missing(spec, workload.template, client_service(spec, observation))
+    return _stalled(Reason.PORT_NOT_FOUND, lost) if lost else None

@@ -11,6 +11,8 @@ from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, St
 from resilience.api.status_alerts import AlertsStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.failures import attention
+from resilience.core.health import ports
+from resilience.core.health.targets import client_service
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL, worst
 from resilience.core.model import conditions, history
 from resilience.core.model.check_state import CheckState
@@ -165,6 +167,9 @@ def _explanation(facts: Facts, status: Status, verdicts: Sequence[ConditionVerdi
     parts.extend(f"Flag {flag.name}: {flag.problem}" for flag in status.degradation if flag.problem)
     if status.flags is not None and status.flags.problem:
         parts.append(f"Flags are not published: {status.flags.problem}")
+    service = client_service(facts.base.spec, facts.base.observation)
+    if note := ports.ambiguous(facts.base.spec, facts.base.workload.template, service):
+        parts.append(note[0].upper() + note[1:])
     parts.extend(_policies(status))
     parts.extend(triggers.not_judged(facts.base))
     if healthy.status is False or healthy.reason is Reason.CHECKS_UNKNOWN:

@@ -58,7 +58,9 @@ def accept(context: Context, view: PodsView) -> StepResult:
     )
     if workload.replicas == 0 or not pods:
         return _end(status, begun, RestartOutcome.UNNEEDED, "the target has no pods; nothing to restart", now)
-    refusal = availability.replacement_refusal(workload, view) if workload.kind is TargetKind.DEPLOYMENT else None
+    refusal = availability.drain_refusal(context.spec, workload)
+    if refusal is None and workload.kind is TargetKind.DEPLOYMENT:
+        refusal = availability.replacement_refusal(workload, view)
     if refusal is not None:
         return _end(status, begun, RestartOutcome.REFUSED, refusal.message, now)
     note = f"restart of {len(pods)} pod{'s' if len(pods) > 1 else ''} began"
@@ -98,13 +100,17 @@ def follow(context: Context, view: PodsView, plan: ReplacementPlan) -> StepResul
         failure = f"the replacement did not come up: {plan.waiting}"[:1024]
         running = running.model_copy(update={"failure": failure})
         return StepResult(status.model_copy(update={"restart": running}), requeue_after=SOON)
-    replaced = tuple(Event(Reason.POD_REPLACED, f"pod {name} was replaced and is gone") for name in finished)
+    ending = {pod.name for pod in view.pods if pod.uid in plan.released}
+    replaced = tuple(
+        Event(Reason.POD_REPLACED, f"pod {name} was replaced and {'is ending' if name in ending else 'is gone'}")
+        for name in finished
+    )
     replaced += tuple(
         Event(Reason.POD_GIVEN_BACK, f"pod {name} stays: it was handed back to its ReplicaSet", warning=True)
         for name in sorted(_handed_back(status.restart or running, view))
     )
     replaced += tuple(Event(Reason.POD_NOT_GENTLE, note, warning=True) for note in plan.notes)
-    in_flight = [pod for pod in view.pods if pod.step is not None]
+    in_flight = [pod for pod in view.pods if pod.step is not None and pod.uid not in plan.released]
     if plan.remaining == 0 or (not in_flight and (running.aborted or running.failure)):
         ended = _end(status, running, _outcome(running, plan), running.failure, now)
         return replace(ended, events=replaced + ended.events)
@@ -156,11 +162,11 @@ def _handed_back(running: RestartStatus, view: PodsView) -> set[str]:
 def _fold_pods(
     running: RestartStatus, view: PodsView, plan: ReplacementPlan, now: datetime
 ) -> tuple[RestartStatus, list[str]]:
-    """The restart with the pods in flight now, and the names of the pods that are gone.
+    """The restart with the pods in flight now, and the names of the pods that are gone, or only end.
 
     Connections that a pod had open when it went are added to the total once.
     """
-    in_flight = {pod.name: pod for pod in view.pods if pod.step is not None}
+    in_flight = {pod.name: pod for pod in view.pods if pod.step is not None and pod.uid not in plan.released}
     stayed = _handed_back(running, view)
     gone = [entry for entry in running.pods if entry.name not in in_flight and entry.name not in stayed]
     cut = [entry.connections for entry in gone if entry.connections is not None]

@@ -180,6 +180,9 @@ def _impossible(context: Context) -> Blocker | None:
     """
     workload, view = context.workload, context.observation.pods
     assert view is not None
+    refusal = availability.drain_refusal(context.spec, workload)
+    if refusal is not None:
+        return Blocker(refusal.reason, refusal.message)
     if workload.kind is TargetKind.DEPLOYMENT:
         refusal = availability.replacement_refusal(workload, view) or availability.too_strict(workload, view)
         return Blocker(refusal.reason, refusal.message) if refusal is not None else None

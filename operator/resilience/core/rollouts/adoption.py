@@ -8,7 +8,7 @@ from resilience.core.rollouts.context import Move, RolloutContext
 def obstacle(context: RolloutContext) -> str:
     """The reason why the target cannot have a second colour beside it, with the remedy; empty when it can."""
     workload, template = context.workload, context.workload.template
-    host_ports = [port.number for container in template.containers for port in container.ports if port.on_host]
+    host_ports = [port.number for port in template.ports if port.on_host]
     alternative = "use rollout.strategy: RollingUpdate"
     if workload.paused and not context.is_adopted and ANNOTATION_FAILED not in workload.annotations:
         return "somebody else has paused the Deployment; resume it (kubectl rollout resume) to have it adopted"
@@ -48,7 +48,7 @@ def adopt(context: RolloutContext) -> Move:
         return Move(actions=(Hold(active[0].fingerprint),)) if len(active) == 1 else Move()
     if not context.workload.settled:
         return Move(waiting="the Deployment rolls by itself; it is adopted when that has ended")
-    if any(pod.step is not None for pod in context.view.pods):
+    if any(pod.step is not None and not context.is_out(pod) for pod in context.view.pods):
         return Move(waiting="pods are being replaced; the Deployment is adopted when that has ended")
     return Move(actions=(Hold(context.wanted),))
 

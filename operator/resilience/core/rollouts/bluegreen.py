@@ -18,7 +18,11 @@ def plan(context: RolloutContext) -> Move:
     if context.view.green is None:
         return _without_green(context)
     if context.green.deleting:
-        return Move(waiting="the last pods of the second Deployment end", wait=bluegreen_steps.POLL)
+        pods = context.green.pods
+        # Pods that ignore SIGTERM may take long to end; the next release must not wait for them.
+        only_end = bool(pods) and all(context.is_out(pod) for pod in pods)
+        actions = (DeleteGreen(),) if only_end else ()
+        return Move(actions=actions, waiting="the last pods of the second Deployment end", wait=bluegreen_steps.POLL)
     if context.workload.replicas == 0:
         # No pod is to serve; and a paused Deployment that grows from zero would start the wrong ReplicaSet.
         return Move(actions=(*pins.route(context, None), DeleteGreen()))

@@ -10,7 +10,7 @@ from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import AdvanceGreen, Hold, MarkFailed, RetryPull
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
-from resilience.core.rollouts import baseline, gates, pins
+from resilience.core.rollouts import baseline, gates, overdue, pins
 from resilience.core.rollouts.context import Move, RolloutContext
 
 # Further tries after a failure of class Network: after 1, 2 and 4 seconds.
@@ -18,6 +18,7 @@ PULL_RETRIES = 3
 _POLL = timedelta(seconds=1)
 _SLOW = timedelta(seconds=5)
 _OLD_FAILURE_SPAN = timedelta(seconds=2)
+_PROMOTE_OR_ABORT = "; promote or abort it if you know better"
 _BEFORE_TRAFFIC = (ReleaseStep.PREPARING, ReleaseStep.SCALING)
 _BEFORE_SERVING_ALONE = (*_BEFORE_TRAFFIC, ReleaseStep.SWITCHING, ReleaseStep.OVERLAPPING)
 
@@ -177,8 +178,11 @@ def wait_for_promotion(context: RolloutContext) -> Move | None:
     if verdict.failure is not None:
         return give_up(context, verdict.failure)
     is_requested = context.is_requested(Request.PROMOTE)
-    if not verdict.passed and not (verdict.inconclusive and is_requested):
-        return Move(waiting=verdict.waiting, wait=verdict.wait or _POLL, share=0.9)
+    # After the deadline a person may overrule every silence, also that of a check that never ran.
+    is_silent = verdict.inconclusive or overdue.is_late(context)
+    if not verdict.passed and not (is_silent and is_requested):
+        hint = _PROMOTE_OR_ABORT if is_silent else ""
+        return Move(waiting=verdict.waiting + hint, wait=verdict.wait or _POLL, share=0.9)
     if is_requested:
         return None
     after, since = context.settings.promote_after, verdict.since or context.green.since
@@ -213,7 +217,10 @@ def gate_of_all(context: RolloutContext) -> Move | None:
         return give_up(context, verdict.failure)
     if verdict.passed or verdict.inconclusive:
         return None
-    return Move(waiting=verdict.waiting, wait=_POLL, share=0.9)
+    is_late = overdue.is_late(context)
+    if is_late and context.is_requested(Request.PROMOTE):
+        return None
+    return Move(waiting=verdict.waiting + (_PROMOTE_OR_ABORT if is_late else ""), wait=_POLL, share=0.9)
 
 
 def wait_for_acceptance(context: RolloutContext) -> Move | None:
@@ -238,7 +245,7 @@ def wait_for_acceptance(context: RolloutContext) -> Move | None:
     period = context.settings.warm_period
     remaining = context.left(period)
     if not verdict.passed and (remaining is None or verdict.inconclusive):
-        hint = "; promote or abort it if you know better" if verdict.inconclusive else ""
+        hint = _PROMOTE_OR_ABORT if verdict.inconclusive or overdue.is_late(context) else ""
         return Move(waiting=f"the new version serves; {verdict.waiting}{hint}", wait=verdict.wait or _POLL, share=1.0)
     if remaining is None:
         return None

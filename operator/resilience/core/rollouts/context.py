@@ -17,6 +17,7 @@ from resilience.core.model.decision import Action
 from resilience.core.model.observation import Green, Pod, PodsView
 from resilience.core.model.service import Service
 from resilience.core.model.workload import ReplicaSet
+from resilience.core.replacement import availability
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Move:
     pins_lost: tuple[str, ...] = ()
     # Share of the step that is done, 0 to 1, if it is known.
     share: float = 0.0
+    # It has waited in one place for longer than that may take.
+    is_overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,10 @@ class RolloutContext(PartContext):
         if colour is Colour.BLUE:
             pods = tuple(pod for pod in self.view.pods if pod.labels.get(LABEL_TEMPLATE_HASH) == self.hash_of(colour))
         return tuple(pod for pod in pods if not pod.deleting)
+
+    def is_out(self, pod: Pod) -> bool:
+        """The pod is ending and in no Service, so nothing waits for it."""
+        return availability.is_out(self.observation, pod)
 
     def available_pods(self, colour: Colour) -> tuple[Pod, ...]:
         """The colour's pods that can serve."""

@@ -1,5 +1,6 @@
 """Drains the clients of a whole colour before its pods end, and cancels the drain when the colour serves again."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from resilience.api.reasons import Colour, ReleaseStep
@@ -50,12 +51,22 @@ def drain_colour(context: RolloutContext, colour: Colour) -> Move | None:
     wait = context.left(propagation + drain.max_wait)
     if wait is None or not pods:
         return None
+    unsignalled = _unsignalled(context, pods)
     if drain.quiet is None:
-        return Move(waiting="clients move over", wait=wait)
+        return Move(waiting=f"clients move over{unsignalled}", wait=wait)
     counts = [context.view.connections.get(pod.uid) for pod in pods]
     if all(count is not None and count < drain.quiet.http.below for count in counts):
         return None
-    return Move(waiting="clients still keep connections to the old pods", wait=min(wait, QUIET_POLL))
+    words = f"clients still keep connections to the old pods{unsignalled}"
+    return Move(waiting=words, wait=min(wait, QUIET_POLL))
+
+
+def _unsignalled(context: RolloutContext, pods: Sequence[Pod]) -> str:
+    """Words about a pod that takes no drain signal although the spec has one; empty when all have received it."""
+    signal, pod = context.spec.drain.signal, next((pod for pod in pods if pod.signalled_at is None), None)
+    if signal is None or pod is None:
+        return ""
+    return f"; pod {pod.name} gets no drain signal, for none of its containers has port {signal.http.port}"
 
 
 def cancel_signals(context: RolloutContext, colour: Colour) -> tuple[TakeBackSignal, ...]:

@@ -13,7 +13,7 @@ from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
 from resilience.core.failures.classify import Failure
 from resilience.core.health import hosts, targets
-from resilience.core.health.ports import PortMissing, check_port, container_port, find_container, probe_port
+from resilience.core.health.ports import PortMissing, check_port, container_port, service_target
 from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation, Pod
@@ -151,20 +151,20 @@ def _targets_of_check(
         return targets.of_usage(
             check, check.usage, spec, effective, observation, pods=pod_names, name=name, often=INTERVAL
         )
-    assert observation.workload is not None
-    container = find_container(spec, observation.workload)
-    service = targets.client_service(spec, observation)
-    try:
-        port_name = probe_port(check, container, service, spec) if container is not None else ""
-    except PortMissing:
-        return []
-    port = service.port(check_port(check, spec)) if service is not None and check.scope is Scope.SERVICE else None
-    if service is not None and port is not None:
-        # The pod is to answer as it will answer the Service's clients.
-        host_header = hosts.check_host(check, service, port.number)
+    wanted, prefer = check_port(check, spec), spec.container
+    if check.scope is Scope.SERVICE:
+        service = targets.client_service(spec, observation)
+        try:
+            wanted, prefer = service_target(check, service, spec), None
+        except PortMissing:
+            return []
+        port = service.port(check_port(check, spec)) if service is not None else None
+        if service is not None and port is not None:
+            # The pod is to answer as it will answer the Service's clients.
+            host_header = hosts.check_host(check, service, port.number)
     pod_targets = []
     for pod in pods:
-        number = container_port(pod.ports, port_name)
+        number = container_port(pod.ports, wanted, prefer=prefer)
         if pod.ip and number is not None:
             pod_targets.append(target(pod.ip, number, pod.uid))
     return pod_targets

@@ -55,6 +55,8 @@ def _delete(fresh: Observation, workload: Workload) -> Refusal | None:
         return None
     if fresh.unsettled:
         return Refusal(RefusalReason.UNSETTLED, "the API server was away; nodes may not have caught up")
+    if green.deleting and not all(pod.deleting for pod in green.pods):
+        return Refusal(RefusalReason.STILL_SERVING, "a pod of the second Deployment is not ending yet")
     uids = {pod.uid for pod in green.pods}
     if any(endpoint.counts and endpoint.pod_uid in uids for endpoint in fresh.endpoints):
         return Refusal(RefusalReason.STILL_LISTED, "Services still send new connections to the second Deployment")

@@ -1,18 +1,21 @@
 """Preconditions of a rollout, checked before anything is changed, so that nothing has to be undone."""
 
+from resilience.core.health import ports
+from resilience.core.health.targets import client_service
 from resilience.core.rollouts.context import RolloutContext
 
 
 def blocker(context: RolloutContext) -> str:
     """The reason why a rollout waits before its first step; empty when it may begin."""
-    in_replacement = [pod.name for pod in context.view.pods if pod.step is not None]
+    in_replacement = [pod.name for pod in context.view.pods if pod.step is not None and not context.is_out(pod)]
     if in_replacement:
         return f"pod {in_replacement[0]} is being replaced"
     if context.writing:
         return "managed fields are being written into the template"
     if context.observation.unsettled:
         return "the API server was away; nodes may not have caught up"
-    return _service(context) or _drained_node(context) or _room(context) or context.view.quota_short
+    lost = ports.missing(context.spec, context.workload.template, client_service(context.spec, context.observation))
+    return lost or _service(context) or _drained_node(context) or _room(context) or context.view.quota_short
 
 
 def _service(context: RolloutContext) -> str:
@@ -41,7 +44,9 @@ def _drained_node(context: RolloutContext) -> str:
 def _room(context: RolloutContext) -> str:
     if not context.workload.template.needs_separate_nodes or context.view.nodes is None:
         return ""
-    usable = sum(not node.unschedulable for node in context.view.nodes)
+    # A pod that ends keeps its node until it is gone.
+    taken = {pod.node for pod in context.view.pods if pod.deleting}
+    usable = sum(not node.unschedulable and node.name not in taken for node in context.view.nodes)
     needed = 2 * context.workload.replicas
     if usable >= needed:
         return ""

@@ -12,11 +12,11 @@ from resilience.api.v1alpha1 import Gate, ResilientServiceSpec, Strategy
 from resilience.core.model import requests
 from resilience.core.model.actions import Hold, MarkFailed, Resume
 from resilience.core.model.context import Context
-from resilience.core.model.decision import Action, Event, StepResult
+from resilience.core.model.decision import Action, Event, StepResult, earliest
 from resilience.core.model.observation import Pod, PodsView, Resource
 from resilience.core.model.probes import CheckTarget
 from resilience.core.model.workload import Workload
-from resilience.core.rollouts import adoption, baseline, bluegreen, candidate, drain, gates, preview, rolling
+from resilience.core.rollouts import adoption, baseline, bluegreen, candidate, drain, gates, overdue, preview, rolling
 from resilience.core.rollouts.context import Move, RolloutContext
 from resilience.core.rollouts.status import Progress, update_status
 
@@ -95,7 +95,11 @@ def reconcile(base: Context, *, writing: bool) -> RolloutResult:
     updated = update_status(context.status, progress(context, move), uid=context.resource.uid, now=context.now)
     if not context.is_adopted and any(isinstance(action, Hold) for action in move.actions):
         events.append(Event(Reason.ADOPTED, "the Deployment is held paused from now on; its releases are blue-green"))
-    result = StepResult(updated.status, (*move.actions, *previews), (*events, *updated.events), requeue_after=move.wait)
+    # By the status of this pass, for the rollout may end with it.
+    moved = replace(context, base=base.with_status(updated.status))
+    move = replace(move, is_overdue=overdue.is_overdue(moved, move))
+    wait = earliest(move.wait, overdue.left(moved))
+    result = StepResult(updated.status, (*move.actions, *previews), (*events, *updated.events), requeue_after=wait)
     return RolloutResult(result, move, gate_targets(context), obstacle)
 
 
@@ -157,7 +161,8 @@ def _may_promote(context: RolloutContext) -> bool:
         return bluegreen.wants_rollout(context)
     if context.green.towards is Colour.BLUE and not context.blue_is_candidate:
         return False
-    return context.green.step in (ReleaseStep.PREPARING, ReleaseStep.WARM)
+    is_late = context.green.step is ReleaseStep.SCALING and overdue.is_late(context)
+    return context.green.step in (ReleaseStep.PREPARING, ReleaseStep.WARM) or is_late
 
 
 def gate_targets(context: RolloutContext) -> tuple[CheckTarget, ...]:
