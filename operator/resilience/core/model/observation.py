@@ -14,7 +14,7 @@ from resilience.api.status_base import Requests
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.service import Endpoint, Service
-from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Workload
+from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Resources, Workload
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -103,6 +103,9 @@ class Pod:
     grace_period: timedelta = timedelta(seconds=30)
     # The flags in its annotation; empty when it never had one.
     flags: str = ""
+    # The resources that each container really has, by its name. They are not always those of the template: a resize in
+    # place changes them, and defaults of a LimitRange and recommendations of a VPA are written into pods only.
+    resources: Mapping[str, Resources] = field(default_factory=dict)
     step: ReplaceStep | None = None
     step_since: datetime | None = None
     taken_at: datetime | None = None
@@ -135,10 +138,11 @@ class Green:
 
 @dataclass(frozen=True, slots=True)
 class Autoscaler:
-    """A HorizontalPodAutoscaler of the target."""
+    """The target's HorizontalPodAutoscaler, or the ScaledObject of KEDA that takes it to zero."""
 
     name: str
     min_replicas: int
+    is_scaled_object: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +274,13 @@ class Observation:
     alerting: Alerting = field(default_factory=Alerting)
     # Replays of dead letters, by check.
     replays: Mapping[str, Replayed] = field(default_factory=dict)
+
+    @property
+    def all_pods(self) -> tuple[Pod, ...]:
+        """The pods that were read, of both colours."""
+        if self.pods is None:
+            return ()
+        return (*self.pods.pods, *(self.pods.green.pods if self.pods.green is not None else ()))
 
     @cached_property
     def selecting(self) -> tuple[Service, ...]:
