@@ -15,6 +15,7 @@ WORKLOAD_RULES = {
     "apps/daemonsets": {"get", "list", "watch", "patch"},
     "apps/replicasets": {"get", "list"},
     "autoscaling/horizontalpodautoscalers": {"list"},
+    "keda.sh/scaledobjects": {"list"},
     "/pods/log": {"get"},
     "/resourcequotas": {"list"},
     "/configmaps": {"get", "list", "watch", "create", "update", "delete"},

@@ -36,6 +36,10 @@ THERE = own_pods(node="n1")
             {"view": {"autoscaler": Autoscaler("hpa", 0)}},
             "HorizontalPodAutoscaler hpa may scale to zero; set minReplicas to 1",
         ),
+        (
+            {"view": {"autoscaler": Autoscaler("queue", 0, is_scaled_object=True)}},
+            "ScaledObject queue may scale to zero; set minReplicaCount to 1, or use rollout.strategy",
+        ),
         ({"view": {"autoscaler": Autoscaler("hpa", 1)}}, ""),
         (
             {"workload": {"template": {"labels": LABELS | {LABEL_TRACK: "x"}}}},
