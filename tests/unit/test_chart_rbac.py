@@ -14,7 +14,7 @@ WORKLOAD_RULES = {
     "apps/statefulsets": {"get", "list", "watch", "patch"},
     "apps/daemonsets": {"get", "list", "watch", "patch"},
     "apps/replicasets": {"get", "list"},
-    "autoscaling/horizontalpodautoscalers": {"list"},
+    "autoscaling/horizontalpodautoscalers": {"list", "patch"},
     "keda.sh/scaledobjects": {"list"},
     "/pods/log": {"get"},
     "/resourcequotas": {"list"},

@@ -11,7 +11,8 @@ from resilience.adapters.kube.transport import Json, NotFound, Transport
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.model.observation import Autoscaler, Node, Pod, PodsView
+from resilience.core.model.autoscaler import Autoscaler
+from resilience.core.model.observation import Node, Pod, PodsView
 from resilience.ports import PortError, Refused, Unavailable
 from tests.support.factories import LABELS, make_pod
 from tests.support.transport import DEPLOYMENTS, TARGET, FakeTransport
@@ -19,6 +20,7 @@ from tests.support.transport import DEPLOYMENTS, TARGET, FakeTransport
 PODS, SETS = "/api/v1/namespaces/shop/pods", "/apis/apps/v1/namespaces/shop/replicasets"
 GREEN = f"{DEPLOYMENTS}/checkout-green"
 SCALERS = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+SCALE_UP = "resilience.dev/scale-up-policy"
 SCALED = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects"
 QUOTAS, NODES = "/api/v1/namespaces/shop/resourcequotas", "/api/v1/nodes"
 MADE = "2026-03-01T11:00:00Z"
@@ -221,6 +223,61 @@ def scaler(name: str, target: str, **spec: Any) -> dict[str, Any]:
 )
 async def test_the_autoscaler_of_the_target(scalers: Any, found: Any) -> None:
     assert (await view(scalers=scalers)).autoscaler == found
+
+
+def metric(kind: str, **detail: Any) -> dict[str, Any]:
+    return {"type": kind, f"{kind[:1].lower()}{kind[1:]}": detail}
+
+
+MEMORY, CPU = metric("Resource", name="memory"), metric("Resource", name="cpu")
+VALUE, AVERAGE = {"target": {"type": "Value"}}, {"target": {"type": "AverageValue"}}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "runs_up"),
+    [
+        ([MEMORY], True),
+        ([CPU], False),
+        ([CPU, MEMORY], True),
+        ([metric("ContainerResource", name="memory", container="app")], True),
+        ([metric("Object", **VALUE)], True),
+        ([metric("Object", **AVERAGE)], False),
+        ([metric("External", **VALUE)], True),
+        ([metric("External", **AVERAGE)], False),
+        ([metric("Pods", **AVERAGE)], False),
+    ],
+)
+async def test_amounts_that_idle_pods_have_too_run_replicas_up(metrics: Any, runs_up: bool) -> None:
+    found = (await view(scalers=[scaler("hpa", "checkout", metrics=metrics)])).autoscaler
+
+    assert found is not None and found.runs_up is runs_up
+
+
+async def test_one_that_is_made_from_another_object_is_left_to_its_owner() -> None:
+    made = scaler("hpa", "checkout", metrics=[MEMORY])
+    made["metadata"]["ownerReferences"] = [{"kind": "ScaledObject", "name": "queue", "controller": True}]
+
+    found = (await view(scalers=[made])).autoscaler
+
+    assert found is not None and not found.runs_up
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "before", "policy"),
+    [
+        ({}, None, ""),
+        ({"behavior": {"scaleDown": {}}}, None, "Max"),
+        ({"behavior": {"scaleUp": {"selectPolicy": "Min"}}}, None, "Min"),
+        ({"behavior": {"scaleUp": {"selectPolicy": "Disabled"}}}, "Min", "Disabled"),
+    ],
+)
+async def test_how_it_scales_up_is_read(behaviour: Any, before: str | None, policy: str) -> None:
+    raw = scaler("hpa", "checkout", **behaviour)
+    raw["metadata"] |= {"resourceVersion": "7", "annotations": {} if before is None else {SCALE_UP: before}}
+
+    found = (await view(scalers=[raw])).autoscaler
+
+    assert found == Autoscaler("hpa", 1, resource_version="7", scale_up=policy, scale_up_before=before)
 
 
 def scaled(name: str, target: str, annotations: Any = None, **spec: Any) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Final
 
 from resilience.adapters.kube.paths import collection
 from resilience.adapters.kube.transport import Json, NotFound, Transport
-from resilience.core.model.observation import Autoscaler
+from resilience.api.names import ANNOTATION_SCALE_UP
+from resilience.core.model.autoscaler import SCALING_UP_OFF, Autoscaler
 from resilience.core.model.workload import Workload
 from resilience.ports import Refused
 
@@ -40,8 +41,49 @@ def _is_target(raw: Json, workload: Workload) -> bool:
 
 
 def _horizontal(raw: Json) -> Autoscaler:
-    min_replicas = raw["spec"].get("minReplicas")
-    return Autoscaler(raw["metadata"]["name"], 1 if min_replicas is None else int(min_replicas))
+    meta, spec = raw["metadata"], raw["spec"]
+    min_replicas = spec.get("minReplicas")
+    is_free = not any(owner.get("controller") for owner in meta.get("ownerReferences") or [])
+    return Autoscaler(
+        meta["name"],
+        1 if min_replicas is None else int(min_replicas),
+        resource_version=meta.get("resourceVersion", ""),
+        # The owner of one that is made from another object would write over any change.
+        runs_up=is_free and any(_runs_up(metric) for metric in spec.get("metrics") or []),
+        scale_up=_scale_up(spec),
+        scale_up_before=(meta.get("annotations") or {}).get(ANNOTATION_SCALE_UP),
+    )
+
+
+def _scale_up(spec: Json) -> str:
+    behaviour = spec.get("behavior") or {}
+    return str((behaviour.get("scaleUp") or {}).get("selectPolicy") or ("Max" if behaviour else ""))
+
+
+def _runs_up(metric: Json) -> bool:
+    """The metric is not divided among the pods that serve: an idle pod has its memory, and a total is no mean.
+
+    CPU and figures per pod are left alone: what the idle colour does not use balances the pods that it adds.
+    """
+    kind = metric.get("type", "")
+    detail = metric.get(f"{kind[:1].lower()}{kind[1:]}") or {}
+    if kind in ("Resource", "ContainerResource"):
+        return bool(detail.get("name") == "memory")
+    return kind in ("Object", "External") and (detail.get("target") or {}).get("type") == "Value"
+
+
+def limit_patch(autoscaler: Autoscaler, *, limited: bool) -> Json:
+    """Merge patch that switches scaling up off, or back; a policy that somebody else set meanwhile stays."""
+    before = autoscaler.scale_up_before
+    meta = {
+        "resourceVersion": autoscaler.resource_version,
+        "annotations": {ANNOTATION_SCALE_UP: autoscaler.scale_up if limited else None},
+    }
+    if limited:
+        return {"metadata": meta, "spec": {"behavior": {"scaleUp": {"selectPolicy": SCALING_UP_OFF}}}}
+    if autoscaler.scale_up != SCALING_UP_OFF:
+        return {"metadata": meta}
+    return {"metadata": meta, "spec": {"behavior": {"scaleUp": {"selectPolicy": before}} if before else None}}
 
 
 def _scaled(raw: Json) -> Autoscaler:

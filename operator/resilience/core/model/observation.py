@@ -12,6 +12,7 @@ from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_base import Requests
 from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Resources, Workload
@@ -134,15 +135,6 @@ class Green:
     started: datetime
     pull_retries: int = 0
     deleting: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Autoscaler:
-    """The target's HorizontalPodAutoscaler, or the ScaledObject of KEDA that takes it to zero."""
-
-    name: str
-    min_replicas: int
-    is_scaled_object: bool = False
 
 
 @dataclass(frozen=True, slots=True)
