@@ -149,6 +149,10 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         pull_secrets=tuple(secret.get("name", "") for secret in spec.get("imagePullSecrets") or []),
         signalled_at=time(annotations.get(ANNOTATION_SIGNALLED)),
         flags=annotations.get(ANNOTATION_FLAGS, ""),
+        families=frozenset(_family(entry["ip"]) for entry in status.get("podIPs") or [] if entry.get("ip")),
+        initialized=all(
+            entry.get("status") != "False" for entry in status.get("conditions") or [] if entry["type"] == "Initialized"
+        ),
         resources=_resources(spec, status),
         step=ReplaceStep(step) if step in tuple(ReplaceStep) else None,
         step_since=time(annotations.get(ANNOTATION_STEP_SINCE)),
@@ -159,6 +163,10 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
 def _started(status: Json) -> datetime | None:
     running = [(entry.get("state") or {}).get("running") or {} for entry in status.get("containerStatuses") or []]
     return max(filter(None, (time(state.get("startedAt")) for state in running)), default=None)
+
+
+def _family(ip: str) -> str:
+    return "IPv6" if ":" in ip else "IPv4"
 
 
 def _resources(spec: Json, status: Json) -> dict[str, Resources]:
@@ -207,6 +215,7 @@ def service(raw: Json) -> Service:
         pinned=annotations.get(ANNOTATION_PINNED) == "true" or ANNOTATION_PREVIEW_OF in annotations,
         preview_of=annotations.get(ANNOTATION_PREVIEW_OF, ""),
         selector_owner=_selector_owner(meta),
+        families=tuple(spec.get("ipFamilies") or ()),
     )
 
 
@@ -245,6 +254,7 @@ def endpoints(raw: Json) -> tuple[Endpoint, ...]:
                 serving=conditions.get("serving", conditions.get("ready")) is True,
                 terminating=conditions.get("terminating") is True,
                 ports=ports,
+                family=str(raw.get("addressType") or ""),
             )
         )
     return tuple(parsed)

@@ -141,6 +141,9 @@ def at_pods(
         for endpoint in observation.endpoints
         if endpoint.service in ours and endpoint.pod_uid and not endpoint.terminating
     ]
+    primary = {service.name: service.families[0] for service in observation.selecting if service.families}
+    # The other family's slice comes first: which of two addresses is checked must not depend on the order of slices.
+    listed.sort(key=lambda endpoint: (endpoint.family == primary.get(endpoint.service), endpoint.family, endpoint.ip))
     addresses = {endpoint.pod_uid: endpoint.ip for endpoint in listed}
     if not observation.selecting and observation.pods is not None:
         addresses = {pod.uid: pod.ip for pod in observation.pods.pods if pod.ip and not pod.deleting}

@@ -89,8 +89,11 @@ def _waits_for_start(policy: Policy) -> bool:
 def _is_starting(context: Context, pod: Pod) -> bool:
     """The pod has not been ready since its container started, and still has time for that.
 
-    A pod is unready from before its container starts, so a later change means that it was ready in between.
+    That time begins when its init containers have ended. A pod is unready from before its container starts, so a later
+    change means that it was ready in between.
     """
+    if not pod.initialized:
+        return True
     if pod.ready or context.now >= _start_end(context.spec, pod):
         return False
     return pod.started is None or pod.ready_changed is None or pod.ready_changed <= pod.started

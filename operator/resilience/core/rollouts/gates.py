@@ -18,6 +18,7 @@ from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import CheckTarget
+from resilience.core.model.workload import Container
 
 # Gate checks are separate from the health checks of the same name: other pods, another interval.
 PREFIX = "gate/"
@@ -107,6 +108,14 @@ def check_targets(
     return tuple(gate_targets)
 
 
+def _port_of(pod: Pod, container: Container | None, check: Check, wanted: int | str) -> int | None:
+    """The pod's port; where containers share its name, a Service takes the first one's, and a Pod-scope check ours."""
+    has_namesake = sum(port.name == wanted for port in pod.ports) > 1
+    if has_namesake and container is not None and check.scope is Scope.POD:
+        return container_port(container.ports, wanted)
+    return container_port(pod.ports, wanted)
+
+
 def _targets_of_check(
     check: Check, spec: ResilientServiceSpec, effective: Effective, observation: Observation, pods: Sequence[Pod]
 ) -> list[CheckTarget]:
@@ -145,7 +154,7 @@ def _targets_of_check(
         return []
     pod_targets = []
     for pod in pods:
-        number = container_port(pod.ports, port_name)
+        number = _port_of(pod, container, check, port_name)
         if pod.ip and number is not None:
             pod_targets.append(target(pod.ip, number, pod.uid))
     return pod_targets
