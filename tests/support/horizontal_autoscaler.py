@@ -44,7 +44,7 @@ def _up(value: float) -> int:
 
 @dataclass(slots=True)
 class Stabilised:
-    """What is done about a recommendation: growth at once, less only after so many syncs (five minutes by default)."""
+    """Acts on recommendations: growth at once, less only after so many syncs (five minutes by default)."""
 
     least: int = 1
     most: int = 50
