@@ -80,6 +80,10 @@ _MARKS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     names.ANNOTATION_TRACE: ("Event", "What it has in common with lines of the log (`trace`) and with status."),
     names.ANNOTATION_PINNED: ("Service", "Always `true`, while a release pins it."),
+    names.ANNOTATION_SCALE_UP: (
+        "HorizontalPodAutoscaler",
+        "While a release keeps it from scaling up: the `selectPolicy` to be put back, empty for none.",
+    ),
     names.LABEL_TEMPLATE_HASH: (
         "Service (key of its selector)",
         "The pin: the Service leads to the pods of one ReplicaSet. Kubernetes puts the label on the pods.",

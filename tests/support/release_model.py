@@ -5,7 +5,7 @@ one pod more and none fewer, slices follow labels, selectors and readiness late,
 and the real `Executor` work on it; `Harm` is raised when one of their writes costs a client.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -21,8 +21,9 @@ from resilience.api.reasons import Colour, HealthState, ReleaseStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, Resume
+from resilience.core.model.autoscaler import SCALING_UP_OFF, Autoscaler
 from resilience.core.model.check_state import CheckState
-from resilience.core.model.observation import Autoscaler, Green, Observation, Pod, PodsView, Resource
+from resilience.core.model.observation import Green, Observation, Pod, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ReplicaSet, Template, Workload
 from resilience.core.rollouts import gates
@@ -95,6 +96,8 @@ class ReleaseModel:
     spec: ResilientServiceSpec
     replicas: int = 2
     autoscaled: bool = False
+    # The autoscaler in detail; `autoscaled` alone is one that does nothing by itself.
+    scaler: Autoscaler | None = None
     now: datetime = NOW
     status: Status = field(default_factory=lambda: Status(observed_generation=1))
     annotations: dict[str, str] = field(default_factory=dict)
@@ -305,7 +308,7 @@ class ReleaseModel:
             for name, count in self.desired.items()
         )
         pods = tuple(self.view(pod) for pod in self.pods.values() if not pod.green)
-        scaler = Autoscaler("hpa", 1) if self.autoscaled else None
+        scaler = self.scaler or (Autoscaler("hpa", 1) if self.autoscaled else None)
         return Observation(
             workload=self.workload(),
             services=(self.service(),),
@@ -402,6 +405,14 @@ class ReleaseCluster:
     async def scale_target(self, workload: Workload, *, replicas: int) -> None:
         self._target(workload)
         self.model.scale(replicas)
+
+    async def limit_autoscaler(self, autoscaler: Autoscaler, *, namespace: str, limited: bool) -> None:
+        self._write()
+        if autoscaler != self.model.scaler:
+            raise Conflict("the autoscaler changed")
+        before = autoscaler.scale_up if limited else None
+        policy = SCALING_UP_OFF if limited else autoscaler.scale_up_before or ""
+        self.model.scaler = replace(autoscaler, scale_up=policy, scale_up_before=before)
 
     async def create_green(self, workload: Workload, action: CreateGreen) -> None:
         self._write()

@@ -129,7 +129,9 @@ capabilities: {drop: [ALL]}
 - {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [apps], resources: [statefulsets, daemonsets], verbs: [get, list, watch, patch]}
 - {apiGroups: [apps], resources: [replicasets], verbs: [get, list]}
-- {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [list]}
+- {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [list, patch]}
+# KEDA takes workloads to zero by itself: its HorizontalPodAutoscaler does not show it.
+- {apiGroups: [keda.sh], resources: [scaledobjects], verbs: [list]}
 - {apiGroups: [""], resources: [pods], verbs: [list, patch, delete]}
 # The last lines of a candidate that crashes, for the Event that says why its release failed.
 - {apiGroups: [""], resources: [pods/log], verbs: [get]}

@@ -48,6 +48,8 @@ ANNOTATION_PAUSED_FOR: Final = f"{GROUP}/paused-for-template"
 ANNOTATION_LEFT: Final = f"{GROUP}/left-as-it-is"
 # On a pod: time of its drain signal, although it is not being replaced one by one.
 ANNOTATION_SIGNALLED: Final = f"{GROUP}/drain-signalled-at"
+# On a HorizontalPodAutoscaler while a release keeps it from scaling up: the selectPolicy that it had before.
+ANNOTATION_SCALE_UP: Final = f"{GROUP}/scale-up-policy"
 # On a Service whose selector an Apply manager owns: its owner accepts that a release pins it.
 ANNOTATION_ACCEPT_PIN: Final = f"{GROUP}/accept-selector-pin"
 # On a Service while a release pins it: a template hash in the selector of any other Service is its owner's own.

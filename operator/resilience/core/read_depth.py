@@ -22,12 +22,19 @@ class Depth(Enum):
 def read_depth(resource: Resource, workload: Workload) -> Depth:
     """The least depth that this pass needs.
 
-    Status only reports pods in trouble and a rolling update by Kubernetes itself, so pods are enough for these.
+    Status only reports pods in trouble, their usage, and a rolling update by Kubernetes itself, so pods are enough for
+    these.
     """
     if _may_replace(resource) or rollout.needs_pods(resource, workload):
         return Depth.LIMITS
     in_trouble = workload.available < workload.replicas and not workload.rolling
-    return Depth.PODS if in_trouble or rollout.in_flight(resource, workload) else Depth.WATCHES
+    needs_pods = in_trouble or rollout.in_flight(resource, workload) or _measures_usage(resource)
+    return Depth.PODS if needs_pods else Depth.WATCHES
+
+
+def _measures_usage(resource: Resource) -> bool:
+    """A share of usage is of the pod's own limit, which no watch shows."""
+    return resource.spec is not None and any(check.usage is not None for check in resource.spec.health.checks)
 
 
 def _may_replace(resource: Resource) -> bool:

@@ -10,6 +10,7 @@ from resilience.api.status_receiver import ReceiverStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
+from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import FlagsMap, Green, Key, Pod, PodsView, Resource
@@ -172,6 +173,10 @@ class RolloutWriter(Protocol):
 
     async def scale_target(self, workload: Workload, *, replicas: int) -> None:
         """Set the target's replicas."""
+        ...
+
+    async def limit_autoscaler(self, autoscaler: Autoscaler, *, namespace: str, limited: bool) -> None:
+        """Switch scaling up off, or back to what it was before; raises Conflict when the autoscaler has changed."""
         ...
 
     async def restore_template(self, workload: Workload, action: RestoreTemplate) -> None:

@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 
 from resilience.core.model.decision import Replay
-from resilience.core.model.observation import Key, Replayed
+from resilience.core.model.observation import Key
+from resilience.core.model.replays import Replayed
 from resilience.ports import DeadLetterReplayer, PortError, Unavailable
 
 log = structlog.get_logger(__name__)

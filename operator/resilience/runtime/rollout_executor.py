@@ -14,6 +14,7 @@ from resilience.core.model.actions import (
     DeleteGreen,
     DeletePreview,
     Hold,
+    LimitAutoscaler,
     MarkFailed,
     MarkLeft,
     PauseFailed,
@@ -110,7 +111,15 @@ class RolloutExecutor:
         self,
         observation: Observation,
         fresh: Observation,
-        action: Hold | Resume | PauseFailed | MarkFailed | MarkLeft | ScaleTarget | RestoreTemplate | CreateGreen,
+        action: Hold
+        | Resume
+        | PauseFailed
+        | MarkFailed
+        | MarkLeft
+        | ScaleTarget
+        | LimitAutoscaler
+        | RestoreTemplate
+        | CreateGreen,
     ) -> None:
         """Writes to the target as it was when the action was decided: a change since then is a conflict."""
         workload = observation.workload
@@ -128,6 +137,8 @@ class RolloutExecutor:
                 await self._cluster.annotate_left(workload, reason=action.reason)
             case ScaleTarget():
                 await self._cluster.scale_target(workload, replicas=action.replicas)
+            case LimitAutoscaler():
+                await self._limit(workload.namespace, action)
             case RestoreTemplate():
                 await self._cluster.restore_template(workload, action)
             case CreateGreen():
@@ -139,6 +150,15 @@ class RolloutExecutor:
                     raise CandidateRefused(str(error)) from error
             case _:
                 assert_never(action)
+
+    async def _limit(self, namespace: str, action: LimitAutoscaler) -> None:
+        """Limits the autoscaler, or not. A refused limit costs pods and no client, so it does not delay the rollout."""
+        try:
+            await self._cluster.limit_autoscaler(action.autoscaler, namespace=namespace, limited=action.limited)
+        except Refused as error:
+            if not action.limited:
+                raise
+            log.warning("the autoscaler may run up replicas", autoscaler=action.autoscaler.name, why=str(error))
 
     async def _on_green(self, fresh: Observation, action: AdvanceGreen | ScaleGreen | RetryPull | DeleteGreen) -> None:
         green = fresh.pods.green if fresh.pods is not None else None
@@ -228,6 +248,8 @@ def describe(action: ReleaseAction) -> str:
             return f"green: {action.replicas} replicas"
         case DeleteGreen() | RetryPull():
             return "green"
+        case LimitAutoscaler():
+            return f"autoscaler {action.autoscaler.name}"
         case MarkFailed():
             return f"template {action.fingerprint or 'none'}"
         case _:

@@ -7,11 +7,12 @@ import pytest
 
 from resilience.adapters.kube import mount_failures, parse_workload, quota
 from resilience.adapters.kube.pods import PodsReader
-from resilience.adapters.kube.transport import Json, Transport
+from resilience.adapters.kube.transport import Json, NotFound, Transport
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.model.observation import Autoscaler, Node, Pod, PodsView
+from resilience.core.model.autoscaler import Autoscaler
+from resilience.core.model.observation import Node, Pod, PodsView
 from resilience.ports import PortError, Refused, Unavailable
 from tests.support.factories import LABELS, make_pod
 from tests.support.transport import DEPLOYMENTS, TARGET, FakeTransport
@@ -19,6 +20,8 @@ from tests.support.transport import DEPLOYMENTS, TARGET, FakeTransport
 PODS, SETS = "/api/v1/namespaces/shop/pods", "/apis/apps/v1/namespaces/shop/replicasets"
 GREEN = f"{DEPLOYMENTS}/checkout-green"
 SCALERS = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
+SCALE_UP = "resilience.dev/scale-up-policy"
+SCALED = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects"
 QUOTAS, NODES = "/api/v1/namespaces/shop/resourcequotas", "/api/v1/nodes"
 MADE = "2026-03-01T11:00:00Z"
 CONTAINER = {"name": "app", "image": "shop:2", "resources": {"requests": {"cpu": "500m"}}}
@@ -139,7 +142,7 @@ async def view(
         pod("other", "rs-other"),
     ]
     usual = {TARGET: target, f"{SETS}?app=checkout": sets, f"{PODS}?app=checkout": pods, GREEN: green}
-    names = {"scalers": SCALERS, "quotas": QUOTAS, "nodes": NODES}
+    names = {"scalers": SCALERS, "scaled": SCALED, "quotas": QUOTAS, "nodes": NODES}
     transport = FakeTransport(usual | {names[key]: value for key, value in held.items()}, fails=fails or {})
     reader = PodsReader(transport=cast(Transport, transport), policies=no_policies)
     return await reader.view(parse_workload.workload(TargetKind.DEPLOYMENT, target), releases=True, limits=True)
@@ -220,6 +223,106 @@ def scaler(name: str, target: str, **spec: Any) -> dict[str, Any]:
 )
 async def test_the_autoscaler_of_the_target(scalers: Any, found: Any) -> None:
     assert (await view(scalers=scalers)).autoscaler == found
+
+
+def metric(kind: str, **detail: Any) -> dict[str, Any]:
+    return {"type": kind, f"{kind[:1].lower()}{kind[1:]}": detail}
+
+
+MEMORY, CPU = metric("Resource", name="memory"), metric("Resource", name="cpu")
+VALUE, AVERAGE = {"target": {"type": "Value"}}, {"target": {"type": "AverageValue"}}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "runs_up"),
+    [
+        ([MEMORY], True),
+        ([CPU], False),
+        ([CPU, MEMORY], True),
+        ([metric("ContainerResource", name="memory", container="app")], True),
+        ([metric("Object", **VALUE)], True),
+        ([metric("Object", **AVERAGE)], False),
+        ([metric("External", **VALUE)], True),
+        ([metric("External", **AVERAGE)], False),
+        ([metric("Pods", **AVERAGE)], False),
+    ],
+)
+async def test_amounts_that_idle_pods_have_too_run_replicas_up(metrics: Any, runs_up: bool) -> None:
+    found = (await view(scalers=[scaler("hpa", "checkout", metrics=metrics)])).autoscaler
+
+    assert found is not None and found.runs_up is runs_up
+
+
+async def test_one_that_is_made_from_another_object_is_left_to_its_owner() -> None:
+    made = scaler("hpa", "checkout", metrics=[MEMORY])
+    made["metadata"]["ownerReferences"] = [{"kind": "ScaledObject", "name": "queue", "controller": True}]
+
+    found = (await view(scalers=[made])).autoscaler
+
+    assert found is not None and not found.runs_up
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "before", "policy"),
+    [
+        ({}, None, ""),
+        ({"behavior": {"scaleDown": {}}}, None, "Max"),
+        ({"behavior": {"scaleUp": {"selectPolicy": "Min"}}}, None, "Min"),
+        ({"behavior": {"scaleUp": {"selectPolicy": "Disabled"}}}, "Min", "Disabled"),
+    ],
+)
+async def test_how_it_scales_up_is_read(behaviour: Any, before: str | None, policy: str) -> None:
+    raw = scaler("hpa", "checkout", **behaviour)
+    raw["metadata"] |= {"resourceVersion": "7", "annotations": {} if before is None else {SCALE_UP: before}}
+
+    found = (await view(scalers=[raw])).autoscaler
+
+    assert found == Autoscaler("hpa", 1, resource_version="7", scale_up=policy, scale_up_before=before)
+
+
+def scaled(name: str, target: str, annotations: Any = None, **spec: Any) -> dict[str, Any]:
+    meta = {"name": name, "annotations": annotations or {}}
+    usual = {"scaleTargetRef": {"name": target}, "triggers": [{"type": "redis"}]}
+    return {"metadata": meta, "spec": usual | spec}
+
+
+KEDAS = scaler("keda-hpa-queue", "checkout", minReplicas=1)
+ZERO = Autoscaler("queue", 0, is_scaled_object=True)
+ONE = Autoscaler("keda-hpa-queue", 1)
+ON_CPU = {"triggers": [{"type": "cpu"}]}
+
+
+@pytest.mark.parametrize(
+    ("objects", "found"),
+    [
+        ([scaled("queue", "checkout")], ZERO),
+        ([scaled("queue", "checkout", minReplicaCount=0)], ZERO),
+        ([scaled("queue", "checkout", minReplicaCount=1)], ONE),
+        ([scaled("queue", "checkout", minReplicaCount=1, idleReplicaCount=0)], ZERO),
+        ([scaled("queue", "checkout", {"autoscaling.keda.sh/paused-replicas": "0"}, minReplicaCount=1)], ZERO),
+        ([scaled("queue", "checkout", {"autoscaling.keda.sh/paused-replicas": "2"}, minReplicaCount=1)], ONE),
+        ([scaled("queue", "checkout", scaleTargetRef={"kind": "StatefulSet", "name": "checkout"})], ONE),
+        ([scaled("queue", "other")], ONE),
+        ([scaled("queue", "checkout", **ON_CPU)], ONE),
+        ([scaled("queue", "checkout", triggers=[{"type": "cpu"}, {"type": "redis"}])], ZERO),
+    ],
+)
+async def test_keda_takes_to_zero_what_its_autoscaler_leaves_at_one(objects: Any, found: Any) -> None:
+    assert (await view(scalers=[KEDAS], scaled=objects)).autoscaler == found
+
+
+async def test_keda_is_seen_where_it_has_made_no_autoscaler_yet() -> None:
+    assert (await view(scaled=[scaled("queue", "checkout")])).autoscaler == ZERO
+
+
+@pytest.mark.parametrize("error", [NotFound("no such kind"), Refused("no")])
+async def test_without_keda_or_the_right_to_read_it_nothing_is_in_the_way(error: PortError) -> None:
+    assert (await view(scalers=[KEDAS], fails={SCALED: error})).autoscaler == ONE
+
+
+async def test_a_keda_that_does_not_answer_is_no_answer() -> None:
+    with pytest.raises(Unavailable):
+        await view(scalers=[KEDAS], fails={SCALED: Unavailable("no")})
 
 
 RAW_NODES = [{"metadata": {"name": "n1"}}, {"metadata": {"name": "n2"}, "spec": {"unschedulable": True}}]

@@ -12,10 +12,12 @@ from resilience.api.names import (
     ANNOTATION_FAILED,
     ANNOTATION_LEFT,
     ANNOTATION_PAUSED_FOR,
+    ANNOTATION_SCALE_UP,
     ANNOTATION_SERVING,
 )
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.model.actions import AdvanceGreen, RestoreTemplate, Resume, RetryPull
+from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.observation import Green
 from resilience.core.model.workload import Workload
 from tests.support.factories import LABELS, NOW, RS, make_pod, make_service, make_workload
@@ -58,6 +60,36 @@ async def test_holding_keeps_the_users_deadline_once(target: Workload, deadline:
     kept = {} if deadline is None else {ANNOTATION_DEADLINE: deadline}
     body = {"metadata": {"annotations": notes | kept, "resourceVersion": "7"}, "spec": spec}
     assert only(transport) == ("patch", TARGET, body)
+
+
+HPA = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/hpa"
+
+
+def scaled_up_by(policy: str | None) -> dict[str, Any]:
+    return {"behavior": {"scaleUp": {"selectPolicy": policy}}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "before", "limited", "note", "spec"),
+    [
+        ("", None, True, "", scaled_up_by("Disabled")),
+        ("Min", None, True, "Min", scaled_up_by("Disabled")),
+        ("Disabled", "", False, None, {"behavior": None}),
+        ("Disabled", "Min", False, None, scaled_up_by("Min")),
+        # Somebody has chosen another one meanwhile.
+        ("Max", "Min", False, None, None),
+    ],
+)
+async def test_an_autoscaler_gets_back_what_it_had(
+    policy: str, before: str | None, limited: bool, note: str | None, spec: Any
+) -> None:
+    transport = FakeTransport()
+    found = Autoscaler("hpa", 1, resource_version="7", runs_up=True, scale_up=policy, scale_up_before=before)
+
+    await writer(transport).limit_autoscaler(found, namespace="shop", limited=limited)
+
+    body = {"metadata": {"resourceVersion": "7", "annotations": {ANNOTATION_SCALE_UP: note}}}
+    assert only(transport) == ("patch", HPA, body | ({"spec": spec} if spec else {}))
 
 
 OFF: dict[str, Any] = {ANNOTATION_PAUSED_FOR: None}

@@ -10,7 +10,8 @@ from resilience.api.reasons import FailureClass, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus
 from resilience.core.model.actions import CreateGreen, Hold, MarkFailed, MarkLeft, Resume
-from resilience.core.model.observation import ApiRefusal, Autoscaler, Node
+from resilience.core.model.autoscaler import Autoscaler
+from resilience.core.model.observation import ApiRefusal, Node
 from resilience.core.model.workload import ContainerPort
 from resilience.core.rollouts import adoption, bluegreen, preflight
 from tests.support.factories import LABELS, NOW, make_container, make_pod, make_retiring, make_service
@@ -35,6 +36,10 @@ THERE = own_pods(node="n1")
         (
             {"view": {"autoscaler": Autoscaler("hpa", 0)}},
             "HorizontalPodAutoscaler hpa may scale to zero; set minReplicas to 1",
+        ),
+        (
+            {"view": {"autoscaler": Autoscaler("queue", 0, is_scaled_object=True)}},
+            "ScaledObject queue may scale to zero; set minReplicaCount to 1, or use rollout.strategy",
         ),
         ({"view": {"autoscaler": Autoscaler("hpa", 1)}}, ""),
         (

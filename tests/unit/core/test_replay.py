@@ -16,7 +16,8 @@ from resilience.api.status_flags import FlagStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.degradation import dead_letters
 from resilience.core.model.decision import Event, Replay
-from resilience.core.model.observation import Observation, Replayed
+from resilience.core.model.observation import Observation
+from resilience.core.model.replays import Replayed
 from tests.support.factories import NOW, make_check, make_context, make_resource, make_spec
 
 REDIS = {"name": "cache", "scope": "Dependency", "redis": {"address": "redis:6379"}}

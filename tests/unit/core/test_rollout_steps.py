@@ -7,7 +7,7 @@ import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.model.actions import CreateGreen, DeleteGreen, Hold, Resume, Route, ScaleGreen
-from resilience.core.model.observation import Autoscaler
+from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.rollouts import bluegreen
 from tests.support.factories import LABELS, NOW, make_endpoint, make_service
 from tests.support.stages import GREEN_HASH, HASHES, LATER, NEW, OLD, green_pods, make_stage, own_pods, to

@@ -7,8 +7,8 @@ import pytest
 
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.model.actions import DeleteGreen, Hold, Resume, Route, ScaleTarget, TakeBackSignal
+from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.decision import Action
-from resilience.core.model.observation import Autoscaler
 from resilience.core.rollouts import bluegreen
 from resilience.core.rollouts.context import Move
 from tests.support.factories import NOW

@@ -12,6 +12,7 @@ from resilience.core.model.actions import (
     DeleteGreen,
     DeletePreview,
     Hold,
+    LimitAutoscaler,
     MarkFailed,
     MarkLeft,
     PauseFailed,
@@ -26,6 +27,7 @@ from resilience.core.model.actions import (
     SignalPod,
     TakeBackSignal,
 )
+from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import HttpTarget
 from resilience.ports import CandidateRefused, Conflict, PortError, Refused, Unavailable
@@ -196,3 +198,19 @@ async def test_a_refusal_to_make_green_is_known_again(error: PortError, known_as
 )
 def test_the_log_says_what_an_action_is_about(action: ReleaseAction, words: str) -> None:
     assert describe(action) == words
+
+
+HPA = Autoscaler("hpa", 1, runs_up=True)
+
+
+async def test_a_refused_limit_of_an_autoscaler_delays_no_release() -> None:
+    refused = {"limit_autoscaler": Refused("no right")}
+
+    ports = await run(LimitAutoscaler(HPA, limited=True), fails=refused)
+
+    assert [name for name, _ in ports.calls] == ["limit_autoscaler"]
+
+
+async def test_a_limit_that_cannot_be_taken_back_is_reported() -> None:
+    with pytest.raises(Refused):
+        await run(LimitAutoscaler(HPA, limited=False), fails={"limit_autoscaler": Refused("no right")})

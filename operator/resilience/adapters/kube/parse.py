@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from kubernetes.utils.quantity import parse_quantity
 from pydantic import BaseModel, ValidationError
 
 from resilience.adapters.kube import parse_trouble, salvage
@@ -26,7 +27,7 @@ from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.observation import Budget, FlagsMap, Key, Pod, Resource
 from resilience.core.model.service import Endpoint, Service, ServicePort
-from resilience.core.model.workload import ContainerPort
+from resilience.core.model.workload import ContainerPort, Resources
 
 Json = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
@@ -166,6 +167,11 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         pull_secrets=tuple(secret.get("name", "") for secret in spec.get("imagePullSecrets") or []),
         signalled_at=time(annotations.get(ANNOTATION_SIGNALLED)),
         flags=annotations.get(ANNOTATION_FLAGS, ""),
+        families=frozenset(_family(entry["ip"]) for entry in status.get("podIPs") or [] if entry.get("ip")),
+        initialized=all(
+            entry.get("status") != "False" for entry in status.get("conditions") or [] if entry["type"] == "Initialized"
+        ),
+        resources=_resources(spec, status),
         step=ReplaceStep(step) if step in tuple(ReplaceStep) else None,
         step_since=time(annotations.get(ANNOTATION_STEP_SINCE)),
         taken_at=time(annotations.get(ANNOTATION_TAKEN_AT)),
@@ -175,6 +181,36 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
 def _started(status: Json) -> datetime | None:
     running = [(entry.get("state") or {}).get("running") or {} for entry in status.get("containerStatuses") or []]
     return max(filter(None, (time(state.get("startedAt")) for state in running)), default=None)
+
+
+def _family(ip: str) -> str:
+    return "IPv6" if ":" in ip else "IPv4"
+
+
+def _resources(spec: Json, status: Json) -> dict[str, Resources]:
+    """Resources by container: as the kubelet reports them, where it does, else as the pod's specification has them.
+
+    While a resize is deferred or infeasible, the specification contains what is wanted and not what the pod has.
+    """
+    reported = {entry.get("name"): entry.get("resources") or {} for entry in status.get("containerStatuses") or []}
+    return {
+        container["name"]: resources(container.get("resources") or {}, reported.get(container["name"], {}))
+        for container in spec.get("containers") or []
+    }
+
+
+def resources(*raws: Json) -> Resources:
+    """Resources of a container, in cores and bytes; a later one overwrites an earlier one."""
+    limits: dict[str, float] = {}
+    requests: dict[str, float] = {}
+    for raw in raws:
+        limits |= _amounts(raw.get("limits") or {})
+        requests |= _amounts(raw.get("requests") or {})
+    return Resources(limits, requests)
+
+
+def _amounts(raw: Json) -> dict[str, float]:
+    return {name: float(parse_quantity(str(raw[name]))) for name in ("cpu", "memory") if name in raw}
 
 
 def service(raw: Json) -> Service:
@@ -197,6 +233,7 @@ def service(raw: Json) -> Service:
         pinned=annotations.get(ANNOTATION_PINNED) == "true" or ANNOTATION_PREVIEW_OF in annotations,
         preview_of=annotations.get(ANNOTATION_PREVIEW_OF, ""),
         selector_owner=_selector_owner(meta),
+        families=tuple(spec.get("ipFamilies") or ()),
     )
 
 
@@ -235,6 +272,7 @@ def endpoints(raw: Json) -> tuple[Endpoint, ...]:
                 serving=conditions.get("serving", conditions.get("ready")) is True,
                 terminating=conditions.get("terminating") is True,
                 ports=ports,
+                family=str(raw.get("addressType") or ""),
             )
         )
     return tuple(parsed)

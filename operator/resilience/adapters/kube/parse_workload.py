@@ -4,10 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from kubernetes.utils.quantity import parse_quantity
-
 from resilience.adapters.kube import selectors
-from resilience.adapters.kube.parse import Json, container_ports, grace_period, native_sidecars
+from resilience.adapters.kube.parse import Json, container_ports, grace_period, native_sidecars, resources
 from resilience.api.names import LABEL_TEMPLATE_HASH, LABEL_TRACK
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.workload import TEMPLATE_FIELDS, Container, ReplicaSet, Template, Workload
@@ -135,21 +133,16 @@ def _container(raw: Json, owners: Mapping[str, frozenset[str]]) -> Container:
         fields.pop("lifecycle", None)
     else:
         fields["lifecycle"] = {"preStop": hook}
-    resources = raw.get("resources") or {}
+    own = resources(raw.get("resources") or {})
     return Container(
         name=raw["name"],
         image=raw.get("image", ""),
         ports=container_ports(raw),
-        limits=_amounts(resources.get("limits") or {}),
-        requests=_amounts(resources.get("requests") or {}),
+        limits=own.limits,
+        requests=own.requests,
         fields=fields,
         owners=owners,
     )
-
-
-def _amounts(raw: Json) -> dict[str, float]:
-    """Amounts by resource: cores of cpu, bytes of memory."""
-    return {name: float(parse_quantity(str(raw[name]))) for name in ("cpu", "memory") if name in raw}
 
 
 def _owners(managed: Iterable[Json]) -> dict[str, dict[str, frozenset[str]]]:

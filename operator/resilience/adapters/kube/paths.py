@@ -21,6 +21,8 @@ _GROUPS: Final = {
     "poddisruptionbudgets": "/apis/policy/v1",
     "networkpolicies": "/apis/networking.k8s.io/v1",
     "horizontalpodautoscalers": "/apis/autoscaling/v2",
+    # KEDA's; the API server knows them only where it is installed.
+    "scaledobjects": "/apis/keda.sh/v1alpha1",
     "resourcequotas": "/api/v1",
     "events": "/apis/events.k8s.io/v1",
     # The same objects; only in this group can they be selected by the object that they are about.

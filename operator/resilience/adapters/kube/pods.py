@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from resilience.adapters.kube import mount_failures, parse, parse_workload, quota, selectors
+from resilience.adapters.kube import autoscalers, mount_failures, parse, parse_workload, quota, selectors
 from resilience.adapters.kube.paths import collection, green_name, named, workload_path
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.adapters.telemetry import redaction
@@ -27,7 +27,7 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.model.observation import Autoscaler, Green, Node, Pod, PodsView
+from resilience.core.model.observation import Green, Node, Pod, PodsView
 from resilience.core.model.workload import ReplicaSet, Workload
 from resilience.ports import PortError, Refused
 
@@ -106,7 +106,9 @@ class PodsReader:
                 self._transport, green.pods, namespace=workload.namespace
             )
             green = replace(green, pods=green_pods)
-        view = replace(view, green=green, green_taken=occupied_name, autoscaler=await self._autoscaler(workload))
+        view = replace(
+            view, green=green, green_taken=occupied_name, autoscaler=await autoscalers.read(self._transport, workload)
+        )
         serving = workload.annotations.get(ANNOTATION_SERVING)
         if green is not None or serving in (None, workload.template.fingerprint):
             return view
@@ -115,15 +117,6 @@ class PodsReader:
 
     async def _green(self, workload: Workload) -> Json | None:
         return await self._transport.find(named("deployments", workload.namespace, green_name(workload.name)))
-
-    async def _autoscaler(self, workload: Workload) -> Autoscaler | None:
-        for raw in await self._transport.list(collection("horizontalpodautoscalers", workload.namespace)):
-            spec = raw["spec"]
-            ref = spec["scaleTargetRef"]
-            if ref.get("kind") == workload.kind.value and ref.get("name") == workload.name:
-                min_replicas = spec.get("minReplicas")
-                return Autoscaler(raw["metadata"]["name"], 1 if min_replicas is None else int(min_replicas))
-        return None
 
     async def _nodes(self) -> tuple[Node, ...] | None:
         """The nodes, or None with rights in namespaces only: nodes are cluster-scoped."""

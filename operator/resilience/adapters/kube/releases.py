@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from resilience.adapters.kube import parse_workload
+from resilience.adapters.kube import autoscalers, parse_workload
 from resilience.adapters.kube.paths import collection, green_name, named, workload_path
 from resilience.adapters.kube.transport import JSON_PATCH, Json, NotFound, Transport
 from resilience.api.names import (
@@ -35,6 +35,7 @@ from resilience.api.names import (
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.api.status_base import format_time
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
+from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.observation import Green, Pod
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Workload
@@ -93,6 +94,11 @@ class KubeRollouts:
     async def scale_target(self, workload: Workload, *, replicas: int) -> None:
         """Set the target's replicas."""
         await self._patch_target(workload, annotations={}, spec={"replicas": replicas})
+
+    async def limit_autoscaler(self, autoscaler: Autoscaler, *, namespace: str, limited: bool) -> None:
+        """Switch scaling up off, or back to what it was before."""
+        path = named("horizontalpodautoscalers", namespace, autoscaler.name)
+        await self._releases.patch(path, autoscalers.limit_patch(autoscaler, limited=limited), **_MANAGED)
 
     async def restore_template(self, workload: Workload, action: RestoreTemplate) -> None:
         """Restore the template of one of the target's ReplicaSets, and record the other template as failed."""

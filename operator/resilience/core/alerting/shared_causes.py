@@ -36,9 +36,9 @@ def _cause(probe: Probe, namespace: str) -> str:
             # The address is in the Secret, which is not read for this.
             return f"postgres of Secret {secret.namespace}/{secret.name}"
         case HttpProbe(target=target):
-            return f"http {_full(target.host, namespace)}:{target.port}"
+            return f"http {_address(target.host, target.port, namespace)}"
         case TcpProbe() | GrpcProbe():
-            return f"server {_full(probe.host, namespace)}:{probe.port}"
+            return f"server {_address(probe.host, probe.port, namespace)}"
         case DnsProbe(name=name):
             return f"name {_full(name, namespace)}"
         case PrometheusProbe() | UsageProbe() | SlopeProbe() | ContentProbe():
@@ -49,8 +49,12 @@ def _cause(probe: Probe, namespace: str) -> str:
 
 
 def _redis(place: RedisPlace, namespace: str) -> str:
-    addresses = ",".join(f"{_full(host, namespace)}:{port}" for host, port in sorted(place.addresses))
+    addresses = ",".join(_address(host, port, namespace) for host, port in sorted(place.addresses))
     return f"redis {addresses}" + (f" {place.master_name}" if place.master_name else "")
+
+
+def _address(host: str, port: int, namespace: str) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{_full(host, namespace)}:{port}"
 
 
 def _full(host: str, namespace: str) -> str:

@@ -20,8 +20,9 @@ from resilience.core.health.thresholds import WELL
 from resilience.core.model import history, requests
 from resilience.core.model.context import Context
 from resilience.core.model.decision import SOON, Event, Replay, StepResult, earliest
-from resilience.core.model.observation import Observation, Replayed
+from resilience.core.model.observation import Observation
 from resilience.core.model.probes import DeadLetters
+from resilience.core.model.replays import Replayed
 
 FIRST_PAUSE: Final = timedelta(minutes=1)
 LONGEST_PAUSE: Final = timedelta(hours=1)

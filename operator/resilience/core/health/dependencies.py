@@ -140,7 +140,8 @@ def dead_letters(check: RedisStreamCheck, spec: ResilientServiceSpec, *, namespa
 
 def _host_port(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
-    return host, int(port)
+    # Servers tell their IPv6 addresses without brackets, and those have to equal these.
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def secret(source: FromSecret | None, namespace: str) -> SecretRef | None:

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from resilience.core.model.workload import Container
+from resilience.core.model.observation import Pod
+from resilience.core.model.workload import Container, Resources
 
 _SUFFIXES: Final = {
     "Ki": 2.0**10,
@@ -30,9 +31,14 @@ def resolve(amount: str, whole: float | None) -> float | None:
     return float(amount.removesuffix(suffix)) * _SUFFIXES.get(suffix, 1.0)
 
 
-def whole(container: Container, resource: str, of: str) -> float | None:
-    """The amount of this resource that is 100 %; None when the container sets no such limit or request."""
-    return (container.limits if of == "Limit" else container.requests).get(resource)
+def resources(pod: Pod | None, container: Container) -> Resources:
+    """Resources of the pod's container; those of the template when the pod, or its container, is not known."""
+    return container.resources if pod is None else pod.resources.get(container.name, container.resources)
+
+
+def whole(resources: Resources, resource: str, of: str) -> float | None:
+    """The amount of this resource that is 100 %; None when there is no such limit or request."""
+    return (resources.limits if of == "Limit" else resources.requests).get(resource)
 
 
 def words(value: float, resource: str) -> str:

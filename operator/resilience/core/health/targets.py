@@ -22,6 +22,7 @@ from resilience.core.model.probes import (
     VerifyTarget,
 )
 from resilience.core.model.service import Service
+from resilience.core.model.workload import Resources
 
 # A container at its CPU limit is throttled, not killed, so no profile has limits for it.
 _CPU_WARNING: Final = "80%"
@@ -148,6 +149,9 @@ def at_pods(
         for endpoint in observation.endpoints
         if endpoint.service in ours and endpoint.pod_uid and not endpoint.terminating
     ]
+    primary = {service.name: service.families[0] for service in observation.selecting if service.families}
+    # The other family's slice comes first: which of two addresses is checked must not depend on the order of slices.
+    listed.sort(key=lambda endpoint: (endpoint.family == primary.get(endpoint.service), endpoint.family, endpoint.ip))
     addresses = {endpoint.pod_uid: endpoint.ip for endpoint in listed}
     if not observation.selecting and observation.pods is not None:
         addresses = {pod.uid: pod.ip for pod in observation.pods.pods if pod.ip and not pod.deleting}
@@ -168,11 +172,34 @@ def of_usage(
     name: str = "",
     often: timedelta | None = None,
 ) -> list[CheckTarget]:
-    """One target per pod (`pods`: name by uid). Percentages of a limit or request that is not set do not count."""
+    """One target per pod (`pods`: name by uid).
+
+    Percentages are of the pod's own limit or request; those of one that is not set do not count.
+    """
     container = find_container(spec, observation.workload) if observation.workload is not None else None
     if container is None or observation.workload is None:
         return []
-    lines = tuple(
+    namespace, known = observation.workload.namespace, {pod.uid: pod for pod in observation.all_pods}
+    return [
+        _target(
+            name or check.name,
+            UsageProbe(
+                namespace,
+                pod,
+                container.name,
+                _usage_lines(usage, effective, quantities.resources(known.get(uid), container)),
+            ),
+            spec,
+            effective,
+            pod_uid=uid,
+            often=often,
+        )
+        for uid, pod in sorted(pods.items())
+    ]
+
+
+def _usage_lines(usage: UsageCheck, effective: Effective, resources: Resources) -> tuple[UsageLine, ...]:
+    return tuple(
         UsageLine(
             measure,
             quantities.resolve(bounds.warning or warning, whole),
@@ -184,20 +211,8 @@ def of_usage(
             (Measure.CPU, usage.cpu, _CPU_WARNING, _CPU_CRITICAL),
         )
         if bounds is not None
-        for whole in [quantities.whole(container, measure, usage.of)]
+        for whole in [quantities.whole(resources, measure, usage.of)]
     )
-    namespace = observation.workload.namespace
-    return [
-        _target(
-            name or check.name,
-            UsageProbe(namespace, pod, container.name, lines),
-            spec,
-            effective,
-            pod_uid=uid,
-            often=often,
-        )
-        for uid, pod in sorted(pods.items())
-    ]
 
 
 def _pod_names(observation: Observation) -> dict[str, str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from resilience.api.reasons import Colour, ReleaseStep
+from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.observation import Pod
 from resilience.core.model.probes import HttpTarget
 from resilience.core.model.workload import ReplicaSet
@@ -50,6 +51,14 @@ class ScaleTarget:
     """Raise the target's replicas so that it can carry the load that green carries now."""
 
     replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitAutoscaler:
+    """Switch scaling up off, or back to what it was, on the autoscaler as it was read."""
+
+    autoscaler: Autoscaler
+    limited: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +155,7 @@ ReleaseAction = (
     | MarkFailed
     | MarkLeft
     | ScaleTarget
+    | LimitAutoscaler
     | RestoreTemplate
     | CreateGreen
     | ScaleGreen

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from resilience.api.reasons import HealthState
+from resilience.core.model.probes import Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class CheckState:
     passes_by_pod: Mapping[str, int] = field(default_factory=dict)
     # Messages that say why pods are Unhealthy, by pod uid.
     messages_by_pod: Mapping[str, str] = field(default_factory=dict)
+    # The question that each pod's state answers, by pod uid.
+    probes_by_pod: Mapping[str, Probe] = field(default_factory=dict)
     # For checks that detect changes: identity of the content that was read last, and the time it was first read.
     fingerprint: str = ""
     read_since: datetime | None = None

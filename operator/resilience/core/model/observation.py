@@ -12,9 +12,11 @@ from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_base import Requests
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetRef
+from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.check_state import CheckState
+from resilience.core.model.replays import Replayed
 from resilience.core.model.service import Endpoint, Service
-from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Workload
+from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Resources, Workload
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -107,6 +109,13 @@ class Pod:
     grace_period: timedelta = timedelta(seconds=30)
     # The flags in its annotation; empty when it never had one.
     flags: str = ""
+    # Families of its addresses; empty when it has none yet.
+    families: frozenset[str] = frozenset()
+    # Its init containers have ended.
+    initialized: bool = True
+    # The resources that each container really has, by its name. They are not always those of the template: a resize in
+    # place changes them, and defaults of a LimitRange and recommendations of a VPA are written into pods only.
+    resources: Mapping[str, Resources] = field(default_factory=dict)
     step: ReplaceStep | None = None
     step_since: datetime | None = None
     taken_at: datetime | None = None
@@ -135,14 +144,6 @@ class Green:
     started: datetime
     pull_retries: int = 0
     deleting: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Autoscaler:
-    """A HorizontalPodAutoscaler of the target."""
-
-    name: str
-    min_replicas: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,20 +219,6 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """Result of replaying dead letters since `started`. `more`: some that may go back are left."""
-
-    started: datetime
-    count: int
-    left: int = 0
-    more: bool = True
-    # Cause of the last try's failure; empty when it succeeded.
-    trouble: str = ""
-    # A batch may have been put back without being counted, because the answer, or the operator that waited, was lost.
-    uncounted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class FlagsMap:
     """The ConfigMap that has the name of the flags' ConfigMap. `ours`: it carries the operator's label."""
 
@@ -281,6 +268,31 @@ class Observation:
     alerting: Alerting = field(default_factory=Alerting)
     # Replays of dead letters, by check.
     replays: Mapping[str, Replayed] = field(default_factory=dict)
+
+    @property
+    def all_pods(self) -> tuple[Pod, ...]:
+        """The pods that were read, of both colours."""
+        if self.pods is None:
+            return ()
+        return (*self.pods.pods, *(self.pods.green.pods if self.pods.green is not None else ()))
+
+    @cached_property
+    def _listed(self) -> Mapping[tuple[str, str], frozenset[str]]:
+        listed: dict[tuple[str, str], set[str]] = {}
+        for endpoint in self.endpoints:
+            if endpoint.counts:
+                listed.setdefault((endpoint.service, endpoint.pod_uid), set()).add(endpoint.family)
+        return {pair: frozenset(families) for pair, families in listed.items()}
+
+    @cached_property
+    def reached(self) -> frozenset[str]:
+        """Uids of the pods that any Service sends new connections to."""
+        return frozenset(uid for _, uid in self._listed)
+
+    def lists(self, service: Service, pod: Pod) -> bool:
+        """New connections to the Service may go to the pod, by each family of addresses that both have."""
+        families = self._listed.get((service.name, pod.uid))
+        return families is not None and (families == {""} or pod.families.intersection(service.families) <= families)
 
     @cached_property
     def selecting(self) -> tuple[Service, ...]:

@@ -33,6 +33,8 @@ class Service:
     preview_of: str = ""
     # The Apply manager that owns the selector, unless its owner accepts that a rollout pins it; else empty.
     selector_owner: str = ""
+    # Families of the addresses that clients reach it by (IPv4, IPv6), the primary one first; empty when not known.
+    families: tuple[str, ...] = ()
 
     @property
     def pin(self) -> str:
@@ -62,7 +64,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A pod as an EndpointSlice of one Service lists it."""
+    """A pod as an EndpointSlice of one Service lists it, at its address of one family."""
 
     service: str
     pod_name: str
@@ -72,6 +74,8 @@ class Endpoint:
     terminating: bool
     # Port numbers at the pod by port name of the Service.
     ports: Mapping[str, int] = field(default_factory=dict)
+    # Family of the slice: a dual-stack Service has a slice for each, and they do not change at the same moment.
+    family: str = ""
 
     @property
     def counts(self) -> bool:

@@ -26,6 +26,14 @@ class ContainerPort:
 
 
 @dataclass(frozen=True, slots=True)
+class Resources:
+    """Limits and requests of a container, by resource: cpu in cores, memory in bytes."""
+
+    limits: Mapping[str, float] = field(default_factory=dict)
+    requests: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """A container of a pod template."""
 
@@ -39,6 +47,11 @@ class Container:
     fields: Mapping[str, object] = field(default_factory=dict)
     # Owners of those fields by field name, as field managers, the operator's included.
     owners: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def resources(self) -> Resources:
+        """The limits and requests that new pods are created with, before anybody else adds to them."""
+        return Resources(self.limits, self.requests)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ and may always be replaced, because budgets must not block the repair. While ano
 the guard refuses.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LEFT_VALUE
@@ -13,7 +13,6 @@ from resilience.api.reasons import RefusalReason
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core.health import ports
 from resilience.core.model.observation import Observation, Pod, PodsView
-from resilience.core.model.service import Endpoint
 from resilience.core.model.workload import ReplicaSet, Workload
 
 
@@ -34,11 +33,10 @@ def is_serving(observation: Observation, pod: Pod) -> bool:
     """Clients reach this pod."""
     if pod.deleting or not pod.available:
         return False
-    listed_pairs = {(endpoint.service, endpoint.pod_uid) for endpoint in observation.endpoints if endpoint.counts}
     services = [service for service in observation.services if service.selects(pod.labels)]
     if observation.selecting and not services:
         return False
-    return all((service.name, pod.uid) in listed_pairs for service in services)
+    return all(observation.lists(service, pod) for service in services)
 
 
 def floor(workload: Workload, view: PodsView) -> int:
@@ -121,7 +119,7 @@ def spare(observation: Observation, view: PodsView) -> int:
     if workload is None:
         return 0
     idle = sum(
-        not (pod.ready if observation.selecting else pod.available) and not listed(observation.endpoints, pod)
+        not (pod.ready if observation.selecting else pod.available) and pod.uid not in observation.reached
         for pod in staying(view)
     )
     return workload.replicas - len(staying(view)) + idle
@@ -211,9 +209,4 @@ def lingers(observation: Observation, pod: Pod) -> bool:
 
 def is_out(observation: Observation, pod: Pod) -> bool:
     """The pod is ending and in no Service: however long that takes, no client waits for it, and nothing else should."""
-    return pod.deleting and not listed(observation.endpoints, pod)
-
-
-def listed(endpoints: Sequence[Endpoint], pod: Pod) -> bool:
-    """Any Service sends new connections to the pod."""
-    return any(endpoint.counts and endpoint.pod_uid == pod.uid for endpoint in endpoints)
+    return pod.deleting and pod.uid not in observation.reached

@@ -5,7 +5,7 @@ whether a firing policy may restart anything. An unknown value never fires.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -46,13 +46,23 @@ def firing(context: Context) -> tuple[Firing, ...]:
     if context.observation.pods is None:
         return ()
     pods = sorted(availability.staying(context.observation.pods), key=lambda pod: (pod.created, pod.name))
+    asked = {(target.check, target.pod_uid): target.probe for target in targets(context)}
     return tuple(
         Firing(policy, pod, message)
         for policy in context.spec.restart.policies
         for pod in pods
         if not (_waits_for_start(policy) and _is_starting(context, pod))
+        if not _is_outdated(context, policy, pod, asked)
         if (message := _fires(context, policy, pod))
     )
+
+
+def _is_outdated(context: Context, policy: Policy, pod: Pod, asked: Mapping[tuple[str, str], Probe]) -> bool:
+    """The known state answers another question than the one that is asked now: the pod was resized meanwhile."""
+    name = PREFIX + policy.name
+    state, wanted = context.observation.checks.get(name), asked.get((name, pod.uid))
+    answered = state.probes_by_pod.get(pod.uid) if state is not None else None
+    return answered is not None and wanted is not None and answered != wanted
 
 
 def next_due(context: Context) -> timedelta | None:
@@ -79,8 +89,11 @@ def _waits_for_start(policy: Policy) -> bool:
 def _is_starting(context: Context, pod: Pod) -> bool:
     """The pod has not been ready since its container started, and still has time for that.
 
-    A pod is unready from before its container starts, so a later change means that it was ready in between.
+    That time begins when its init containers have ended. A pod is unready from before its container starts, so a later
+    change means that it was ready in between.
     """
+    if not pod.initialized:
+        return True
     if pod.ready or context.now >= _start_end(context.spec, pod):
         return False
     return pod.started is None or pod.ready_changed is None or pod.ready_changed <= pod.started
@@ -171,13 +184,14 @@ def _targets_of(policy: Policy, context: Context, pods: Sequence[Pod], container
 
 
 def _probe(policy: Policy, container: Container, namespace: str, pod: Pod) -> Probe | None:
+    resources = quantities.resources(pod, container)
     for measure, rule in ((Measure.MEMORY, policy.memory), (Measure.CPU, policy.cpu)):
         if rule is not None:
-            whole = quantities.whole(container, measure, rule.of)
+            whole = quantities.whole(resources, measure, rule.of)
             line = UsageLine(measure, None, quantities.resolve(rule.above, whole), whole)
             has_threshold = line.critical is not None
             return UsageProbe(namespace, pod.name, container.name, (line,), pod.created) if has_threshold else None
-    limit = container.limits.get("memory")
+    limit = resources.limits.get("memory")
     if policy.memory_slope is not None and limit is not None:
         return SlopeProbe(namespace, pod.name, pod.uid, container.name, limit, policy.memory_slope.limit_within)
     return None
@@ -188,15 +202,17 @@ def unmeasurable(context: Context) -> str:
     spec, container = context.spec, find_container(context.spec, context.workload)
     if container is None:
         return ""
+    # A LimitRange may give pods the limits that the template leaves out.
+    having = [quantities.resources(pod, container) for pod in context.observation.all_pods] or [container.resources]
     for owner, resource, amount, of in _lines(spec):
-        if quantities.resolve(amount, quantities.whole(container, resource, of)) is None:
+        if all(quantities.resolve(amount, quantities.whole(known, resource, of)) is None for known in having):
             kind = of.lower()
             return (
                 f"{owner} compares with a {resource} {kind} that container {container.name} does not set:"
                 f" set resources.{kind}s.{resource}, or write an amount in place of {amount}"
             )
     slope = next((policy for policy in spec.restart.policies if policy.memory_slope is not None), None)
-    if slope is not None and "memory" not in container.limits:
+    if slope is not None and not any("memory" in known.limits for known in having):
         return f"policy {slope.name} foresees when a memory limit is reached, and container {container.name} has none"
     return ""
 

@@ -24,8 +24,9 @@ def obstacle(context: RolloutContext) -> str:
         claim = context.view.exclusive_claims[0]
         return f"volume claim {claim} can be mounted once only (ReadWriteOnce); {alternative}"
     if context.view.autoscaler is not None and context.view.autoscaler.min_replicas == 0:
-        name = context.view.autoscaler.name
-        return f"HorizontalPodAutoscaler {name} may scale to zero; set minReplicas to 1, or {alternative}"
+        name, is_kedas = context.view.autoscaler.name, context.view.autoscaler.is_scaled_object
+        scaler, field = ("ScaledObject", "minReplicaCount") if is_kedas else ("HorizontalPodAutoscaler", "minReplicas")
+        return f"{scaler} {name} may scale to zero; set {field} to 1, or {alternative}"
     if LABEL_TRACK in template.labels:
         return f"the pod template carries the label {LABEL_TRACK}, which tells the colours apart; take it out"
     for service in context.services:

@@ -5,16 +5,24 @@ Then they run towards blue: the target's own pods get the template too, and take
 between two passes; green carries the step, so a rollout continues from where it stopped.
 """
 
+from dataclasses import replace
+
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.failures import classify
 from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, DeleteGreen, Hold, MarkFailed, Resume, Route
-from resilience.core.rollouts import adoption, bluegreen_steps, candidate, pins, preflight
+from resilience.core.rollouts import adoption, autoscaling, bluegreen_steps, candidate, pins, preflight
 from resilience.core.rollouts.context import Move, RolloutContext
 
 
 def plan(context: RolloutContext) -> Move:
     """The next move of the rollout; without green, of its start, of adoption or of the hand-back."""
+    move = _plan(context)
+    # Last: whether the autoscaler grows is never as urgent as the rest.
+    return replace(move, actions=(*move.actions, *autoscaling.limits(context, move)))
+
+
+def _plan(context: RolloutContext) -> Move:
     if context.view.green is None:
         return _without_green(context)
     if context.green.deleting:

@@ -144,10 +144,9 @@ class RolloutContext(PartContext):
 
     def all_listed(self, colour: Colour) -> bool:
         """Every available pod of the colour gets new connections from all its Services, and there is such a pod."""
-        listed = {(endpoint.service, endpoint.pod_uid) for endpoint in self.observation.endpoints if endpoint.counts}
         pods = self.available_pods(colour)
         return bool(pods) and all(
-            (service.name, pod.uid) in listed
+            self.observation.lists(service, pod)
             for pod in pods
             for service in self.services
             if service.concerns(pod.labels)

@@ -93,7 +93,10 @@ def _route(fresh: Observation, workload: Workload, action: Route) -> Refusal | N
         endpoint.pod_uid for endpoint in fresh.endpoints if endpoint.service == service.name and endpoint.counts
     } & set(ready)
     # Pods that are ready but not listed yet do not help: no client reaches them before the slices follow.
-    chosen = sum(ready[uid].labels.get(LABEL_TEMPLATE_HASH) == action.template_hash for uid in listed)
+    chosen = sum(
+        ready[uid].labels.get(LABEL_TEMPLATE_HASH) == action.template_hash and fresh.lists(service, ready[uid])
+        for uid in listed
+    )
     narrows = service.pin != action.template_hash
     if fresh.unsettled and narrows and not service.pin and len(listed) > chosen:
         return Refusal(RefusalReason.UNSETTLED, "the API server was away; nodes may not have caught up")

@@ -8,7 +8,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
@@ -110,12 +110,16 @@ class CheckRunner:
     def states(self, key: Key) -> Mapping[str, CheckState]:
         """Folded state of each check of the key, by name."""
         by_check: dict[str, dict[str, thresholds.Fold]] = {}
+        probes: dict[str, dict[str, Probe]] = {}
         for target in self._of_key.get(key, ()):
             fold = self._runs[_run_key(target)].entries[_id(key, target)].fold
             by_check.setdefault(target.check, {})[target.pod_uid] = fold
+            probes.setdefault(target.check, {})[target.pod_uid] = target.probe
         now = self.clock.now()
         return {
-            name: thresholds.of_service(name, folds[""]) if "" in folds else thresholds.over_pods(name, folds, now=now)
+            name: thresholds.of_service(name, folds[""])
+            if "" in folds
+            else replace(thresholds.over_pods(name, folds, now=now), probes_by_pod=probes[name])
             for name, folds in by_check.items()
         }
 
