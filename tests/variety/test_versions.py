@@ -1,8 +1,8 @@
 """Two versions of the operator, one after the other and back: an older one reads what a newer one wrote.
 
-After `helm rollback` the definitions, the settings and the operator are the older ones; status, marks on pods and on the
-second Deployment, and the template that serves are as the newer one left them. No restart, release, flag or notification
-may be forgotten or begin again for that.
+After `helm rollback` the definitions, the settings and the operator are the older ones; status, marks on pods and on
+the second Deployment, and the template that serves are as the newer one left them. No restart, release, flag or
+notification may be forgotten or begin again for that.
 """
 
 from typing import Any, Final
@@ -75,13 +75,9 @@ def test_a_flag_stays_on_though_its_state_has_a_word_of_the_next_version() -> No
 def test_words_that_have_an_unknown_are_unknown() -> None:
     version = {"hash": "h", "image": "shop:2"}
     failure = {"class": "Licence", "reason": "R", "version": version, "at": AT}
-    health = {
-        "state": "Degraded",
-        "checks": [{"name": "ready", "state": "Brown"}, {"name": "live", "state": "Healthy"}],
-    }
-    status = resource(
-        {"observedGeneration": 1, "rollout": {"failure": failure, "step": "Soaking"}, "health": health}
-    ).status
+    checks = [{"name": "ready", "state": "Brown"}, {"name": "live", "state": "Healthy"}]
+    rollout = {"failure": failure, "step": "Soaking"}
+    status = resource({"observedGeneration": 1, "rollout": rollout, "health": {"checks": checks}}).status
 
     assert status.rollout.failure is not None and status.rollout.failure.class_ is FailureClass.UNKNOWN
     assert status.rollout.step == "Soaking"

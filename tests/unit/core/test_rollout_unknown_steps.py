@@ -1,4 +1,4 @@
-"""Green carries a step that this version does not know: the release continues from where traffic goes, and loses none."""
+"""Green carries a step that this version does not know: the release goes on from where traffic goes now."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The step of a rollout whose mark cannot be read: a newer operator wrote it and was rolled back, or a person removed it.
+"""The step of a rollout whose mark cannot be read: another version of the operator wrote it, or a person removed it.
 
 The step follows from where traffic goes. Beginning anew would lead all clients to blue, which may have been drained, or
 whose pods may be in the middle of their replacement.
