@@ -45,6 +45,6 @@ def _own(name: str, *, tag: str, base: Image | None = None) -> Image:
     return Image(tag=f"docker.io/library/{tag}", context=folder, dockerfile=folder / "Dockerfile", base=base)
 
 
-# Only some tests need these, and provide them. HTTPBIN is in `httpbin`: its program has to be built first.
+# Only some tests need these, and provide them; so they do `httpbin.image`, whose program has to be built first.
 LATER = _own("later", tag="resilience-operator:later", base=OPERATOR)
 NGINX = _own("nginx", tag="nginx:dev")
