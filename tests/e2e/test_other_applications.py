@@ -69,7 +69,7 @@ def application(version: str, *, replicas: int) -> Object:
 def looked_after() -> Object:
     return resilient(
         health={"interval": "1s", "timeout": "900ms", "checks": [READY, LIVE]},
-        rollout=rollout(**{"before": {"checks": ["ready"], "for": "1s"}, "after": {"checks": ["ready"], "for": "1s"}}),
+        rollout=rollout(before={"checks": ["ready"], "for": "1s"}, after={"checks": ["ready"], "for": "1s"}),
         drain={"preStop": "0s"},
         verify={"requestsPerSecond": 20, "path": OK},
     )

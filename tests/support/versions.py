@@ -1,4 +1,4 @@
-"""Two versions of the operator in one Helm release: to the later one and back, with the hand-over at a moment of choice.
+"""Two versions of the operator in one Helm release: to the later one and back, at a moment that the test chooses.
 
 A rolling update replaces the leader seconds after it began. So the update is held (`kubectl rollout pause`) with one
 ready pod of the other version beside the leader, and let go when the test says: the leader is the first pod to end.

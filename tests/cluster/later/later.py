@@ -7,17 +7,14 @@ status that the older one does not have. It does not know the older words either
 import sys
 from pathlib import Path
 
+_PHASE = "    phase: Phase = Phase.INITIALIZING\n"
+# File, text, what takes its place, and how often the text is there.
 CHANGES = (
     ("__init__.py", '__version__ = "', '__version__ = "later-', 1),
     # As a step on green, and as a stage in status.
     ("api/reasons.py", 'WARM = "Warm"', 'WARM = "Soaking"', 2),
     ("api/reasons.py", 'DRAINING = "draining"', 'DRAINING = "quieting"', 1),
-    (
-        "api/status.py",
-        "    phase: Phase = Phase.INITIALIZING\n",
-        '    phase: Phase = Phase.INITIALIZING\n    written_by: Text = Field(default="later", description="Version.")\n',
-        1,
-    ),
+    ("api/status.py", _PHASE, f'{_PHASE}    written_by: Text = Field(default="later", description="Version.")\n', 1),
 )
 
 
