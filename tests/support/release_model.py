@@ -5,7 +5,7 @@ one pod more and none fewer, slices follow labels, selectors and readiness late,
 and the real `Executor` work on it; `Harm` is raised when one of their writes costs a client.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -82,6 +82,8 @@ class ModelGreen:
     number: int
     deleting: bool = False
     version: int = 1
+    # What the operator can read of its marks: all, the direction, nothing.
+    readable: str = "all"
 
     @property
     def owner(self) -> str:
@@ -288,7 +290,10 @@ class ReleaseModel:
             available=ready,
         )
         known = f"h-{green.owner}" if pods else ""
-        return Green(workload, known, pods, green.step, green.towards, green.since, green.started, 0, green.deleting)
+        step = green.step if green.readable == "all" else ReleaseStep.PREPARING
+        towards = Colour.GREEN if green.readable == "nothing" else green.towards
+        view = Green(workload, known, pods, step, towards, green.since, green.started, 0, green.deleting)
+        return replace(view, is_step_known=green.readable == "all")
 
     def resource(self) -> Resource:
         return make_resource(
@@ -424,6 +429,7 @@ class ReleaseCluster:
     async def advance_green(self, green: Green, action: AdvanceGreen) -> None:
         current = self._green(green)
         current.step, current.towards, current.since = action.step, action.towards, action.at
+        current.readable = "all"
         current.replicas = current.replicas if action.replicas is None else action.replicas
 
     async def delete_green(self, green: Green) -> None:
