@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from typing import Final
 
 import kopf
@@ -137,15 +137,24 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
         for task in done:
             log.error("ended", part=task.get_name(), error=repr(task.exception()))
     # The operator's tasks first: kopf waits for every task that was created after it before it cancels them.
+    await end_work(parts, tasks)
+    await parts.sentinels.close()
+    await parts.network.close()
+    enough.set()
+    await asyncio.wait([watching])
+
+
+async def end_work(parts: Parts, tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Ends everything that writes, each part at its next await, then hands the Lease over.
+
+    Not earlier, or two versions would write during an upgrade; and not later, for the watches may take seconds to end.
+    """
     parts.board.close()
     for task in tasks:
         task.cancel()
     await parts.state.traffic.close()
     await asyncio.wait(tasks)
-    await parts.sentinels.close()
-    await parts.network.close()
-    enough.set()
-    await asyncio.wait([watching])
+    await parts.lease.give_up()
 
 
 async def _watch(parts: Parts, registry: kopf.OperatorRegistry, *, stop: asyncio.Event, ready: asyncio.Event) -> None:

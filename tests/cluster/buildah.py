@@ -42,6 +42,8 @@ _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 def build(image: Image, *, progress: Progress) -> Path:
     """Build an image unless nothing in it changed; return it as a `docker save` archive."""
+    if image.base is not None:
+        build(image.base, progress=progress)
     archive, known = archive_of(image.tag), _digest_file(image.tag)
     archive.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(cache() / "buildah.lock"):
@@ -75,7 +77,8 @@ def archive_of(tag: str) -> Path:
 
 def digest_of(image: Image) -> str:
     """Changes with everything that the image is made of."""
-    return content.digest(context=image.context, dockerfile=image.dockerfile, salt=_recipe())
+    salt = _recipe() if image.base is None else digest_of(image.base)
+    return content.digest(context=image.context, dockerfile=image.dockerfile, salt=salt)
 
 
 _ENVIRONMENT = {"BUILDAH_ISOLATION": "chroot"}

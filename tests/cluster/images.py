@@ -16,6 +16,8 @@ class Image:
     tag: str
     context: Path
     dockerfile: Path
+    # The image of this list that it is made from: it is built before, and again when that one changes.
+    base: "Image | None" = None
 
 
 OPERATOR = Image(
@@ -41,3 +43,14 @@ DJANGO = Image(
     dockerfile=PROJECT / "tests" / "cluster" / "django_app" / "Dockerfile",
 )
 ALL = (OPERATOR, SHOP, REDIS)
+
+
+def _own(name: str, *, tag: str, base: Image | None = None) -> Image:
+    """An image of a folder beside this file."""
+    folder = PROJECT / "tests" / "cluster" / name
+    return Image(tag=f"docker.io/library/{tag}", context=folder, dockerfile=folder / "Dockerfile", base=base)
+
+
+# Only some tests need these, and provide them; so they do `httpbin.image`, whose program has to be built first.
+LATER = _own("later", tag="resilience-operator:later", base=OPERATOR)
+NGINX = _own("nginx", tag="nginx:dev")

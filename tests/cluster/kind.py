@@ -122,6 +122,8 @@ class Kind:
 
     def build_image(self, image: Image) -> str:
         """Build with Docker, whose own cache sees what has not changed. Returns the tag."""
+        if image.base is not None:
+            self.build_image(image.base)
         command = ("docker", "build", "--tag", image.tag, "--file", image.dockerfile, image.context)
         self.progress.run(f"build {image.tag}", *command)
         return image.tag

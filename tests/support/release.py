@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -57,14 +58,7 @@ class Release:
 
     def install(self, **values: Any) -> None:
         """Installs or upgrades to exactly these values, and waits until a replica leads."""
-        chosen = {
-            "image": _IMAGE,
-            "policies": _POLICIES,
-            "scrapeAnnotations": True,
-            "podAnnotations": {_TREE: self._tree},
-            "resources": _RESOURCES,
-            **values,
-        }
+        chosen = self._values(**values)
         # A definition that was applied by hand before is taken over, as a user would do it.
         options = ("--install", "--create-namespace", "--take-ownership", "--wait", "--timeout=60s", "--values=-")
         try:
@@ -72,6 +66,25 @@ class Release:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.logs()}") from error
         self.leader()
+
+    def begin_upgrade(self, chart: Path, **values: Any) -> None:
+        """Upgrades to another version, whose pods are not those of this tree; returns at once."""
+        chosen = self._values(**{"podAnnotations": {}} | values)
+        self._helm("upgrade", NAME, str(chart), "--values=-", stdin=json.dumps(chosen))
+
+    def begin_rollback(self) -> None:
+        """Goes back to the version before the last upgrade; returns at once."""
+        self._helm("rollback", NAME)
+
+    def _values(self, **values: Any) -> dict[str, Any]:
+        return {
+            "image": _IMAGE,
+            "policies": _POLICIES,
+            "scrapeAnnotations": True,
+            "podAnnotations": {_TREE: self._tree},
+            "resources": _RESOURCES,
+            **values,
+        }
 
     def uninstall(self) -> None:
         """Uninstalls as a user does it, hooks included."""

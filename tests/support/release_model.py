@@ -83,6 +83,8 @@ class ModelGreen:
     number: int
     deleting: bool = False
     version: int = 1
+    # What the operator can read of its marks: all, the direction, nothing.
+    readable: str = "all"
 
     @property
     def owner(self) -> str:
@@ -291,7 +293,10 @@ class ReleaseModel:
             available=ready,
         )
         known = f"h-{green.owner}" if pods else ""
-        return Green(workload, known, pods, green.step, green.towards, green.since, green.started, 0, green.deleting)
+        step = green.step if green.readable == "all" else ReleaseStep.PREPARING
+        towards = Colour.GREEN if green.readable == "nothing" else green.towards
+        view = Green(workload, known, pods, step, towards, green.since, green.started, 0, green.deleting)
+        return replace(view, is_step_known=green.readable == "all")
 
     def resource(self) -> Resource:
         return make_resource(
@@ -435,6 +440,7 @@ class ReleaseCluster:
     async def advance_green(self, green: Green, action: AdvanceGreen) -> None:
         current = self._green(green)
         current.step, current.towards, current.since = action.step, action.towards, action.at
+        current.readable = "all"
         current.replicas = current.replicas if action.replicas is None else action.replicas
 
     async def delete_green(self, green: Green) -> None:

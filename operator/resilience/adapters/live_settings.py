@@ -17,7 +17,13 @@ _LARGEST: Final = 64 * 1024
 class LiveSettings(BaseModel):
     """The settings in the file. An absent setting keeps its value from the environment."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Unknown names are kept apart, not refused: during an upgrade this version reads the file of the next one.
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names in the file that this version does not know: misspelt, or of another version."""
+        return tuple(sorted(self.model_extra or ()))
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None
     policy_restarts: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -27,7 +33,8 @@ class LiveSettings(BaseModel):
 class SettingsFile:
     """Reads the file every few seconds, and calls `apply` with the settings whenever they change.
 
-    A file that cannot be read or is not valid changes nothing, and is logged once.
+    A file that cannot be read, is not valid or has no known setting changes nothing, and is logged once. Settings that
+    are not known are logged and left out.
     """
 
     def __init__(self, path: str, apply: Callable[[LiveSettings], None]) -> None:
@@ -62,8 +69,13 @@ class SettingsFile:
             problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)]
             log.error("the settings file is not valid; settings stay as they are", path=str(self._path), why=problems)
             return
-        self._apply(live)
-        log.info("settings", **live.model_dump(exclude_none=True))
+        known = live.model_dump(exclude=set(live.unknown), exclude_none=True)
+        if live.unknown:
+            log.warning("the settings file has unknown settings; they are left out", names=live.unknown)
+        if live.unknown and not known:
+            return
+        self._apply(LiveSettings(**known))
+        log.info("settings", **known)
 
     def _read(self) -> str:
         with self._path.open() as file:

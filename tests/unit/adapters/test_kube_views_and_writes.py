@@ -16,7 +16,7 @@ from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.decision import ApplyTemplate, DeletePod, GiveBack, TakeOver
-from resilience.ports import Unavailable
+from resilience.ports import Conflict, Unavailable
 from tests.support.factories import LABELS, NOW, RS, make_pod, make_resource, make_workload
 from tests.support.virtual_time import VirtualClock, run_virtual
 
@@ -339,6 +339,36 @@ def test_leadership_ends_at_the_renewal_deadline_and_is_handed_over() -> None:
         began = loop.time()
         await second.acquire()
         assert loop.time() == began and second.held()
+
+    run_virtual(main())
+
+
+class Late(FakeTransport):
+    """Somebody wrote in between, so many times."""
+
+    conflicts = 1
+
+    async def put(self, path: str, body: Any) -> Any:
+        if self.conflicts and not body["spec"]["holderIdentity"]:
+            self.conflicts -= 1
+            raise Conflict("the object has been modified")
+        return await super().put(path, body)
+
+
+@pytest.mark.parametrize(("conflicts", "handed_over"), [(1, True), (2, True), (3, False)])
+def test_a_renewal_that_was_cut_off_and_still_arrived_does_not_keep_the_lease(
+    conflicts: int, handed_over: bool
+) -> None:
+    async def main() -> None:
+        transport = Late()
+        mine = lease(transport)
+        await mine.acquire()
+        transport.conflicts = conflicts
+
+        await mine.give_up()
+
+        assert not mine.held() and transport.held is not None
+        assert (transport.held["spec"]["holderIdentity"] == "") is handed_over
 
     run_virtual(main())
 

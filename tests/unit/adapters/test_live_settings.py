@@ -36,3 +36,12 @@ async def test_what_is_not_valid_changes_nothing_and_says_so_once(tmp_path: Path
     path.write_text('{"log_level": "WARNING"}')
     await file.look()
     assert applied == [LiveSettings(log_level="WARNING")]
+
+
+async def test_settings_of_a_later_version_do_not_keep_the_known_ones_from_being_applied(tmp_path: Path) -> None:
+    path, applied = tmp_path / "settings.json", list[LiveSettings]()
+    path.write_text('{"log_level": "DEBUG", "later_setting": {"of": "the next version"}}')
+    with capture_logs() as logs:
+        await SettingsFile(str(path), applied.append).look()
+    assert applied == [LiveSettings(log_level="DEBUG")]
+    assert [entry["names"] for entry in logs if entry["log_level"] == "warning"] == [("later_setting",)]

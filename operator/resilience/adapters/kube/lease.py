@@ -18,11 +18,12 @@ from resilience.adapters.kube.api_outage import KubeApiOutage
 from resilience.adapters.kube.paths import collection, named
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.api.status_base import format_micro_time
-from resilience.ports import PortError
+from resilience.ports import Conflict, PortError
 
 DURATION: Final = 15.0
 RENEW_DEADLINE: Final = 10.0
 RETRY: Final = 2.0
+_HAND_OVER_TRIES: Final = 3
 
 log = structlog.get_logger(__name__)
 
@@ -75,14 +76,28 @@ class KubeLease:
         """Releases the Lease at once, so that the next leader need not wait for its duration."""
         if not self.held():
             return
-        try:
-            lease = await self._transport.get(named("leases", self._namespace, self._name))
-            if lease["spec"].get("holderIdentity") == self._identity:
-                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-                await self._transport.put(named("leases", self._namespace, self._name), lease)
-        except PortError as error:
-            log.warning("the lease could not be handed over", error=str(error))
+        problem: PortError | None = None
+        for _ in range(_HAND_OVER_TRIES):
+            try:
+                await self._release()
+            except Conflict as error:
+                # The last renewal was cut off on this side only, and arrived in between.
+                problem = error
+            except PortError as error:
+                problem = error
+                break
+            else:
+                problem = None
+                break
+        if problem is not None:
+            log.warning("the lease could not be handed over", error=str(problem))
         self._renewed_at = None
+
+    async def _release(self) -> None:
+        lease = await self._transport.get(named("leases", self._namespace, self._name))
+        if lease["spec"].get("holderIdentity") == self._identity:
+            lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+            await self._transport.put(named("leases", self._namespace, self._name), lease)
 
     async def _try(self) -> bool:
         """One attempt to take or renew the Lease succeeded; an error of the API counts as a failed attempt."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from kubernetes.utils.quantity import parse_quantity
 from pydantic import BaseModel, ValidationError
 
-from resilience.adapters.kube import parse_trouble, salvage
+from resilience.adapters.kube import parse_trouble, readable, salvage
 from resilience.api.names import (
     ANNOTATION_ACCEPT_PIN,
     ANNOTATION_FLAGS,
@@ -72,14 +72,11 @@ def resource(raw: Json) -> Resource:
 
 def _status(raw: Json) -> Status:
     """The readable part of a status: a newer operator, or a person, may have written the rest."""
-    try:
-        return Status.model_validate(raw)
-    except ValidationError:
-        known = readable(Status, raw)
-    if "handled" not in known:
-        # The handled requests are not known: as on the first pass, existing requests are recorded and not executed.
-        known.pop("observedGeneration", None)
-    return Status.model_validate(known)
+    status, damaged = readable.read(Status, raw)
+    if "handled" in damaged:
+        # Not all handled requests are known: as on the first pass, existing requests are recorded and not executed.
+        return status.model_copy(update={"observed_generation": None})
+    return status
 
 
 def specification(model: type[Model], raw: Json) -> tuple[Model | None, str]:
@@ -89,19 +86,6 @@ def specification(model: type[Model], raw: Json) -> tuple[Model | None, str]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         return None, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-
-
-def readable(model: type[BaseModel], raw: Json) -> dict[str, object]:
-    """The fields that are valid, each validated by itself."""
-    return {name: value for name, value in raw.items() if _is_readable(model, name, value)}
-
-
-def _is_readable(model: type[BaseModel], name: str, value: object) -> bool:
-    try:
-        model.model_validate({name: value})
-    except ValidationError:
-        return False
-    return True
 
 
 def container_ports(container: Json) -> tuple[ContainerPort, ...]:

@@ -24,6 +24,7 @@ from resilience.api.names import (
     ANNOTATION_RELEASE_TOWARDS,
     ANNOTATION_SERVING,
     LABEL_RETIRING,
+    LEFT_VALUE,
 )
 from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
@@ -169,9 +170,10 @@ def _green_view(raw: Json, sets: Sequence[Json], raw_pods: Sequence[Json]) -> Gr
         workload=workload,
         template_hash=next((replica_set.template_hash for replica_set in own if replica_set.is_current), ""),
         pods=_own(workload, own, raw_pods),
-        # Annotations edited by hand must not stop a rollout: it returns to the step at which nothing is lost.
+        # Annotations edited by hand, or by a newer operator, must not stop a rollout; `core/rollouts/unknown_step.py`.
         step=ReleaseStep(step) if step in tuple(ReleaseStep) else ReleaseStep.PREPARING,
         towards=Colour(towards) if towards in tuple(Colour) else Colour.GREEN,
+        is_step_known=step in tuple(ReleaseStep) and towards in tuple(Colour),
         since=parse.time(notes.get(ANNOTATION_RELEASE_SINCE)) or created,
         started=parse.time(notes.get(ANNOTATION_RELEASE_STARTED)) or created,
         pull_retries=int(notes.get(ANNOTATION_PULL_RETRIES, "0"))
@@ -201,10 +203,19 @@ def _left_over(raw: Json) -> bool:
 
 
 def _with_step(workload: Workload, pod: Pod) -> Pod:
-    """The pod with its step: one that the Deployment itself owns was taken over, even if somebody removed our label."""
+    """The pod with its step: one that the Deployment itself owns was taken over, whatever our label says now.
+
+    Somebody may have removed the label, and a newer operator may have marked a step that this one does not know.
+    """
     if workload.kind is TargetKind.DEPLOYMENT and pod.owner_uid == workload.uid and pod.step is None:
-        return replace(pod, step=ReplaceStep.REPLACING)
+        return replace(pod, step=ReplaceStep.LEAVING if _has_left(workload, pod) else ReplaceStep.REPLACING)
     return pod
+
+
+def _has_left(workload: Workload, pod: Pod) -> bool:
+    """A label of the pod was overwritten to take it out of a Service; its ReplicaSet would not take it back."""
+    own = workload.template.labels
+    return any(value == LEFT_VALUE and own.get(key) != LEFT_VALUE for key, value in pod.labels.items())
 
 
 def _controller_uid(raw: Json) -> str:

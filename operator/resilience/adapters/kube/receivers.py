@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
-from resilience.adapters.kube.parse import readable, specification
+from resilience.adapters.kube import readable
+from resilience.adapters.kube.parse import specification
 from resilience.adapters.kube.paths import collection, named
 from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.adapters.kube.writer import event_body, merged
@@ -82,14 +82,7 @@ def parse(raw: Mapping[str, Any]) -> Receiver:
         annotations=meta.get("annotations") or {},
         spec=spec,
         problem=problem,
-        status=_status(raw_status),
+        # Fields that a newer operator, or a person, wrote and that cannot be read start anew.
+        status=readable.read(ReceiverStatus, raw_status)[0],
         raw_status=raw_status,
     )
-
-
-def _status(raw: Mapping[str, Any]) -> ReceiverStatus:
-    """The readable part of a status; fields that somebody broke by hand start anew."""
-    try:
-        return ReceiverStatus.model_validate(raw)
-    except ValidationError:
-        return ReceiverStatus.model_validate(readable(ReceiverStatus, raw))

@@ -144,6 +144,8 @@ class Green:
     started: datetime
     pull_retries: int = 0
     deleting: bool = False
+    # False when somebody removed the step or its direction, or another version of the operator wrote it.
+    is_step_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.failures import classify
 from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, DeleteGreen, Hold, MarkFailed, Resume, Route
-from resilience.core.rollouts import adoption, autoscaling, bluegreen_steps, candidate, pins, preflight
+from resilience.core.rollouts import adoption, autoscaling, bluegreen_steps, candidate, pins, preflight, unknown_step
 from resilience.core.rollouts.context import Move, RolloutContext
 
 
@@ -34,6 +34,8 @@ def _plan(context: RolloutContext) -> Move:
     if context.workload.replicas == 0:
         # No pod is to serve; and a paused Deployment that grows from zero would start the wrong ReplicaSet.
         return Move(actions=(*pins.route(context, None), DeleteGreen()))
+    if not context.green.is_step_known:
+        return unknown_step.recover(context)
     is_preparing_blue = context.green.towards is Colour.BLUE and context.green.step is ReleaseStep.PREPARING
     if not context.workload.paused and not is_preparing_blue:
         return _resumed_by_somebody(context)

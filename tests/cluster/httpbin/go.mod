@@ -1,0 +1,7 @@
+module resilience.test/httpbin
+
+go 1.26.4
+
+tool github.com/mccutchen/go-httpbin/v2/cmd/go-httpbin
+
+require github.com/mccutchen/go-httpbin/v2 v2.26.0 // indirect
