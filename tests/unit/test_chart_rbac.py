@@ -14,6 +14,7 @@ WORKLOAD_RULES = {
     "apps/statefulsets": {"get", "list", "watch", "patch"},
     "apps/daemonsets": {"get", "list", "watch", "patch"},
     "apps/replicasets": {"get", "list"},
+    "apps/replicasets/scale": {"patch"},
     "autoscaling/horizontalpodautoscalers": {"list"},
     "/pods/log": {"get"},
     "/resourcequotas": {"list"},

@@ -129,6 +129,8 @@ capabilities: {drop: [ALL]}
 - {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete]}
 - {apiGroups: [apps], resources: [statefulsets, daemonsets], verbs: [get, list, watch, patch]}
 - {apiGroups: [apps], resources: [replicasets], verbs: [get, list]}
+# To zero only, of an older template, when readiness gates keep its Deployment from doing so.
+- {apiGroups: [apps], resources: [replicasets/scale], verbs: [patch]}
 - {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [list]}
 - {apiGroups: [""], resources: [pods], verbs: [list, patch, delete]}
 # The last lines of a candidate that crashes, for the Event that says why its release failed.

@@ -13,6 +13,7 @@ from resilience.core.model.actions import (
     CreateGreen,
     DeleteGreen,
     DeletePreview,
+    EmptyReplicaSet,
     Hold,
     MarkFailed,
     MarkLeft,
@@ -50,7 +51,7 @@ from resilience.runtime.observer import Observer
 log = structlog.get_logger(__name__)
 
 # These can take capacity away, or route clients to pods: everything is read again before them.
-_GUARDED = (CreateGreen, DeleteGreen, Route, Resume)
+_GUARDED = (CreateGreen, DeleteGreen, EmptyReplicaSet, Route, Resume)
 
 
 class RolloutExecutor:
@@ -94,9 +95,7 @@ class RolloutExecutor:
             case _:
                 await self._on_target(seen, fresh, action)
 
-    def _guard(
-        self, observation: Observation, fresh: Observation, action: CreateGreen | DeleteGreen | Route | Resume
-    ) -> None:
+    def _guard(self, observation: Observation, fresh: Observation, action: guard.Guarded) -> None:
         refusal = guard.refusal(observation, fresh, action)
         if refusal is not None:
             self._metrics.refused(reason=refusal.reason)
@@ -109,7 +108,15 @@ class RolloutExecutor:
         self,
         observation: Observation,
         fresh: Observation,
-        action: Hold | Resume | PauseFailed | MarkFailed | MarkLeft | ScaleTarget | RestoreTemplate | CreateGreen,
+        action: Hold
+        | Resume
+        | PauseFailed
+        | MarkFailed
+        | MarkLeft
+        | ScaleTarget
+        | EmptyReplicaSet
+        | RestoreTemplate
+        | CreateGreen,
     ) -> None:
         """Writes to the target as it was when the action was decided: a change since then is a conflict."""
         workload = observation.workload
@@ -127,6 +134,8 @@ class RolloutExecutor:
                 await self._cluster.annotate_left(workload, reason=action.reason)
             case ScaleTarget():
                 await self._cluster.scale_target(workload, replicas=action.replicas)
+            case EmptyReplicaSet():
+                await self._cluster.empty_replica_set(fresh.workload, action.replica_set)
             case RestoreTemplate():
                 await self._cluster.restore_template(workload, action)
             case CreateGreen():
@@ -225,6 +234,8 @@ def describe(action: ReleaseAction) -> str:
             return f"green: {action.replicas} replicas"
         case DeleteGreen() | RetryPull():
             return "green"
+        case EmptyReplicaSet():
+            return f"replica set {action.replica_set.name} -> 0"
         case MarkFailed():
             return f"template {action.fingerprint or 'none'}"
         case _:

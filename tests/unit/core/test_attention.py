@@ -29,7 +29,7 @@ def looked(*pods: Pod, available: int, status: Status | None = None, quiet: bool
 
 def listed(*pods: Pod) -> list[Attention]:
     seen = make_seen(*pods)
-    return attention.pods(seen, make_workload(replicas=2, available=1), make_spec(), [])
+    return attention.pods(seen, make_workload(replicas=2, available=1), make_spec(), [], now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from resilience.api.status_base import format_time
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
 from resilience.core.model.observation import Green, Pod
 from resilience.core.model.service import Service
-from resilience.core.model.workload import Workload
+from resilience.core.model.workload import ReplicaSet, Workload
 from resilience.ports import Conflict, Refused
 
 # A JSON pointer escapes a slash in a key as `~1`. A Deployment always has annotations: its revision is one of them.
@@ -93,6 +93,12 @@ class KubeRollouts:
     async def scale_target(self, workload: Workload, *, replicas: int) -> None:
         """Set the target's replicas."""
         await self._patch_target(workload, annotations={}, spec={"replicas": replicas})
+
+    async def empty_replica_set(self, workload: Workload, replica_set: ReplicaSet) -> None:
+        """Scale exactly this ReplicaSet of the target to zero; another one of its name is a conflict."""
+        path = f"{named('replicasets', workload.namespace, replica_set.name)}/scale"
+        body = {"metadata": {"uid": replica_set.uid}, "spec": {"replicas": 0}}
+        await self._releases.patch(path, body, **_MANAGED)
 
     async def restore_template(self, workload: Workload, action: RestoreTemplate) -> None:
         """Restore the template of one of the target's ReplicaSets, and record the other template as failed."""

@@ -53,6 +53,13 @@ class ScaleTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class EmptyReplicaSet:
+    """Scale a ReplicaSet of the target that has an older template to zero, while no Service leads to its pods."""
+
+    replica_set: ReplicaSet
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreTemplate:
     """Restore the template of this ReplicaSet to the target, and record the other one as failed, in one write."""
 
@@ -146,6 +153,7 @@ ReleaseAction = (
     | MarkFailed
     | MarkLeft
     | ScaleTarget
+    | EmptyReplicaSet
     | RestoreTemplate
     | CreateGreen
     | ScaleGreen
