@@ -1,4 +1,4 @@
-"""Pods with readiness gates in a blue-green rollout: not waited for without traffic, waited for before the other leaves.
+"""Pods with readiness gates in a rollout: not waited for without traffic, waited for before the other colour leaves.
 
 A load balancer's controller answers a gate only while a Service lists the pod.
 """
@@ -11,17 +11,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilience.api.reasons import Colour, FailureClass, Reason, RefusalReason, ReleaseStep, RolloutOutcome
+from resilience.api.reasons import (
+    AlertName,
+    Colour,
+    FailureClass,
+    Reason,
+    RefusalReason,
+    ReleaseStep,
+    ReplaceStep,
+    RolloutOutcome,
+)
 from resilience.api.status import Status
+from resilience.api.status_restarts import RestartStatus
+from resilience.core.alerting.problems import problems_of
 from resilience.core.failures import attention
 from resilience.core.model.actions import AdvanceGreen, EmptyReplicaSet, MarkFailed, Route
+from resilience.core.model.decision import Advance
 from resilience.core.model.observation import Observation, Pod
+from resilience.core.reconcile import decide
 from resilience.core.report.events import condition_events
 from resilience.core.rollouts import bluegreen_steps, guard
-from tests.support.factories import NOW, make_pod, make_seen, make_spec
+from tests.support.factories import (
+    LONG_AGO,
+    NOW,
+    make_pod,
+    make_resource,
+    make_retiring,
+    make_seen,
+    make_spec,
+    make_workload,
+)
 from tests.support.release_model import Kind, ReleaseModel
 from tests.support.release_operator import blue_green
-from tests.support.stages import MINUTE, NEW, OLD, Scenario, green_pods, look, make_stage, own_pods
+from tests.support.stages import MINUTE, NEW, OLD, Scenario, green_pods, look, make_stage, own_pods, running
 from tests.unit.core.test_rollout_properties import THOROUGH, adopted, hold, rest, settle
 
 GATE = "target-health.elbv2.k8s.aws/k8s-shop-checkout-1"
@@ -167,6 +189,21 @@ def test_the_guard_keeps_old_pods_that_may_have_clients(fields: dict[str, Any], 
     assert (refusal.reason if refusal is not None else None) == reason
 
 
+# A restart: the replacement is in its Services from the beginning.
+
+
+@pytest.mark.parametrize(("fields", "leaves"), [(GATED, False), ({}, True)])
+def test_an_old_pod_stays_until_the_gate_of_its_replacement_is_answered(fields: dict[str, Any], leaves: bool) -> None:
+    old, new = make_retiring("old", ReplaceStep.REPLACING), make_pod("new", created=NOW, **fields)
+    restart = RestartStatus(request="now", trace_id="t", started_at=NOW, born_before=LONG_AGO, total=1)
+    status = Status(observed_generation=1, restart=restart)
+    seen = make_seen(old, new, workload=make_workload(replicas=1))
+    decision = decide(make_resource(status=status), seen, NOW)
+    assert decision.status is not None
+    assert any(isinstance(action, Advance) for action in decision.actions) is leaves
+    assert leaves or GATE in decision.status.explanation
+
+
 # Attention, Event and alert.
 
 
@@ -209,6 +246,22 @@ def test_one_event_tells_of_unanswered_gates() -> None:
     assert (event.reason, event.warning) == (Reason.READINESS_GATE_UNANSWERED, True)
     assert GATE in event.message
     assert condition_events(known, known) == ()
+
+
+@pytest.mark.parametrize("in_flight", [True, False])
+def test_unanswered_gates_are_alerted_on_in_a_release_too(in_flight: bool) -> None:
+    entries = attending(make_pod(**GATED))
+    crashed = entries[0].model_copy(update={"pod": "other", "reason": "CrashLoop"})
+    status = (running() if in_flight else Status()).model_copy(update={"attention": [*entries, crashed]})
+    named = [
+        problem
+        for problem in problems_of(make_resource(status=status), status, make_workload(), NOW)
+        if problem.name is AlertName.PODS_NEED_ATTENTION
+    ]
+    assert len(named) == 1
+    assert GATE in named[0].message
+    # A rollout reports all other failures itself.
+    assert ("CrashLoop" in named[0].message) is not in_flight
 
 
 # Whole releases.

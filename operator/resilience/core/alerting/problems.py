@@ -97,7 +97,7 @@ def _of_service(status: Status, workload: Workload | None) -> Iterator[Problem]:
 
 
 def _needing_attention(status: Status) -> list[Attention]:
-    """Pods to alert about. A rollout reports its failures itself, but not every wait for readiness gates has a deadline."""
+    """Pods to alert about. A rollout reports its own failures, but not every wait for a gate has a deadline."""
     if status.rollout.candidate is None:
         return status.attention
     return attention.waits_for_gates(status.attention)
