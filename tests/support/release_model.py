@@ -50,6 +50,9 @@ class Kind:
 
     delay: int | None = 1
     bad: bool = False
+    # Its pods have a readiness gate that a load balancer sets this many seconds after a Service lists them, and takes
+    # away as soon as none does (None: no gate).
+    gate: int | None = None
 
 
 @dataclass(slots=True)
@@ -61,9 +64,17 @@ class ModelPod:
     owner: str
     created: datetime
     ready_at: datetime | None
-    ready: bool = False
+    containers_ready: bool = False
     gone_at: datetime | None = None
     version: int = 1
+    gated: bool = False
+    # Time at which the load balancer answers its gate; None while no Service selects it.
+    answered_at: datetime | None = None
+    gate_open: bool = False
+
+    @property
+    def ready(self) -> bool:
+        return self.containers_ready and not self.gate_open
 
     @property
     def green(self) -> bool:
@@ -126,13 +137,13 @@ class ReleaseModel:
         self.desired = {"t0": self.replicas}
         self.replica_sets()
         for pod in self.pods.values():
-            pod.ready, pod.created = True, self.now - timedelta(hours=1)
+            pod.containers_ready, pod.gate_open, pod.created = True, False, self.now - timedelta(hours=1)
         self.endpoints()
 
     # Controllers and nodes.
 
     def tick(self) -> None:
-        for work in (self.deployment, self.replica_sets, self.kubelets, self.endpoints):
+        for work in (self.deployment, self.replica_sets, self.kubelets, self.load_balancer, self.endpoints):
             work()
 
     def deployment(self) -> None:
@@ -182,16 +193,30 @@ class ReleaseModel:
         self.made += 1
         name = f"pod-{self.made}"
         ready_at = None if delay is None else self.now + timedelta(seconds=delay)
-        self.pods[name] = ModelPod(name, fingerprint, owner, self.now.replace(microsecond=0), ready_at)
+        gated = self.kinds[fingerprint].gate is not None
+        created = self.now.replace(microsecond=0)
+        self.pods[name] = ModelPod(name, fingerprint, owner, created, ready_at, gated=gated, gate_open=gated)
 
     def kubelets(self) -> None:
         for pod in list(self.pods.values()):
             if pod.gone_at is not None and self.now >= pod.gone_at:
                 del self.pods[pod.name]
-            elif pod.ready_at is not None and self.now >= pod.ready_at and not pod.ready:
-                pod.ready = True
+            elif pod.ready_at is not None and self.now >= pod.ready_at and not pod.containers_ready:
+                pod.containers_ready = True
         if self.green is not None and self.green.deleting and not any(pod.green for pod in self.pods.values()):
             self.green = None
+
+    def load_balancer(self) -> None:
+        """Answers readiness gates only of pods that the Service selects, and late."""
+        service = self.service()
+        for pod in self.pods.values():
+            if not pod.gated:
+                continue
+            if not service.selects(self.view(pod).labels):
+                pod.answered_at, pod.gate_open = None, True
+            elif pod.answered_at is None:
+                pod.answered_at = self.now + timedelta(seconds=self.kinds[pod.fingerprint].gate or 0)
+            pod.gate_open = pod.answered_at is None or self.now < pod.answered_at
 
     def endpoints(self) -> None:
         service = self.service()
@@ -251,6 +276,9 @@ class ReleaseModel:
         return make_pod(
             pod.name,
             ready=pod.ready and pod.gone_at is None,
+            open_gates=("lb.example/healthy",) if pod.gate_open else (),
+            awaits_gates=pod.gate_open and pod.containers_ready and pod.gone_at is None,
+            containers_ready_since=pod.ready_at if pod.containers_ready else None,
             labels=labels,
             created=pod.created,
             deleting=pod.gone_at is not None,
@@ -324,7 +352,7 @@ class ReleaseModel:
 
     def _checks(self) -> dict[str, CheckState]:
         """The gate's check at every pod: it passes from readiness on, unless the template is a bad one."""
-        live = [pod for pod in self.pods.values() if pod.ready and pod.gone_at is None]
+        live = [pod for pod in self.pods.values() if pod.containers_ready and pod.gone_at is None]
         states = {
             f"uid-{pod.name}": HealthState.UNHEALTHY if self.kinds[pod.fingerprint].bad else HealthState.HEALTHY
             for pod in live
@@ -418,6 +446,10 @@ class ReleaseCluster:
         before = autoscaler.scale_up if limited else None
         policy = SCALING_UP_OFF if limited else autoscaler.scale_up_before or ""
         self.model.scaler = replace(autoscaler, scale_up=policy, scale_up_before=before)
+
+    async def empty_replica_set(self, workload: Workload, replica_set: ReplicaSet) -> None:
+        self._write()
+        self.model.desired[replica_set.fingerprint] = 0
 
     async def create_green(self, workload: Workload, action: CreateGreen) -> None:
         self._write()

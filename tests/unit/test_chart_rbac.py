@@ -16,6 +16,7 @@ WORKLOAD_RULES = {
     "apps/replicasets": {"get", "list"},
     "autoscaling/horizontalpodautoscalers": {"list", "patch"},
     "keda.sh/scaledobjects": {"list"},
+    "apps/replicasets/scale": {"patch"},
     "/pods/log": {"get"},
     "/resourcequotas": {"list"},
     "/configmaps": {"get", "list", "watch", "create", "update", "delete"},

@@ -132,6 +132,8 @@ capabilities: {drop: [ALL]}
 - {apiGroups: [autoscaling], resources: [horizontalpodautoscalers], verbs: [list, patch]}
 # KEDA takes workloads to zero by itself: its HorizontalPodAutoscaler does not show it.
 - {apiGroups: [keda.sh], resources: [scaledobjects], verbs: [list]}
+# To zero only, of an older template, when readiness gates keep its Deployment from doing so.
+- {apiGroups: [apps], resources: [replicasets/scale], verbs: [patch]}
 - {apiGroups: [""], resources: [pods], verbs: [list, patch, delete]}
 # The last lines of a candidate that crashes, for the Event that says why its release failed.
 - {apiGroups: [""], resources: [pods/log], verbs: [get]}

@@ -123,6 +123,7 @@ class Reason(StrEnum):
     TEST_DELIVERED = "TestDelivered"
     PARTLY_DELIVERED = "PartlyDelivered"
     PIN_LOST = "PinLost"
+    READINESS_GATE_UNANSWERED = "ReadinessGateUnanswered"
     ADOPTED = "Adopted"
     GIVEN_BACK = "GivenBack"
 

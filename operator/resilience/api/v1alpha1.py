@@ -134,7 +134,9 @@ class Drain(ApiModel):
     )
     grace_period: Duration | None = Field(default=None, description="Grace period of the operator's own deletions.")
     propagation_delay: Duration | None = Field(
-        default=None, description="Time from a change of a Service's endpoints to every node's rules."
+        default=None,
+        description="Time from a change of a Service's endpoints to every node's rules, and to a load balancer that "
+        "sends to pods itself.",
     )
     signal: Signal | None = Field(default=None, description="Signal to a pod that it will be deleted.")
     quiet: Quiet | None = Field(

@@ -15,7 +15,7 @@ from resilience.core.model.decision import Advance, ApplyTemplate, DeletePod, Ev
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import FlagsMap, Green, Key, Pod, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
-from resilience.core.model.workload import Workload
+from resilience.core.model.workload import ReplicaSet, Workload
 
 View = TypeVar("View")
 
@@ -177,6 +177,10 @@ class RolloutWriter(Protocol):
 
     async def limit_autoscaler(self, autoscaler: Autoscaler, *, namespace: str, limited: bool) -> None:
         """Switch scaling up off, or back to what it was before; raises Conflict when the autoscaler has changed."""
+        ...
+
+    async def empty_replica_set(self, workload: Workload, replica_set: ReplicaSet) -> None:
+        """Scale exactly this ReplicaSet of the target to zero."""
         ...
 
     async def restore_template(self, workload: Workload, action: RestoreTemplate) -> None:

@@ -13,6 +13,7 @@ from resilience.core.model.actions import (
     CreateGreen,
     DeleteGreen,
     DeletePreview,
+    EmptyReplicaSet,
     Hold,
     LimitAutoscaler,
     MarkFailed,
@@ -52,7 +53,7 @@ from resilience.runtime.observer import Observer
 log = structlog.get_logger(__name__)
 
 # These can take capacity away, or route clients to pods: everything is read again before them.
-_GUARDED = (CreateGreen, DeleteGreen, Route, Resume)
+_GUARDED = (CreateGreen, DeleteGreen, EmptyReplicaSet, Route, Resume)
 
 
 class RolloutExecutor:
@@ -96,9 +97,7 @@ class RolloutExecutor:
             case _:
                 await self._on_target(seen, fresh, action)
 
-    def _guard(
-        self, observation: Observation, fresh: Observation, action: CreateGreen | DeleteGreen | Route | Resume
-    ) -> None:
+    def _guard(self, observation: Observation, fresh: Observation, action: guard.Guarded) -> None:
         refusal = guard.refusal(observation, fresh, action)
         if refusal is not None:
             self._metrics.refused(reason=refusal.reason)
@@ -118,6 +117,7 @@ class RolloutExecutor:
         | MarkLeft
         | ScaleTarget
         | LimitAutoscaler
+        | EmptyReplicaSet
         | RestoreTemplate
         | CreateGreen,
     ) -> None:
@@ -139,6 +139,8 @@ class RolloutExecutor:
                 await self._cluster.scale_target(workload, replicas=action.replicas)
             case LimitAutoscaler():
                 await self._limit(workload.namespace, action)
+            case EmptyReplicaSet():
+                await self._cluster.empty_replica_set(fresh.workload, action.replica_set)
             case RestoreTemplate():
                 await self._cluster.restore_template(workload, action)
             case CreateGreen():
@@ -250,6 +252,8 @@ def describe(action: ReleaseAction) -> str:
             return "green"
         case LimitAutoscaler():
             return f"autoscaler {action.autoscaler.name}"
+        case EmptyReplicaSet():
+            return f"replica set {action.replica_set.name} -> 0"
         case MarkFailed():
             return f"template {action.fingerprint or 'none'}"
         case _:

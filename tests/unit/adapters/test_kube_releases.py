@@ -19,7 +19,7 @@ from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.model.actions import AdvanceGreen, RestoreTemplate, Resume, RetryPull
 from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.observation import Green
-from resilience.core.model.workload import Workload
+from resilience.core.model.workload import ReplicaSet, Workload
 from tests.support.factories import LABELS, NOW, RS, make_pod, make_service, make_workload
 from tests.support.transport import DEPLOYMENTS, SERVICES, TARGET, FakeTransport, only, writer
 
@@ -279,3 +279,13 @@ async def test_a_signal_is_noted_on_the_pod_that_was_seen(at: Any, value: str | 
 
     meta = {"resourceVersion": "5", "annotations": {"resilience.dev/drain-signalled-at": value}}
     assert only(transport) == ("patch", "/api/v1/namespaces/shop/pods/a", {"metadata": meta})
+
+
+async def test_a_replica_set_is_emptied_exactly() -> None:
+    transport = FakeTransport()
+    old = ReplicaSet("checkout-old", "uid-old", "h-old", 2, False)
+
+    await writer(transport).empty_replica_set(workload(), old)
+
+    path = "/apis/apps/v1/namespaces/shop/replicasets/checkout-old/scale"
+    assert only(transport) == ("patch", path, {"metadata": {"uid": "uid-old"}, "spec": {"replicas": 0}})

@@ -1,12 +1,13 @@
 """Raw pods in trouble and raw Services, as API servers have them, to views; and what failures make of such pods."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from resilience.adapters.kube import parse
 from resilience.api.reasons import FailureClass
+from resilience.api.status_base import format_time
 from resilience.core.failures import classify
 from resilience.core.model.observation import Pod
 from resilience.core.model.service import Service
@@ -208,6 +209,43 @@ def test_somebody_elses_readiness_gate() -> None:
     found = read(raw_pod(ready, status={"conditions": [condition]}))
 
     assert (found.fault, found.trouble) == ("ReadinessGatesNotReady", f"ReadinessGatesNotReady: {message}")
+
+
+def gated(*answers: Any, ready: bool = True, ago: int = 60) -> Pod:
+    """A pod with two readiness gates; its containers have been ready for `ago` seconds, if they are."""
+    since = format_time(NOW - timedelta(seconds=ago))
+    containers = {"type": "ContainersReady", "status": str(ready), "lastTransitionTime": since}
+    unready = {"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady", "message": "not yet"}
+    raw = raw_pod(
+        container(running={}, started=True, ready=ready), status={"conditions": [containers, unready, *answers]}
+    )
+    raw["spec"]["readinessGates"] = [{"conditionType": "lb.example/one"}, {"conditionType": "lb.example/two"}]
+    return parse.pod(raw, min_ready_seconds=30, now=NOW)
+
+
+def answer(status: str, **fields: str) -> dict[str, str]:
+    return {"type": "lb.example/one", "status": status, **fields}
+
+
+@pytest.mark.parametrize(
+    ("pod", "open_gates", "awaits"),
+    [
+        (gated(), ("lb.example/one", "lb.example/two"), True),
+        (gated(answer("True")), ("lb.example/two",), True),
+        (gated(answer("False")), ("lb.example/one", "lb.example/two"), True),
+        (gated(answer("True"), answer("True", type="lb.example/two")), (), False),
+        (gated(ready=False), ("lb.example/one", "lb.example/two"), False),
+        # minReadySeconds counts from when its containers were ready.
+        (gated(ago=20), ("lb.example/one", "lb.example/two"), False),
+    ],
+)
+def test_readiness_gates_that_are_not_true_are_open(pod: Pod, open_gates: tuple[str, ...], awaits: bool) -> None:
+    assert (pod.open_gates, pod.awaits_gates, pod.available) == (open_gates, awaits, False)
+
+
+def test_the_words_of_who_answers_a_gate_are_kept() -> None:
+    found = gated(answer("False", reason="Target.FailedHealthChecks", message="Health checks failed"))
+    assert found.trouble == "ReadinessGatesNotReady: not yet; Target.FailedHealthChecks: Health checks failed"
 
 
 def test_a_ready_pod_has_no_trouble_whatever_it_went_through() -> None:

@@ -29,7 +29,7 @@ def looked(*pods: Pod, available: int, status: Status | None = None, quiet: bool
 
 def listed(*pods: Pod) -> list[Attention]:
     seen = make_seen(*pods)
-    return attention.pods(seen, make_workload(replicas=2, available=1), make_spec(), [])
+    return attention.pods(seen, make_workload(replicas=2, available=1), make_spec(), [], now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_what_was_known_holds_while_pods_are_missing_and_nobody_has_looked() -> 
     known = listed(bad(**CRASHING))
     quiet = make_seen(make_pod(), quiet=True)
 
-    assert attention.pods(quiet, make_workload(replicas=2, available=1), make_spec(), known) == known
-    assert attention.pods(quiet, make_workload(replicas=2), make_spec(), known) == []
+    assert attention.pods(quiet, make_workload(replicas=2, available=1), make_spec(), known, now=NOW) == known
+    assert attention.pods(quiet, make_workload(replicas=2), make_spec(), known, now=NOW) == []
 
 
 @pytest.mark.parametrize(("available", "looks"), [(2, Depth.WATCHES), (1, Depth.PODS)])

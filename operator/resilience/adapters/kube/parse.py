@@ -118,10 +118,15 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
     meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
     owner: Json = next((ref for ref in meta.get("ownerReferences") or [] if ref.get("controller")), {})
     labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
-    condition: Json = next((entry for entry in status.get("conditions") or [] if entry["type"] == "Ready"), {})
-    ready = condition.get("status") == "True"
-    since = time(condition.get("lastTransitionTime"))
-    is_settled = min_ready_seconds == 0 or (since is not None and (now - since).total_seconds() >= min_ready_seconds)
+    conditions: Mapping[str, Json] = {entry["type"]: entry for entry in status.get("conditions") or []}
+
+    def has_lasted(since: datetime | None) -> bool:
+        return min_ready_seconds == 0 or (since is not None and (now - since).total_seconds() >= min_ready_seconds)
+
+    ready, since = _is_true(conditions, "Ready"), _since(conditions, "Ready")
+    containers_since = _since(conditions, "ContainersReady") if _is_true(conditions, "ContainersReady") else None
+    gates = [gate["conditionType"] for gate in spec.get("readinessGates") or []]
+    open_gates = tuple(gate for gate in gates if not _is_true(conditions, gate))
     step = labels.get(LABEL_RETIRING)
     fault, trouble = ("", "") if ready else parse_trouble.of(raw)
     return Pod(
@@ -131,7 +136,10 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         labels=labels,
         created=time(meta.get("creationTimestamp")) or _LONG_AGO,
         ready=ready,
-        available=ready and is_settled,
+        available=ready and has_lasted(since),
+        open_gates=open_gates,
+        awaits_gates=bool(open_gates) and containers_since is not None and has_lasted(containers_since),
+        containers_ready_since=containers_since,
         ready_changed=since,
         started=_started(status),
         deleting="deletionTimestamp" in meta,
@@ -160,6 +168,14 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         step_since=time(annotations.get(ANNOTATION_STEP_SINCE)),
         taken_at=time(annotations.get(ANNOTATION_TAKEN_AT)),
     )
+
+
+def _is_true(conditions: Mapping[str, Json], kind: str) -> bool:
+    return conditions.get(kind, {}).get("status") == "True"
+
+
+def _since(conditions: Mapping[str, Json], kind: str) -> datetime | None:
+    return time(conditions.get(kind, {}).get("lastTransitionTime"))
 
 
 def _started(status: Json) -> datetime | None:

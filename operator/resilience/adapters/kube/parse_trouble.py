@@ -25,7 +25,7 @@ def of(raw: Json) -> Trouble:
     fault, words = (
         _rejected(status)
         if status.get("phase") == "Failed" and status.get("reason")
-        else _unscheduled(status) or _containers(raw) or _gates(status) or _NONE
+        else _unscheduled(status) or _containers(raw) or _gates(status, raw.get("spec") or {}) or _NONE
     )
     return fault, _cut(words)
 
@@ -107,10 +107,19 @@ def _running(container: Json) -> Trouble | None:
     return None
 
 
-def _gates(status: Json) -> Trouble | None:
+def _gates(status: Json, spec: Json) -> Trouble | None:
+    """Trouble of a pod with an open readiness gate: the kubelet's words, then those of who answers the gate."""
     condition = _condition(status, "Ready")
     reason = "ReadinessGatesNotReady"
-    return (reason, _words(reason, condition.get("message"))) if condition.get("reason") == reason else None
+    if condition.get("reason") != reason:
+        return None
+    answers = (_condition(status, gate["conditionType"]) for gate in spec.get("readinessGates") or [])
+    said = [
+        _words(str(answer.get("reason") or answer["type"]), answer["message"])
+        for answer in answers
+        if answer.get("status") != "True" and answer.get("message")
+    ]
+    return reason, "; ".join([_words(reason, condition.get("message")), *said])
 
 
 def _condition(status: Json, name: str) -> Json:

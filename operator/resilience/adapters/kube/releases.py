@@ -38,7 +38,7 @@ from resilience.core.model.actions import AdvanceGreen, CreateGreen, PutPreview,
 from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.observation import Green, Pod
 from resilience.core.model.service import Service
-from resilience.core.model.workload import Workload
+from resilience.core.model.workload import ReplicaSet, Workload
 from resilience.ports import Conflict, Refused
 
 # A JSON pointer escapes a slash in a key as `~1`. A Deployment always has annotations: its revision is one of them.
@@ -99,6 +99,12 @@ class KubeRollouts:
         """Switch scaling up off, or back to what it was before."""
         path = named("horizontalpodautoscalers", namespace, autoscaler.name)
         await self._releases.patch(path, autoscalers.limit_patch(autoscaler, limited=limited), **_MANAGED)
+
+    async def empty_replica_set(self, workload: Workload, replica_set: ReplicaSet) -> None:
+        """Scale exactly this ReplicaSet of the target to zero; another one of its name is a conflict."""
+        path = f"{named('replicasets', workload.namespace, replica_set.name)}/scale"
+        body = {"metadata": {"uid": replica_set.uid}, "spec": {"replicas": 0}}
+        await self._releases.patch(path, body, **_MANAGED)
 
     async def restore_template(self, workload: Workload, action: RestoreTemplate) -> None:
         """Restore the template of one of the target's ReplicaSets, and record the other template as failed."""

@@ -22,9 +22,11 @@ from resilience.api.reasons import (
 from resilience.api.scalars import format_duration
 from resilience.api.slo import Slo
 from resilience.api.status import CheckStatus, Condition, Status
+from resilience.api.status_restarts import Attention
 from resilience.api.status_slo import SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.alerting import shared_causes
+from resilience.core.failures import attention
 from resilience.core.health.thresholds import NOT_RUN_YET
 from resilience.core.model import conditions
 from resilience.core.model.observation import Resource
@@ -85,13 +87,20 @@ def _of_service(status: Status, workload: Workload | None) -> Iterator[Problem]:
     if workload is not None and _is_down(status, workload):
         words = "; ".join(f"{pod.pod}: {pod.reason}" for pod in status.attention[:3])
         yield Problem(AlertName.SERVICE_DOWN, f"0 of {workload.replicas} pods serve" + (f"; {words}" if words else ""))
-    elif status.attention and status.rollout.candidate is None:
-        words = "; ".join(f"{pod.pod}: {pod.reason}, {pod.message}" for pod in status.attention[:3])
-        more = f" and {len(status.attention) - 3} more" if len(status.attention) > 3 else ""
+    elif known := _needing_attention(status):
+        words = "; ".join(f"{pod.pod}: {pod.reason}, {pod.message}" for pod in known[:3])
+        more = f" and {len(known) - 3} more" if len(known) > 3 else ""
         yield Problem(AlertName.PODS_NEED_ATTENTION, words + more)
     has_run = any(check.state is HealthState.UNKNOWN and check.reason != NOT_RUN_YET for check in status.health.checks)
     if healthy is not None and healthy.status == "Unknown" and has_run:
         yield Problem(AlertName.HEALTH_UNKNOWN, healthy.message, since=healthy.last_transition_time)
+
+
+def _needing_attention(status: Status) -> list[Attention]:
+    """Pods to alert about. A rollout reports its own failures, but not every wait for a gate has a deadline."""
+    if status.rollout.candidate is None:
+        return status.attention
+    return attention.waits_for_gates(status.attention)
 
 
 def _is_unobservable(status: Status) -> bool:

@@ -1,14 +1,17 @@
 """Pods that need a person's attention: those that are not available, with the class of failure.
 
-A pod that only needs time needs no attention; a rollout reports its own candidates.
+A pod that only needs time needs no attention; a rollout reports its own candidates, except those that have traffic but
+for a readiness gate.
 """
 
+from datetime import datetime
 from typing import Final
 
+from resilience.api.reasons import Reason
 from resilience.api.status_restarts import Attention
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.failures import classify
-from resilience.core.model.observation import Observation
+from resilience.core.failures import classify, readiness_gates
+from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.workload import Workload
 
 _MOST: Final = 20
@@ -16,7 +19,12 @@ _CRASHES: Final = ("CrashLoop", "OOMKilled")
 
 
 def pods(
-    observation: Observation, workload: Workload, spec: ResilientServiceSpec, before: list[Attention]
+    observation: Observation,
+    workload: Workload,
+    spec: ResilientServiceSpec,
+    before: list[Attention],
+    *,
+    now: datetime,
 ) -> list[Attention]:
     """One entry per pod. When pods were not read, the entries `before` remain as long as pods are missing."""
     if observation.pods is None:
@@ -28,6 +36,11 @@ def pods(
         if not pod.available and not pod.deleting
         if (failure := classify.of_pod(pod, image=image, namespace=workload.namespace)) is not None
     ]
+    failures += [
+        (pod, readiness_gates.unanswered(pod, namespace=workload.namespace))
+        for pod in _gated(observation)
+        if readiness_gates.is_unanswered(pod, now)
+    ]
     return [
         Attention(
             pod=pod.name,
@@ -38,6 +51,23 @@ def pods(
         )
         for pod, failure in failures[:_MOST]
     ]
+
+
+def _gated(observation: Observation) -> list[Pod]:
+    """Pods of both colours whose readiness gates somebody has to answer: those that a Service selects."""
+    assert observation.pods is not None
+    green = observation.pods.green
+    return [
+        pod
+        for pod in (*observation.pods.pods, *(green.pods if green is not None else ()))
+        if not pod.deleting
+        and (not observation.selecting or any(service.selects(pod.labels) for service in observation.selecting))
+    ]
+
+
+def waits_for_gates(known: list[Attention]) -> list[Attention]:
+    """The entries of pods that only need somebody to answer their readiness gates."""
+    return [entry for entry in known if entry.reason == Reason.READINESS_GATE_UNANSWERED]
 
 
 def crashes(known: list[Attention]) -> bool:

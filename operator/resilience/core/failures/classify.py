@@ -122,6 +122,11 @@ def _option(namespace: str) -> str:
     return f" -n {namespace}" if namespace else ""
 
 
+def cut_message(text: str) -> str:
+    """The text at the length of a failure's message."""
+    return _cut(text, _MESSAGE_LENGTH)
+
+
 def _cut(text: str, length: int) -> str:
     """The text, without its middle when it is too long: the event comes first in it, the cause last."""
     if len(text) <= length:

@@ -62,6 +62,13 @@ class LimitAutoscaler:
 
 
 @dataclass(frozen=True, slots=True)
+class EmptyReplicaSet:
+    """Scale a ReplicaSet of the target that has an older template to zero, while no Service leads to its pods."""
+
+    replica_set: ReplicaSet
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreTemplate:
     """Restore the template of this ReplicaSet to the target, and record the other one as failed, in one write."""
 
@@ -156,6 +163,7 @@ ReleaseAction = (
     | MarkLeft
     | ScaleTarget
     | LimitAutoscaler
+    | EmptyReplicaSet
     | RestoreTemplate
     | CreateGreen
     | ScaleGreen

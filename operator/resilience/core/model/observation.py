@@ -95,6 +95,13 @@ class Pod:
     trouble: str
     # The same cause in one word of theirs (ErrImagePull, Unschedulable, OOMKilled ...).
     fault: str = ""
+    # Its readiness gates that are not True, by condition type.
+    open_gates: tuple[str, ...] = ()
+    # Its containers have been ready for at least minReadySeconds, so only its readiness gates keep it from being
+    # available.
+    awaits_gates: bool = False
+    # Time since which all its containers are ready; None when they are not.
+    containers_ready_since: datetime | None = None
     # Restarts of the container that restarted most often.
     restarts: int = 0
     node: str = ""

@@ -1,9 +1,10 @@
-"""Events for conditions that changed."""
+"""Events for conditions that changed, and for readiness gates that nobody answers."""
 
 from typing import Final
 
 from resilience.api.reasons import ConditionType, Reason
 from resilience.api.status import Status
+from resilience.core.failures import attention
 from resilience.core.model.decision import Event
 
 # Conditions that are bad when they are true.
@@ -11,7 +12,7 @@ _WELL: Final[dict[str, str]] = {ConditionType.STALLED: "False", ConditionType.DE
 
 
 def condition_events(before: Status, after: Status) -> tuple[Event, ...]:
-    """Events for conditions that changed: only transitions, and none for a first observation that is well."""
+    """Events for conditions and readiness gates: only transitions, and none for a first observation that is well."""
     known = {condition.type: condition for condition in before.conditions}
     events = []
     for condition in after.conditions:
@@ -25,7 +26,16 @@ def condition_events(before: Status, after: Status) -> tuple[Event, ...]:
             event := _event(condition.type, condition.status, condition.reason, condition.message, old is None)
         ):
             events.append(event)
-    return tuple(events)
+    return (*events, *_gate_events(before, after))
+
+
+def _gate_events(before: Status, after: Status) -> tuple[Event, ...]:
+    """The Event for readiness gates that nobody answers, once until all of them are answered."""
+    unanswered = attention.waits_for_gates(after.attention)
+    if not unanswered or attention.waits_for_gates(before.attention):
+        return ()
+    worst = unanswered[0]
+    return (Event(Reason.READINESS_GATE_UNANSWERED, f"{worst.message}. {worst.advice}", warning=True),)
 
 
 def _event(kind: str, status: str, reason: str, message: str, is_first: bool) -> Event | None:

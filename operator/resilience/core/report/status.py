@@ -73,7 +73,7 @@ def compose_status(facts: Facts) -> Status:
     """The whole status after a pass."""
     status, now = facts.base.status, facts.base.now
     health = _health(facts.base.spec, facts.base.observation, status.health)
-    troubled = attention.pods(facts.base.observation, facts.base.workload, facts.base.spec, status.attention)
+    troubled = attention.pods(facts.base.observation, facts.base.workload, facts.base.spec, status.attention, now=now)
     first = status.first_healthy_at or (now if phase.is_well(facts.base.workload, health) else None)
     status = status.model_copy(update={"attention": troubled, "first_healthy_at": first})
     verdicts = [

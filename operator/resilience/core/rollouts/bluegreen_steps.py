@@ -11,7 +11,7 @@ from typing import assert_never
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.model.actions import AdvanceGreen, DeleteGreen, Hold, Resume, ScaleGreen, ScaleTarget
 from resilience.core.model.decision import Action
-from resilience.core.rollouts import candidate, drain, pins
+from resilience.core.rollouts import candidate, drain, pins, readiness_gates
 from resilience.core.rollouts.context import Move, RolloutContext
 
 # Intervals at which pods are observed while they matter, because no watch includes them.
@@ -71,7 +71,7 @@ def _prepare(context: RolloutContext) -> Move:
     growth = _grow(context, size)
     if routes or growth:
         return Move(actions=(*routes, *growth), pins_lost=lost)
-    if context.available(Colour.GREEN) < size:
+    if context.usable(Colour.GREEN) < size:
         return candidate.starting(context, size)
     pending = candidate.wait_for_promotion(context)
     if pending is not None:
@@ -96,7 +96,7 @@ def _scale(context: RolloutContext) -> Move:
         return Move(actions=(*routes, *growth), pins_lost=lost)
     # When blue has no pod that can serve, one ready pod of green is better.
     size = context.full_size if context.available(Colour.BLUE) else 1
-    if context.available(Colour.GREEN) < size:
+    if context.usable(Colour.GREEN) < size:
         return candidate.starting(context, size)
     pending = candidate.gate_of_all(context)
     if pending is not None:
@@ -110,8 +110,9 @@ def _switch(context: RolloutContext) -> Move:
     writes = (*pins.route(context, None), *_grow(context, context.full_size))
     if writes:
         return Move(actions=writes)
-    if not context.all_listed(context.green.towards):
-        return Move(waiting="the new pods are being added to their Services", wait=QUICK_POLL)
+    if not context.all_listed(context.green.towards) or readiness_gates.waiting(context, context.green.towards):
+        waiting = readiness_gates.waiting(context, context.green.towards)
+        return Move(waiting=waiting or "the new pods are being added to their Services", wait=QUICK_POLL)
     return Move(actions=(advance(context, ReleaseStep.OVERLAPPING),))
 
 
@@ -125,7 +126,8 @@ def _overlap(context: RolloutContext) -> Move:
         return Move(waiting="both versions serve: the API server was away", wait=context.observation.unsettled)
     if context.available(towards) < min(context.full_size, context.workload.replicas):
         writes = (*pins.route(context, None), *_grow(context, context.full_size))
-        return Move(actions=writes, waiting="both versions serve: a new pod is not ready", wait=POLL)
+        waiting = readiness_gates.waiting(context, towards) or "both versions serve: a new pod is not ready"
+        return Move(actions=writes, waiting=waiting, wait=POLL)
     if not context.all_listed(towards):
         # A write came late, or a pod was replaced. Both colours have to be listed before one serves alone.
         return Move(actions=pins.route(context, None), waiting="the new pods are being added", wait=QUICK_POLL)
@@ -195,8 +197,8 @@ def _prepare_blue(context: RolloutContext) -> Move:
             return Move(waiting="the old pods are leaving their Services", wait=QUICK_POLL)
         # The candidate's time starts now.
         return Move(actions=(Resume(), advance(context, ReleaseStep.PREPARING)))
-    if not context.workload.settled or context.blue is None:
-        return candidate.wait_for_own_pods(context)
+    if context.blue is None or not (context.workload.settled or readiness_gates.has_own_pods(context)):
+        return readiness_gates.replace_own_pods(context) or candidate.wait_for_own_pods(context)
     scale_up = _scale_up_target(context)
     if scale_up:
         return Move(actions=scale_up, waiting="the Deployment grows to the load that the second one carries", wait=POLL)
@@ -233,8 +235,9 @@ def _revert(context: RolloutContext) -> Move:
             waiting="both versions serve until the old one can carry all",
             wait=QUICK_POLL,
         )
-    if not context.all_listed(back):
-        return Move(actions=(*signal_removals, *pins.route(context, None)), waiting="rolling back", wait=QUICK_POLL)
+    if not (candidate.carries(context, back) and context.all_listed(back)):
+        waiting = readiness_gates.waiting(context, back) or "rolling back"
+        return Move(actions=(*signal_removals, *pins.route(context, None)), waiting=waiting, wait=QUICK_POLL)
     if not pins.leads_to(context, back):
         return Move(actions=(*signal_removals, *pins.route(context, back)), waiting="rolling back", wait=QUICK_POLL)
     if back is Colour.BLUE:

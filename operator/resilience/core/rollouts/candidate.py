@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from resilience.api.names import request_annotation
 from resilience.api.reasons import Colour, FailureClass, ReleaseStep, Request
 from resilience.api.v1alpha1 import Promotion
-from resilience.core.failures import classify
+from resilience.core.failures import classify, readiness_gates
 from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import AdvanceGreen, Hold, MarkFailed, RetryPull
 from resilience.core.model.decision import Action
@@ -81,8 +81,16 @@ def _failure(context: RolloutContext) -> Failure | None:
     if failure is not None:
         return failure
     if step in _BEFORE_SERVING_ALONE and is_late and not _is_complete(context):
-        return classify.timed_out(pods, deadline=deadline, what="the candidate")
+        return _timed_out(context, pods)
     return None
+
+
+def _timed_out(context: RolloutContext, pods: tuple[Pod, ...]) -> Failure:
+    """The failure at the deadline. A readiness gate that nobody answers is the cause if containers are all ready."""
+    missing = [pod for pod in pods if pod not in context.usable_pods(context.green.towards)]
+    if missing and all(pod.awaits_gates for pod in missing):
+        return readiness_gates.unanswered(missing[0], namespace=context.workload.namespace)
+    return classify.timed_out(pods, deadline=context.spec.rollout.progress_deadline, what="the candidate")
 
 
 def _last_progress(context: RolloutContext, pods: tuple[Pod, ...]) -> datetime:
@@ -100,7 +108,7 @@ def _last_progress(context: RolloutContext, pods: tuple[Pod, ...]) -> datetime:
 def _is_complete(context: RolloutContext) -> bool:
     """As many pods as requested are available, so only a gate or a person is waited for."""
     size = context.green.workload.replicas if context.green.towards is Colour.GREEN else context.workload.replicas
-    return context.available(context.green.towards) >= size > 0
+    return context.usable(context.green.towards) >= size > 0
 
 
 def _retry(context: RolloutContext, failure: Failure) -> Move:
@@ -136,7 +144,7 @@ def give_up(context: RolloutContext, failure: Failure | None) -> Move:
     if step in _BEFORE_TRAFFIC:
         next_step = AdvanceGreen(ReleaseStep.DISCARDING, towards, context.now)
         return Move(actions=(*mark, next_step), failure=failure, waiting=message)
-    if not context.available(back) and context.available(towards):
+    if not context.able(back) and context.available(towards):
         return Move(
             waiting=f"{message}; the version before it has no pod that is ready, so this one stays", failure=failure
         )
@@ -148,8 +156,9 @@ def starting(context: RolloutContext, size: int) -> Move:
     """The move that waits for candidate pods to become ready, with a message and the share that is done."""
     towards = context.green.towards
     pods = context.pods_of(towards)
-    ready = context.available(towards)
-    trouble = next((f"pod {pod.name}: {pod.trouble}" for pod in pods if pod.trouble and not pod.available), "")
+    usable = context.usable_pods(towards)
+    ready = len(usable)
+    trouble = next((f"pod {pod.name}: {pod.trouble}" for pod in pods if pod.trouble and pod not in usable), "")
     trouble = trouble or context.green.workload.trouble
     message = f"{ready} of {size} candidate pods are ready" + (f"; {trouble}" if trouble else "")
     started = sum(bool(pod.ip) for pod in pods)
@@ -211,7 +220,7 @@ def gate_of_all(context: RolloutContext) -> Move | None:
     Inconclusive checks do not block: a gate that a person or time has granted is not asked for again.
     """
     # Only pods that are ready are checked.
-    pods = context.available_pods(context.green.towards)
+    pods = context.usable_pods(context.green.towards)
     verdict = gates.evaluate(context.spec.rollout.before, context.observation, pods, context.now, brief=True)
     if verdict.failure is not None:
         return give_up(context, verdict.failure)
@@ -284,8 +293,17 @@ def _note_of_requests(context: RolloutContext) -> str:
 
 
 def can_carry(context: RolloutContext, back: Colour) -> bool:
-    """The previous colour is large enough to carry all the traffic again."""
-    towards = context.green.towards
-    serving_count = context.available(towards)
+    """The previous colour is large enough to carry all the traffic again, once its readiness gates are True."""
+    return context.able(back) >= _needed(context)
+
+
+def carries(context: RolloutContext, back: Colour) -> bool:
+    """The previous colour can carry all the traffic now."""
+    return context.available(back) >= _needed(context)
+
+
+def _needed(context: RolloutContext) -> int:
+    """Number of pods that the previous colour needs; one is better than none."""
+    serving_count = context.available(context.green.towards)
     needed = max(context.workload.replicas, serving_count if context.view.autoscaler is not None else 0)
-    return context.available(back) >= (needed if serving_count else 1)
+    return needed if serving_count else 1

@@ -137,6 +137,26 @@ class RolloutContext(PartContext):
         """Number of the colour's pods that can serve."""
         return len(self.available_pods(colour))
 
+    def able(self, colour: Colour) -> int:
+        """Number of the colour's pods that can serve, or that only their readiness gates keep from it."""
+        return sum(pod.available or pod.awaits_gates for pod in self.pods_of(colour))
+
+    def usable_pods(self, colour: Colour) -> tuple[Pod, ...]:
+        """The colour's pods that can serve as far as can be known at this step.
+
+        A load balancer sets a pod's readiness gate only when a Service lists the pod, so the gate of a pod that no
+        Service selects is not waited for.
+        """
+        return tuple(pod for pod in self.pods_of(colour) if pod.available or self.is_gated_outside(pod))
+
+    def usable(self, colour: Colour) -> int:
+        """Number of the colour's pods that can serve as far as can be known at this step."""
+        return len(self.usable_pods(colour))
+
+    def is_gated_outside(self, pod: Pod) -> bool:
+        """Only its readiness gates keep the pod from serving, and no Service selects it."""
+        return pod.awaits_gates and not any(service.selects(pod.labels) for service in self.services)
+
     def leading_to(self, colour: Colour) -> tuple[Service, ...]:
         """The Services that select the colour's pods when they are not pinned."""
         pods = self.pods_of(colour)

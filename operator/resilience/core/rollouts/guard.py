@@ -6,16 +6,16 @@ anything meanwhile.
 
 from resilience.api.names import ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import RefusalReason
-from resilience.core.model.actions import CreateGreen, DeleteGreen, Resume, Route
+from resilience.core.model.actions import CreateGreen, DeleteGreen, EmptyReplicaSet, Resume, Route
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Workload
 from resilience.core.replacement.availability import Refusal, is_rolling_out
 
+Guarded = CreateGreen | DeleteGreen | EmptyReplicaSet | Route | Resume
 
-def refusal(
-    seen: Observation, fresh: Observation, action: CreateGreen | DeleteGreen | Route | Resume
-) -> Refusal | None:
+
+def refusal(seen: Observation, fresh: Observation, action: Guarded) -> Refusal | None:
     """The reason why the action must not be done now; None when it may be."""
     workload = fresh.workload
     if workload is None or fresh.pods is None or seen.workload is None:
@@ -27,6 +27,8 @@ def refusal(
             return _create(fresh, workload)
         case DeleteGreen():
             return _delete(fresh, workload)
+        case EmptyReplicaSet():
+            return _empty(fresh, workload, action)
         case Resume():
             return _resume(fresh, workload, action)
         case Route():
@@ -72,6 +74,20 @@ def _resume(fresh: Observation, workload: Workload, action: Resume) -> Refusal |
     will_roll = serving is not None and (serving != workload.template.fingerprint or workload.stale)
     if action.give_back or not will_roll or fresh.pods.green is None:
         return None
+    return _still_serving(fresh)
+
+
+def _empty(fresh: Observation, workload: Workload, action: EmptyReplicaSet) -> Refusal | None:
+    """Only while green serves and the target rolls to another template than the one that this ReplicaSet has."""
+    assert fresh.pods is not None
+    if fresh.pods.green is None or workload.paused or action.replica_set.fingerprint == workload.template.fingerprint:
+        return Refusal(RefusalReason.STILL_SERVING, f"ReplicaSet {action.replica_set.name} may be needed")
+    return _still_serving(fresh)
+
+
+def _still_serving(fresh: Observation) -> Refusal | None:
+    """The refusal while clients may still be led to the target's own pods."""
+    assert fresh.pods is not None
     if fresh.unsettled:
         return Refusal(RefusalReason.UNSETTLED, "the API server was away; nodes may not have caught up")
     uids = {pod.uid for pod in fresh.pods.pods}

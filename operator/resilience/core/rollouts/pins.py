@@ -44,11 +44,7 @@ def keep(context: RolloutContext, colour: Colour) -> tuple[Route, ...]:
     A disruption budget counts both colours together, so it does not protect the one that serves.
     """
     other = Colour.BLUE if colour is Colour.GREEN else Colour.GREEN
-    if (
-        context.available(colour) < context.workload.replicas
-        and context.available(other) > 0
-        and _may_serve(context, other)
-    ):
+    if context.available(colour) < context.workload.replicas and context.able(other) > 0 and _may_serve(context, other):
         return route(context, None)
     writes = route(context, colour)
     if writes and not context.all_listed(colour):

@@ -177,7 +177,7 @@ def _gate(context: RolloutContext) -> tuple[Gate | None, tuple[Pod, ...]]:
         is_waiting = not context.is_adopted and rolling.in_flight(context) and context.workload.settled
         return (rollout.after, rolling.current_pods(context)) if is_waiting else (None, ())
     # A pod that is still starting would fail a check that it will pass later.
-    pods = context.available_pods(context.green.towards)
+    pods = context.usable_pods(context.green.towards)
     if context.green.towards is Colour.BLUE and not context.blue_is_candidate:
         return None, ()
     if context.green.step in (ReleaseStep.PREPARING, ReleaseStep.SCALING):
