@@ -71,6 +71,7 @@ class Reason(StrEnum):
     CHECKS_WARN = "ChecksWarn"
     CHECKS_FAIL = "ChecksFail"
     CHECKS_UNKNOWN = "ChecksUnknown"
+    CHECKS_UNREACHABLE = "ChecksUnreachable"
     NO_CHECKS = "NoChecks"
     # Degraded.
     DEPENDENCY_LOST = "DependencyLost"
@@ -335,3 +336,5 @@ class BlockReason(StrEnum):
     SUSPENDED = "Suspended"
     QUEUED = "Queued"
     LAST_REPLICA = "LastReplica"
+    # The pod that replaced the last one has not passed what that was restarted for.
+    REPLACEMENT_UNPROVEN = "ReplacementUnproven"

@@ -8,6 +8,7 @@ from resilience.api.reasons import ConditionType, HealthState, Reason
 from resilience.api.status import HealthStatus, Status
 from resilience.api.v1alpha1 import Management
 from resilience.core.degradation import flags
+from resilience.core.health import reach
 from resilience.core.health.ports import MissingPort
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
@@ -81,7 +82,9 @@ def healthy(health: HealthStatus) -> ConditionVerdict:
         case HealthState.UNHEALTHY:
             return ConditionVerdict(ConditionType.HEALTHY, False, Reason.CHECKS_FAIL, "; ".join(named))
         case HealthState.UNKNOWN:
-            return ConditionVerdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, "; ".join(named))
+            is_reached = all(check.reason != reach.UNREACHABLE for check in health.checks)
+            reason = Reason.CHECKS_UNKNOWN if is_reached else Reason.CHECKS_UNREACHABLE
+            return ConditionVerdict(ConditionType.HEALTHY, None, reason, "; ".join(named))
 
 
 def _is_named(state: HealthState, whole: HealthState) -> bool:

@@ -177,6 +177,8 @@ def wait_for_promotion(context: RolloutContext) -> Move | None:
     if verdict.failure is not None:
         return give_up(context, verdict.failure)
     is_requested = context.is_requested(Request.PROMOTE)
+    if verdict.at_deadline is not None and not is_requested and _is_over(context):
+        return give_up(context, verdict.at_deadline)
     if not verdict.passed and not (verdict.inconclusive and is_requested):
         return Move(waiting=verdict.waiting, wait=verdict.wait or _POLL, share=0.9)
     if is_requested:
@@ -231,6 +233,8 @@ def wait_for_acceptance(context: RolloutContext) -> Move | None:
         return give_up(context, traffic_failure)
     if context.is_requested(Request.PROMOTE):
         return None
+    if verdict.at_deadline is not None and _is_over(context):
+        return give_up(context, verdict.at_deadline)
     period = context.settings.warm_period
     remaining = context.left(period)
     if not verdict.passed and (remaining is None or verdict.inconclusive):
@@ -240,6 +244,11 @@ def wait_for_acceptance(context: RolloutContext) -> Move | None:
         return None
     share = 1 - remaining / period if period else 1.0
     return Move(waiting="the new version serves; the old one is kept ready", wait=min(remaining, _SLOW), share=share)
+
+
+def _is_over(context: RolloutContext) -> bool:
+    """The step has lasted for the whole deadline."""
+    return context.left(context.spec.rollout.progress_deadline) is None
 
 
 def _traffic_failure(context: RolloutContext) -> Failure | None:
