@@ -37,6 +37,8 @@ class ConditionType(StrEnum):
     PROBES_SYNCED = "ProbesSynced"
     DEGRADED = "Degraded"
     ALERTS_DELIVERED = "AlertsDelivered"
+    # Present only while pods cannot leave their Services, or that is not known.
+    CAN_LEAVE = "CanLeaveServices"
 
 
 class Reason(StrEnum):
@@ -51,6 +53,7 @@ class Reason(StrEnum):
     SERVICE_NOT_FOUND = "ServiceNotFound"
     SERVICE_MISMATCH = "ServiceMismatch"
     PORT_NOT_FOUND = "PortNotFound"
+    LEAVE_BY_NOT_SELECTED = "LeaveByNotSelected"
     NOT_STALLED = "NothingWrong"
     ROLLOUT_FAILED = "RolloutFailed"
     BLUE_GREEN_IMPOSSIBLE = "BlueGreenImpossible"
@@ -93,6 +96,9 @@ class Reason(StrEnum):
     OBSERVED_ONLY = "ObservedOnly"
     FIELD_CONFLICT = "FieldConflict"
     WAITING_FOR_ROLLOUT = "WaitingForRollout"
+    # CanLeaveServices.
+    POLICIES_SELECT_PODS = "PoliciesSelectPods"
+    POLICIES_NOT_READ = "PoliciesNotRead"
     # Events.
     RESTART_STARTED = "RestartStarted"
     RESTART_SUCCEEDED = "RestartSucceeded"

@@ -53,15 +53,18 @@ def unproven(spec: ResilientServiceSpec, health: HealthStatus) -> frozenset[str]
     A check that is Unhealthy in status was answered, or it would be Unknown. A dependency needs no proof: whether the
     service can reach it is the very question.
     """
-    proven = {*health.passed, *(check.name for check in health.checks if check.state in _PROOF)}
+    proven = {*(health.passed or ()), *(check.name for check in health.checks if check.state in _PROOF)}
     return frozenset(check.name for check in spec.health.checks if _asks_pods(check) and check.name not in proven)
 
 
-def passed(spec: ResilientServiceSpec, before: HealthStatus, states: Mapping[str, CheckState]) -> list[str]:
-    """Names of the checks of the spec that have passed since they were made, by status and by what is known now."""
-    known = {*before.passed, *(check.name for check in before.checks if check.state in _PROOF[:2])}
+def passed(spec: ResilientServiceSpec, before: HealthStatus, states: Mapping[str, CheckState]) -> list[str] | None:
+    """Names of the checks of the spec that have passed since they were made, by status and by what is known now.
+
+    None when there are none.
+    """
+    known = {*(before.passed or ()), *(check.name for check in before.checks if check.state in _PROOF[:2])}
     known |= {name for name, state in states.items() if state.ever_passed}
-    return sorted(check.name for check in spec.health.checks if check.name in known)
+    return sorted(check.name for check in spec.health.checks if check.name in known) or None
 
 
 def _asks_pods(check: Check) -> bool:

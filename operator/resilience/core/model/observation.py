@@ -118,6 +118,16 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class PodPolicy:
+    """A policy of the network or of a service mesh that selects the target's pods by these label keys."""
+
+    kind: str
+    # With its namespace, unless it has none.
+    name: str
+    labels: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Green:
     """The Deployment that replaces the user's during a rollout, with the facts that the operator records on it."""
 
@@ -161,8 +171,13 @@ class PodsView:
     budgets: tuple[Budget, ...] = ()
     # Claims of the template that only one pod or node can mount.
     exclusive_claims: tuple[str, ...] = ()
-    # Label keys that NetworkPolicies select pods by in this namespace or from others.
+    # Label keys that policies of the network or of a mesh select pods by, and these policies.
     policy_labels: frozenset[str] = frozenset()
+    policies: tuple[PodPolicy, ...] = ()
+    # Kinds of such policies that exist in the cluster and may not be read.
+    unread_policies: tuple[str, ...] = ()
+    # Label keys that disruption budgets select the pods by.
+    budget_labels: frozenset[str] = frozenset()
     # Open connections of draining pods, by pod uid; None when the pod did not answer.
     connections: Mapping[str, int | None] = field(default_factory=dict)
     green: Green | None = None

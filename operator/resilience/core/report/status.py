@@ -86,7 +86,9 @@ def compose_status(facts: Facts) -> Status:
         condition_rules.degraded(facts, status),
     ]
     generation = facts.base.resource.generation
-    updated = conditions.update(status.conditions, verdicts, generation=generation, now=now)
+    leaving = condition_rules.can_leave(facts, status)
+    reported = [*verdicts, leaving] if leaving is not None else verdicts
+    updated = conditions.update(status.conditions, reported, generation=generation, now=now)
     return status.model_copy(
         update={
             "observed_generation": generation,
