@@ -36,16 +36,20 @@ PASSED: Final = CheckResult(Outcome.PASS, "HTTP200", "GET /readyz answered 200")
 
 async def reset() -> CheckResult:
     """One http check of a port that resets what it does not understand."""
+    result = await checked("/reset")
+    require(result.reason == "ConnectionReset", f"no reset: {result}")
+    return result
+
+
+async def checked(path: str, *, timeout: timedelta = timedelta(seconds=5)) -> CheckResult:
+    """One http check of a server that misbehaves as the path says."""
     async with faulty_server() as server:
         checker = NetworkChecker(
             client=HttpClient(guard=AddressGuard(allowed=[ip_network("127.0.0.0/8")]), version="1.2.3"),
             loop_lag=lambda since: 0.0,
             credentials=no_secrets(),
         )
-        probe = HttpProbe(HttpTarget("127.0.0.1", server.port, "/reset"))
-        result = await checker.check(probe, timeout=timedelta(seconds=5))
-    require(result.reason == "ConnectionReset", f"no reset: {result}")
-    return result
+        return await checker.check(HttpProbe(HttpTarget("127.0.0.1", server.port, path)), timeout=timeout)
 
 
 def folded(*results: CheckResult) -> Fold:
@@ -259,3 +263,22 @@ def test_the_wait_for_the_replacement_has_a_reason_in_status() -> None:
 
     assert status.restarts.blocked_by == "ReplacementUnproven"
     assert "pod c" in status.restarts.message
+
+
+@pytest.mark.parametrize(
+    ("path", "answered"),
+    [
+        ("/reset", False),
+        ("/close", False),
+        ("/status/401", False),
+        ("/status/403", False),
+        ("/status/404", True),
+        ("/status/503", True),
+        # It took the request: hanging is the application's own doing.
+        ("/hang", True),
+    ],
+)
+async def test_what_counts_as_an_answer(path: str, answered: bool) -> None:
+    result = await checked(path, timeout=timedelta(milliseconds=300))
+
+    assert (result.outcome, result.answered) == (Outcome.FAIL, answered)

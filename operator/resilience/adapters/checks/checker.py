@@ -86,7 +86,7 @@ class NetworkChecker:
         except NetworkFailure as failure:
             outcome = Outcome.INCONCLUSIVE if failure.own else Outcome.FAIL
             message = f"{_describe(probe)}: {failure}{_hint(probe, failure)}"
-            return CheckResult(outcome, failure.reason, message, answered=False)
+            return CheckResult(outcome, failure.reason, message, answered=failure.taken)
         except Refused as refusal:
             return CheckResult(Outcome.INCONCLUSIVE, "AddressRefused", f"{_describe(probe)}: {refusal}")
         except PortError as error:

@@ -72,16 +72,16 @@ class HttpClient:
             async with asyncio.timeout_at(deadline):
                 return await _exchange(reader, addresses, secure, name)
         except TimeoutError as error:
-            raise no_answer(timeout) from error
+            raise no_answer(timeout, taken=reader.sent) from error
         except UnicodeError as error:
             raise Refused(f"{name!r} cannot be the name of a server in its certificate") from error
         except OSError as error:
             raise from_os_error(error) from error
 
 
-def no_answer(timeout: timedelta) -> NetworkFailure:
-    """The failure for a deadline that has passed."""
-    return NetworkFailure(f"no answer within {format_duration(timeout)}", reason="Timeout")
+def no_answer(timeout: timedelta, *, taken: bool = False) -> NetworkFailure:
+    """The failure for a deadline that has passed. `taken`: the request was sent on a connection that held."""
+    return NetworkFailure(f"no answer within {format_duration(timeout)}", reason="Timeout", taken=taken)
 
 
 async def _exchange(

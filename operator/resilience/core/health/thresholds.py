@@ -36,7 +36,7 @@ class CheckResult:
     latency_seconds: float | None = None
     # States of the application's parts, from its own health body, for http checks that read them.
     components: tuple[Component, ...] = ()
-    # False when the application gave no answer: no connection, a reset, a time-out, or a refusal to let the check in.
+    # False when the application never got the request, as far as is known: no connection, a reset, or not let in.
     answered: bool = True
     # True when a new connection had to be made, for checks that keep one.
     reconnected: bool = False
