@@ -15,7 +15,8 @@ from resilience.api.names import LEFT_VALUE
 from resilience.api.reasons import ReplaceStep
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.decision import Advance, Decision
-from resilience.core.model.observation import PodPolicy, PodsView
+from resilience.core.model.observation import PodsView
+from resilience.core.model.pod_policy import PodPolicy
 from resilience.ports import Refused, Unavailable
 from tests.support.factories import (
     make_pod,

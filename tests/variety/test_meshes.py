@@ -14,15 +14,26 @@ import pytest
 from resilience.adapters.checks.checker import NetworkChecker
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.http import HttpClient
-from resilience.api.reasons import HealthState, Severity
+from resilience.api.reasons import HealthState, ReplaceStep, Severity
 from resilience.api.status import CheckStatus, HealthStatus, Status
 from resilience.api.v1alpha1 import Gate
 from resilience.core.health.thresholds import CheckResult, Fold, Outcome, fold, initial, of_service, over_pods
 from resilience.core.model.check_state import CheckState
+from resilience.core.model.decision import Advance
 from resilience.core.model.observation import Pod, Turn
 from resilience.core.model.probes import CheckTarget, HttpProbe, HttpTarget
 from resilience.core.rollouts.gates import GateVerdict, evaluate
-from tests.support.factories import LONG_AGO, NOW, READY_CHECK, make_pod, make_resource, make_seen, make_workload
+from tests.support.factories import (
+    LONG_AGO,
+    NOW,
+    READY_CHECK,
+    make_pod,
+    make_resource,
+    make_retiring,
+    make_seen,
+    make_spec,
+    make_workload,
+)
 from tests.support.faulty import faulty_server
 from tests.support.firing import DATABASE, HUNG, LEAKS, fires, past, policy_spec
 from tests.support.preconditions import require
@@ -282,3 +293,18 @@ async def test_what_counts_as_an_answer(path: str, answered: bool) -> None:
     result = await checked(path, timeout=timedelta(milliseconds=300))
 
     assert (result.outcome, result.answered) == (Outcome.FAIL, answered)
+
+
+@pytest.mark.parametrize(("results", "leaves"), [((), True), ((PASSED,), False)], ids=["never", "before"])
+async def test_a_replacement_need_not_pass_what_no_pod_ever_answered(
+    results: tuple[CheckResult, ...], leaves: bool
+) -> None:
+    """It is ready and in its Service; with the check required, no restart by hand could ever end well."""
+    old, new = make_retiring("old", ReplaceStep.REPLACING), make_pod("new", created=NOW)
+    state = folded(*results, *[await reset()] * 5)
+    live = over_pods("live", {old.uid: state, new.uid: state}, now=NOW)
+    spec = make_spec(health={"checks": [PODS_CHECK]})
+
+    actions = decided(make_resource(spec), make_seen(old, new, checks={"live": live})).actions
+
+    assert any(isinstance(action, Advance) for action in actions) is leaves

@@ -15,7 +15,7 @@ import structlog
 
 from resilience.adapters.kube.policy_kinds import KINDS, PolicyKind, Use
 from resilience.adapters.kube.transport import Json, NotFound, Transport
-from resilience.core.model.observation import PodPolicy
+from resilience.core.model.pod_policy import PodPolicy
 from resilience.ports import Refused
 
 log = structlog.get_logger(__name__)

@@ -28,12 +28,14 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.model.observation import Autoscaler, Green, Node, Pod, PodPolicy, PodsView
+from resilience.core.model.observation import Autoscaler, Green, Node, Pod, PodsView
+from resilience.core.model.pod_policy import PodPolicy
 from resilience.core.model.workload import ReplicaSet, Workload
 from resilience.ports import PortError, Refused
 
 log = structlog.get_logger(__name__)
 
+_NETWORK_POLICY: Final = "NetworkPolicy"
 _LOG_LINES: Final = "15"
 _LOG_BYTES: Final = "4096"
 # The kubelet answers with the status 200 and this text.
@@ -178,7 +180,7 @@ def _network_policies(raws: Sequence[Json], labels: Mapping[str, str]) -> tuple[
     """The NetworkPolicies that select these labels, of their own pods or as a peer."""
     found = [
         PodPolicy(
-            "NetworkPolicy",
+            _NETWORK_POLICY,
             f"{raw['metadata'].get('namespace', '')}/{raw['metadata']['name']}",
             selectors.policy_keys([raw], labels),
         )

@@ -13,6 +13,7 @@ from resilience.api.status import Status
 from resilience.api.status_base import Requests
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.check_state import CheckState
+from resilience.core.model.pod_policy import PodPolicy
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Workload
 
@@ -115,16 +116,6 @@ class Budget:
     name: str
     desired_healthy: int
     current_healthy: int
-
-
-@dataclass(frozen=True, slots=True)
-class PodPolicy:
-    """A policy of the network or of a service mesh that selects the target's pods by these label keys."""
-
-    kind: str
-    # With its namespace, unless it has none.
-    name: str
-    labels: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
