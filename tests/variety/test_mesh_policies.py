@@ -195,7 +195,7 @@ def overwritten(decision: Decision) -> dict[str, str]:
     ],
 )
 def test_a_label_that_only_services_use_comes_first(fields: Any, selector: dict[str, str], label: str) -> None:
-    assert overwritten(leaves(make_view(**fields), **selector)) == {label: LEFT_VALUE}
+    assert overwritten(leaves(make_view(**fields), None, **selector)) == {label: LEFT_VALUE}
 
 
 def test_the_user_names_the_label_also_one_that_a_policy_selects_by() -> None:
