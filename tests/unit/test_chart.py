@@ -35,6 +35,7 @@ NOTHING: Values = {
     "crds": {"install": False},
     "rbac": {"aggregate": False},
     "networkPolicy": {"enabled": False},
+    "meshPolicies": {"enabled": False},
     "podDisruptionBudget": {"enabled": False},
     "releaseOnUninstall": {"enabled": False},
 }

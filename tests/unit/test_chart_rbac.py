@@ -2,6 +2,7 @@
 
 import pytest
 
+from resilience.adapters.kube.policy_kinds import KINDS
 from tests.support.chart import Chart, Object, of, one
 
 # group/resource → verbs, in every namespace that is looked after.
@@ -32,6 +33,24 @@ WORKLOAD_RULES = {
     "policy/poddisruptionbudgets": {"list"},
     "networking.k8s.io/networkpolicies": {"list"},
     "/namespaces": {"get"},
+}
+# Policies of meshes and networks, by which pods are selected: read only, where they exist.
+POLICY_RULES = {
+    "security.istio.io/authorizationpolicies": {"list"},
+    "security.istio.io/peerauthentications": {"list"},
+    "security.istio.io/requestauthentications": {"list"},
+    "networking.istio.io/sidecars": {"list"},
+    "networking.istio.io/destinationrules": {"list"},
+    "networking.istio.io/envoyfilters": {"list"},
+    "policy.linkerd.io/servers": {"list"},
+    "cilium.io/ciliumnetworkpolicies": {"list"},
+    "crd.projectcalico.org/networkpolicies": {"list"},
+}
+CLUSTER_POLICY_RULES = {
+    "cilium.io/ciliumclusterwidenetworkpolicies": {"list"},
+    "crd.projectcalico.org/globalnetworkpolicies": {"list"},
+    "policy.networking.k8s.io/adminnetworkpolicies": {"list"},
+    "policy.networking.k8s.io/baselineadminnetworkpolicies": {"list"},
 }
 CLUSTER_RULES = {
     "apiextensions.k8s.io/customresourcedefinitions": {"list", "watch"},
@@ -68,7 +87,12 @@ def granted(role: Object) -> dict[str, set[str]]:
 
 def test_cluster_wide_it_may_do_this_and_nothing_more(chart: Chart) -> None:
     objects = chart.render()
-    assert granted(one(objects, "ClusterRole", "resilience-resilience-operator")) == {**WORKLOAD_RULES, **CLUSTER_RULES}
+    assert granted(one(objects, "ClusterRole", "resilience-resilience-operator")) == {
+        **WORKLOAD_RULES,
+        **CLUSTER_RULES,
+        **POLICY_RULES,
+        **CLUSTER_POLICY_RULES,
+    }
     assert granted(one(objects, "ClusterRole", "resilience-resilience-operator-tokens")) == TOKEN_RULES
     assert granted(one(objects, "Role")) == OWN_RULES
     bindings = of(objects, "ClusterRoleBinding") + of(objects, "RoleBinding")
@@ -81,11 +105,23 @@ def test_with_namespaces_it_may_do_the_same_there_and_nothing_in_the_cluster(cha
     objects = chart.render(namespaces=["shop", "payments"], flags={"enabled": False})
     roles = of(objects, "Role", "resilience-resilience-operator")
     assert {role["metadata"]["namespace"] for role in roles} == {"shop", "payments"}
-    assert all(granted(role) == WORKLOAD_RULES for role in roles)
+    assert all(granted(role) == {**WORKLOAD_RULES, **POLICY_RULES} for role in roles)
     assert {item["metadata"]["namespace"] for item in of(objects, "RoleBinding")} == {"shop", "payments", "resilience"}
     assert of(objects, "ClusterRoleBinding") == []
     for role in of(objects, "ClusterRole"):
         assert set(granted(role)) == {"resilience.dev/resilientservices", "resilience.dev/alertreceivers"}
+
+
+def test_policies_of_meshes_need_not_be_readable(chart: Chart) -> None:
+    role = one(chart.render(meshPolicies={"enabled": False}), "ClusterRole", "resilience-resilience-operator")
+    assert granted(role) == {**WORKLOAD_RULES, **CLUSTER_RULES}
+
+
+def test_every_kind_that_is_read_may_be_listed() -> None:
+    granted_kinds = POLICY_RULES.keys() | CLUSTER_POLICY_RULES.keys()
+    assert {f"{kind.group}/{kind.plural}" for kind in KINDS} == granted_kinds
+    namespaced = {f"{kind.group}/{kind.plural}" for kind in KINDS if kind.namespaced}
+    assert namespaced == POLICY_RULES.keys()
 
 
 def test_without_aggregation_namespaced_mode_has_no_cluster_role(chart: Chart) -> None:

@@ -156,6 +156,14 @@ capabilities: {drop: [ALL]}
 - {apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list]}
 # In a namespace that ends nothing is handed back, written or told. A Role gives this of its own namespace.
 - {apiGroups: [""], resources: [namespaces], verbs: [get]}
+{{- if .Values.meshPolicies.enabled }}
+# The labels of pods that policies of meshes and networks select by, where the cluster has these kinds.
+- {apiGroups: [security.istio.io], resources: [authorizationpolicies, peerauthentications, requestauthentications], verbs: [list]}
+- {apiGroups: [networking.istio.io], resources: [sidecars, destinationrules, envoyfilters], verbs: [list]}
+- {apiGroups: [policy.linkerd.io], resources: [servers], verbs: [list]}
+- {apiGroups: [cilium.io], resources: [ciliumnetworkpolicies], verbs: [list]}
+- {apiGroups: [crd.projectcalico.org], resources: [networkpolicies], verbs: [list]}
+{{- end }}
 {{- end }}
 
 {{- /* Namespaces of the operator's own receivers that it does not look after. */ -}}

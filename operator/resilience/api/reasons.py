@@ -37,6 +37,8 @@ class ConditionType(StrEnum):
     PROBES_SYNCED = "ProbesSynced"
     DEGRADED = "Degraded"
     ALERTS_DELIVERED = "AlertsDelivered"
+    # Present only while pods cannot leave their Services, or that is not known.
+    CAN_LEAVE = "CanLeaveServices"
 
 
 class Reason(StrEnum):
@@ -51,6 +53,7 @@ class Reason(StrEnum):
     SERVICE_NOT_FOUND = "ServiceNotFound"
     SERVICE_MISMATCH = "ServiceMismatch"
     PORT_NOT_FOUND = "PortNotFound"
+    LEAVE_BY_NOT_SELECTED = "LeaveByNotSelected"
     NOT_STALLED = "NothingWrong"
     ROLLOUT_FAILED = "RolloutFailed"
     BLUE_GREEN_IMPOSSIBLE = "BlueGreenImpossible"
@@ -72,6 +75,7 @@ class Reason(StrEnum):
     CHECKS_WARN = "ChecksWarn"
     CHECKS_FAIL = "ChecksFail"
     CHECKS_UNKNOWN = "ChecksUnknown"
+    CHECKS_UNREACHABLE = "ChecksUnreachable"
     NO_CHECKS = "NoChecks"
     # Degraded.
     DEPENDENCY_LOST = "DependencyLost"
@@ -93,6 +97,9 @@ class Reason(StrEnum):
     OBSERVED_ONLY = "ObservedOnly"
     FIELD_CONFLICT = "FieldConflict"
     WAITING_FOR_ROLLOUT = "WaitingForRollout"
+    # CanLeaveServices.
+    POLICIES_SELECT_PODS = "PoliciesSelectPods"
+    POLICIES_NOT_READ = "PoliciesNotRead"
     # Events.
     RESTART_STARTED = "RestartStarted"
     RESTART_SUCCEEDED = "RestartSucceeded"
@@ -339,3 +346,5 @@ class BlockReason(StrEnum):
     SUSPENDED = "Suspended"
     QUEUED = "Queued"
     LAST_REPLICA = "LastReplica"
+    # The pod that replaced the last one has not passed what that was restarted for.
+    REPLACEMENT_UNPROVEN = "ReplacementUnproven"

@@ -99,6 +99,7 @@ Port = Annotated[
 ]
 
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_LABEL_KEY: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$"
 _OBJECT_NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 _HTTP_PATH: Final = r"^/[^\s]*$"
 _SECRET_KEY: Final = r"^[-._a-zA-Z0-9]+$"
@@ -119,6 +120,12 @@ Label = Annotated[
     str,
     StringConstraints(min_length=1, max_length=63, pattern=_LABEL),
     _hint(_LABEL, "use lower-case letters, digits and '-', with a letter or digit at both ends"),
+]
+# A label key, with or without a prefix.
+LabelKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=317, pattern=_LABEL_KEY),
+    _hint(_LABEL_KEY, "give the key of a label alone, such as serve or example.com/serve, without its value"),
 ]
 # Names of workloads and Services (RFC 1123 subdomain).
 ObjectName = Annotated[

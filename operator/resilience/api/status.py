@@ -69,6 +69,13 @@ class HealthStatus(ApiModel):
     checks: list[CheckStatus] = Field(
         default_factory=list, max_length=32, json_schema_extra=list_map("name"), description="Result of each check."
     )
+    passed: list[Text] | None = Field(
+        default=None,
+        max_length=32,
+        json_schema_extra={"x-kubernetes-list-type": "set", "volatile": True},
+        description="Names of the checks that have passed since they were made: only these can show that something "
+        "broke. A check that was never answered is Unknown, reason Unreachable.",
+    )
 
 
 class HistoryEntry(ApiModel):

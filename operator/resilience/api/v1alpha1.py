@@ -16,7 +16,7 @@ from resilience.api.degradation import Degradation
 from resilience.api.http import HttpRequest
 from resilience.api.restarts import Restart
 from resilience.api.rules import at_least, compared, flag_rules, gate_rules, policy_rules, probe_rules, whole_seconds
-from resilience.api.scalars import Duration, HttpPath, Label, ObjectName, Port
+from resilience.api.scalars import Duration, HttpPath, Label, LabelKey, ObjectName, Port
 from resilience.api.secrets import HeadersFrom
 from resilience.api.slo import Slo
 from resilience.api.status import Status
@@ -143,6 +143,11 @@ class Drain(ApiModel):
         default=None, description="Request that shows whether the clients of a pod have moved over."
     )
     max_wait: Duration = Field(default=timedelta(seconds=60), description="Longest wait for quiet.")
+    leave_by: LabelKey | None = Field(
+        default=None,
+        description="Key of the label that is overwritten when a pod leaves its Services. It must be in the Service's "
+        "selector. Default: one that no network or mesh policy selects the pods by.",
+    )
 
 
 class Verify(HttpRequest):

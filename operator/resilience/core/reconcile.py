@@ -3,7 +3,7 @@
 A pass is safe to interrupt after any action and to repeat; a converged resource yields no action and no write.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ from resilience.api.status import Status
 from resilience.core.alerting import service_status as alerts
 from resilience.core.degradation import dead_letters, flags
 from resilience.core.degradation import reconcile as degradation
-from resilience.core.health import targets
+from resilience.core.health import reach, targets
 from resilience.core.health.ports import MissingPort
 from resilience.core.model import requests
 from resilience.core.model.conditions import ConditionVerdict
@@ -30,9 +30,9 @@ from resilience.core.report import phase, prerequisites, slo
 from resilience.core.report.condition_rules import Facts
 from resilience.core.report.events import condition_events
 from resilience.core.report.status import compose_status, stalled_status
-from resilience.core.restarts import lifecycle, triggers
+from resilience.core.restarts import lifecycle, policies, triggers
 from resilience.core.restarts import reconcile as restarts
-from resilience.core.rollouts import rollout
+from resilience.core.rollouts import gates, rollout
 from resilience.core.rollouts.rollout import RolloutResult
 
 # A missing object does not carry the operator's label, so no watch shows its creation.
@@ -87,7 +87,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
         status=final.status,
         events=(*draft.events, *condition_events(resource.status, final.status)),
         requeue_after=SOON if has_acted else min(draft.waits, default=None),
-        checks=(*_checks(final), *(rolled.checks if rolled is not None else ())),
+        checks=_with_proof(final, (*_checks(final), *(rolled.checks if rolled is not None else ()))),
         verify=targets.verify_target(spec, final.status, final.observation),
         # Pods that have the previous version of the flags have to receive this one.
         pods_next=_in_flight(observation) or bool(degraded.actions) or final.status.flags != status.flags,
@@ -161,6 +161,21 @@ def _checks(context: Context) -> Iterator[CheckTarget]:
     yield from slo.query_targets(context.spec, context.effective, namespace=context.namespace)
     yield from triggers.targets(context)
     yield from flags.targets(context)
+
+
+def _with_proof(context: Context, run: Iterable[CheckTarget]) -> tuple[CheckTarget, ...]:
+    """These targets, marked as unproven where nothing ever answered the check that they belong to."""
+    unproven = reach.unproven(context.spec, context.status.health)
+    names = {
+        *unproven,
+        *(gates.PREFIX + name for name in unproven),
+        *(
+            policies.PREFIX + policy.name
+            for policy in context.spec.restart.policies
+            if policy.check is not None and policy.check.name in unproven
+        ),
+    }
+    return tuple(replace(target, proven=target.check not in names) for target in run)
 
 
 def _in_flight(observation: Observation) -> bool:

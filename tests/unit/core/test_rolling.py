@@ -11,6 +11,7 @@ from resilience.api.reasons import HealthState, Reason, Request, RolloutOutcome
 from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus
 from resilience.api.v1alpha1 import TargetKind
+from resilience.core.health.reach import UNREACHABLE
 from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
 from resilience.core.model.decision import StepResult
 from resilience.core.model.workload import ReplicaSet
@@ -300,3 +301,16 @@ def test_a_failure_is_told_in_the_pass_that_answers_it_and_ends_in_the_next() ->
     assert second.status.last_rollout is not None
     assert second.status.last_rollout.result is RolloutOutcome.PAUSED
     assert second.status.rollout.step == "Paused" and second.status.rollout.failure is not None
+
+
+@pytest.mark.parametrize(("ago", "fails"), [(timedelta(minutes=9), False), (timedelta(minutes=11), True)])
+def test_a_gate_that_was_never_answered_fails_at_the_deadline(ago: timedelta, fails: bool) -> None:
+    """With a reason that names the check; until then it waits."""
+    pods = own_pods(NEW, 2, created=NOW - ago, ready_changed=NOW - ago)
+    never = checked(HealthState.UNKNOWN, reason=UNREACHABLE, pods=pods)
+
+    found = seen(status=SERVED, rollout=AFTER, seen=never, own=pods)
+
+    failure = found.status.rollout.failure
+    assert (failure is not None) is fails
+    assert failure is None or ("check ready was never answered" in failure.message and "mesh" in failure.advice)

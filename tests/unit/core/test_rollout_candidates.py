@@ -7,6 +7,7 @@ import pytest
 
 from resilience.api.names import request_annotation
 from resilience.api.reasons import Colour, FailureClass, HealthState, ReleaseStep, Request
+from resilience.core.health.reach import UNREACHABLE
 from resilience.core.model.actions import Hold, MarkFailed, RetryPull, Route
 from resilience.core.model.observation import Traffic
 from resilience.core.rollouts import bluegreen
@@ -291,3 +292,26 @@ def test_no_pull_is_tried_for_ever(step: ReleaseStep, tries: int) -> None:
 
     assert found.failure is not None and found.failure.kind is FailureClass.NETWORK
     assert MarkFailed(NEW) in found.actions
+
+
+@pytest.mark.parametrize(
+    ("step", "rollout", "actions"),
+    [
+        (PREPARING, BEFORE, (MarkFailed(NEW), to(DISCARDING))),
+        (WARM, AFTER, (MarkFailed(NEW), to(REVERTING), UNPIN)),
+    ],
+)
+def test_a_gate_that_was_never_answered_fails_at_the_deadline(step: ReleaseStep, rollout: Any, actions: Any) -> None:
+    never = checked(UNKNOWN, reason=UNREACHABLE)
+
+    early = plan(step, rollout=rollout, seen=never, ago=timedelta(minutes=9))
+    late = plan(step, rollout=rollout, seen=never, ago=timedelta(minutes=11))
+    overruled = plan(step, rollout=rollout, seen=never, ago=timedelta(minutes=11), annotations=PROMOTE)
+
+    assert early.actions == () and early.failure is None and "check ready is inconclusive" in early.waiting
+    assert late.actions == actions
+    assert late.failure is not None and (late.failure.kind, late.failure.reason) == (
+        FailureClass.TIMEOUT,
+        "GateUnreachable",
+    )
+    assert overruled.failure is None

@@ -18,6 +18,7 @@ from resilience.adapters.checks.redis.connections import RedisConnections
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
+from resilience.api.checks import Scheme
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import (
     DnsProbe,
@@ -33,6 +34,8 @@ from resilience.core.model.probes import (
 from resilience.ports import PortError, Refused
 
 MAX_LAG_SECONDS: Final = 0.1
+# A port that requires TLS ends other connections so.
+_RESETS: Final = ("ConnectionReset", "ConnectionClosed")
 
 
 class NetworkChecker:
@@ -82,7 +85,8 @@ class NetworkChecker:
             return await self._run(probe, timeout=timeout)
         except NetworkFailure as failure:
             outcome = Outcome.INCONCLUSIVE if failure.own else Outcome.FAIL
-            return CheckResult(outcome, failure.reason, f"{_describe(probe)}: {failure}")
+            message = f"{_describe(probe)}: {failure}{_hint(probe, failure)}"
+            return CheckResult(outcome, failure.reason, message, answered=failure.taken)
         except Refused as refusal:
             return CheckResult(Outcome.INCONCLUSIVE, "AddressRefused", f"{_describe(probe)}: {refusal}")
         except PortError as error:
@@ -112,6 +116,16 @@ class NetworkChecker:
                 return await dns_check.check_dns(probe, guard_resolve=client.guard.resolve, timeout=timeout)
             case _:
                 assert_never(probe)
+
+
+def _hint(probe: NetworkProbe, failure: NetworkFailure) -> str:
+    """The cause that a reset by a port suggests, to a check that speaks no TLS; else empty."""
+    is_plain = isinstance(probe, TcpProbe | GrpcProbe) or (
+        isinstance(probe, HttpProbe) and probe.target.scheme is Scheme.HTTP
+    )
+    if not is_plain or failure.reason not in _RESETS:
+        return ""
+    return "; perhaps it requires TLS, as in a service mesh with STRICT mTLS"
 
 
 def _describe(probe: NetworkProbe) -> str:

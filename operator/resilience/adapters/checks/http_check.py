@@ -147,7 +147,9 @@ def _judge(probe: HttpProbe, answer: Answer) -> CheckResult:
             f"HTTP{answer.status}",
             f"{describe(probe)} answered {answer.status}",
         )
-    return CheckResult(*verdict, latency_seconds=answer.seconds, components=components)
+    # A mesh or a proxy that does not know the operator answers so in place of the application.
+    is_let_in = verdict[0] is not Outcome.FAIL or answer.status not in _UNAUTHORIZED
+    return CheckResult(*verdict, latency_seconds=answer.seconds, components=components, answered=is_let_in)
 
 
 def _body(answer: Answer) -> tuple[object, str]:

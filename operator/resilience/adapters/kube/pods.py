@@ -4,7 +4,7 @@ A failed read raises Unavailable, and no decision follows from it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -13,6 +13,7 @@ import structlog
 
 from resilience.adapters.kube import autoscalers, mount_failures, parse, parse_workload, quota, selectors
 from resilience.adapters.kube.paths import collection, green_name, named, workload_path
+from resilience.adapters.kube.pod_policies import PodPolicies, Policies
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.adapters.telemetry import redaction
 from resilience.api.names import (
@@ -29,11 +30,13 @@ from resilience.api.names import (
 from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.observation import Green, Node, Pod, PodsView
+from resilience.core.model.pod_policy import PodPolicy
 from resilience.core.model.workload import ReplicaSet, Workload
 from resilience.ports import PortError, Refused
 
 log = structlog.get_logger(__name__)
 
+_NETWORK_POLICY: Final = "NetworkPolicy"
 _LOG_LINES: Final = "15"
 _LOG_BYTES: Final = "4096"
 # The kubelet answers with the status 200 and this text.
@@ -41,11 +44,21 @@ _NO_LOG: Final = "unable to retrieve container logs"
 
 
 class PodsReader:
-    """Reads pods and their constraints. `policies` lists the NetworkPolicies that may select a namespace's pods."""
+    """Reads pods and their constraints.
 
-    def __init__(self, *, transport: Transport, policies: Callable[[str], Awaitable[list[Json]]]) -> None:
+    `policies` lists the NetworkPolicies that may select a namespace's pods; `others` reads those of meshes, if given.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        policies: Callable[[str], Awaitable[list[Json]]],
+        others: PodPolicies | None = None,
+    ) -> None:
         self._transport = transport
         self._policies = policies
+        self._others = others
 
     async def view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
         """Pods of the target; for `limits` and `releases` see `ports.cluster`."""
@@ -72,15 +85,23 @@ class PodsReader:
     async def _limits(self, workload: Workload) -> tuple[list[Json], PodsView]:
         """Pods that are being replaced, and the constraints on replacing more."""
         namespace, labels = workload.namespace, workload.template.labels
-        retiring, budgets, policies, exclusive = await asyncio.gather(
+        retiring, budgets, policies, others, exclusive = await asyncio.gather(
             self._transport.list(collection("pods", namespace), labels=LABEL_RETIRING),
             self._transport.list(collection("poddisruptionbudgets", namespace)),
             self._policies(namespace),
+            self._others.selecting(namespace, labels) if self._others is not None else _no_policies(),
             self._exclusive_claims(workload),
         )
-        ours = [parse.budget(raw) for raw in budgets if selectors.matches(raw["spec"].get("selector"), labels)]
-        keys = selectors.policy_keys(policies, labels)
-        return retiring, PodsView(budgets=tuple(ours), exclusive_claims=exclusive, policy_labels=keys)
+        ours = [raw for raw in budgets if selectors.matches(raw["spec"].get("selector"), labels)]
+        found = (*_network_policies(policies, labels), *others.found)
+        return retiring, PodsView(
+            budgets=tuple(parse.budget(raw) for raw in ours),
+            exclusive_claims=exclusive,
+            policy_labels=frozenset(key for policy in found for key in policy.labels),
+            policies=tuple(sorted(found, key=lambda policy: (policy.kind, policy.name))),
+            unread_policies=others.unread,
+            budget_labels=frozenset(key for raw in ours for key in selectors.keys(raw["spec"].get("selector"))),
+        )
 
     async def logs(self, *, namespace: str, pod: str) -> str:
         """Last log lines before the container ended, secrets redacted; a log that cannot be read counts as empty."""
@@ -147,6 +168,23 @@ class PodsReader:
             if raw is not None and not {"ReadWriteMany", "ReadOnlyMany"}.intersection(modes):
                 exclusive.append(name)
         return tuple(exclusive)
+
+
+def _network_policies(raws: Sequence[Json], labels: Mapping[str, str]) -> tuple[PodPolicy, ...]:
+    """The NetworkPolicies that select these labels, of their own pods or as a peer."""
+    found = [
+        PodPolicy(
+            _NETWORK_POLICY,
+            f"{raw['metadata'].get('namespace', '')}/{raw['metadata']['name']}",
+            selectors.policy_keys([raw], labels),
+        )
+        for raw in raws
+    ]
+    return tuple(policy for policy in found if policy.labels)
+
+
+async def _no_policies() -> Policies:
+    return Policies()
 
 
 async def _nothing() -> Json | None:

@@ -9,6 +9,7 @@ import structlog
 
 from resilience.adapters.kube import parse, parse_workload
 from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
+from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json, NotFound, Transport
 from resilience.api.names import ANNOTATION_CLAIM, LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
@@ -31,7 +32,8 @@ class KubeReader:
     def __init__(self, *, transport: Transport, namespaces: Sequence[str]) -> None:
         self._transport = transport
         self._namespaces = tuple(namespaces)
-        self._pods = PodsReader(transport=transport, policies=self._policies)
+        others = PodPolicies(transport=transport, namespaces=self._namespaces)
+        self._pods = PodsReader(transport=transport, policies=self._policies, others=others)
 
     async def resource(self, key: Key) -> Resource | None:
         """The ResilientService, or None when it does not exist."""

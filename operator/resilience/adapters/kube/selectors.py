@@ -42,18 +42,24 @@ def _excluding_keys(selector: Json | None) -> set[str]:
     return {expression["key"] for expression in expressions if expression["operator"] in ("NotIn", "DoesNotExist")}
 
 
+def used_keys(selector: Json | None, labels: Mapping[str, str]) -> set[str]:
+    """Label keys of the selector whose change may change whether it selects these labels."""
+    return (keys(selector) if matches(selector, labels) else set()) | _excluding_keys(selector)
+
+
+def network_policy(raw: Json) -> list[Json | None]:
+    """The selectors of a NetworkPolicy: of its pods, and of its peers."""
+    spec = raw.get("spec") or {}
+    peers = [
+        peer.get("podSelector")
+        for rule in (spec.get("ingress") or []) + (spec.get("egress") or [])
+        for peer in (rule.get("from") or []) + (rule.get("to") or [])
+    ]
+    return [spec.get("podSelector"), *peers]
+
+
 def policy_keys(policies: Iterable[Json], labels: Mapping[str, str]) -> frozenset[str]:
     """Label keys by which NetworkPolicies select these pods, as their subject or as a peer."""
-    label_keys: set[str] = set()
-    for policy in policies:
-        spec = policy.get("spec") or {}
-        peers = [
-            peer.get("podSelector")
-            for rule in (spec.get("ingress") or []) + (spec.get("egress") or [])
-            for peer in (rule.get("from") or []) + (rule.get("to") or [])
-        ]
-        for selector in [spec.get("podSelector"), *peers]:
-            if matches(selector, labels):
-                label_keys |= keys(selector)
-            label_keys |= _excluding_keys(selector)
-    return frozenset(label_keys)
+    return frozenset(
+        key for policy in policies for selector in network_policy(policy) for key in used_keys(selector, labels)
+    )

@@ -15,12 +15,16 @@ from resilience.ports import Unavailable
 
 
 class NetworkFailure(Unavailable):
-    """No usable answer. `reason` is one CamelCase word; `own` is True when the target never really got the request."""
+    """No usable answer. `reason` is one CamelCase word; `own` is True when the target never really got the request.
 
-    def __init__(self, message: str, *, reason: str, own: bool = False) -> None:
+    `taken`: the target took the request, and neither reset nor closed the connection before it answered.
+    """
+
+    def __init__(self, message: str, *, reason: str, own: bool = False, taken: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
         self.own = own
+        self.taken = taken
 
 
 class Untrusted(NetworkFailure):

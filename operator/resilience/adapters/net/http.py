@@ -73,7 +73,7 @@ class HttpClient:
             async with asyncio.timeout_at(deadline):
                 return await _exchange(reader, addresses, secure, name)
         except TimeoutError as error:
-            raise no_answer(timeout) from error
+            raise no_answer(timeout, taken=reader.sent) from error
         except UnicodeError as error:
             raise Refused(f"{name!r} cannot be the name of a server in its certificate") from error
         except OSError as error:
@@ -87,9 +87,9 @@ def _headers(target: HttpTarget, headers: Sequence[tuple[str, str]]) -> list[tup
     return [header for header in (*own, *target.headers) if header[0].lower() not in replaced] + list(headers)
 
 
-def no_answer(timeout: timedelta) -> NetworkFailure:
-    """The failure for a deadline that has passed."""
-    return NetworkFailure(f"no answer within {format_duration(timeout)}", reason="Timeout")
+def no_answer(timeout: timedelta, *, taken: bool = False) -> NetworkFailure:
+    """The failure for a deadline that has passed. `taken`: the request was sent on a connection that held."""
+    return NetworkFailure(f"no answer within {format_duration(timeout)}", reason="Timeout", taken=taken)
 
 
 async def _exchange(

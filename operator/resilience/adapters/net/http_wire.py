@@ -96,6 +96,7 @@ class AnswerReader(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_data_after_close=True
         )
+        self.sent = False
         self._status = 0
         self._framed = False
         self._retry_after = ""
@@ -105,6 +106,7 @@ class AnswerReader(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends the request."""
         cast(asyncio.Transport, transport).write(self._request)
+        self.sent = True
 
     def data_received(self, data: bytes) -> None:
         """Feeds the parser until there is an answer."""
@@ -177,7 +179,7 @@ class AnswerReader(asyncio.Protocol):
 
 
 def _broken_off() -> NetworkFailure:
-    return NetworkFailure("the answer broke off", reason="AnswerCut")
+    return NetworkFailure("the answer broke off", reason="AnswerCut", taken=True)
 
 
 def _not_http() -> NetworkFailure:

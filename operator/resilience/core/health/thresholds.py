@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from resilience.api.reasons import HealthState
+from resilience.core.health import reach
 from resilience.core.model.check_state import CheckState, Component
 
 # Reason of a state before the first result.
@@ -35,6 +36,8 @@ class CheckResult:
     latency_seconds: float | None = None
     # States of the application's parts, from its own health body, for http checks that read them.
     components: tuple[Component, ...] = ()
+    # False when the application never got the request, as far as is known: no connection, a reset, or not let in.
+    answered: bool = True
     # True when a new connection had to be made, for checks that keep one.
     reconnected: bool = False
     # Identity of the content that was read, for checks that detect changes.
@@ -63,6 +66,8 @@ class Fold:
     silent: bool = False
     # True when the target has passed at least once since it became known.
     ever_passed: bool = False
+    # True when the application has answered since then, or is known to have done so before: a failure is a change.
+    answered: bool = False
     reason: str = ""
     message: str = ""
     latency_seconds: float | None = None
@@ -92,13 +97,18 @@ class Fold:
             bool(other.passes_in_row),
         ):
             return True
-        read = (self.fingerprint, self.dead_letters) != (other.fingerprint, other.dead_letters)
+        read = (self.fingerprint, self.dead_letters, self.answered) != (
+            other.fingerprint,
+            other.dead_letters,
+            other.answered,
+        )
         return self.state is not other.state or read
 
 
-def initial(*, now: datetime, assumed: HealthState = HealthState.UNKNOWN) -> Fold:
-    """The state before the first result, which is the assumed one."""
-    return Fold(state=assumed, since=now, reason=NOT_RUN_YET, message="has not run yet")
+def initial(*, now: datetime, assumed: HealthState = HealthState.UNKNOWN, answered: bool = False) -> Fold:
+    """The state before the first result, which is the assumed one. `answered`: the check is known to have worked."""
+    answered = answered or assumed is not HealthState.UNKNOWN
+    return Fold(state=assumed, since=now, answered=answered, reason=NOT_RUN_YET, message="has not run yet")
 
 
 def mark_lost(before: Fold, *, reason: str, message: str, now: datetime) -> Fold:
@@ -113,6 +123,7 @@ def mark_lost(before: Fold, *, reason: str, message: str, now: datetime) -> Fold
         failures=max(before.failures, 1),
         inconclusive=0,
         silent=False,
+        answered=True,
         reason=reason,
         message=message,
         failing_since=before.failing_since or now,
@@ -145,6 +156,9 @@ def fold(
     if result.outcome is Outcome.FAIL and since is not None and at < since + sustained:
         # It has not failed for long enough, regardless of the count.
         return replace(after, reason=before.reason, message=before.message)
+    if not before.answered and before.state is HealthState.UNHEALTHY and result.outcome in _NO_FAILURE:
+        # It counted as Unknown (`reach`), and from Unknown one success is enough.
+        after = replace(after, state=HealthState.UNKNOWN)
     state = _state(after, result.outcome, failure_threshold=failure_threshold, success_threshold=success_threshold)
     changed = state is not before.state
     after = replace(after, state=state, since=now if changed else before.since)
@@ -175,6 +189,7 @@ def _counted(before: Fold, result: CheckResult, *, failure_threshold: int, at: d
         inconclusive=inconclusive,
         silent=inconclusive >= failure_threshold,
         ever_passed=before.ever_passed or outcome in _NO_FAILURE,
+        answered=before.answered or (is_conclusive and result.answered),
         latency_seconds=result.latency_seconds,
         components=result.components if is_conclusive else before.components,
         dead_letters=result.dead_letters if is_conclusive else before.dead_letters,
@@ -231,11 +246,12 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
     state = worst([pod_fold.state for pod_fold in counting])
     agreeing = [pod_fold for pod_fold in counting if pod_fold.state is state]
     first = min(agreeing, key=lambda pod_fold: pod_fold.since)
+    ever_passed = any(pod_fold.ever_passed for pod_fold in folds.values())
     message = (
         first.message if state is HealthState.HEALTHY else f"{len(agreeing)} of {len(folds)} pods: {first.message}"
     )
     latencies = [pod_fold.latency_seconds for pod_fold in folds.values() if pod_fold.latency_seconds is not None]
-    return CheckState(
+    whole = CheckState(
         name=name,
         state=state,
         reason=first.reason,
@@ -251,12 +267,14 @@ def over_pods(name: str, folds: dict[str, Fold], *, now: datetime) -> CheckState
         components=first.components,
         silent=all(pod_fold.silent for pod_fold in folds.values() if pod_fold.state is HealthState.UNKNOWN),
         settled_since=max(pod_fold.since for pod_fold in folds.values()),
+        ever_passed=ever_passed,
     )
+    return whole if any(pod_fold.answered for pod_fold in folds.values()) else reach.unreachable(whole)
 
 
 def of_service(name: str, folded: Fold) -> CheckState:
     """State of a check that has one target."""
-    return CheckState(
+    state = CheckState(
         name,
         folded.state,
         folded.reason,
@@ -274,4 +292,6 @@ def of_service(name: str, folded: Fold) -> CheckState:
         dead_letters=folded.dead_letters,
         figure=folded.figure,
         failing_since=folded.failing_since,
+        ever_passed=folded.ever_passed,
     )
+    return state if folded.answered else reach.unreachable(state)

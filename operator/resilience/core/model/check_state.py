@@ -52,5 +52,7 @@ class CheckState:
     dead_letters: int | None = None
     # The number that the check measures, as it was last known.
     figure: float | None = None
+    # True when it has passed at least once since this process has known it, at any pod.
+    ever_passed: bool = False
     # When the first failure in the row was measured.
     failing_since: datetime | None = None

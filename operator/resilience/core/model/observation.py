@@ -14,6 +14,7 @@ from resilience.api.status_base import Requests
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetRef
 from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.check_state import CheckState
+from resilience.core.model.pod_policy import PodPolicy
 from resilience.core.model.replays import Replayed
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Resources, Workload
@@ -175,8 +176,13 @@ class PodsView:
     budgets: tuple[Budget, ...] = ()
     # Claims of the template that only one pod or node can mount.
     exclusive_claims: tuple[str, ...] = ()
-    # Label keys that NetworkPolicies select pods by in this namespace or from others.
+    # Label keys that policies of the network or of a mesh select pods by, and these policies.
     policy_labels: frozenset[str] = frozenset()
+    policies: tuple[PodPolicy, ...] = ()
+    # Kinds of such policies that exist in the cluster and may not be read.
+    unread_policies: tuple[str, ...] = ()
+    # Label keys that disruption budgets select the pods by.
+    budget_labels: frozenset[str] = frozenset()
     # Open connections of draining pods, by pod uid; None when the pod did not answer.
     connections: Mapping[str, int | None] = field(default_factory=dict)
     green: Green | None = None

@@ -273,6 +273,8 @@ class CheckTarget:
     rows: bool = False
     # State before the first result.
     assumed: HealthState = HealthState.UNKNOWN
+    # False when it has never passed: until the application answers, failures may be ours (`health.reach`).
+    proven: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,15 @@ and may always be replaced, because budgets must not block the repair. While ano
 the guard refuses.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LEFT_VALUE
+from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TEMPLATE_HASH, LEFT_VALUE
 from resilience.api.reasons import RefusalReason
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core.health import ports
 from resilience.core.model.observation import Observation, Pod, PodsView
+from resilience.core.model.service import Service
 from resilience.core.model.workload import ReplicaSet, Workload
 
 
@@ -180,22 +181,45 @@ def full_budget(view: PodsView) -> Refusal | None:
     )
 
 
-def leave_labels(observation: Observation, view: PodsView, pod: Pod) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """Labels to overwrite so that no Service selects the pod, and the Services for which that is not possible.
-
-    Labels that a NetworkPolicy selects by are not overwritten, because that could cut the pod's open connections.
-    """
+def leave_labels(
+    observation: Observation, view: PodsView, pod: Pod, *, leave_by: str | None = None
+) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Labels to overwrite so that no Service selects the pod, and the Services for which that is not possible."""
     chosen: set[str] = set()
     stuck: list[str] = []
-    for service in observation.services:
-        keys = sorted(set(service.selector) - view.policy_labels)
-        if not service.selects(pod.labels) or chosen.intersection(keys):
+    # The same choice in whatever order the Services are listed; those with few labels leave least choice.
+    for service in sorted(observation.services, key=lambda service: (len(service.selector), service.name)):
+        if not service.selects(pod.labels) or chosen.intersection(service.selector):
             continue
-        if keys:
-            chosen.add(keys[0])
+        key = way_out(observation, view, service, leave_by=leave_by)
+        if key:
+            chosen.add(key)
         else:
             stuck.append(service.name)
-    return dict.fromkeys(chosen, LEFT_VALUE), tuple(stuck)
+    return dict.fromkeys(sorted(chosen), LEFT_VALUE), tuple(stuck)
+
+
+def way_out(observation: Observation, view: PodsView, service: Service, *, leave_by: str | None = None) -> str:
+    """The label to overwrite so that the Service no longer selects a pod; empty when there is none.
+
+    The user's choice comes first. Labels that a policy of the network or of a mesh selects by are not overwritten: that
+    could cut the pod's open connections. Of the others, one is preferred that nothing but Services uses.
+    """
+    if leave_by is not None and leave_by in service.selector:
+        return leave_by
+    own = set(observation.workload.selector) if observation.workload is not None else set()
+    used = own | view.budget_labels | {LABEL_TEMPLATE_HASH}
+    return min(set(service.selector) - view.policy_labels, key=lambda key: (key in used, key), default="")
+
+
+def policies_words(observation: Observation, view: PodsView, services: Sequence[str]) -> str:
+    """The policies that keep pods in these Services, as the beginning of a sentence that goes on with labels."""
+    keys = {key for service in observation.services if service.name in services for key in service.selector}
+    named = [f"{policy.kind} {policy.name}" for policy in view.policies if policy.labels & keys]
+    if not named:
+        return "a NetworkPolicy selects pods by"
+    more = f" and {len(named) - 2} more" if len(named) > 2 else ""
+    return f"{', '.join(named[:2])}{more} select{'s' if len(named) == 1 else ''} pods by"
 
 
 def lingers(observation: Observation, pod: Pod) -> bool:

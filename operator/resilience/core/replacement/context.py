@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from resilience.api.checks import Scope
 from resilience.api.v1alpha1 import TargetKind
+from resilience.core.health import reach
 from resilience.core.health.thresholds import WELL
 from resilience.core.model.context import PartContext
 from resilience.core.model.decision import Action
@@ -87,8 +88,8 @@ def obstacle_of(context: ReplacementContext, pod: Pod) -> str:
         return f"pod {pod.name} is ready, but not yet in every Service"
     for check in context.spec.health.checks:
         state = context.observation.checks.get(check.name)
-        # The usage of a new pod is not known yet.
-        is_required = check.scope is Scope.POD and check.usage is None
+        # The usage of a new pod is not known yet; a check that no pod ever answered tells none from another.
+        is_required = check.scope is Scope.POD and check.usage is None and not reach.is_unreachable(state)
         if is_required and state and state.by_pod.get(pod.uid) not in WELL:
             return f"pod {pod.name} has not passed check {check.name}"
     return ""

@@ -4,7 +4,7 @@ Every step is decided from the pod (label, owner) and the EndpointSlices, never 
 interrupted after any write and the next pass continues.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -40,7 +40,7 @@ def progress(context: ReplacementContext, pod: Pod) -> Step:
         # Somebody removed the time from the pod, so spans are counted from now.
         return Step(actions=(Advance(pod, pod.step, context.now),))
     if context.surges and pod.step is not ReplaceStep.REPLACING:
-        labels, _ = availability.leave_labels(context.observation, context.view, pod)
+        labels, _ = _leave_labels(context, pod)
         if labels:
             # Somebody restored a label, or a Service was created in the meantime.
             return _leave(context, pod)
@@ -94,12 +94,18 @@ def _leave(context: ReplacementContext, pod: Pod) -> Step:
     stop = wait_after_outage(context, pod)
     if stop is not None:
         return stop
-    labels, stuck = availability.leave_labels(context.observation, context.view, pod)
+    labels, stuck = _leave_labels(context, pod)
+    why = availability.policies_words(context.observation, context.view, stuck)
     note = (
-        f"pod {pod.name} cannot leave Service {', '.join(stuck)} before it ends: a NetworkPolicy selects pods by the "
-        "same labels; its preStop hook has to cover it"
+        f"pod {pod.name} cannot leave Service {', '.join(stuck)} before it ends: {why} the same labels; its preStop "
+        "hook has to cover it, or another label: spec.drain.leaveBy"
     )
     return Step(actions=(Advance(pod, ReplaceStep.LEAVING, context.now, labels),), note=note if stuck else "")
+
+
+def _leave_labels(context: ReplacementContext, pod: Pod) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    leave_by = context.spec.drain.leave_by
+    return availability.leave_labels(context.observation, context.view, pod, leave_by=leave_by)
 
 
 def _leaving(context: ReplacementContext, pod: Pod) -> Step:

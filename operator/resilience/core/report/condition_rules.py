@@ -1,20 +1,29 @@
 """The conditions as they should be now. kstatus must be able to read Ready, Reconciling and Stalled."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from resilience.api.checks import Scope
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import ConditionType, HealthState, Reason
 from resilience.api.status import HealthStatus, Status
-from resilience.api.v1alpha1 import Management
+from resilience.api.v1alpha1 import Management, TargetKind
 from resilience.core.degradation import flags
+from resilience.core.health import reach
 from resilience.core.health.ports import MissingPort
+from resilience.core.model import conditions
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
 from resilience.core.model.observation import Observation
 from resilience.core.ownership.managed_probes import TemplatePlan
+from resilience.core.replacement import availability
 from resilience.core.replacement.plan import ReplacementPlan
 from resilience.core.rollouts.context import Move
+
+_LEAVE_RECIPE: Final = (
+    "give the pods a label that only their Services select by, and name it in spec.drain.leaveBy; see "
+    "docs/operations/meshes.md"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,9 @@ def healthy(health: HealthStatus) -> ConditionVerdict:
         case HealthState.UNHEALTHY:
             return ConditionVerdict(ConditionType.HEALTHY, False, Reason.CHECKS_FAIL, "; ".join(named))
         case HealthState.UNKNOWN:
-            return ConditionVerdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, "; ".join(named))
+            is_reached = all(check.reason != reach.UNREACHABLE for check in health.checks)
+            reason = Reason.CHECKS_UNKNOWN if is_reached else Reason.CHECKS_UNREACHABLE
+            return ConditionVerdict(ConditionType.HEALTHY, None, reason, "; ".join(named))
 
 
 def _is_named(state: HealthState, whole: HealthState) -> bool:
@@ -139,6 +150,46 @@ def progressing(facts: Facts, status: Status) -> ConditionVerdict:
     if facts.plan is not None and facts.plan.refusal is not None and not facts.plan.actions:
         return ConditionVerdict(kind, False, Reason.RESTART_BLOCKED, facts.plan.waiting)
     return ConditionVerdict(kind, True, Reason.RESTARTING, restart_words(status))
+
+
+def can_leave(facts: Facts, status: Status) -> ConditionVerdict | None:
+    """CanLeaveServices: a pod can leave its Services before it ends; None when it can."""
+    base, kind = facts.base, ConditionType.CAN_LEAVE
+    view = base.observation.pods
+    if base.workload.kind is not TargetKind.DEPLOYMENT:
+        return None
+    if view is None or not view.limits_read:
+        # Not read this time: the last answer stands.
+        before = conditions.find(status.conditions, kind)
+        known = {"False": False, "Unknown": None}
+        if before is None or before.status not in known:
+            return None
+        return ConditionVerdict(kind, known[before.status], Reason(before.reason), before.message)
+    leave_by = base.spec.drain.leave_by
+    stuck = [
+        service.name
+        for service in base.observation.selecting
+        if not availability.way_out(base.observation, view, service, leave_by=leave_by)
+    ]
+    if stuck:
+        return ConditionVerdict(
+            kind,
+            False,
+            Reason.POLICIES_SELECT_PODS,
+            f"{availability.policies_words(base.observation, view, stuck)} every label that Service {', '.join(stuck)} "
+            "selects them by: a pod that is replaced stays in it until it ends, and only its preStop hook covers that; "
+            f"{_LEAVE_RECIPE}",
+        )
+    if view.unread_policies and leave_by is None:
+        kinds = ", ".join(view.unread_policies)
+        return ConditionVerdict(
+            kind,
+            None,
+            Reason.POLICIES_NOT_READ,
+            f"{kinds}: the operator may not list them, so it does not know which labels they select pods by; "
+            f"let it (list), or: {_LEAVE_RECIPE}",
+        )
+    return None
 
 
 def probes_synced(facts: Facts) -> ConditionVerdict:

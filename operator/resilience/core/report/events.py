@@ -53,6 +53,8 @@ def _event(kind: str, status: str, reason: str, message: str, is_first: bool) ->
         if status == "False":
             return Event(Reason(reason), message, warning=True)
         return None if is_first or status == "Unknown" else Event(Reason(reason), "alerts are delivered again")
+    if kind == ConditionType.CAN_LEAVE and status != "True":
+        return Event(Reason(reason), message, warning=True)
     # Flags have Events of their own.
     is_reported = reason != Reason.FLAGS_ON and (status == "True" or (status == "False" and not is_first))
     if kind == ConditionType.DEGRADED and is_reported:

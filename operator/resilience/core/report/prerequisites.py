@@ -31,6 +31,7 @@ def find(resource: Resource, observation: Observation) -> ConditionVerdict:
         or _container(resource, observation)
         or _service(resource, observation)
         or _container_port(resource, observation)
+        or _leave_by(resource, observation)
         or _part(resource)
         or ConditionVerdict(ConditionType.STALLED, False, Reason.NOT_STALLED)
     )
@@ -142,3 +143,20 @@ def _container_port(resource: Resource, observation: Observation) -> ConditionVe
     assert spec is not None and workload is not None
     lost = ports.missing(spec, workload.template, client_service(spec, observation))
     return _stalled(Reason.PORT_NOT_FOUND, lost) if lost else None
+
+
+def _leave_by(resource: Resource, observation: Observation) -> ConditionVerdict | None:
+    """The label of spec.drain.leaveBy takes no pod out of the Service that clients use, or of any."""
+    spec = resource.spec
+    assert spec is not None
+    key, own = spec.drain.leave_by, client_service(spec, observation)
+    services = (own,) if own is not None else observation.selecting
+    if key is None or not services or any(key in service.selector for service in services):
+        return None
+    named = ", ".join(service.name for service in services)
+    keys = ", ".join(sorted({name for service in services for name in service.base}))
+    return _stalled(
+        Reason.LEAVE_BY_NOT_SELECTED,
+        f"Service {named} does not select pods by label {key} of spec.drain.leaveBy, but by {keys}; add the label to "
+        "the pods and to the Service's selector, or name another one",
+    )

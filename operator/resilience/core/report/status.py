@@ -11,7 +11,7 @@ from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, St
 from resilience.api.status_alerts import AlertsStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.failures import attention
-from resilience.core.health import ports
+from resilience.core.health import ports, reach
 from resilience.core.health.targets import client_service
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL, worst
 from resilience.core.model import conditions, history
@@ -23,6 +23,7 @@ from resilience.core.report.condition_rules import Facts
 from resilience.core.restarts import lifecycle, triggers
 from resilience.core.rollouts.status import describe_rollout
 
+_NOT_KNOWN: Final = (Reason.CHECKS_UNKNOWN, Reason.CHECKS_UNREACHABLE)
 _FIGURES: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
@@ -42,7 +43,7 @@ def stalled_status(resource: Resource, status: Status, verdict: ConditionVerdict
             "phase": Phase.FAILED,
             "explanation": f"Stalled: {verdict.message}.",
             "conditions": conditions.update(status.conditions, verdicts, generation=generation, now=now),
-            "health": HealthStatus(),
+            "health": HealthStatus(passed=status.health.passed),
         }
     )
 
@@ -86,7 +87,9 @@ def compose_status(facts: Facts) -> Status:
         condition_rules.degraded(facts, status),
     ]
     generation = facts.base.resource.generation
-    updated = conditions.update(status.conditions, verdicts, generation=generation, now=now)
+    leaving = condition_rules.can_leave(facts, status)
+    reported = [*verdicts, leaving] if leaving is not None else verdicts
+    updated = conditions.update(status.conditions, reported, generation=generation, now=now)
     return status.model_copy(
         update={
             "observed_generation": generation,
@@ -106,7 +109,8 @@ def _health(spec: ResilientServiceSpec, observation: Observation, before: Health
     ]
     dependencies = {check.name for check in spec.health.checks if check.scope is Scope.DEPENDENCY}
     counted = [condition_rules.counted(check.state, dependency=check.name in dependencies) for check in checks]
-    return HealthStatus(state=worst(counted), checks=checks)
+    passed = reach.passed(spec, before, observation.checks)
+    return HealthStatus(state=worst(counted), checks=checks, passed=passed)
 
 
 def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> CheckStatus:
@@ -172,7 +176,7 @@ def _explanation(facts: Facts, status: Status, verdicts: Sequence[ConditionVerdi
         parts.append(note[0].upper() + note[1:])
     parts.extend(_policies(status))
     parts.extend(triggers.not_judged(facts.base))
-    if healthy.status is False or healthy.reason is Reason.CHECKS_UNKNOWN:
+    if healthy.status is False or healthy.reason in _NOT_KNOWN:
         parts.append(f"{'Unhealthy' if healthy.status is False else 'Health unknown'}: {healthy.message}")
     if synced.status is False:
         parts.append(f"Probes: {synced.message}")

@@ -61,6 +61,8 @@ def allowed(context: Context, firing: Sequence[Firing]) -> _Left:
     if left:
         left, block = _out_of_loops(effective, past, left, now)
     if left:
+        left, block = _after_proof(context, past, left)
+    if left:
         left, block = _in_window(context.spec, left, now)
     if left:
         block = (
@@ -189,6 +191,50 @@ def _out_of_loops(effective: Effective, past: Sequence[PastRestart], fired: Sequ
         return tuple(fired), None
     left = tuple(firing for firing, end in ends if end is None or end <= now)
     return left, Blocker(BlockReason.RESTART_LOOP, loop_words(end_by_policy), min(end_by_policy.values()))
+
+
+def _after_proof(context: Context, past: Sequence[PastRestart], fired: Sequence[Firing]) -> _Left:
+    """The firings whose policy has seen the replacements of its last restart pass what it restarted pods for.
+
+    A replacement itself need not wait: the loop breaker limits how often the same place is tried.
+    """
+    fired_policies = {firing.policy.name: firing.policy for firing in fired}
+    waits = {name: wait for name, policy in fired_policies.items() if (wait := _unproven(context, past, policy))}
+    left = tuple(
+        firing
+        for firing in fired
+        if firing.policy.name not in waits or firing.pod.created >= waits[firing.policy.name][0]
+    )
+    if len(left) == len(fired):
+        return left, None
+    name, (_, pod) = next(iter(waits.items()))
+    words = (
+        f"pod {pod.name}, which the last restart made, has not passed what policy {name} restarted pods for: the next "
+        "pod stays until it does"
+    )
+    return left, Blocker(BlockReason.REPLACEMENT_UNPROVEN, words)
+
+
+def _unproven(context: Context, past: Sequence[PastRestart], policy: Policy) -> tuple[datetime, Pod] | None:
+    """The start of the policy's last restart, and a pod created since that has not passed; None without such a pod."""
+    last = next((entry for entry in reversed(past) if policy.name in entry.policies), None)
+    if last is None or context.observation.pods is None:
+        return None
+    # Creation times have whole seconds.
+    began = last.at.replace(microsecond=0)
+    made = [pod for pod in availability.staying(context.observation.pods) if pod.created >= began]
+    pod = next((pod for pod in made if not _has_passed(context, policy, pod)), None)
+    return (began, pod) if pod is not None else None
+
+
+def _has_passed(context: Context, policy: Policy, pod: Pod) -> bool:
+    """The pod does not show what the policy restarts pods for. Its age never does, and a restart count only later."""
+    if policy.uptime is not None:
+        return True
+    if policy.container_restarts is not None:
+        return pod.available
+    state = context.observation.checks.get(PREFIX + policy.name)
+    return state is not None and state.by_pod.get(pod.uid) in WELL
 
 
 def _in_window(spec: ResilientServiceSpec, fired: Sequence[Firing], now: datetime) -> _Left:

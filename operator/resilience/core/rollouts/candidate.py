@@ -188,7 +188,10 @@ def wait_for_promotion(context: RolloutContext) -> Move | None:
         return give_up(context, verdict.failure)
     is_requested = context.is_requested(Request.PROMOTE)
     # After the deadline a person may overrule every silence, also that of a check that never ran.
-    is_silent = verdict.inconclusive or overdue.is_late(context)
+    is_late = overdue.is_late(context)
+    if verdict.at_deadline is not None and not is_requested and is_late:
+        return give_up(context, verdict.at_deadline)
+    is_silent = verdict.inconclusive or is_late
     if not verdict.passed and not (is_silent and is_requested):
         hint = _PROMOTE_OR_ABORT if is_silent else ""
         return Move(waiting=verdict.waiting + hint, wait=verdict.wait or _POLL, share=0.9)
@@ -251,6 +254,8 @@ def wait_for_acceptance(context: RolloutContext) -> Move | None:
         return give_up(context, traffic_failure)
     if context.is_requested(Request.PROMOTE):
         return None
+    if verdict.at_deadline is not None and overdue.is_late(context):
+        return give_up(context, verdict.at_deadline)
     period = context.settings.warm_period
     remaining = context.left(period)
     if not verdict.passed and (remaining is None or verdict.inconclusive):

@@ -12,7 +12,7 @@ from resilience.api.reasons import FailureClass, HealthState
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
 from resilience.core.failures.classify import Failure
-from resilience.core.health import hosts, targets
+from resilience.core.health import hosts, reach, targets
 from resilience.core.health.ports import PortMissing, check_port, container_port, service_target
 from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
@@ -36,6 +36,8 @@ class GateVerdict:
     failure: Failure | None = None
     # True when it waits because the answers are inconclusive, which a person may overrule.
     inconclusive: bool = False
+    # The failure that the wait turns into at the rollout's deadline: a check that nothing ever answered. Else None.
+    at_deadline: Failure | None = None
     # Time since which everything has passed.
     since: datetime | None = None
 
@@ -70,7 +72,10 @@ def evaluate(
     if reasons:
         # A person may overrule a check that is inconclusive, not one that has not run or is about to fail.
         is_inconclusive = all(_is_inconclusive(states[name]) for name in reasons)
-        return GateVerdict(waiting=next(iter(reasons.values())), inconclusive=is_inconclusive)
+        late = next(
+            (_never_answered(name, state) for name, state in states.items() if reach.is_unreachable(state)), None
+        )
+        return GateVerdict(waiting=next(iter(reasons.values())), inconclusive=is_inconclusive, at_deadline=late)
     since = max((state.settled_since or state.since for state in states.values() if state is not None), default=now)
     remaining = since + gate.for_ - now
     if remaining > timedelta() and not brief:
@@ -107,6 +112,16 @@ def _failure(name: str, state: CheckState) -> Failure:
         reason="GateFailed",
         message=f"check {name} failed on the candidate: {state.message}",
         advice=f"find out why check {name} fails on the new version; then release a corrected one",
+    )
+
+
+def _never_answered(name: str, state: CheckState | None) -> Failure:
+    seen = state.message if state is not None else ""
+    return Failure(
+        kind=FailureClass.TIMEOUT,
+        reason="GateUnreachable",
+        message=f"check {name} was never answered, neither by the candidate nor before it: {seen}",
+        advice=f"{reach.RECIPE}; then request it again: resilience.dev/retry-requested-at",
     )
 
 

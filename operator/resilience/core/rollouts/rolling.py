@@ -3,7 +3,8 @@
 Once per template: a person who resumes or applies it again has decided, and the operator does not fight that.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from resilience.api.names import ANNOTATION_PAUSED_FOR, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import Request, RolloutOutcome
@@ -18,6 +19,9 @@ from resilience.core.model.workload import ReplicaSet
 from resilience.core.rollouts import baseline, candidate, gates
 from resilience.core.rollouts.context import Move, RolloutContext
 from resilience.core.rollouts.gates import GateVerdict
+
+# A gate that may end at the deadline is looked at so often.
+_DEADLINE_POLL: Final = timedelta(seconds=5)
 
 
 def current_pods(context: RolloutContext) -> tuple[Pod, ...]:
@@ -60,9 +64,11 @@ def plan(context: RolloutContext) -> Move:
     if not context.workload.settled:
         return candidate.wait_for_own_pods(context)
     verdict = _gate_verdict(context)
-    if verdict.failure is not None:
-        return Move(actions=_failure_actions(context), failure=verdict.failure, waiting=verdict.failure.message)
-    return Move(waiting=verdict.waiting, wait=verdict.wait, share=1.0)
+    failure = verdict.failure or (verdict.at_deadline if _is_over(context) else None)
+    if failure is not None:
+        return Move(actions=_failure_actions(context), failure=failure, waiting=failure.message)
+    wait = _DEADLINE_POLL if verdict.at_deadline is not None else verdict.wait
+    return Move(waiting=verdict.waiting, wait=wait, share=1.0)
 
 
 def complete(context: RolloutContext) -> bool:
@@ -106,10 +112,15 @@ def _failure(context: RolloutContext) -> Failure | None:
 
 
 def _is_stuck(context: RolloutContext, unavailable: list[Pod]) -> bool:
+    """Pods are missing or not available, and nothing has moved for the whole deadline."""
+    return bool(unavailable or not current_pods(context)) and _is_over(context)
+
+
+def _is_over(context: RolloutContext) -> bool:
     """Nothing has moved for the whole deadline. A large Deployment may take long as long as it moves."""
     pods = current_pods(context)
     last_move = max((max(pod.created, pod.ready_changed or pod.created) for pod in pods), default=_start_time(context))
-    return bool(unavailable or not pods) and context.now >= last_move + context.spec.rollout.progress_deadline
+    return context.now >= last_move + context.spec.rollout.progress_deadline
 
 
 def _start_time(context: RolloutContext) -> datetime:

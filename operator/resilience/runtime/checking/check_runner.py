@@ -83,7 +83,10 @@ class CheckRunner:
             identity = _id(key, target)
             entry = kept.get(identity)
             if entry is None or _invalidates_state(entry.target, target):
-                entry = _Entry(target, thresholds.initial(now=self.clock.now(), assumed=target.assumed))
+                fold = thresholds.initial(now=self.clock.now(), assumed=target.assumed, answered=target.proven)
+                entry = _Entry(target, fold)
+            elif target.proven and not entry.fold.answered:
+                entry.fold = replace(entry.fold, answered=True)
             entry.target = target
             self._join(identity, entry)
         for target in before:

@@ -1,0 +1,147 @@
+"""Policies of meshes and networks that select a namespace's pods, of those kinds that the cluster has.
+
+Two caches, filled only when somebody asks: the kinds of the cluster, and for half a minute the selectors of each kind
+and namespace. So a cluster without a mesh pays one request now and then, and many services share what is read.
+Only policies of the service's own namespace count, those of Istio's root namespace, and those of no namespace:
+another tenant must not be able to keep somebody's pods in their Services.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from resilience.adapters.kube.policy_kinds import KINDS, PolicyKind, Use
+from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.core.model.pod_policy import PodPolicy
+from resilience.ports import Refused
+
+log = structlog.get_logger(__name__)
+
+# Seconds.
+_KINDS_LAST: Final = 600.0
+_POLICIES_LAST: Final = 30.0
+# Istio's default; policies in it hold in all namespaces.
+_ISTIO_ROOT: Final = "istio-system"
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """One object: its name, and how it selects pods."""
+
+    kind: str
+    name: str
+    uses: tuple[Use, ...]
+
+    def of(self, labels: Mapping[str, str]) -> PodPolicy:
+        return PodPolicy(self.kind, self.name, frozenset(key for use in self.uses for key in use(labels)))
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Policies that select pods with the labels that were given, and the kinds that could not be read."""
+
+    found: tuple[PodPolicy, ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+# A path, or None for the kinds of the cluster; with the loop time until which the answer holds.
+_Answers = dict[str, tuple[float, "asyncio.Task[tuple[_Policy, ...] | None]"]]
+
+
+class PodPolicies:
+    """Reads them. With `namespaces`, kinds without a namespace are not read: a Role gives no right to them."""
+
+    def __init__(self, *, transport: Transport, namespaces: Sequence[str]) -> None:
+        self._transport = transport
+        self._namespaces = tuple(namespaces)
+        self._kinds: tuple[tuple[PolicyKind, str], ...] = ()
+        self._kinds_until = 0.0
+        self._discovering = asyncio.Lock()
+        self._answers: _Answers = {}
+
+    async def selecting(self, namespace: str, labels: Mapping[str, str]) -> Policies:
+        """The policies that select pods of this namespace by some of these labels.
+
+        Raises:
+            Unavailable: the API server did not answer.
+        """
+        wanted = [
+            (kind, path) for kind, version in await self._existing() for path in self._paths(kind, version, namespace)
+        ]
+        answers = await asyncio.gather(*(self._listed(kind, path) for kind, path in wanted))
+        unread = {kind.kind for (kind, _), policies in zip(wanted, answers, strict=True) if policies is None}
+        found = [policy.of(labels) for policies in answers for policy in policies or ()]
+        return Policies(tuple(policy for policy in found if policy.labels), tuple(sorted(unread)))
+
+    def _paths(self, kind: PolicyKind, version: str, namespace: str) -> list[str]:
+        base = f"/apis/{kind.group}/{version}"
+        if not kind.namespaced:
+            return [] if self._namespaces else [f"{base}/{kind.plural}"]
+        names = {namespace}
+        if kind.group.endswith(".istio.io") and (not self._namespaces or _ISTIO_ROOT in self._namespaces):
+            names.add(_ISTIO_ROOT)
+        return [f"{base}/namespaces/{name}/{kind.plural}" for name in sorted(names)]
+
+    async def _existing(self) -> tuple[tuple[PolicyKind, str], ...]:
+        """The kinds that the API server has, with the version that it prefers."""
+        async with self._discovering:
+            now = asyncio.get_running_loop().time()
+            if now >= self._kinds_until:
+                self._kinds = await self._discover()
+                self._kinds_until = now + _KINDS_LAST
+            return self._kinds
+
+    async def _discover(self) -> tuple[tuple[PolicyKind, str], ...]:
+        try:
+            groups = (await self._transport.get("/apis")).get("groups") or []
+            versions = {group["name"]: group["preferredVersion"]["version"] for group in groups}
+            present = sorted({kind.group for kind in KINDS} & versions.keys())
+            lists = await asyncio.gather(
+                *(self._transport.get(f"/apis/{group}/{versions[group]}") for group in present)
+            )
+        except (Refused, NotFound) as error:
+            log.warning("kinds of policies are not known", why=str(error))
+            return ()
+        plurals = {
+            (group, resource["name"])
+            for group, answer in zip(present, lists, strict=True)
+            for resource in answer.get("resources") or []
+        }
+        return tuple((kind, versions[kind.group]) for kind in KINDS if (kind.group, kind.plural) in plurals)
+
+    async def _listed(self, kind: PolicyKind, path: str) -> tuple[_Policy, ...] | None:
+        """The policies at this path, None when they may not be read; whoever asks meanwhile shares the request."""
+        now = asyncio.get_running_loop().time()
+        until, task = self._answers.get(path, (0.0, None))
+        if task is None or now >= until:
+            self._answers = {key: entry for key, entry in self._answers.items() if entry[0] > now}
+            task = asyncio.get_running_loop().create_task(self._list(kind, path))
+            self._answers[path] = (now + _POLICIES_LAST, task)
+            task.add_done_callback(lambda done: self._drop_failed(path, done))
+        return await asyncio.shield(task)
+
+    def _drop_failed(self, path: str, done: "asyncio.Task[tuple[_Policy, ...] | None]") -> None:
+        """A failure is not kept: the next one who asks tries again."""
+        if done.cancelled() or done.exception() is not None:
+            _, task = self._answers.get(path, (0.0, None))
+            if task is done:
+                del self._answers[path]
+
+    async def _list(self, kind: PolicyKind, path: str) -> tuple[_Policy, ...] | None:
+        def policy(raw: Json) -> _Policy:
+            meta = raw["metadata"]
+            name = f"{meta['namespace']}/{meta['name']}" if "namespace" in meta else str(meta["name"])
+            return _Policy(kind.kind, name, tuple(kind.read(raw)))
+
+        try:
+            return tuple(await self._transport.views(path, policy))
+        except NotFound:
+            # The kind has been removed since the last look.
+            self._kinds_until = 0.0
+            return ()
+        except Refused as error:
+            log.warning("policies may not be read", kind=kind.kind, why=str(error))
+            return None
