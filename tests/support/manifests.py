@@ -340,7 +340,7 @@ def full_status() -> Status:
             state=HealthState.WARNING,
             checks=[CheckStatus(name="ready", state=HealthState.WARNING, since=now, latency=short)],
         ),
-        rollout=RolloutStatus(step="Complete", progress=100),
+        rollout=RolloutStatus(step="Complete", progress=100, resumed_by="kubectl-rollout", pods_ended=1),
         restart=running,
         restarts=RestartsStatus(summary="1 of 10 this hour"),
         last_restart=ended,

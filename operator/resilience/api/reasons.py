@@ -122,6 +122,7 @@ class Reason(StrEnum):
     TEST_DELIVERED = "TestDelivered"
     PARTLY_DELIVERED = "PartlyDelivered"
     PIN_LOST = "PinLost"
+    DEPLOYMENT_RESUMED = "DeploymentResumed"
     ADOPTED = "Adopted"
     GIVEN_BACK = "GivenBack"
 
