@@ -107,6 +107,13 @@ class RolloutContext(PartContext):
             self.wanted if self.green.step is ReleaseStep.PREPARING else self.serving
         )
 
+    def image_of(self, fingerprint: str) -> str:
+        """Image of the main container of the template with this fingerprint; empty when no ReplicaSet has it."""
+        if fingerprint == self.wanted:
+            return self.workload.template.image(self.spec.container)
+        images = next((known.images for known in self.view.replica_sets if known.fingerprint == fingerprint), {})
+        return images.get(self.spec.container or "", next(iter(images.values()), ""))
+
     def failed(self, fingerprint: str) -> bool:
         """This template failed and is not to be tried again."""
         return bool(fingerprint) and self.workload.annotations.get(ANNOTATION_FAILED) == fingerprint

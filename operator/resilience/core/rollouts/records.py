@@ -8,7 +8,8 @@ must have a ReplicaSet and has none. Its image then tells which template is mean
 from collections.abc import Sequence
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR
-from resilience.api.status_rollout import RolloutStatus, Version
+from resilience.api.status import Status
+from resilience.api.status_rollout import Version
 from resilience.core.model.actions import Hold, MarkFailed, PauseFailed
 from resilience.core.model.decision import Action
 from resilience.core.rollouts.context import RolloutContext
@@ -34,18 +35,18 @@ def correction_of_pause(context: RolloutContext) -> tuple[Action, ...]:
     return (PauseFailed(context.wanted),) if is_same and context.workload.paused else ()
 
 
-def refreshed(context: RolloutContext) -> RolloutStatus:
-    """Status of the rollout with the present fingerprints of the templates that it names."""
+def refreshed(context: RolloutContext) -> Status:
+    """The status, with the present fingerprints of the templates that its rollout names."""
     status = context.status.rollout
     if not has_drifted(context):
-        return status
+        return context.status
     live = _live(context)
     names = {"serving": status.serving, "candidate": status.candidate}
     renamed: dict[str, object] = {name: _renamed(version, live) for name, version in names.items()}
     if status.failure is not None:
         failed = _renamed(status.failure.version, live)
         renamed["failure"] = status.failure.model_copy(update={"version": failed})
-    return status.model_copy(update=renamed)
+    return context.status.model_copy(update={"rollout": status.model_copy(update=renamed)})
 
 
 def has_drifted(context: RolloutContext) -> bool:
@@ -78,8 +79,7 @@ def _live(context: RolloutContext) -> list[Version]:
     versions = {template.fingerprint: template.image(container) for template in templates}
     for replica_set in context.view.replica_sets:
         if replica_set.replicas:
-            image = replica_set.images.get(container or "", next(iter(replica_set.images.values()), ""))
-            versions.setdefault(replica_set.fingerprint, image)
+            versions.setdefault(replica_set.fingerprint, context.image_of(replica_set.fingerprint))
     return [Version(hash=fingerprint, image=image) for fingerprint, image in versions.items()]
 
 

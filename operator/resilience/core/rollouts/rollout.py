@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR, ANNOTATION_SERVING
 from resilience.api.reasons import Colour, Reason, ReleaseStep, Request, RolloutOutcome, RolloutStage
-from resilience.api.status import Status
 from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec, Strategy
 from resilience.core.model import held, requests
@@ -98,7 +97,7 @@ def reconcile(base: Context, *, writing: bool) -> RolloutResult:
     if base.observation.pods is None:
         return RolloutResult(StepResult(base.status), Move())
     context = make_context(base, base.observation.pods, writing=writing)
-    context = replace(context, base=base.with_status(_refreshed(context)))
+    context = replace(context, base=base.with_status(records.refreshed(context)))
     context, events = _requests(context)
     blue_green = is_blue_green(context.spec)
     retry, is_retrying = _retry(context)
@@ -110,13 +109,6 @@ def reconcile(base: Context, *, writing: bool) -> RolloutResult:
         events.append(Event(Reason.ADOPTED, "the Deployment is held paused from now on; its releases are blue-green"))
     result = StepResult(updated.status, (*move.actions, *previews), (*events, *updated.events), requeue_after=move.wait)
     return RolloutResult(result, move, gate_targets(context), obstacle)
-
-
-def _refreshed(context: RolloutContext) -> Status:
-    rollout = records.refreshed(context)
-    return (
-        context.status if rollout is context.status.rollout else context.status.model_copy(update={"rollout": rollout})
-    )
 
 
 def make_context(base: Context, view: PodsView, *, writing: bool = False, leaving: bool = False) -> RolloutContext:
@@ -248,16 +240,7 @@ def _in_flight(context: RolloutContext) -> tuple[RolloutStage, Version | None]:
     step = _STEPS_TOWARDS_BLUE.get(green.step) or RolloutStage(green.step)
     if not context.blue_is_candidate:
         return step, green_version
-    return step, Version(hash=candidate.fingerprint(context), image=_image_of(context, candidate.fingerprint(context)))
-
-
-def _image_of(context: RolloutContext, fingerprint: str) -> str:
-    if fingerprint == context.wanted:
-        return context.workload.template.image(context.spec.container)
-    images = next(
-        (replica_set.images for replica_set in context.view.replica_sets if replica_set.fingerprint == fingerprint), {}
-    )
-    return images.get(context.spec.container or "", next(iter(images.values()), ""))
+    return step, Version(hash=candidate.fingerprint(context), image=context.image_of(candidate.fingerprint(context)))
 
 
 def _serving(context: RolloutContext) -> Version | None:
@@ -271,7 +254,7 @@ def _serving(context: RolloutContext) -> Version | None:
         )
         if green_took_over or green_still_serves:
             return Version(hash=green.fingerprint, image=green.image(context.spec.container))
-    return Version(hash=context.serving, image=_image_of(context, context.serving))
+    return Version(hash=context.serving, image=context.image_of(context.serving))
 
 
 def _rolling_progress(context: RolloutContext, move: Move) -> Progress:
