@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,14 @@ ACCEPTS = "resilience.dev/accept-selector-pin=true"
 OUT = ["Preparing", "Scaling", "Switching", "Overlapping", "Warm", "Draining"]
 HOME = ["Preparing", "Switching", "Overlapping", "Draining"]
 STEPS = [*(f"green {each}" for each in OUT), *(f"blue {each}" for each in HOME)]
+# Requests take a moment, so that some are under way whenever a pod ends.
+SLOW = {"RESPONSE_DELAY_MS": "50"}
+# The old pods stay until their replacements serve, and serve until every node knows that they go.
+GENTLE: dict[str, Any] = {
+    "lifecycle": {"preStop": {"sleep": {"seconds": 4}}},
+    "spec": {"strategy": {"rollingUpdate": {"maxUnavailable": 0}}},
+    "env": SLOW,
+}
 BAD_STEPS = ["green Preparing", "green Warm", "green Reverting", "green Discarding"]
 
 
@@ -93,7 +102,12 @@ def test_the_operator_is_killed_in_a_bad_release(
 
 
 GRID = [(step, each) for step in STEPS for each in disturbances.ALL]
+# Resumed before it takes over, the Deployment controller ends the old pods by itself.
+GRID += [("green Preparing", disturbances.RESUMED_EARLY), ("green Warm", disturbances.RESUMED)]
 SMALL = [
+    ("green Preparing", disturbances.RESUMED_EARLY),
+    ("green Warm", disturbances.RESUMED),
+    ("green Warm", disturbances.UNDONE),
     ("green Preparing", disturbances.ALL[3]),
     ("green Overlapping", disturbances.ALL[1]),
     ("green Warm", disturbances.ALL[0]),
@@ -109,7 +123,10 @@ def test_somebody_acts_in_the_middle(
     operator: Release, space: Space, figures: Figures, tmp_path: Path, step: str, disturbance: Disturbance
 ) -> None:
     # given: a Service whose owner accepts that it is pinned, whoever applies it
-    objects = shop("v1", replicas=2)
+    # and the Deployment as the guide has it for those who roll it by themselves
+    careful = GENTLE if disturbance.rolls else {}
+    settings = {"rollout": rollout(blueGreen={"warmPeriod": "4s"})} if disturbance is disturbances.RESUMED else {}
+    objects = [template("v1", replicas=2, **careful), *shop("v1", replicas=2, **settings)[1:]]
     if disturbance.name == "helm upgrade":
         disturbances.install(space, tmp_path, *objects[:2])
         objects = objects[2:]
@@ -117,7 +134,7 @@ def test_somebody_acts_in_the_middle(
     space.kubectl("annotate", "service", "shop", ACCEPTS)
     with Endpoints(space) as endpoints, traffic(space.url()) as clients:
         # when
-        space.apply(template("v2", replicas=2))
+        space.apply(template("v2", replicas=2, **careful))
         at(space, step)
         disturbance.act(space, tmp_path)
         # then: the end is right
@@ -127,8 +144,28 @@ def test_somebody_acts_in_the_middle(
     at_rest(space)
     assert space.get("deployments", "shop")["spec"]["paused"]
     # and nobody noticed
-    assert clients.failed == 0 or not disturbance.gentle, clients.failures()
+    lost = clients.failed_new if disturbance.rolls else clients.failed
+    assert lost == 0 or not disturbance.gentle, clients.failures()
+    resumed = sum("DeploymentResumed" in each for each in space.events())
+    assert resumed == (disturbance.name in ("resumed", "resumed early"))
     assert endpoints.fewest() >= 2 - (not disturbance.gentle), endpoints.story()
+
+
+@pytest.mark.load
+def test_control_a_release_that_is_resumed_early_loses_requests_without_a_pre_stop_hook(
+    operator: Release, space: Space, figures: Figures, tmp_path: Path
+) -> None:
+    # given: pods that exit at once, and nothing that holds them back
+    adopted(space, template("v1", replicas=2, env=SLOW), *shop("v1", replicas=2)[1:])
+    with traffic(space.url()) as clients:
+        # when
+        space.apply(template("v2", replicas=2, env=SLOW))
+        at(space, "green Preparing")
+        disturbances.RESUMED_EARLY.act(space, tmp_path)
+        # then
+        wait_until(lambda: _finished(space, disturbances.RESUMED_EARLY), what="the end of all releases", timeout=120)
+    figures.write(what="resumed early, no preStop hook", **clients.figures())
+    assert clients.failed > 0
 
 
 def _finished(space: Space, disturbance: Disturbance) -> bool:

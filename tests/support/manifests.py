@@ -367,6 +367,8 @@ def full_status() -> Status:
         rollout=RolloutStatus(
             step="Complete",
             progress=100,
+            resumed_by="kubectl-rollout",
+            pods_ended=1,
             failed_before=FailedBefore(
                 requests="answered 400",
                 checks=[FailingCheck(name="ready", reason="OutOfBounds", figure="0.06", components=["db"])],

@@ -20,6 +20,7 @@ from resilience.api.names import (
 from resilience.api.reasons import Colour, HealthState, ReleaseStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core.model import held
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, Resume
 from resilience.core.model.autoscaler import SCALING_UP_OFF, Autoscaler
 from resilience.core.model.check_state import CheckState
@@ -93,6 +94,8 @@ class ModelGreen:
     started: datetime
     number: int
     deleting: bool = False
+    # Its ReplicaSet is there, which stays when it has no pods.
+    grown: bool = False
     version: int = 1
     # What the operator can read of its marks: all, the direction, nothing.
     readable: str = "all"
@@ -118,6 +121,13 @@ class ReleaseModel:
     kinds: dict[str, Kind] = field(default_factory=lambda: {"t0": Kind()})
     wanted: str = "t0"
     paused: bool = False
+    # The pause is the operator's own.
+    held: bool = False
+    # Times that the API server's defaults changed: all templates are shown otherwise since then.
+    drifts: int = 0
+    # By ReplicaSet: its revision, and the annotations that it carries of the Deployment.
+    revisions: dict[str, int] = field(default_factory=dict)
+    carried: dict[str, dict[str, str]] = field(default_factory=dict)
     generation: int = 1
     observed: int = 1
     desired: dict[str, int] = field(default_factory=dict)
@@ -148,10 +158,12 @@ class ReleaseModel:
 
     def deployment(self) -> None:
         self.observed = self.generation
+        if not self.paused:
+            self.desired.setdefault(self.wanted, 0)
+        self._carry()
         if self.paused:
             self._scale()
             return
-        self.desired.setdefault(self.wanted, 0)
         old = [name for name, count in self.desired.items() if count and name != self.wanted]
         if not old:
             self.desired[self.wanted] = self.replicas
@@ -163,19 +175,39 @@ class ReleaseModel:
         if sum(self.desired.values()) - self.replicas - unavailable > 0:
             self.desired[old[0]] -= 1
 
+    def _carry(self) -> None:
+        """The newest ReplicaSet gets the highest revision and, paused or not, the Deployment's annotations."""
+        if self.wanted in self.desired:
+            highest = max(self.revisions.values(), default=0)
+            if self.revisions.get(self.wanted) != highest or not highest:
+                self.revisions[self.wanted] = highest + 1
+            self.carried[self.wanted] = self.carried.get(self.wanted, {}) | self.notes
+
     def _scale(self) -> None:
         """A paused Deployment only scales: existing ReplicaSets change, the newest first; from zero the newest."""
-        difference = self.replicas - sum(self.desired.values())
-        active = [name for name, count in self.desired.items() if count]
-        active = active or ([self.wanted] if self.wanted in self.desired else list(self.desired)[-1:])
-        if not difference or not active:
+        old = [name for name, count in self.desired.items() if count and name != self.wanted]
+        if old and self._is_saturated():
+            self.desired |= dict.fromkeys(old, 0)
             return
-        name = active[-1]
-        self.desired[name] = max(self.desired[name] + difference, 0)
+        active = [name for name, count in self.desired.items() if count]
+        # One pod more is allowed between several, as in a rolling update.
+        size = self.replicas + (len(active) > 1 and self.replicas > 0)
+        active = active or ([self.wanted] if self.wanted in self.desired else list(self.desired)[-1:])
+        difference = size - sum(self.desired.values())
+        for name in sorted(active, key=lambda name: self.desired[name], reverse=True):
+            change = max(difference, -self.desired[name])
+            self.desired[name] += change
+            difference -= change
+
+    def _is_saturated(self) -> bool:
+        """The newest ReplicaSet is complete: the controller ends all other pods then, even of a paused Deployment."""
+        ready = sum(pod.ready and pod.gone_at is None for pod in self.pods.values() if pod.owner == self.wanted)
+        return self.desired.get(self.wanted, 0) == self.replicas == ready
 
     def replica_sets(self) -> None:
         targets = dict(self.desired)
         if self.green is not None:
+            self.green.grown = True
             targets[self.green.owner] = 0 if self.green.deleting else self.green.replicas
         for owner, count in targets.items():
             own = [pod for pod in self.pods.values() if pod.owner == owner and pod.gone_at is None]
@@ -252,7 +284,22 @@ class ReleaseModel:
         self.pin = ""
         self.service_version += 1
 
+    def undo(self) -> None:
+        """The patch of `kubectl rollout undo`: template and annotations of the last revision, whatever is paused."""
+        others = [name for name in self.desired if name != self.wanted and name in self.revisions]
+        if not others:
+            return
+        self.wanted = max(others, key=lambda name: self.revisions[name])
+        self.notes = dict(self.carried.get(self.wanted, {}))
+        self.generation += 1
+        self.version += 1
+
+    def drift(self) -> None:
+        """A later API server defaults one more field: every template is shown with it, and nothing was written."""
+        self.drifts += 1
+
     def resume(self) -> None:
+        self.held = False
         self.paused = False
         self.generation += 1
         self.version += 1
@@ -286,9 +333,13 @@ class ReleaseModel:
             owner_uid=f"uid-{pod.owner}",
         )
 
-    def template(self, fingerprint: str, labels: Any = LABELS) -> Template:
-        container = make_container(image=f"shop:{fingerprint}")
-        return Template(labels=labels, containers=(container,), fingerprint=fingerprint)
+    def shown(self, name: str) -> str:
+        """Fingerprint of the template of this name as it is read now."""
+        return f"{name}+{self.drifts}" if self.drifts else name
+
+    def template(self, name: str, labels: Any = LABELS) -> Template:
+        container = make_container(image=f"shop:{name}")
+        return Template(labels=labels, containers=(container,), fingerprint=self.shown(name))
 
     def workload(self) -> Workload:
         own = [pod for pod in self.pods.values() if not pod.green and pod.gone_at is None]
@@ -301,6 +352,7 @@ class ReleaseModel:
             updated=sum(pod.owner == self.wanted for pod in own),
             available=sum(pod.ready for pod in own),
             paused=self.paused,
+            paused_by_operator=self.paused and self.held,
             template=self.template(self.wanted),
             labels={LABEL_MANAGED: "true"},
             annotations={ANNOTATION_CLAIM: f"{KEY.name}/resource-uid"} | self.notes,
@@ -320,7 +372,7 @@ class ReleaseModel:
             template=self.template(green.fingerprint, GREEN_LABELS),
             available=ready,
         )
-        known = f"h-{green.owner}" if pods else ""
+        known = f"h-{green.owner}" if pods or green.grown else ""
         step = green.step if green.readable == "all" else ReleaseStep.PREPARING
         towards = Colour.GREEN if green.readable == "nothing" else green.towards
         view = Green(workload, known, pods, step, towards, green.since, green.started, 0, green.deleting)
@@ -335,19 +387,26 @@ class ReleaseModel:
         )
 
     def observe(self) -> Observation:
-        kept = self.notes.get(ANNOTATION_SERVING, self.wanted) if self.paused else self.wanted
-        sets = tuple(
-            ReplicaSet(f"rs-{name}", f"uid-{name}", f"h-{name}", count, name == kept, name, {"app": f"shop:{name}"})
-            for name, count in self.desired.items()
-        )
+        workload, sets = self.workload(), self._sets()
+        kept = held.serving_template(workload, sets) if self.paused else ""
+        kept = kept or workload.template.fingerprint
+        sets = tuple(replace(made, is_current=made.fingerprint == kept) for made in sets)
         pods = tuple(self.view(pod) for pod in self.pods.values() if not pod.green)
         scaler = self.scaler or (Autoscaler("hpa", 1) if self.autoscaled else None)
         return Observation(
-            workload=self.workload(),
+            workload=workload,
             services=(self.service(),),
             endpoints=self.slices,
             pods=PodsView(pods, sets, green=self.green_view(), autoscaler=scaler),
             checks=self._checks(),
+        )
+
+    def _sets(self) -> tuple[ReplicaSet, ...]:
+        return tuple(
+            ReplicaSet(
+                f"rs-{name}", f"uid-{name}", f"h-{name}", count, False, self.shown(name), {"app": f"shop:{name}"}
+            )
+            for name, count in self.desired.items()
         )
 
     def _checks(self) -> dict[str, CheckState]:
@@ -416,11 +475,12 @@ class ReleaseCluster:
     async def hold(self, workload: Workload, *, serving: str) -> None:
         self._target(workload)
         self.model.notes[ANNOTATION_SERVING] = serving
-        self.model.paused = True
+        self.model.paused = self.model.held = True
 
     async def resume(self, workload: Workload, action: Resume) -> None:
         self._target(workload)
         self.model.paused = action.stay_paused
+        self.model.held = self.model.held and action.stay_paused
         self.model.generation += 1
         if action.give_back:
             self.model.notes.pop(ANNOTATION_SERVING, None)
@@ -453,7 +513,7 @@ class ReleaseCluster:
 
     async def create_green(self, workload: Workload, action: CreateGreen) -> None:
         self._write()
-        if workload.template.fingerprint != self.model.wanted or self.model.green is not None:
+        if workload.template.fingerprint != self.model.shown(self.model.wanted) or self.model.green is not None:
             raise Conflict("the template changed")
         self.model.greens += 1
         self.model.green = ModelGreen(

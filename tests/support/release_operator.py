@@ -3,12 +3,13 @@
 It judges only the floor: an action must not take away a pod that serves.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.decision import Decision
 from resilience.core.model.observation import Observation
+from resilience.core.read_depth import Depth, read_depth
 from resilience.core.reconcile import decide
 from resilience.core.report.diff import is_worth_writing
 from resilience.ports import PortError
@@ -55,6 +56,9 @@ class Operator:
         """
         self.left = dies_after
         model, resource, observation = self.model, self.model.resource(), seen or self.model.observe()
+        if observation.workload is not None and read_depth(resource, observation.workload) is Depth.WATCHES:
+            # The observer reads pods only where the pass may need them.
+            observation = replace(observation, pods=None)
         decision = decide(resource, observation, model.now)
         try:
             if decision.status is not None and is_worth_writing(resource.status, decision.status):

@@ -3,18 +3,10 @@
 It is not tried again until it changes or a person asks for it, and zero is no exception.
 """
 
-import pytest
-
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING
 from tests.support.preconditions import require
 from tests.support.release_model import Kind
 from tests.variety.acting import Acting, adopted
-
-UNGATED = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="at zero the target is given back to roll by itself, whether its template failed or not",
-)
 
 
 def night(acting: Acting) -> None:
@@ -36,7 +28,6 @@ def rolled_back() -> Acting:
     return acting
 
 
-@UNGATED
 def test_after_zero_the_version_that_served_starts_and_not_the_one_that_failed() -> None:
     acting = rolled_back()
 
@@ -45,7 +36,6 @@ def test_after_zero_the_version_that_served_starts_and_not_the_one_that_failed()
     assert acting.versions == {"t0"}
 
 
-@UNGATED
 def test_what_failed_is_never_held_as_what_serves() -> None:
     acting = rolled_back()
 

@@ -20,17 +20,6 @@ from tests.support.stages import OLD, Scenario, look
 from tests.variety.acting import Acting, adopted
 from tests.variety.claims import decided, status_of
 
-UNDONE = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="which template serves is noted in an annotation of the Deployment, and undo restores that as well",
-)
-RESUMED = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a release that somebody resumed leaves Draining out"
-)
-UNTOLD = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="nobody is told by an Event that somebody resumed a release's target"
-)
 # What the ReplicaSet of the version before carries of ours: as it was held, or as it was before it was ever held.
 HELD = {ANNOTATION_SERVING: "t0"}
 SIGNAL = {"signal": {"http": {"path": "/drain", "port": "http"}}, "maxWait": "20s"}
@@ -52,7 +41,6 @@ def undo(acting: Acting, restored: dict[str, str]) -> None:
     acting.model.notes = dict(restored)
 
 
-@UNDONE
 @pytest.mark.parametrize("restored", [HELD, {}], ids=["held before", "never held before"])
 def test_an_undo_that_lands_while_it_is_held_is_released(restored: dict[str, str]) -> None:
     acting = released()
@@ -63,7 +51,6 @@ def test_an_undo_that_lands_while_it_is_held_is_released(restored: dict[str, str
     assert acting.versions == {"t0"}
 
 
-@UNDONE
 def test_the_next_release_after_an_undo_begins() -> None:
     acting = released()
     undo(acting, HELD)
@@ -99,7 +86,6 @@ def lets_clients_go(decision: Decision) -> bool:
     return any(isinstance(action, Hold | SignalPod) for action in decision.actions)
 
 
-@RESUMED
 def test_a_resume_while_both_versions_are_warm_does_not_leave_draining_out() -> None:
     """New connections go to green; the Deployment controller ends the pods that kept ones still lead to."""
     decision = decided(*in_release(WARM, paused=False))
@@ -113,7 +99,6 @@ def test_in_its_own_time_draining_tells_every_pod() -> None:
     assert lets_clients_go(decision)
 
 
-@UNTOLD
 @pytest.mark.parametrize("step", [PREPARING, WARM], ids=str)
 def test_a_resume_in_a_release_is_told_once(step: ReleaseStep) -> None:
     """From here on pods are ended by somebody else than the operator, which cannot promise anything for them."""

@@ -82,6 +82,14 @@ class RolloutStatus(ApiModel):
     failed_before: FailedBefore | None = Field(
         default=None, description="Failures just before the candidate got traffic, which do not roll it back."
     )
+    resumed_by: Text | None = Field(
+        default=None,
+        description="Field manager that resumed the Deployment during this release, as far as it is known.",
+    )
+    pods_ended: int = Field(
+        default=0,
+        description="Old pods that the Deployment controller ended by itself, because somebody resumed the Deployment.",
+    )
     requests: Requests | None = volatile(default=None)
     kept_connections: int | None = volatile(
         default=None, description="Connections that clients keep to the previous version, when known."
@@ -113,6 +121,10 @@ class RolloutResult(ApiModel):
     to: Version
     reason: Text = Field(default="", description="Reason of the outcome, as one CamelCase word.")
     message: Text = Field(default="", description="Explanation of the outcome.")
+    pods_ended: int = Field(
+        default=0,
+        description="Old pods that the Deployment controller ended by itself, because somebody resumed the Deployment.",
+    )
     started_at: Time = Field(description="Time of the start.")
     duration: Duration = Field(description="Duration of the release.")
     requests: Requests | None = None

@@ -2,10 +2,9 @@
 
 from enum import Enum
 
-from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import Request
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.model import requests
+from resilience.core.model import held, requests
 from resilience.core.model.observation import Resource
 from resilience.core.model.workload import Workload
 from resilience.core.rollouts import rollout
@@ -51,9 +50,8 @@ def _may_replace(resource: Resource) -> bool:
 
 def includes_green(resource: Resource, workload: Workload) -> bool:
     """The pods of the second colour have to be read, too."""
-    has_serving_record = ANNOTATION_SERVING in workload.annotations
     return workload.kind is TargetKind.DEPLOYMENT and (
-        has_serving_record
+        held.is_held(workload)
         or resource.deleting_since is not None
         or (resource.spec is not None and rollout.is_blue_green(resource.spec))
     )

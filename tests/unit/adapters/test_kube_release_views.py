@@ -131,10 +131,17 @@ def noted(**notes: str) -> dict[str, str]:
 
 
 async def view(
-    green: Any = None, *, serving: str = "t-old", fails: dict[str, PortError] | None = None, **held: Any
+    green: Any = None,
+    *,
+    serving: str = "t-old",
+    image: str = "shop:1",
+    fails: dict[str, PortError] | None = None,
+    **held: Any,
 ) -> PodsView:
+    """The view of a held target whose pods run `image`; `shop:2` is the one that its template asks for."""
     target = deployment(notes={ANNOTATION_SERVING: serving})
-    sets = [replica_set("rs-blue", "blue", "h-blue"), replica_set("rs-green", "green", "h-green")]
+    old = {"containers": [CONTAINER | {"image": image}]}
+    sets = [replica_set("rs-blue", "blue", "h-blue", **old), replica_set("rs-green", "green", "h-green")]
     pods = [
         pod("of-blue", "rs-blue"),
         pod("of-green", "rs-green"),
@@ -334,7 +341,7 @@ async def test_room_is_looked_for_before_a_release_begins_and_only_then() -> Non
     green = deployment("checkout-green", "green", noted(green_of="checkout"))
 
     due = await view(nodes=RAW_NODES, quotas=full)
-    rest = await view(serving=same, nodes=RAW_NODES, quotas=full)
+    rest = await view(serving=same, image="shop:2", nodes=RAW_NODES, quotas=full)
     running = await view(green, nodes=RAW_NODES, quotas=full)
 
     assert due.nodes == (Node("n1", False), Node("n2", True)) and due.quota_short.startswith("quota team")
@@ -355,6 +362,51 @@ def test_a_replica_set_has_the_identity_of_its_template(images: Any, current: bo
 
     assert found.is_current is current and (found.fingerprint == kept) is current
     assert found.images == {"app": "shop:2" if current else "x"}
+
+
+@pytest.mark.parametrize("image", ["shop:1", "shop:2"])
+async def test_the_replica_set_that_has_pods_is_current_whatever_an_old_record_says(image: str) -> None:
+    found = await view(serving="0123456789", image=image, nodes=RAW_NODES)
+
+    assert [each.is_current for each in found.replica_sets] == [True]
+    assert (found.nodes is None) is (image == "shop:2")
+
+
+def entry(manager: str, time: str, *fields: str, **more: Any) -> dict[str, Any]:
+    return {"manager": manager, "time": time, "fieldsV1": {"f:spec": {field: {} for field in fields}}} | more
+
+
+OURS = entry("resilience-operator", "2026-03-01T11:00:00Z", "f:paused", "f:progressDeadlineSeconds")
+LATER = "2026-03-01T11:30:00Z"
+
+
+@pytest.mark.parametrize(
+    ("managed", "paused", "deadline", "by"),
+    [
+        ([], False, False, ""),
+        ([OURS], True, True, ""),
+        ([entry("kubectl", "2026-03-01T10:00:00Z", "f:template"), OURS], True, True, ""),
+        # An undo does not touch the pause; a resume takes the field from its owner.
+        ([OURS, entry("kubectl-rollout", LATER, "f:template")], True, True, "kubectl-rollout"),
+        ([entry("resilience-operator", "2026-03-01T11:00:00Z"), entry("ci", LATER, "f:replicas")], False, False, "ci"),
+        (
+            [entry("kubectl", LATER, "f:paused"), entry("kcm", "2026-03-01T12:00:00Z", subresource="status")],
+            False,
+            False,
+            "kubectl",
+        ),
+        ([{"manager": "labels", "time": LATER, "fieldsV1": {"f:metadata": {}}}, OURS], True, True, ""),
+    ],
+)
+def test_the_operators_pause_is_told_by_the_owner_of_the_field(
+    managed: Any, paused: bool, deadline: bool, by: str
+) -> None:
+    raw = deployment()
+    raw["metadata"]["managedFields"] = managed
+
+    found = parse_workload.workload(TargetKind.DEPLOYMENT, raw)
+
+    assert (found.paused_by_operator, found.deadline_by_operator, found.changed_by) == (paused, deadline, by)
 
 
 MOUNTS = "/api/v1/namespaces/shop/events?involvedObject.uid=uid-a,reason=FailedMount"

@@ -49,6 +49,17 @@ def green(**fields: Any) -> Green:
         ),
         # Known from an earlier time: what is there now is ours.
         (replace(workload(deadline="90"), progress_deadline_seconds=NO_DEADLINE), None, {"paused": True}),
+        # What was kept of it is lost; or the user himself wants none.
+        (
+            replace(workload(), progress_deadline_seconds=NO_DEADLINE, deadline_by_operator=True),
+            "600",
+            {"paused": True, "progressDeadlineSeconds": NO_DEADLINE},
+        ),
+        (
+            replace(workload(), progress_deadline_seconds=NO_DEADLINE),
+            str(NO_DEADLINE),
+            {"paused": True, "progressDeadlineSeconds": NO_DEADLINE},
+        ),
     ],
 )
 async def test_holding_keeps_the_users_deadline_once(target: Workload, deadline: str | None, spec: Any) -> None:

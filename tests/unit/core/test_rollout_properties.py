@@ -8,8 +8,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from resilience.api.names import ANNOTATION_FAILED
-from resilience.api.reasons import RolloutOutcome
+from resilience.api.reasons import ReleaseStep, RolloutOutcome
+from resilience.api.status_rollout import Version
+from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.report.diff import is_worth_writing
+from tests.support.factories import make_spec
 from tests.support.model import Harm
 from tests.support.release_model import Kind, ReleaseModel
 from tests.support.release_operator import Operator, blue_green
@@ -75,7 +78,19 @@ FAULTS = st.one_of(
     st.tuples(st.just("die"), st.integers(0, 6)),
     st.tuples(st.just("scale"), st.integers(0, 4)),
     st.tuples(st.just("resume"), st.just(0)),
+    st.tuples(st.just("undo"), st.just(0)),
+    st.tuples(st.just("drift"), st.just(0)),
 )
+
+
+DISTURBANCES = ("undo", "drift", "resume", "zero and back")
+
+
+def run(operator: Operator, seconds: int) -> None:
+    for _ in range(seconds):
+        operator.model.now += timedelta(seconds=1)
+        operator.model.tick()
+        operator.reconcile()
 
 
 def play(operator: Operator, events: list[tuple[str, Any]], *, floor: bool) -> None:
@@ -91,10 +106,7 @@ def play(operator: Operator, events: list[tuple[str, Any]], *, floor: bool) -> N
             case "wait":
                 model.now += timedelta(seconds=value)
             case "run":
-                for _ in range(value):
-                    model.now += timedelta(seconds=1)
-                    model.tick()
-                    operator.reconcile()
+                run(operator, value)
             case "change":
                 model.change(value, KINDS[value])
             case "ask":
@@ -180,6 +192,80 @@ def test_whatever_happens_nothing_stays_half_done(events: list[Any], replicas: i
     assert model.resting, model.status.explanation
     assert {pod.fingerprint for pod in model.pods.values()} == {"good"}
     assert model.serving() == model.replicas
+
+
+@THOROUGH
+@given(
+    events=st.lists(st.tuples(st.sampled_from(["run", "change", *DISTURBANCES]), st.integers(1, 6)), max_size=30),
+    replicas=st.integers(1, 3),
+)
+def test_somebody_else_takes_no_pod_out_of_service(events: list[tuple[str, int]], replicas: int) -> None:
+    """The operator passes once a second. Good templates only, for the Deployment controller lets any come through."""
+    model = ReleaseModel(blue_green(), replicas=replicas)
+    operator = adopted(model)
+    served = replicas
+    for kind, value in [*events, ("change", 1), ("run", 60)]:
+        match kind:
+            case "run":
+                pass
+            case "change":
+                model.change(f"t{value % 3}", Kind(delay=value))
+            case "zero and back":
+                model.scale(0)
+                run(operator, value)
+                model.scale(replicas)
+                served = 0
+            case _:
+                getattr(model, kind)()
+        for _ in range(value if kind == "run" else 1):
+            run(operator, 1)
+            served = min(replicas, max(served, model.serving()))
+            if model.serving() < served:
+                raise Harm(f"{kind}: {model.serving()} of {served} serve at {model.status.rollout.step}")
+    settle(operator)
+    rest(model)
+    settle(operator)
+    assert model.resting and model.paused, model.status.explanation
+    assert {pod.fingerprint for pod in model.pods.values()} == {model.wanted}
+    assert ANNOTATION_FAILED not in model.notes and model.status.rollout.failure is None
+
+
+def draining(**changes: Any) -> ResilientServiceSpec:
+    """Clients are waited for, a second long, before pods end."""
+    waits = {"quiet": {"http": {"path": "/connections", "port": "http", "json": "active"}}, "maxWait": "1s"}
+    return blue_green(**changes).model_copy(update={"drain": make_spec(drain=waits).drain})
+
+
+@THOROUGH
+@given(
+    events=st.lists(st.sampled_from(["run", "run", "resume", "undo", "drift"]), max_size=20),
+    replicas=st.integers(2, 3),
+)
+def test_a_version_that_fails_late_keeps_no_clients_whoever_resumed_it(events: list[str], replicas: int) -> None:
+    # Green has all traffic for a while; the Deployment controller makes pods of the same template beside it.
+    model = ReleaseModel(draining(before=None, blueGreen={"warmPeriod": "10s"}), replicas=replicas)
+    operator = adopted(model)
+    model.change("bad1", Kind(bad=True))
+    while model.green is None or model.green.step is not ReleaseStep.WARM:
+        run(operator, 1)
+    model.resume()
+    run(operator, 1)
+    for event in events:
+        run(operator, 1) if event == "run" else getattr(model, event)()
+    settle(operator)
+    rest(model)
+    settle(operator)
+    bad = {name for name, pod in model.pods.items() if pod.fingerprint == "bad1"}
+    listed = {endpoint.pod_name for endpoint in model.slices if endpoint.counts}
+    # Resumed again and again it rolls by itself, and serves in the end.
+    stayed = model.status.rollout.serving == Version(hash=model.shown("bad1"), image="shop:bad1")
+    assert stayed or not listed & bad
+    assert len(listed) >= replicas
+    model.change("good", Kind())
+    settle(operator)
+    rest(model)
+    settle(operator)
+    assert model.resting and {pod.fingerprint for pod in model.pods.values()} == {"good"}
 
 
 @THOROUGH

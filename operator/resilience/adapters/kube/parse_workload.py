@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from resilience.adapters.kube import selectors
 from resilience.adapters.kube.parse import Json, container_ports, grace_period, native_sidecars, resources
-from resilience.api.names import LABEL_TEMPLATE_HASH, LABEL_TRACK
+from resilience.api.names import FIELD_MANAGER, LABEL_TEMPLATE_HASH, LABEL_TRACK
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.workload import TEMPLATE_FIELDS, Container, ReplicaSet, Template, Workload
 
@@ -39,6 +39,9 @@ def workload(kind: TargetKind, raw: Json) -> Workload:
         trouble=_failure(status),
         newest_labels=_newest_labels(kind, meta, status),
         paused=bool(spec.get("paused")),
+        paused_by_operator=_owns(meta.get("managedFields") or [], "paused"),
+        deadline_by_operator=_owns(meta.get("managedFields") or [], "progressDeadlineSeconds"),
+        changed_by=_changed_by(meta.get("managedFields") or []),
         progress_deadline_seconds=int(spec.get("progressDeadlineSeconds") or 600),
         deadline_exceeded=any(
             condition.get("reason") == "ProgressDeadlineExceeded" for condition in status.get("conditions") or []
@@ -58,6 +61,26 @@ def face(raw: Json) -> int:
     counts = {key: value for key, value in status.items() if key != "conditions"}
     known = [meta.get(key) for key in ("uid", "generation", "labels", "annotations", "deletionTimestamp")]
     return hash(json.dumps([known, owners, conditions, counts, _failure(status)], sort_keys=True))
+
+
+def _owns(managed: Iterable[Json], field: str) -> bool:
+    """This field of the specification is as the operator set it. Replaced annotations do not change who owns it."""
+    return any(
+        entry.get("manager") == FIELD_MANAGER and f"f:{field}" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+        for entry in managed
+        if not entry.get("subresource")
+    )
+
+
+def _changed_by(managed: Iterable[Json]) -> str:
+    """Field manager of the newest change of the specification; empty when that was the operator, or nothing tells."""
+    of_spec = [
+        (str(entry.get("time", "")), entry.get("manager") != FIELD_MANAGER, str(entry.get("manager", "")))
+        for entry in managed
+        if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
+    ]
+    _, is_foreign, manager = max(of_spec, default=("", False, ""))
+    return manager if is_foreign else ""
 
 
 def _newest_labels(kind: TargetKind, meta: Json, status: Json) -> dict[str, str]:

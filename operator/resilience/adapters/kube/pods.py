@@ -23,12 +23,12 @@ from resilience.api.names import (
     ANNOTATION_RELEASE_STARTED,
     ANNOTATION_RELEASE_STEP,
     ANNOTATION_RELEASE_TOWARDS,
-    ANNOTATION_SERVING,
     LABEL_RETIRING,
     LEFT_VALUE,
 )
 from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
+from resilience.core.model import held
 from resilience.core.model.observation import Green, Node, Pod, PodsView
 from resilience.core.model.pod_policy import PodPolicy
 from resilience.core.model.workload import ReplicaSet, Workload
@@ -70,12 +70,7 @@ class PodsReader:
             self._green(workload) if releases else _nothing(),
             self._limits(workload) if limits else _unlimited(),
         )
-        kept = workload.annotations.get(ANNOTATION_SERVING, "") if workload.paused else ""
-        own = [
-            parse_workload.replica_set(raw, kept=kept or workload.template.fingerprint)
-            for raw in sets
-            if _controller_uid(raw) == workload.uid
-        ]
+        own = _replica_sets(workload, sets)
         pods = await mount_failures.with_mount_failures(
             self._transport, _own(workload, own, [*chosen, *retiring]), namespace=namespace
         )
@@ -131,8 +126,8 @@ class PodsReader:
         view = replace(
             view, green=green, green_taken=occupied_name, autoscaler=await autoscalers.read(self._transport, workload)
         )
-        serving = workload.annotations.get(ANNOTATION_SERVING)
-        if green is not None or serving in (None, workload.template.fingerprint):
+        serving = held.serving_template(workload, view.replica_sets)
+        if green is not None or not held.is_held(workload) or serving == workload.template.fingerprint:
             return view
         nodes, short = await asyncio.gather(self._nodes(), self._quota(workload))
         return replace(view, nodes=nodes, quota_short=short)
@@ -193,6 +188,14 @@ async def _nothing() -> Json | None:
 
 async def _unlimited() -> tuple[list[Json], PodsView]:
     return [], PodsView(limits_read=False)
+
+
+def _replica_sets(workload: Workload, sets: Sequence[Json]) -> list[ReplicaSet]:
+    """The target's own ReplicaSets. Of a held target the one is current that serves, whatever its record says."""
+    wanted = workload.template.fingerprint
+    own = [parse_workload.replica_set(raw, kept=wanted) for raw in sets if _controller_uid(raw) == workload.uid]
+    kept = held.serving_template(workload, own) if workload.paused else ""
+    return [replace(replica_set, is_current=replica_set.fingerprint == (kept or wanted)) for replica_set in own]
 
 
 def _green_view(raw: Json, sets: Sequence[Json], raw_pods: Sequence[Json]) -> Green:

@@ -46,6 +46,8 @@ _FAILED_POINTER: Final = ANNOTATION_FAILED.replace("/", "~1")
 _MANAGED: Final = {"fieldManager": FIELD_MANAGER}
 # Without it a paused Deployment never counts as current for tools that read conditions (kstatus).
 _NO_DEADLINE: Final = 2147483647
+# The API server's default.
+_USUAL_DEADLINE: Final = 600
 
 
 class KubeRollouts:
@@ -63,7 +65,10 @@ class KubeRollouts:
         }
         spec: Json = {"paused": True}
         if ANNOTATION_DEADLINE not in workload.annotations:
-            annotations[ANNOTATION_DEADLINE] = str(workload.progress_deadline_seconds)
+            # Without the record a deadline that is ours was never the user's: the record was lost.
+            is_ours = workload.deadline_by_operator and workload.progress_deadline_seconds == _NO_DEADLINE
+            before = _USUAL_DEADLINE if is_ours else workload.progress_deadline_seconds
+            annotations[ANNOTATION_DEADLINE] = str(before)
             spec["progressDeadlineSeconds"] = _NO_DEADLINE
         await self._patch_target(workload, annotations=annotations, spec=spec)
 

@@ -112,6 +112,12 @@ class Workload:
     newest_labels: Labels = field(default_factory=dict)
     # Deployments only: the controller moves no pods between ReplicaSets.
     paused: bool = False
+    # True when the pause is the operator's own, by field ownership.
+    paused_by_operator: bool = False
+    # True when the progress deadline is the one that the operator set for its pause, by field ownership.
+    deadline_by_operator: bool = False
+    # Field manager of the newest change of the specification; empty when that was the operator, or nothing tells.
+    changed_by: str = ""
     progress_deadline_seconds: int = 600
     # Its controller has given up on its rollout.
     deadline_exceeded: bool = False

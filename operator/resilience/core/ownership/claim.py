@@ -1,10 +1,10 @@
 """Marks and managed fields, written into the objects of others before anything else is done."""
 
-from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER, LABEL_MANAGED, LABEL_MANAGED_VALUE
+from resilience.api.names import ANNOTATION_CLAIM, FINALIZER, LABEL_MANAGED, LABEL_MANAGED_VALUE
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.core.health import targets
 from resilience.core.health.ports import MissingPort, PortMissing, find_container
-from resilience.core.model import requests
+from resilience.core.model import held, requests
 from resilience.core.model.context import Context
 from resilience.core.model.decision import Action, ApplyTemplate, Claim, Event, MarkService, SetFinalizer, StepResult
 from resilience.core.model.observation import Observation, Resource
@@ -71,11 +71,11 @@ def _is_due(context: Context, *, is_requested: bool) -> bool:
     if observation.pods is not None and observation.pods.green is not None:
         # A change now would make another candidate.
         return False
-    has_serving_template = ANNOTATION_SERVING in workload.annotations
-    if rollout.is_blue_green(context.spec) and not has_serving_template:
+    is_adopted = held.is_held(workload)
+    if rollout.is_blue_green(context.spec) and not is_adopted:
         return is_requested
     # Under blue-green the fields come with the next rollout, and cause one only when a person requests it.
-    if has_serving_template:
+    if is_adopted:
         return is_requested or availability.is_rolling_out(observation)
     return is_requested or (workload.observed and (workload.rolling or not workload.replicas))
 

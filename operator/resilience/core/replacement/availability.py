@@ -8,10 +8,11 @@ the guard refuses.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TEMPLATE_HASH, LEFT_VALUE
+from resilience.api.names import ANNOTATION_FAILED, LABEL_TEMPLATE_HASH, LEFT_VALUE
 from resilience.api.reasons import RefusalReason
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core.health import ports
+from resilience.core.model import held
 from resilience.core.model.observation import Observation, Pod, PodsView
 from resilience.core.model.service import Service
 from resilience.core.model.workload import ReplicaSet, Workload
@@ -83,10 +84,10 @@ def may_begin(observation: Observation) -> Refusal | None:
 def is_rolling_out(observation: Observation) -> bool:
     """The target is in the middle of a blue-green rollout, or about to begin one."""
     workload, view = observation.workload, observation.pods
-    if workload is None or ANNOTATION_SERVING not in workload.annotations:
+    if workload is None or not held.is_held(workload):
         return False
-    wanted = workload.template.fingerprint
-    is_waiting = wanted not in (workload.annotations[ANNOTATION_SERVING], workload.annotations.get(ANNOTATION_FAILED))
+    served = held.serving_template(workload, view.replica_sets if view is not None else ())
+    is_waiting = workload.template.fingerprint not in (served, workload.annotations.get(ANNOTATION_FAILED))
     return is_waiting or (view is not None and view.green is not None)
 
 

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from resilience.api.checks import Scope
-from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import ConditionType, HealthState, Reason
 from resilience.api.status import HealthStatus, Status
 from resilience.api.v1alpha1 import Management, TargetKind
 from resilience.core.degradation import flags
 from resilience.core.health import reach
 from resilience.core.health.ports import MissingPort
-from resilience.core.model import conditions
+from resilience.core.model import conditions, held
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
 from resilience.core.model.observation import Observation
@@ -234,7 +233,7 @@ def restart_words(status: Status) -> str:
 
 def _rollout_reason(facts: Facts) -> Reason:
     """The reason that names who rolls out the new template: the operator, or the workload's own controller."""
-    return Reason.RELEASING if ANNOTATION_SERVING in facts.base.workload.annotations else Reason.ROLLING
+    return Reason.RELEASING if held.is_held(facts.base.workload) else Reason.ROLLING
 
 
 def rollout_words(status: Status) -> str:

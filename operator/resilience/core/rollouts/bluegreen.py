@@ -10,8 +10,18 @@ from dataclasses import replace
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.failures import classify
 from resilience.core.failures.classify import Failure
-from resilience.core.model.actions import AdvanceGreen, CreateGreen, DeleteGreen, Hold, MarkFailed, Resume, Route
-from resilience.core.rollouts import adoption, autoscaling, bluegreen_steps, candidate, pins, preflight, unknown_step
+from resilience.core.model.actions import CreateGreen, DeleteGreen, Hold, MarkFailed, Resume, ScaleGreen
+from resilience.core.rollouts import (
+    adoption,
+    autoscaling,
+    bluegreen_steps,
+    candidate,
+    pins,
+    preflight,
+    records,
+    resumed,
+    unknown_step,
+)
 from resilience.core.rollouts.context import Move, RolloutContext
 
 
@@ -32,13 +42,12 @@ def _plan(context: RolloutContext) -> Move:
         actions = (DeleteGreen(),) if only_end else ()
         return Move(actions=actions, waiting="the last pods of the second Deployment end", wait=bluegreen_steps.POLL)
     if context.workload.replicas == 0:
-        # No pod is to serve; and a paused Deployment that grows from zero would start the wrong ReplicaSet.
-        return Move(actions=(*pins.route(context, None), DeleteGreen()))
+        return _at_zero(context)
     if not context.green.is_step_known:
         return unknown_step.recover(context)
     is_preparing_blue = context.green.towards is Colour.BLUE and context.green.step is ReleaseStep.PREPARING
     if not context.workload.paused and not is_preparing_blue:
-        return _resumed_by_somebody(context)
+        return resumed.plan(context)
     return bluegreen_steps.step(context)
 
 
@@ -51,6 +60,19 @@ def stays_on_green(context: RolloutContext) -> bool:
         and green.step is ReleaseStep.PREPARING
         and context.failed(context.wanted)
     )
+
+
+def _at_zero(context: RolloutContext) -> Move:
+    """Removes green: no pod is to serve.
+
+    Green stays, without pods, when nothing else has the version that serves: a paused Deployment that grows from zero
+    starts its newest ReplicaSet, and that is the failed one.
+    """
+    if not stays_on_green(context) or context.leaving:
+        return Move(actions=(*pins.route(context, None), DeleteGreen()))
+    hold = () if context.workload.paused else (Hold(context.serving),)
+    shrink = (ScaleGreen(0),) if context.green.workload.replicas else ()
+    return Move(actions=(*hold, *shrink), waiting="the version that serves is kept on the second Deployment, at zero")
 
 
 def wants_rollout(context: RolloutContext) -> bool:
@@ -66,8 +88,13 @@ def wants_rollout(context: RolloutContext) -> bool:
 
 
 def _without_green(context: RolloutContext) -> Move:
+    correction = records.correction(context)
+    if correction:
+        return Move(actions=correction)
     if wants_rollout(context):
         return _begin(context)
+    if pins.keeps_apart(context):
+        return Move(actions=pins.route(context, Colour.BLUE))
     unpin = pins.route(context, None)
     if unpin:
         # When all pods of the target have one template, its Services reach the same pods with and without a pin.
@@ -75,6 +102,9 @@ def _without_green(context: RolloutContext) -> Move:
     if context.leaving:
         return adoption.hand_back(context)
     if context.is_adopted and context.workload.replicas == 0:
+        if context.failed(context.wanted) and context.workload.paused:
+            # Resumed, it would start the failed template ungated. Held, it starts the ReplicaSet that it had last.
+            return Move()
         return Move(actions=(Resume(give_back=True),))
     if not (context.is_adopted and context.workload.paused):
         return adoption.adopt(context)
@@ -112,20 +142,3 @@ def _begin(context: RolloutContext) -> Move:
 def fail(context: RolloutContext, failure: Failure) -> Move:
     """Marks the template as failed, so that it is not tried again; for a rollout that failed before green existed."""
     return Move(actions=(MarkFailed(context.wanted),), failure=failure, waiting=failure.message)
-
-
-def _resumed_by_somebody(context: RolloutContext) -> Move:
-    """Handles a Deployment that the user resumed, so that it rolls by itself.
-
-    Its new pods need endpoints, and green must not go before they serve. When green serves already, the only effect is
-    that the steps towards blue begin early.
-    """
-    if context.green.towards is Colour.GREEN and context.green.step in (ReleaseStep.WARM, ReleaseStep.DRAINING):
-        return Move(actions=(AdvanceGreen(ReleaseStep.PREPARING, Colour.BLUE, context.now),))
-    message = "somebody resumed the Deployment, so it rolls by itself"
-    unpin: tuple[Route, ...] = pins.route(context, None)
-    if unpin or not context.workload.settled:
-        return Move(actions=unpin, waiting=message, wait=bluegreen_steps.POLL)
-    return Move(
-        actions=(Hold(context.wanted), AdvanceGreen(ReleaseStep.DISCARDING, Colour.GREEN, context.now)), waiting=message
-    )

@@ -186,7 +186,9 @@ def _prepare_blue(context: RolloutContext) -> Move:
     if context.failed(context.wanted):
         hold = () if context.workload.paused else (Hold(context.serving),)
         message = "the new version stays on the second Deployment, because the newest template failed; change it"
-        return Move(actions=(*pins.keep(context, Colour.GREEN), *hold), waiting=message)
+        # It serves as long as that lasts, so it follows the size of the target.
+        growth = _grow(context, context.full_size)
+        return Move(actions=(*growth, *pins.keep(context, Colour.GREEN), *hold), waiting=message)
     routes, lost = pins.keep(context, Colour.GREEN), pins.lost(context, Colour.GREEN)
     growth = _grow(context, context.full_size)
     if routes or growth:

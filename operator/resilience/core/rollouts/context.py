@@ -11,7 +11,7 @@ from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TE
 from resilience.api.reasons import Colour, ReleaseStep, Request
 from resilience.api.v1alpha1 import BlueGreen
 from resilience.core.failures.classify import Failure
-from resilience.core.model import requests
+from resilience.core.model import held, requests
 from resilience.core.model.context import PartContext
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Green, Pod, PodsView
@@ -67,12 +67,23 @@ class RolloutContext(PartContext):
     @property
     def is_adopted(self) -> bool:
         """The operator has paused the target for blue-green and has not handed it back."""
-        return ANNOTATION_SERVING in self.workload.annotations
+        return held.is_held(self.workload)
+
+    @property
+    def noted(self) -> str:
+        """Fingerprint that is recorded on the target as the one that serves; empty when none is."""
+        return self.workload.annotations.get(ANNOTATION_SERVING, "")
 
     @property
     def serving(self) -> str:
-        """Fingerprint of the template that the target's own pods serve with."""
-        return self.workload.annotations.get(ANNOTATION_SERVING, "")
+        """Fingerprint of the template that the target's own pods serve with, or did until green took over."""
+        if self.noted and self._is_preparing_blue:
+            # Green serves. The target's own pods are about to become others.
+            return self.noted
+        # While green exists, status names the version that clients reach, which may be green's.
+        version = self.status.rollout.serving if self.view.green is None else None
+        known = version.hash if version is not None else ""
+        return held.serving_template(self.workload, self.view.replica_sets, known=known)
 
     @property
     def wanted(self) -> str:
@@ -82,15 +93,15 @@ class RolloutContext(PartContext):
     @property
     def blue(self) -> ReplicaSet | None:
         """The target's own ReplicaSet that serves or, while blue is prepared, is going to serve; or None."""
-        is_preparing_blue = (
-            self.view.green is not None
-            and self.green.towards is Colour.BLUE
-            and self.green.step is ReleaseStep.PREPARING
-        )
-        fingerprint = self.wanted if is_preparing_blue else self.serving
-        return next(
-            (replica_set for replica_set in self.view.replica_sets if replica_set.fingerprint == fingerprint), None
-        )
+        fingerprint = self.wanted if self._is_preparing_blue else self.serving
+        matching = [replica_set for replica_set in self.view.replica_sets if replica_set.fingerprint == fingerprint]
+        # Templates that differed become equal when a later API server defaults the difference: pods decide.
+        return max(matching, key=lambda replica_set: replica_set.replicas, default=None)
+
+    @property
+    def _is_preparing_blue(self) -> bool:
+        green = self.view.green
+        return green is not None and green.towards is Colour.BLUE and green.step is ReleaseStep.PREPARING
 
     @property
     def blue_is_candidate(self) -> bool:
@@ -98,6 +109,13 @@ class RolloutContext(PartContext):
         return self.view.green is not None and self.green.workload.template.fingerprint != (
             self.wanted if self.green.step is ReleaseStep.PREPARING else self.serving
         )
+
+    def image_of(self, fingerprint: str) -> str:
+        """Image of the main container of the template with this fingerprint; empty when no ReplicaSet has it."""
+        if fingerprint == self.wanted:
+            return self.workload.template.image(self.spec.container)
+        images = next((known.images for known in self.view.replica_sets if known.fingerprint == fingerprint), {})
+        return images.get(self.spec.container or "", next(iter(images.values()), ""))
 
     def failed(self, fingerprint: str) -> bool:
         """This template failed and is not to be tried again."""

@@ -38,16 +38,11 @@ def drain_colour(context: RolloutContext, colour: Colour) -> Move | None:
     remaining = context.left(propagation)
     if remaining is not None:
         return Move(waiting="every node learns that the old pods get no new connections", wait=remaining)
-    if drain.signal is None and drain.quiet is None:
+    if not is_wanted(context):
         return None
-    is_last = context.left(propagation + SIGNAL_PATIENCE) is None
-    signals: list[Action] = [
-        SignalPod(pod, target, context.now, is_last)
-        for pod in pods
-        if pod.signalled_at is None and (target := targets.signal_target(context.spec, pod)) is not None
-    ]
+    signals = signal_pods(context, colour, is_last=context.left(propagation + SIGNAL_PATIENCE) is None)
     if signals:
-        return Move(actions=tuple(signals), waiting="clients are signalled to move over", wait=QUIET_POLL)
+        return Move(actions=signals, waiting="clients are signalled to move over", wait=QUIET_POLL)
     wait = context.left(propagation + drain.max_wait)
     if wait is None or not pods:
         return None
@@ -67,6 +62,20 @@ def _unsignalled(context: RolloutContext, pods: Sequence[Pod]) -> str:
     if signal is None or pod is None:
         return ""
     return f"; pod {pod.name} gets no drain signal, for none of its containers has port {signal.http.port}"
+
+
+def is_wanted(context: RolloutContext) -> bool:
+    """Clients of pods that are about to end are signalled to move over, or waited for."""
+    return context.spec.drain.signal is not None or context.spec.drain.quiet is not None
+
+
+def signal_pods(context: RolloutContext, colour: Colour, *, is_last: bool) -> tuple[Action, ...]:
+    """Signals to the colour's ready pods that have not received one; after the last attempt it counts as received."""
+    return tuple(
+        SignalPod(pod, target, context.now, is_last)
+        for pod in context.pods_of(colour)
+        if pod.ready and pod.signalled_at is None and (target := targets.signal_target(context.spec, pod)) is not None
+    )
 
 
 def cancel_signals(context: RolloutContext, colour: Colour) -> tuple[TakeBackSignal, ...]:

@@ -4,8 +4,9 @@ The steps decide which writes are wanted. The guard enforces what must hold what
 anything meanwhile.
 """
 
-from resilience.api.names import ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
+from resilience.api.names import LABEL_TEMPLATE_HASH
 from resilience.api.reasons import RefusalReason
+from resilience.core.model import held
 from resilience.core.model.actions import CreateGreen, DeleteGreen, EmptyReplicaSet, Resume, Route
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.service import Service
@@ -70,8 +71,8 @@ def _delete(fresh: Observation, workload: Workload) -> Refusal | None:
 def _resume(fresh: Observation, workload: Workload, action: Resume) -> Refusal | None:
     """The controller replaces pods at once, so they must not have clients, unless the user himself wants that."""
     assert fresh.pods is not None
-    serving = workload.annotations.get(ANNOTATION_SERVING)
-    will_roll = serving is not None and (serving != workload.template.fingerprint or workload.stale)
+    serving = held.serving_template(workload, fresh.pods.replica_sets)
+    will_roll = held.is_held(workload) and (serving != workload.template.fingerprint or workload.stale)
     if action.give_back or not will_roll or fresh.pods.green is None:
         return None
     return _still_serving(fresh)

@@ -4,6 +4,7 @@ A pin is one key in a Service's selector. With it, the Service leads to blue or 
 is never pinned to a colour that has nothing ready.
 """
 
+from resilience.api.names import LABEL_TEMPLATE_HASH
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.core.model.actions import Route
 from resilience.core.model.service import Service
@@ -52,6 +53,17 @@ def keep(context: RolloutContext, colour: Colour) -> tuple[Route, ...]:
         pinned = {service.name for service in context.services if service.pin}
         return tuple(Route(write.service, "") for write in writes if write.service in pinned) or writes
     return writes
+
+
+def keeps_apart(context: RolloutContext) -> bool:
+    """The target has pods of the template that failed beside those that serve, so the pins stay without green.
+
+    They come from a time in which somebody had resumed it. Its next template ends them.
+    """
+    if context.leaving or not context.workload.paused or not context.failed(context.wanted):
+        return False
+    hashes = {pod.labels.get(LABEL_TEMPLATE_HASH) for pod in context.view.pods if not pod.deleting}
+    return bool(context.available(Colour.BLUE)) and bool(hashes - {context.hash_of(Colour.BLUE)})
 
 
 def _may_serve(context: RolloutContext, other: Colour) -> bool:

@@ -16,7 +16,7 @@ from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTempla
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
 from resilience.core.model.workload import ReplicaSet
-from resilience.core.rollouts import baseline, candidate, gates
+from resilience.core.rollouts import baseline, candidate, gates, records
 from resilience.core.rollouts.context import Move, RolloutContext
 from resilience.core.rollouts.gates import GateVerdict
 
@@ -51,6 +51,9 @@ def _is_moving(context: RolloutContext) -> bool:
 
 def plan(context: RolloutContext) -> Move:
     """The next move of the rolling update: mostly an empty one."""
+    correction = records.correction_of_pause(context)
+    if correction:
+        return Move(actions=correction)
     paused_for = context.workload.annotations.get(ANNOTATION_PAUSED_FOR, "")
     if paused_for and (paused_for != context.wanted or not context.workload.paused or context.leaving):
         # Another template came, or a person resumed it.

@@ -9,14 +9,27 @@ from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR, ANNOT
 from resilience.api.reasons import Colour, Reason, ReleaseStep, Request, RolloutOutcome, RolloutStage
 from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec, Strategy
-from resilience.core.model import requests
+from resilience.core.model import held, requests
 from resilience.core.model.actions import Hold, MarkFailed, Resume
 from resilience.core.model.context import Context
 from resilience.core.model.decision import Action, Event, StepResult, earliest
 from resilience.core.model.observation import Pod, PodsView, Resource
 from resilience.core.model.probes import CheckTarget
 from resilience.core.model.workload import Workload
-from resilience.core.rollouts import adoption, baseline, bluegreen, candidate, drain, gates, overdue, preview, rolling
+from resilience.core.rollouts import (
+    adoption,
+    baseline,
+    bluegreen,
+    candidate,
+    drain,
+    gates,
+    overdue,
+    pins,
+    preview,
+    records,
+    resumed,
+    rolling,
+)
 from resilience.core.rollouts.context import Move, RolloutContext
 from resilience.core.rollouts.status import Progress, update_status
 
@@ -71,7 +84,7 @@ def needs_pods(resource: Resource, workload: Workload) -> bool:
         return False
     serving = workload.annotations.get(ANNOTATION_SERVING)
     if not is_blue_green(resource.spec):
-        return serving is not None or ANNOTATION_PAUSED_FOR in workload.annotations
+        return held.is_held(workload) or ANNOTATION_PAUSED_FOR in workload.annotations
     is_at_rest = serving == workload.template.fingerprint and workload.paused and workload.replicas > 0
     return not is_at_rest or in_flight(resource, workload)
 
@@ -86,6 +99,7 @@ def reconcile(base: Context, *, writing: bool) -> RolloutResult:
     if base.observation.pods is None:
         return RolloutResult(StepResult(base.status), Move())
     context = make_context(base, base.observation.pods, writing=writing)
+    context = replace(context, base=base.with_status(records.refreshed(context)))
     context, events = _requests(context)
     blue_green = is_blue_green(context.spec)
     retry, is_retrying = _retry(context)
@@ -193,6 +207,7 @@ def progress(context: RolloutContext, move: Move) -> Progress:
     if context.view.green is None and not context.is_adopted:
         return _rolling_progress(context, move)
     step, moving_version = _in_flight(context)
+    is_failed_again = records.is_failed_again(context)
     low, high = _PROGRESS.get(step, (0, 0))
     return Progress(
         serving=_serving(context),
@@ -201,11 +216,13 @@ def progress(context: RolloutContext, move: Move) -> Progress:
         percent=round(low + (high - low) * move.share),
         message=move.waiting,
         failure=move.failure,
-        failed=context.workload.annotations.get(ANNOTATION_FAILED, ""),
+        failed=context.wanted if is_failed_again else context.workload.annotations.get(ANNOTATION_FAILED, ""),
         unwanted=rolling.version(context) if context.failed(context.wanted) else None,
-        cleared=not context.failed(context.wanted),
+        cleared=not context.failed(context.wanted) and not is_failed_again,
         kept_connections=drain.kept_connections(context) if context.view.green is not None else None,
         pins_lost=len(move.pins_lost),
+        resumed_by=(context.workload.changed_by or "somebody") if resumed.is_so(context) else "",
+        pods_ended=resumed.ended_pods(context),
         traffic=context.observation.traffic,
         failed_before=baseline.beside(context, moving_version),
     )
@@ -214,9 +231,10 @@ def progress(context: RolloutContext, move: Move) -> Progress:
 def _in_flight(context: RolloutContext) -> tuple[RolloutStage, Version | None]:
     """The name of the step, and the version that is being rolled out; None when there is none."""
     if context.view.green is None:
-        if bluegreen.wants_rollout(context):
+        if bluegreen.wants_rollout(context) and not records.is_failed_again(context):
             return RolloutStage.PREFLIGHT, rolling.version(context)
-        if any(service.pin for service in context.services) and context.status.rollout.candidate is not None:
+        is_pinned = any(service.pin for service in context.services) and not pins.keeps_apart(context)
+        if is_pinned and context.status.rollout.candidate is not None:
             return RolloutStage.FINISHING, context.status.rollout.candidate
         return (RolloutStage.ROLLED_BACK if context.failed(context.wanted) else RolloutStage.COMPLETE), None
     green = context.green
@@ -230,16 +248,7 @@ def _in_flight(context: RolloutContext) -> tuple[RolloutStage, Version | None]:
     step = _STEPS_TOWARDS_BLUE.get(green.step) or RolloutStage(green.step)
     if not context.blue_is_candidate:
         return step, green_version
-    return step, Version(hash=candidate.fingerprint(context), image=_image_of(context, candidate.fingerprint(context)))
-
-
-def _image_of(context: RolloutContext, fingerprint: str) -> str:
-    if fingerprint == context.wanted:
-        return context.workload.template.image(context.spec.container)
-    images = next(
-        (replica_set.images for replica_set in context.view.replica_sets if replica_set.fingerprint == fingerprint), {}
-    )
-    return images.get(context.spec.container or "", next(iter(images.values()), ""))
+    return step, Version(hash=candidate.fingerprint(context), image=context.image_of(candidate.fingerprint(context)))
 
 
 def _serving(context: RolloutContext) -> Version | None:
@@ -253,7 +262,7 @@ def _serving(context: RolloutContext) -> Version | None:
         )
         if green_took_over or green_still_serves:
             return Version(hash=green.fingerprint, image=green.image(context.spec.container))
-    return Version(hash=context.serving, image=_image_of(context, context.serving))
+    return Version(hash=context.serving, image=context.image_of(context.serving))
 
 
 def _rolling_progress(context: RolloutContext, move: Move) -> Progress:

@@ -61,6 +61,10 @@ class Progress:
     cleared: bool = False
     kept_connections: int | None = None
     pins_lost: int = 0
+    # Field manager that resumed the target in this release, or "somebody"; empty when it is not resumed.
+    resumed_by: str = ""
+    # Old pods that the Deployment controller has ended by itself meanwhile, as far as it shows now.
+    pods_ended: int = 0
     traffic: Traffic | None = None
     # Failures as long as the candidate has no traffic; None when those that status holds stay.
     failed_before: FailedBefore | None = None
@@ -117,6 +121,8 @@ def _follow(running: RolloutStatus, progress: Progress, now: datetime) -> tuple[
     if progress.pins_lost:
         message = f"{progress.pins_lost} Services lost the pin of a release; they are pinned again"
         events.append(Event(Reason.PIN_LOST, message, warning=True))
+    if progress.candidate is not None and progress.resumed_by and not running.resumed_by:
+        events.append(_resumed(progress))
     last_step = running.steps[-1] if running.steps else None
     steps = running.steps if progress.candidate is not None else []
     cut_connections = running.kept_connections_cut
@@ -144,6 +150,8 @@ def _follow(running: RolloutStatus, progress: Progress, now: datetime) -> tuple[
             "failure": failure,
             "steps": steps,
             "pins_lost": running.pins_lost + progress.pins_lost if progress.candidate is not None else 0,
+            "resumed_by": _resumed_by(running, progress),
+            "pods_ended": max(running.pods_ended, progress.pods_ended) if progress.candidate is not None else 0,
             "kept_connections": kept_connections,
             "kept_connections_cut": cut_connections if progress.candidate is not None else None,
             "requests": _requests(running, progress),
@@ -153,6 +161,20 @@ def _follow(running: RolloutStatus, progress: Progress, now: datetime) -> tuple[
             "aborted": running.aborted and progress.candidate is not None,
         }
     ), events
+
+
+def _resumed(progress: Progress) -> Event:
+    message = (
+        f"{progress.resumed_by} resumed the Deployment at step {progress.step}; its controller may end old pods by"
+        " itself, and pods without a preStop hook lose requests: do not resume it during a release"
+    )
+    return Event(Reason.DEPLOYMENT_RESUMED, message, warning=True)
+
+
+def _resumed_by(running: RolloutStatus, progress: Progress) -> str | None:
+    if progress.candidate is None:
+        return None
+    return running.resumed_by or progress.resumed_by or None
 
 
 def _cuts_connections(step: str, next_step: str) -> bool:
@@ -204,6 +226,7 @@ def _end(status: Status, progress: Progress, now: datetime) -> tuple[Status, Eve
         to=candidate,
         reason=failure.reason if failure is not None else "",
         message=failure.message if failure is not None else "",
+        pods_ended=running.pods_ended,
         started_at=started,
         duration=now - started,
         requests=running.requests,
@@ -277,6 +300,8 @@ def describe_rollout(result: RolloutResult) -> str:
             )
     if result.requests is not None:
         text += f"; {result.requests.failed} of {result.requests.sent} measured requests failed"
+    if result.pods_ended:
+        text += f"; the Deployment was resumed, and its controller ended {result.pods_ended} old pods by itself"
     if result.kept_connections_cut:
         text += f"; {result.kept_connections_cut} kept connections were cut"
     return text
