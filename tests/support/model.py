@@ -15,8 +15,9 @@ from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.actions import Resume
+from resilience.core.model.api_refusal import ApiRefusal
 from resilience.core.model.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, TakeOver
-from resilience.core.model.observation import ApiRefusal, Observation, Pod, PodsView, Resource
+from resilience.core.model.observation import Observation, Pod, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ReplicaSet, Template, Workload
 from resilience.core.reconcile import decide

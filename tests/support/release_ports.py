@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from resilience.api.reasons import ReleaseStep
 from resilience.core.model.actions import ReleaseAction
-from resilience.core.model.observation import ApiRefusal, Observation, Resource
+from resilience.core.model.api_refusal import ApiRefusal
+from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.probes import HttpTarget
 from resilience.ports import Drainer, Metrics, PortError, Secrets
 from resilience.ports.cluster import Cluster

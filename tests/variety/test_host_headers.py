@@ -24,10 +24,11 @@ from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
 from resilience.core.health import targets
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.actions import AdvanceGreen
-from resilience.core.model.observation import Observation, Traffic
+from resilience.core.model.observation import Observation
 from resilience.core.model.probes import CheckTarget, NetworkProbe
 from resilience.core.model.profiles import resolve
 from resilience.core.model.service import ServicePort
+from resilience.core.model.traffic import Traffic
 from resilience.core.model.workload import ContainerPort
 from resilience.core.ownership import managed_probes
 from resilience.core.rollouts import gates

@@ -14,8 +14,9 @@ from resilience.api.reasons import Reason
 from resilience.api.status import Status
 from resilience.core.degradation import flags
 from resilience.core.model import trace_ids
+from resilience.core.model.api_refusal import ApiRefusal
 from resilience.core.model.decision import Decision, Event
-from resilience.core.model.observation import ApiRefusal, Key, Observation, Resource
+from resilience.core.model.observation import Key, Observation, Resource
 from resilience.core.reconcile import decide
 from resilience.core.report import metrics
 from resilience.core.report.diff import is_worth_writing

@@ -10,8 +10,9 @@ from resilience.api.reasons import FailureClass, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_rollout import RolloutStatus
 from resilience.core.model.actions import CreateGreen, Hold, MarkFailed, MarkLeft, Resume
+from resilience.core.model.api_refusal import ApiRefusal
 from resilience.core.model.autoscaler import Autoscaler
-from resilience.core.model.observation import ApiRefusal, Node
+from resilience.core.model.observation import Node
 from resilience.core.model.workload import ContainerPort
 from resilience.core.rollouts import adoption, bluegreen, preflight
 from tests.support.factories import LABELS, NOW, make_container, make_pod, make_retiring, make_service

@@ -11,7 +11,7 @@ from resilience.api.status import Status
 from resilience.api.status_rollout import FailedBefore, FailingCheck
 from resilience.core.model.actions import AdvanceGreen, MarkFailed
 from resilience.core.model.check_state import CheckState, Component
-from resilience.core.model.observation import Traffic
+from resilience.core.model.traffic import Traffic
 from resilience.core.reconcile import decide
 from resilience.core.rollouts import bluegreen, rollout
 from tests.support.factories import NOW, READY_CHECK, make_check

@@ -27,8 +27,9 @@ from resilience.api.v1alpha1 import TargetKind
 from resilience.core.alerting import rules
 from resilience.core.model import conditions
 from resilience.core.model.actions import AdvanceGreen, DeleteGreen, MarkFailed, PauseFailed, Route
+from resilience.core.model.api_refusal import ApiRefusal
 from resilience.core.model.decision import Advance, Decision, DeletePod, GiveBack, SendSignal, SetFinalizer
-from resilience.core.model.observation import ApiRefusal, Budget, Pod
+from resilience.core.model.observation import Budget, Pod
 from resilience.core.reconcile import decide
 from tests.support.factories import (
     LONG_AGO,

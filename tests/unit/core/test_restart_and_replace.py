@@ -14,7 +14,8 @@ from resilience.api.status_restarts import ReplacementStatus, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core.model import history
 from resilience.core.model.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, SendSignal, TakeOver
-from resilience.core.model.observation import Budget, Observation, Pod, Traffic
+from resilience.core.model.observation import Budget, Observation, Pod
+from resilience.core.model.traffic import Traffic
 from resilience.core.model.workload import Template, Workload
 from resilience.core.read_depth import Depth, read_depth
 from resilience.core.reconcile import decide

@@ -9,7 +9,7 @@ from resilience.api.names import request_annotation
 from resilience.api.reasons import Colour, FailureClass, HealthState, ReleaseStep, Request
 from resilience.core.health.reach import UNREACHABLE
 from resilience.core.model.actions import Hold, MarkFailed, RetryPull, Route
-from resilience.core.model.observation import Traffic
+from resilience.core.model.traffic import Traffic
 from resilience.core.rollouts import bluegreen
 from resilience.core.rollouts.context import Move
 from tests.support.factories import NOW

@@ -7,7 +7,7 @@ import pytest
 from resilience.api.reasons import FailureClass, Reason
 from resilience.api.status import Status
 from resilience.core.failures.classify import Failure
-from resilience.core.model.observation import Traffic
+from resilience.core.model.traffic import Traffic
 from tests.support.factories import NOW
 from tests.support.model import stored
 from tests.support.progress import FRESH, SECOND, after, flight, follow, rest

@@ -8,7 +8,7 @@ import pytest
 from resilience.api.reasons import FailureClass, Reason, RolloutOutcome
 from resilience.api.status import HistoryEntry
 from resilience.core.failures.classify import Failure
-from resilience.core.model.observation import Traffic
+from resilience.core.model.traffic import Traffic
 from resilience.core.rollouts.status import Progress
 from tests.support.factories import NOW
 from tests.support.progress import FRESH, SECOND, after, flight, follow, rest

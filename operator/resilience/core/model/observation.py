@@ -10,13 +10,14 @@ from functools import cached_property
 
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
-from resilience.api.status_base import Requests
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetRef
+from resilience.core.model.api_refusal import ApiRefusal
 from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.pod_policy import PodPolicy
 from resilience.core.model.replays import Replayed
 from resilience.core.model.service import Endpoint, Service
+from resilience.core.model.traffic import Traffic
 from resilience.core.model.workload import ContainerPort, Labels, ReplicaSet, Resources, Workload
 
 
@@ -198,23 +199,6 @@ class PodsView:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
-    """Requests sent through the Service so far, by this process."""
-
-    sent: int
-    failed: int
-    p99_seconds: float | None
-    # Consecutive failures until now, and the last one in words.
-    failed_in_row: int = 0
-    failure: str = ""
-
-    def in_status(self) -> Requests:
-        """These requests as status has them."""
-        p99 = None if self.p99_seconds is None else timedelta(seconds=self.p99_seconds)
-        return Requests(sent=self.sent, failed=self.failed, p99=p99)
-
-
-@dataclass(frozen=True, slots=True)
 class Ticket:
     """A service that waits for its turn to restart pods. `priority`: lower goes first; `since`: its last request."""
 
@@ -239,17 +223,6 @@ class FlagsMap:
 
     data: Mapping[str, str]
     ours: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ApiRefusal:
-    """The API server's refusal of the last action, in its own words. `of_candidate`: it refused to create green."""
-
-    message: str
-    of_candidate: bool = False
-
-    def __str__(self) -> str:
-        return f"the candidate cannot be made: {self.message}" if self.of_candidate else self.message
 
 
 @dataclass(frozen=True)

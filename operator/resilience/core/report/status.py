@@ -21,7 +21,7 @@ from resilience.core.model.observation import Observation, Resource
 from resilience.core.report import condition_rules, phase
 from resilience.core.report.condition_rules import Facts
 from resilience.core.restarts import lifecycle, triggers
-from resilience.core.rollouts.status import describe_rollout
+from resilience.core.rollouts.description import describe_rollout
 
 _NOT_KNOWN: Final = (Reason.CHECKS_UNKNOWN, Reason.CHECKS_UNREACHABLE)
 _FIGURES: Final = re.compile(r"[0-9]+(\.[0-9]+)?")

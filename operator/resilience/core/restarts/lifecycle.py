@@ -15,7 +15,8 @@ from resilience.core.model import requests, trace_ids
 from resilience.core.model.context import Context
 from resilience.core.model.decision import SOON, Event, StepResult
 from resilience.core.model.history import remember
-from resilience.core.model.observation import PodsView, Traffic
+from resilience.core.model.observation import PodsView
+from resilience.core.model.traffic import Traffic
 from resilience.core.model.workload import Workload
 from resilience.core.replacement import availability
 from resilience.core.replacement.context import ReplacementRequest

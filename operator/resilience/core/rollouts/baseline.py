@@ -13,7 +13,8 @@ from resilience.api.checks import Check
 from resilience.api.reasons import Colour, HealthState, ReleaseStep
 from resilience.api.status_rollout import FailedBefore, FailingCheck, Version
 from resilience.core.model.check_state import CheckState
-from resilience.core.model.observation import Pod, Traffic
+from resilience.core.model.observation import Pod
+from resilience.core.model.traffic import Traffic
 from resilience.core.rollouts.context import RolloutContext
 
 _BEFORE_TRAFFIC: Final = (ReleaseStep.PREPARING, ReleaseStep.SCALING)

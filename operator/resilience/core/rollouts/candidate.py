@@ -10,14 +10,13 @@ from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import AdvanceGreen, Hold, MarkFailed, RetryPull
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
-from resilience.core.rollouts import baseline, gates, overdue, pins
+from resilience.core.rollouts import baseline, gates, measured, overdue, pins
 from resilience.core.rollouts.context import Move, RolloutContext
 
 # Further tries after a failure of class Network: after 1, 2 and 4 seconds.
 PULL_RETRIES = 3
 _POLL = timedelta(seconds=1)
 _SLOW = timedelta(seconds=5)
-_OLD_FAILURE_SPAN = timedelta(seconds=2)
 _PROMOTE_OR_ABORT = "; promote or abort it if you know better"
 _BEFORE_TRAFFIC = (ReleaseStep.PREPARING, ReleaseStep.SCALING)
 _BEFORE_SERVING_ALONE = (*_BEFORE_TRAFFIC, ReleaseStep.SWITCHING, ReleaseStep.OVERLAPPING)
@@ -249,9 +248,9 @@ def wait_for_acceptance(context: RolloutContext) -> Move | None:
     )
     if verdict.failure is not None:
         return give_up(context, verdict.failure)
-    traffic_failure = _traffic_failure(context)
-    if traffic_failure is not None:
-        return give_up(context, traffic_failure)
+    failure = measured.failure(context)
+    if failure is not None:
+        return give_up(context, failure)
     if context.is_requested(Request.PROMOTE):
         return None
     if verdict.at_deadline is not None and overdue.is_late(context):
@@ -264,37 +263,8 @@ def wait_for_acceptance(context: RolloutContext) -> Move | None:
     if remaining is None:
         return None
     share = 1 - remaining / period if period else 1.0
-    message = f"the new version serves; the old one is kept ready{_note_of_requests(context)}"
+    message = f"the new version serves; the old one is kept ready{measured.note(context)}"
     return Move(waiting=message, wait=min(remaining, _SLOW), share=share)
-
-
-def _traffic_failure(context: RolloutContext) -> Failure | None:
-    """The failure of measured requests through the Service, or None. Failures in a row outweigh any check."""
-    traffic = context.observation.traffic
-    if traffic is None or traffic.failed_in_row < context.spec.health.failure_threshold:
-        return None
-    if context.left(_OLD_FAILURE_SPAN) is not None:
-        # The failures may belong to the previous version.
-        return None
-    if baseline.of(context).excuses_requests(traffic):
-        return None
-    path = context.spec.verify.path if context.spec.verify else ""
-    return Failure(
-        kind=FailureClass.UNKNOWN,
-        reason="RequestsFail",
-        message=f"{traffic.failed_in_row} measured requests in a row failed through the Service",
-        advice=f"find out why the new version does not answer {path}",
-    )
-
-
-def _note_of_requests(context: RolloutContext) -> str:
-    traffic = context.observation.traffic
-    if traffic is None or traffic.failed_in_row < context.spec.health.failure_threshold:
-        return ""
-    if not baseline.of(context).excuses_requests(traffic):
-        return ""
-    failure = f": {traffic.failure}" if traffic.failure else ""
-    return f"; measured requests fail as before this release{failure}"
 
 
 def can_carry(context: RolloutContext, back: Colour) -> bool:

@@ -22,7 +22,8 @@ from resilience.core.failures.classify import Failure
 from resilience.core.model import trace_ids
 from resilience.core.model.decision import Event, StepResult
 from resilience.core.model.history import remember
-from resilience.core.model.observation import Traffic
+from resilience.core.model.traffic import Traffic
+from resilience.core.rollouts.description import describe_rollout, name_of
 
 _REASONS = {
     RolloutOutcome.SUCCEEDED: Reason.RELEASE_SUCCEEDED,
@@ -94,8 +95,8 @@ def _begin(status: Status, progress: Progress, *, uid: str, now: datetime) -> tu
     assert progress.candidate is not None
     trace = trace_ids.new(uid, now)
     rollout = RolloutStatus(step=progress.step, started_at=now, trace_id=trace, candidate=progress.candidate)
-    previous = f" in place of {_name(progress.serving)}" if progress.serving is not None else ""
-    message = f"release of {_name(progress.candidate)}{previous} began (trace {trace})"
+    previous = f" in place of {name_of(progress.serving)}" if progress.serving is not None else ""
+    message = f"release of {name_of(progress.candidate)}{previous} began (trace {trace})"
     return status.model_copy(update={"rollout": rollout}), Event(Reason.RELEASE_STARTED, message)
 
 
@@ -109,7 +110,7 @@ def _follow(running: RolloutStatus, progress: Progress, now: datetime) -> tuple[
     ):
         failure = _failure_status(progress.failure, progress.candidate, now)
         is_aborted = progress.failure.reason == "Aborted"
-        message = f"{_name(progress.candidate)}: {failure.class_}: {failure.message}. {failure.advice}"
+        message = f"{name_of(progress.candidate)}: {failure.class_}: {failure.message}. {failure.advice}"
         if not is_aborted:
             logs_of = progress.failure.pod if progress.failure.kind is FailureClass.UNKNOWN else ""
             events.append(Event(Reason.RELEASE_FAILED, f"{message} (trace {running.trace_id})", True, logs_of))
@@ -273,39 +274,3 @@ def _durations(steps: list[StepTime], now: datetime) -> list[StepDuration]:
         StepDuration(name=step.name, duration=max(end - step.since, timedelta()))
         for step, end in zip(steps, ends, strict=True)
     ]
-
-
-def describe_rollout(result: RolloutResult) -> str:
-    """The result in one sentence."""
-    duration, previous = (
-        f"{result.duration.total_seconds():.0f} s",
-        _name(result.from_) if result.from_ is not None else "the old one",
-    )
-    match result.result:
-        case RolloutOutcome.SUCCEEDED:
-            text = f"released {_name(result.to)} in {duration}"
-        case RolloutOutcome.ROLLED_BACK:
-            text = (
-                f"{_name(result.to)} failed and was rolled back after {duration}; {previous} serves: {result.message}"
-            )
-        case RolloutOutcome.PAUSED:
-            text = f"{_name(result.to)} failed; its rolling update is paused: {result.message}"
-        case RolloutOutcome.FAILED:
-            text = f"{_name(result.to)} failed and stays, because there is nothing to roll back to: {result.message}"
-        case RolloutOutcome.ABORTED:
-            text = f"release of {_name(result.to)} was aborted after {duration}; {previous} serves"
-        case RolloutOutcome.SUPERSEDED:
-            text = (
-                f"release of {_name(result.to)} ended after {duration}: the template changed again, or rolls by itself"
-            )
-    if result.requests is not None:
-        text += f"; {result.requests.failed} of {result.requests.sent} measured requests failed"
-    if result.pods_ended:
-        text += f"; the Deployment was resumed, and its controller ended {result.pods_ended} old pods by itself"
-    if result.kept_connections_cut:
-        text += f"; {result.kept_connections_cut} kept connections were cut"
-    return text
-
-
-def _name(version: Version | None) -> str:
-    return f"{version.image} ({version.hash})" if version is not None else "nothing"

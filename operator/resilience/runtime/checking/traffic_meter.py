@@ -8,8 +8,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from resilience.core.model.observation import Key, Traffic
+from resilience.core.model.observation import Key
 from resilience.core.model.probes import VerifyTarget
+from resilience.core.model.traffic import Traffic
 from resilience.ports import PortError, Prober
 
 _SAMPLES: Final = 2000
