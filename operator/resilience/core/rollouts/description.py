@@ -24,8 +24,8 @@ def describe_rollout(result: RolloutResult) -> str:
         case RolloutOutcome.ABORTED:
             text = f"release of {name_of(result.to)} was aborted after {duration}; {previous} serves"
         case RolloutOutcome.SUPERSEDED:
-            text = f"release of {name_of(result.to)} ended after {duration}: the template changed again, or rolls by "
-                "itself"
+            reason = "the template changed again, or rolls by itself"
+            text = f"release of {name_of(result.to)} ended after {duration}: {reason}"
     if result.requests is not None:
         text += f"; {result.requests.failed} of {result.requests.sent} measured requests failed"
     if result.pods_ended:
