@@ -129,7 +129,7 @@ def test_each_kind_asks_in_its_own_way(check: dict[str, Any], probe: Probe | Non
             {"address": "[::1]:6379", "database": 3, "usernameFrom": ref("u"), "passwordFrom": ref("p"), "tls": {}},
             RedisPlace(
                 RedisKind.STANDALONE,
-                (("[::1]", 6379),),
+                (("::1", 6379),),
                 database=3,
                 username=secret("u"),
                 password=secret("p"),
