@@ -85,17 +85,11 @@ def test_a_restart_ends_although_a_replaced_pod_does_not() -> None:
     assert "stuck" in status.model_dump_json(), "status says nothing of the pod"
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="an aborted restart waits for ever for a pod that stays in Terminating"
-)
 def test_an_abort_ends_a_restart_although_a_replaced_pod_does_not() -> None:
     restart = days_later(abort="2").restart
     assert restart is None, f"a week after the abort it still waits: {restart.message}"
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a pod that stays in Terminating holds back every later restart"
-)
 def test_a_later_restart_is_taken_up_although_a_replaced_pod_does_not_end() -> None:
     status = days_later(restart="2")
     current = status.restart.request if status.restart is not None else ""
@@ -138,9 +132,6 @@ def test_a_resumed_deployment_gets_endpoints_while_green_ends() -> None:
     assert UNPIN in move.actions, f"it does {move.actions} and waits: {move.waiting}"
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a pod of green that never ends holds back every later release"
-)
 def test_a_later_release_begins_although_a_pod_of_green_does_not_end() -> None:
     move = bluegreen.plan(stage_of(ending_green(wanted=LATER, paused=True)))
     assert move.actions or move.failure, f"a day after its grace it does nothing and waits: {move.waiting}"
