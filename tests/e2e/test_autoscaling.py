@@ -117,8 +117,10 @@ def test_a_share_of_memory_is_of_the_limit_that_the_pod_was_resized_to(
     (pod,) = (each["metadata"]["name"] for each in space.shop_pods())
     resize(space, pod, "512Mi")
     # when
-    found = space.get("rsvc", "shop")["spec"].get("health", {}).get("checks", [])
-    space.patch("rsvc", "shop", {"spec": {"health": {"checks": [*found, USAGE]}, "restart": policies(LEAKS)}})
+    found = space.get("resilientservices", "shop")["spec"].get("health", {}).get("checks", [])
+    space.patch(
+        "resilientservices", "shop", {"spec": {"health": {"checks": [*found, USAGE]}, "restart": policies(LEAKS)}}
+    )
     # then
     check = wait_until(lambda: measured(space), what="a figure", timeout=90)
     figures.write(message=check["message"])

@@ -110,6 +110,15 @@ _HTTP_URL: Final = (
     r"^https?://([a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][^\s#]*)?$"
 )
 _HTTP_HOST: Final = r"^([a-zA-Z0-9_]([-a-zA-Z0-9_.]*[a-zA-Z0-9_])?|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?$"
+# Host has a field of its own; the others belong to one connection, or say where a request ends.
+_RESERVED_HEADERS: Final = (
+    "host|connection|keep-alive|proxy-authenticate|proxy-authorization|proxy-connection|te|trailer|transfer-encoding"
+    "|upgrade|content-length"
+)
+_NO_RESERVED_HEADER: Final = rule(
+    f"!self.matches('(?i)^({_RESERVED_HEADERS})$')",
+    "set host instead of a header Host; headers of a connection (Connection, Transfer-Encoding, …) cannot be set",
+)
 # As in kubelet probes.
 _HEADER_NAME: Final = r"^[-A-Za-z0-9]+$"
 _HEADER_VALUE: Final = r"^([!-~]([ -~]*[!-~])?)?$"
@@ -182,7 +191,11 @@ HttpHost = Annotated[
 HeaderName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=63, pattern=_HEADER_NAME),
-    _hint(_HEADER_NAME, "the name of a header has only letters, digits and '-'"),
+    Field(
+        json_schema_extra=rules(
+            _matching(_HEADER_NAME, "the name of a header has only letters, digits and '-'"), _NO_RESERVED_HEADER
+        )
+    ),
 ]
 HeaderValue = Annotated[
     str,
