@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason, ReleaseStep
+from resilience.api.reasons import AlertName, ConditionType, HealthState, Phase, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Condition, Status
 from resilience.core.model.decision import Decision
 from resilience.core.model.observation import Observation
@@ -16,6 +16,7 @@ from tests.support.factories import (
     make_check,
     make_pod,
     make_resource,
+    make_retiring,
     make_seen,
     make_spec,
     make_workload,
@@ -128,6 +129,19 @@ def test_without_pods_it_has_failed_unless_they_are_on_their_way(status: Status,
     assert said.phase is phase
     assert bool(down) is (phase is Phase.FAILED)
     assert phase is Phase.FAILED or found.requeue_after is not None
+
+
+@pytest.mark.parametrize(("ready", "phase"), [(True, Phase.DEPLOYING), (False, Phase.FAILED)])
+def test_the_only_pod_serves_while_it_is_replaced(ready: bool, phase: Phase) -> None:
+    # given: the Deployment counts neither the pod that was taken over nor its replacement, which is not ready
+    pods = make_retiring("a", ReplaceStep.REPLACING, ready=ready), make_pod("b", ready=False)
+    seen = make_seen(*pods, workload=make_workload(replicas=1, available=0), checks={"ready": make_check(state=WELL)})
+    spec = make_spec(**CHECKS, slo={"availability": "99.9%"})
+
+    said = after(decide(make_resource(spec, status=before(Phase.RUNNING)), seen, NOW))
+
+    assert said.phase is phase
+    assert (AlertName.SERVICE_DOWN in [each.name for each in said.alerts.firing]) is not ready
 
 
 def test_an_outage_goes_on_until_something_serves() -> None:

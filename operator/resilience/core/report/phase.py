@@ -7,7 +7,7 @@ from resilience.api.status import HealthStatus, Status
 from resilience.core.failures import attention
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL
 from resilience.core.model import conditions
-from resilience.core.model.observation import Resource
+from resilience.core.model.observation import PodsView, Resource
 from resilience.core.model.workload import Workload
 from resilience.core.report.condition_rules import Facts
 
@@ -20,6 +20,7 @@ def of(facts: Facts, health: HealthStatus, status: Status) -> Phase:
     workload, pods = facts.base.workload, facts.base.observation.pods
     has_green = pods is not None and pods.green is not None
     down = is_down(workload) and (not has_green or status.rollout.step in _WITHOUT_CLIENTS)
+    down = down and not _is_replaced_while_it_serves(pods)
     if facts.base.spec.suspend:
         return Phase.SUSPENDED
     if facts.prerequisites.status and facts.prerequisites.reason is not Reason.INVALID_SPEC:
@@ -41,6 +42,11 @@ def of(facts: Facts, health: HealthStatus, status: Status) -> Phase:
     if health.checks and all(check.reason == NOT_RUN_YET for check in health.checks):
         return Phase.INITIALIZING
     return Phase.RUNNING
+
+
+def _is_replaced_while_it_serves(pods: PodsView | None) -> bool:
+    """A pod that the operator replaces still serves, although its Deployment no longer counts it."""
+    return pods is not None and any(pod.step is not None and pod.available and not pod.deleting for pod in pods.pods)
 
 
 def is_down(workload: Workload) -> bool:
