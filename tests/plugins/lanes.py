@@ -230,6 +230,9 @@ def _write(file: Path, labels: Sequence[Label]) -> None:
 
 
 def _read(file: Path) -> list[Label]:
+    """Labels that a worker wrote; none when no worker could collect, for example because a path is wrong."""
+    if not file.exists():
+        return []
     rows = json.loads(file.read_text())
     return [Label(Kind(row["kind"]), row["is_long"], row["group"]) for row in rows]
 
