@@ -81,10 +81,13 @@ CLAIM: Object = {
     "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
 }
 DISK = {"name": "tmp", "persistentVolumeClaim": {"claimName": "disk"}}
-HOST_PORT = {"name": "http", "containerPort": 8080, "hostPort": 18080}
+PORTS = [
+    {"name": "http", "containerPort": 8080, "hostPort": 18080},
+    {"name": "admin", "containerPort": 8081},
+]
 # The target, how the restart ends, and what is said.
 NO_TWIN: dict[str, tuple[Object, str, tuple[str, ...]]] = {
-    "hostport": (deployment("hostport", ports=[HOST_PORT]), "Refused", ("host port 8080", "delete its pods yourself")),
+    "hostport": (deployment("hostport", ports=PORTS), "Refused", ("host port 8080", "delete its pods yourself")),
     "disk": (deployment("disk", pod={"volumes": [DISK]}), "Refused", ("volume claim disk", "ReadWriteOnce")),
     "recreate": (
         deployment("recreate", spec={"strategy": {"type": "Recreate"}}),

@@ -170,10 +170,13 @@ class ReleaseModel:
             return
         if sum(self.desired.values()) < self.replicas + 1 and self.desired[self.wanted] < self.replicas:
             self.desired[self.wanted] += 1
-        fresh = [pod for pod in self.pods.values() if pod.owner == self.wanted and not pod.gone_at]
-        unavailable = self.desired[self.wanted] - sum(pod.ready for pod in fresh)
-        if sum(self.desired.values()) - self.replicas - unavailable > 0:
-            self.desired[old[0]] -= 1
+        unavailable = self.desired[self.wanted] - self._ready(self.wanted)
+        if sum(self.desired.values()) - self.replicas - unavailable <= 0:
+            return
+        # Old pods that are not ready go first; one that is ready goes only if enough others are.
+        unready = [name for name in old if self._ready(name) < self.desired[name]]
+        if unready or sum(map(self._ready, self.desired)) > self.replicas:
+            self.desired[(unready or old)[0]] -= 1
 
     def _carry(self) -> None:
         """The newest ReplicaSet gets the highest revision and, paused or not, the Deployment's annotations."""
@@ -201,8 +204,11 @@ class ReleaseModel:
 
     def _is_saturated(self) -> bool:
         """The newest ReplicaSet is complete: the controller ends all other pods then, even of a paused Deployment."""
-        ready = sum(pod.ready and pod.gone_at is None for pod in self.pods.values() if pod.owner == self.wanted)
-        return self.desired.get(self.wanted, 0) == self.replicas == ready
+        return self.desired.get(self.wanted, 0) == self.replicas == self._ready(self.wanted)
+
+    def _ready(self, owner: str) -> int:
+        """Ready pods of a ReplicaSet that are not ending."""
+        return sum(pod.ready and pod.gone_at is None for pod in self.pods.values() if pod.owner == owner)
 
     def replica_sets(self) -> None:
         targets = dict(self.desired)

@@ -233,6 +233,13 @@ def test_while_green_serves_a_resumed_target_is_held_again_as_long_as_that_helps
         assert last == to(PREPARING, Colour.BLUE)
 
 
+@pytest.mark.parametrize(("paused", "actions"), [(True, ()), (False, (Route("checkout", ""),))])
+def test_a_target_that_is_resumed_while_green_ends_gets_endpoints_for_its_new_pods(paused: bool, actions: Any) -> None:
+    fields: dict[str, Any] = {"green": (), "of_green": {"deleting": True}, "workload": {"paused": paused}}
+
+    assert bluegreen.plan(make_stage(ReleaseStep.DISCARDING, **fields)).actions == actions
+
+
 def test_who_resumed_is_named_once_and_what_was_ended_is_counted() -> None:
     fields: dict[str, Any] = {"workload": {"paused": False, "changed_by": "kubectl-rollout"}, "pin": ""}
     partly = (*own_pods(count=1), *own_pods(NEW, 1))

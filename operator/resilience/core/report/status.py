@@ -176,7 +176,9 @@ def _explanation(facts: Facts, status: Status, verdicts: Sequence[ConditionVerdi
         parts.append(note[0].upper() + note[1:])
     parts.extend(_policies(status))
     parts.extend(triggers.not_judged(facts.base))
-    if healthy.status is False or healthy.reason in _NOT_KNOWN:
+    # Pods that only start explain it themselves: nobody has to be let in to them yet.
+    is_starting = healthy.reason is Reason.CHECKS_UNREACHABLE and not facts.base.workload.available
+    if (healthy.status is False or healthy.reason in _NOT_KNOWN) and not is_starting:
         parts.append(f"{'Unhealthy' if healthy.status is False else 'Health unknown'}: {healthy.message}")
     if synced.status is False:
         parts.append(f"Probes: {synced.message}")

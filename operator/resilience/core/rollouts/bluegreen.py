@@ -39,8 +39,11 @@ def _plan(context: RolloutContext) -> Move:
         pods = context.green.pods
         # Pods that ignore SIGTERM may take long to end; the next release must not wait for them.
         only_end = bool(pods) and all(context.is_out(pod) for pod in pods)
-        actions = (DeleteGreen(),) if only_end else ()
-        return Move(actions=actions, waiting="the last pods of the second Deployment end", wait=bluegreen_steps.POLL)
+        delete = (DeleteGreen(),) if only_end else ()
+        # Somebody may resume the target meanwhile. Its new pods need endpoints, and green's are in no slice any more.
+        unpin = () if context.workload.paused else pins.route(context, None)
+        message = "the last pods of the second Deployment end"
+        return Move(actions=(*unpin, *delete), waiting=message, wait=bluegreen_steps.POLL)
     if context.workload.replicas == 0:
         return _at_zero(context)
     if not context.green.is_step_known:
