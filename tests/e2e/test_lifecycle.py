@@ -190,7 +190,7 @@ def test_suspended_in_the_middle(operator: Release, space: Space) -> None:
         suspend(space, on=False)
         assert space.ended(value)["result"] == "Succeeded"
     assert clients.failed == 0, clients.failures()
-    assert len(space.list("pods")) == 1
+    assert len(space.shop_pods()) == 1
 
 
 def versions(space: Space) -> dict[tuple[str, str], str]:

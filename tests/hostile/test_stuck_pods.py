@@ -122,11 +122,6 @@ def stage_of(made: Scenario) -> RolloutContext:
     return stage
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="while green ends, Services stay pinned to the old pods of a Deployment that somebody resumed",
-)
 def test_a_resumed_deployment_gets_endpoints_while_green_ends() -> None:
     move = bluegreen.plan(stage_of(ending_green(wanted=LATER, paused=False)))
     assert UNPIN in move.actions, f"it does {move.actions} and waits: {move.waiting}"
