@@ -38,6 +38,9 @@ def problems(project: Path = PROJECT) -> Iterator[str]:
     yield from _sizes(project, core)
     classes = Counter(node.name for tree in core.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     yield from (f"{CORE}: {count} classes are named {name}" for name, count in classes.items() if count > 1)
+    # pytest takes two modules of one name for the same one.
+    modules = Counter(path.name for path in (project / "tests").rglob("test_*.py"))
+    yield from (f"tests: {count} files are named {name}" for name, count in modules.items() if count > 1)
 
 
 def names(tree: ast.AST) -> Iterator[str]:
