@@ -1,5 +1,6 @@
 """Builders of policies that fire: specs with policies, folded checks of policies, past restarts."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,11 +26,14 @@ def policy_spec(*policies: dict[str, Any], checks: Any = (LIVE_CHECK,), **restar
     return make_spec(restart={"policies": list(policies)} | restart, health={"checks": list(checks)})
 
 
-def fires(policy: dict[str, Any], *pods: Pod, state: HealthState = HealthState.UNHEALTHY) -> dict[str, CheckState]:
-    """The check of a policy, in this state at these pods."""
+def fires(
+    policy: dict[str, Any], *pods: Pod, state: HealthState = HealthState.UNHEALTHY, passing: Sequence[Pod] = ()
+) -> dict[str, CheckState]:
+    """The check of a policy, in this state at these pods, and passing at others."""
     name = f"policy/{policy['name']}"
-    by_pod, words = {pod.uid: state for pod in pods}, {pod.uid: f"saw {pod.name}" for pod in pods}
-    return {name: make_check(name, state, by_pod=by_pod, messages_by_pod=words)}
+    by_pod = {pod.uid: HealthState.HEALTHY for pod in passing} | {pod.uid: state for pod in pods}
+    words = {pod.uid: f"saw {pod.name}" for pod in pods}
+    return {name: make_check(name, state if pods else HealthState.HEALTHY, by_pod=by_pod, messages_by_pod=words)}
 
 
 def past(policy: dict[str, Any], *at: datetime, futile: bool = False) -> Status:
