@@ -544,7 +544,10 @@ class ReleaseCluster:
     async def delete_green(self, green: Green) -> None:
         current = self._green(green)
         if current.deleting:
-            # Deleted in the background now: its pods end by themselves.
+            # Deleted in the background now: the garbage collector ends its pods.
+            for pod in self.model.pods.values():
+                if pod.green and pod.gone_at is None:
+                    self.model.end(pod)
             self.model.green = None
         current.deleting = True
 

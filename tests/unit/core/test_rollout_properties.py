@@ -175,6 +175,7 @@ def test_a_bad_template_leaves_all_as_before(events: list[Any], replicas: int, k
 
 @THOROUGH
 @example(events=[("pass", None), ("scale", 0), ("run", 1)], replicas=1, first="t1")
+@example(events=[("run", 2), ("scale", 0), ("pass", None), ("pass", None), ("stale", 3)], replicas=1, first="t1")
 @given(
     events=st.lists(st.one_of(PASSES, PASSES, PEOPLE, FAULTS), max_size=60), replicas=st.integers(1, 3), first=TEMPLATES
 )
@@ -195,6 +196,7 @@ def test_whatever_happens_nothing_stays_half_done(events: list[Any], replicas: i
 
 
 @THOROUGH
+@example(events=[("change", 2), ("resume", 1)], replicas=1)
 @given(
     events=st.lists(st.tuples(st.sampled_from(["run", "change", *DISTURBANCES]), st.integers(1, 6)), max_size=30),
     replicas=st.integers(1, 3),
