@@ -8,7 +8,7 @@ import pytest
 from tests.cluster import engine
 from tests.support.balancer import GATED, LoadBalancer
 from tests.support.counts import PROOF, Figures, count
-from tests.support.kube import Object
+from tests.support.kube import Object, wait_until
 from tests.support.release import Release
 from tests.support.rollouts import adopted, at_rest, checks, release, rollout, serves, shop, template
 from tests.support.shop_manifests import DRAIN, deployment, resilient, service
@@ -19,7 +19,7 @@ from tests.support.spending import pause
 LATE = 25.0 if PROOF else 2.0
 ENOUGH = "30s" if PROOF else "3500ms"
 # Seconds. A pod that is drained takes a few by itself, which a little delay would hide behind.
-LONGER_THAN_A_DRAIN = 10.0
+LONGER_THAN_A_DRAIN = 25.0
 SLOW = {"progressDeadline": "5m"}
 REACHES_PODS = pytest.mark.skipif(engine.uses_kind(), reason="pods of kind are not reached from here")
 
@@ -58,8 +58,9 @@ def test_control_a_late_load_balancer_with_too_short_a_delay_loses_requests(
     with LoadBalancer(space, adds=LATE, removes=max(LATE, LONGER_THAN_A_DRAIN)) as balancer:
         pause(1)
         balancer.send()
-        # when
+        # when: the old pod has ended, which a restart does not wait for
         assert space.restart()["result"] == "Succeeded"
+        wait_until(lambda: len(space.list("pods")) == 1, what="the end of the old pod")
         pause(1)
     # then: it sends to pods that have ended, or these tests prove nothing
     figures.write(**balancer.figures())
