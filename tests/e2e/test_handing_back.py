@@ -86,7 +86,7 @@ def test_a_finalizer_taken_off_in_a_release_leaves_nothing_behind(operator: Rele
 
 
 def troubles(operator: Release, since: str, namespace: str) -> list[Object]:
-    """What the operator logged about this namespace that is no mere information."""
+    """The operator's log lines about this namespace that are no mere information."""
     lines = [line for line in operator.logs(since).splitlines() if line.startswith("{") and namespace in line]
     return [entry for entry in map(json.loads, lines) if entry.get("level") in ("warning", "error", "critical")]
 

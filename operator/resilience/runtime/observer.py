@@ -14,6 +14,7 @@ from resilience.core.model.service import Service
 from resilience.core.model.workload import Workload
 from resilience.core.ownership.remains import completed
 from resilience.core.read_depth import Depth, includes_green, read_depth
+from resilience.core.report.phase import is_down
 from resilience.core.rollouts import drain
 from resilience.ports import ApiOutage, Drainer
 from resilience.ports.cluster import Cluster
@@ -78,7 +79,7 @@ class Observer:
             return Observation(workload=None, namespace_ending=True)
         workload = await self._target(resource)
         # A namespace's pods end before its resources: nobody is told of that, and nothing is put right.
-        if (workload is None or _is_down(workload)) and await self._is_ending(namespace):
+        if (workload is None or is_down(workload)) and await self._is_ending(namespace):
             return Observation(workload=None, namespace_ending=True)
         if workload is None:
             return Observation(workload=None)
@@ -221,11 +222,6 @@ class Observer:
         if oldest is None or (resource.created, resource.uid) < (oldest.created, oldest.uid):
             return ""
         return oldest.key.name
-
-
-def _is_down(workload: Workload) -> bool:
-    """None of the pods that it should have serves."""
-    return workload.replicas > 0 and not workload.available
 
 
 def _checks_pods(resource: Resource) -> bool:

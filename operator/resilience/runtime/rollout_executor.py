@@ -29,6 +29,7 @@ from resilience.core.model.actions import (
     ScaleTarget,
     SignalPod,
     TakeBackSignal,
+    TargetAction,
 )
 from resilience.core.model.headers import parse_headers
 from resilience.core.model.observation import Green, Observation, Pod, Resource
@@ -51,9 +52,6 @@ from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
 
 log = structlog.get_logger(__name__)
-
-# These can take capacity away, or route clients to pods: everything is read again before them.
-_GUARDED = (CreateGreen, DeleteGreen, EmptyReplicaSet, Route, Resume)
 
 
 class RolloutExecutor:
@@ -82,10 +80,10 @@ class RolloutExecutor:
         Raises:
             PortError: it was not applied, or it is unknown whether it was.
         """
-        fresh = await self._observer.observe(resource, thorough=True) if isinstance(action, _GUARDED) else seen
+        fresh = await self._observer.observe(resource, thorough=True) if isinstance(action, guard.Guarded) else seen
         if fresh.workload is None:
             raise Conflict("the target is gone")
-        if isinstance(action, _GUARDED):
+        if isinstance(action, guard.Guarded):
             self._guard(seen, fresh, action)
         match action:
             case SignalPod() | TakeBackSignal():
@@ -110,16 +108,7 @@ class RolloutExecutor:
         self,
         observation: Observation,
         fresh: Observation,
-        action: Hold
-        | Resume
-        | PauseFailed
-        | MarkFailed
-        | MarkLeft
-        | ScaleTarget
-        | LimitAutoscaler
-        | EmptyReplicaSet
-        | RestoreTemplate
-        | CreateGreen,
+        action: TargetAction,
     ) -> None:
         """Writes to the target as it was when the action was decided: a change since then is a conflict."""
         workload = observation.workload

@@ -1,4 +1,4 @@
-"""When an autoscaler is kept from scaling up in a release, and when it is let go."""
+"""A release keeps an autoscaler on memory from scaling up while two colours exist, and lets it go afterwards."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -76,21 +76,15 @@ class KubeLease:
         """Releases the Lease at once, so that the next leader need not wait for its duration."""
         if not self.held():
             return
-        problem: PortError | None = None
-        for _ in range(_HAND_OVER_TRIES):
+        for tries_left in reversed(range(_HAND_OVER_TRIES)):
             try:
                 await self._release()
-            except Conflict as error:
-                # The last renewal was cut off on this side only, and arrived in between.
-                problem = error
+                break
             except PortError as error:
-                problem = error
-                break
-            else:
-                problem = None
-                break
-        if problem is not None:
-            log.warning("the lease could not be handed over", error=str(problem))
+                # A conflict: the last renewal was cut off on this side only, and arrived in between.
+                if not tries_left or not isinstance(error, Conflict):
+                    log.warning("the lease could not be handed over", error=str(error))
+                    break
         self._renewed_at = None
 
     async def _release(self) -> None:

@@ -160,9 +160,7 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         signalled_at=time(annotations.get(ANNOTATION_SIGNALLED)),
         flags=annotations.get(ANNOTATION_FLAGS, ""),
         families=frozenset(_family(entry["ip"]) for entry in status.get("podIPs") or [] if entry.get("ip")),
-        initialized=all(
-            entry.get("status") != "False" for entry in status.get("conditions") or [] if entry["type"] == "Initialized"
-        ),
+        initialized=conditions.get("Initialized", {}).get("status") != "False",
         resources=_resources(spec, status),
         step=ReplaceStep(step) if step in tuple(ReplaceStep) else None,
         step_since=time(annotations.get(ANNOTATION_STEP_SINCE)),

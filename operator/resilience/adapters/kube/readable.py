@@ -27,14 +27,21 @@ def read(model: type[Model], raw: Mapping[str, Any]) -> tuple[Model, frozenset[s
         except ValidationError as error:
             problems = error.errors(include_url=False)
         content = copy.deepcopy(dict(raw)) if content is None else content
-        paths = [(_present(content, problem["loc"]), problem) for problem in problems]
+        paths = [(present(content, problem["loc"]), problem) for problem in problems]
         damaged |= {str(path[0]) for path, _ in paths if path}
         # From the end of lists, so that the indices of the other problems stay right.
         for path, problem in sorted(paths, key=lambda entry: [str(part).zfill(8) for part in entry[0]], reverse=True):
             _mend(content, path, problem)
 
 
-def _present(content: Any, location: Sequence[int | str]) -> tuple[int | str, ...]:
+def holder(content: Any, path: Sequence[int | str]) -> Any:
+    """The object or list that holds the last part of a path that exists."""
+    for part in path[:-1]:
+        content = content[part]
+    return content
+
+
+def present(content: Any, location: Sequence[int | str]) -> tuple[int | str, ...]:
     """The longest part of the location that exists: an absent field is the problem of its object."""
     path: list[int | str] = []
     for part in location:
@@ -52,13 +59,12 @@ def _is_index(content: Any, part: int | str) -> bool:
 
 def _mend(content: Any, path: tuple[int | str, ...], problem: ErrorDetails) -> None:
     """Replace the value by one that can be read, or remove it; it may be gone with another one already."""
-    if _present(content, path) != path:
+    if present(content, path) != path:
         return
     if not path:
         content.clear()
         return
-    for part in path[:-1]:
-        content = content[part]
+    content = holder(content, path)
     last, context = path[-1], problem.get("ctx") or {}
     is_exact = len(path) == len(problem["loc"])
     expected = str(context.get("expected", ""))

@@ -92,10 +92,9 @@ class KubeReader:
 
     async def marked(self) -> Marked:
         """All objects that are watched by our label, to prune those whose deletion a broken watch did not report."""
-        labels = _MANAGED
         services, slices, maps = await asyncio.gather(
-            self._collections(self._namespaces, lambda n: collection("services", n), parse.service, labels=labels),
-            self._collections(self._namespaces, lambda n: collection("endpointslices", n), _name, labels=labels),
+            self._collections(self._namespaces, lambda n: collection("services", n), parse.service, labels=_MANAGED),
+            self._collections(self._namespaces, lambda n: collection("endpointslices", n), _name, labels=_MANAGED),
             self._collections(self._namespaces, lambda n: collection("configmaps", n), _flags, labels=LABEL_FLAGS_OF),
         )
         return Marked(
@@ -135,14 +134,14 @@ class KubeReader:
         self, namespaces: Sequence[str], path: PathOf, view: Callable[[Json], View], *, labels: str = ""
     ) -> list[View]:
         if not namespaces:
-            return await self._transport.views(path(None), view, labels=labels)
-        lists = await asyncio.gather(*(self._listed(path(name), view, labels=labels) for name in namespaces))
+            return await self._transport.views(path(None), view, labels=_MANAGED)
+        lists = await asyncio.gather(*(self._listed(path(name), view, labels=_MANAGED) for name in namespaces))
         return [item for items in lists for item in items]
 
     async def _listed(self, path: str, view: Callable[[Json], View], *, labels: str) -> list[View]:
         """Views of one namespace of several; empty when it is gone or closed to us: it must not hide the others."""
         try:
-            return await self._transport.views(path, view, labels=labels)
+            return await self._transport.views(path, view, labels=_MANAGED)
         except Refused as error:
             log.warning("namespace left out", path=path, why=str(error))
             return []

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from resilience.adapters.kube import readable
 from resilience.api.alerts import Alerts
 from resilience.api.restarts import Restart
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetRef
@@ -88,13 +89,7 @@ def _drop(raw: Any, path: Sequence[str | int]) -> bool:
 
     The path of a missing value leads to what misses it, and the names of a union's choices lead nowhere.
     """
-    holder, last, node = None, None, raw
-    for part in path:
-        is_there = part in node if isinstance(node, dict) else isinstance(node, list) and part in range(len(node))
-        if not is_there:
-            break
-        holder, last, node = node, part, node[part]
-    if holder is None:
-        return False
-    del holder[last]
-    return True
+    there = readable.present(raw, path)
+    if there:
+        del readable.holder(raw, there)[there[-1]]
+    return bool(there)

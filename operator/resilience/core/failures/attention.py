@@ -55,11 +55,9 @@ def pods(
 
 def _gated(observation: Observation) -> list[Pod]:
     """Pods of both colours whose readiness gates somebody has to answer: those that a Service selects."""
-    assert observation.pods is not None
-    green = observation.pods.green
     return [
         pod
-        for pod in (*observation.pods.pods, *(green.pods if green is not None else ()))
+        for pod in observation.all_pods
         if not pod.deleting
         and (not observation.selecting or any(service.selects(pod.labels) for service in observation.selecting))
     ]

@@ -54,7 +54,7 @@ class Failure:
 
 def of_pod(pod: Pod, *, image: str, pull_secrets: tuple[str, ...] = (), namespace: str = "") -> Failure | None:
     """The failure of a pod; None when it only needs time. `image`: the image that the rollout brings."""
-    trouble = read_pod(pod, image=image, secrets=pull_secrets, option=_option(namespace))
+    trouble = read_pod(pod, image=image, secrets=pull_secrets, option=namespace_option(namespace))
     if trouble is None:
         return None
     message = _cut(f"pod {pod.name}: {trouble.what}", _MESSAGE_LENGTH)
@@ -65,7 +65,7 @@ def of_workload(workload: Workload) -> Failure | None:
     """The failure of its controller to create pods; None when nothing is known or a retry may be enough."""
     if not workload.trouble:
         return None
-    refusal = admission.read(workload.trouble, option=_option(workload.namespace))
+    refusal = admission.read(workload.trouble, option=namespace_option(workload.namespace))
     if refusal.kind is FailureClass.NETWORK:
         return None
     message = _cut(f"{workload.kind} {workload.name} cannot make pods: {workload.trouble}", _MESSAGE_LENGTH)
@@ -118,7 +118,8 @@ def backoff(tries: int) -> timedelta:
     return min(_RETRY_FIRST * (1 << min(tries, 10)), _RETRY_LAST)
 
 
-def _option(namespace: str) -> str:
+def namespace_option(namespace: str) -> str:
+    """The option by which kubectl finds the namespace, with a space before it; empty without a namespace."""
     return f" -n {namespace}" if namespace else ""
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.api.reasons import FailureClass, Reason
-from resilience.core.failures.classify import Failure, cut_message
+from resilience.core.failures.classify import Failure, cut_message, namespace_option
 from resilience.core.model.observation import Pod
 
 # Time after which a gate counts as unanswered: load balancers need 10 to 60 s for a new target.
@@ -55,6 +55,6 @@ def unanswered(pod: Pod, *, namespace: str = "") -> Failure:
 
 def _advice(pod: Pod, namespace: str) -> str:
     known = next((words for prefix, words in _SETTERS.items() if pod.open_gates[0].startswith(prefix)), "")
-    option = f" -n {namespace}" if namespace else ""
     setter = known or "find the controller that sets this condition, and check that it runs and knows the pod"
-    return f"{setter}; kubectl{option} describe pod {pod.name}; if nobody is to set it, remove it from the pod template"
+    describe = f"kubectl{namespace_option(namespace)} describe pod {pod.name}"
+    return f"{setter}; {describe}; if nobody is to set it, remove it from the pod template"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from resilience.api.checks import Check, Scope
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.model.service import Service
+from resilience.core.model.service import Service, ServicePort
 from resilience.core.model.workload import Container, ContainerPort, Template, Workload
 
 
@@ -76,7 +76,7 @@ def probe_port(
         raise PortMissing(f"check {check.name}: a prometheus check queries no pod, so the kubelet cannot run it")
     wanted, prefer = check_port(check, spec), container.name
     if check.scope is Scope.SERVICE:
-        wanted, prefer = service_target(check, service, spec), ""
+        wanted, prefer = service_port(check, service, spec).target, ""
     number = container_port(ports, wanted, prefer=prefer)
     if number is None:
         raise PortMissing(
@@ -86,8 +86,8 @@ def probe_port(
     return wanted if is_own else number
 
 
-def service_target(check: Check, service: Service | None, spec: ResilientServiceSpec) -> int | str:
-    """The container port, by name or number, that the Service's port of a check leads to.
+def service_port(check: Check, service: Service | None, spec: ResilientServiceSpec) -> ServicePort:
+    """The Service's port of a check.
 
     Raises:
         PortMissing: the Service does not exist or has no such port.
@@ -96,7 +96,7 @@ def service_target(check: Check, service: Service | None, spec: ResilientService
     port = service.port(wanted) if service is not None else None
     if port is None:
         raise PortMissing(f"check {check.name}: Service has no port {wanted}")
-    return port.target
+    return port
 
 
 def check_port(check: Check, spec: ResilientServiceSpec) -> int | str:

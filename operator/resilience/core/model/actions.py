@@ -155,7 +155,8 @@ class TakeBackSignal:
     target: HttpTarget | None
 
 
-ReleaseAction = (
+# Decided by the target as it was when they were decided.
+TargetAction = (
     Hold
     | Resume
     | PauseFailed
@@ -166,6 +167,9 @@ ReleaseAction = (
     | EmptyReplicaSet
     | RestoreTemplate
     | CreateGreen
+)
+ReleaseAction = (
+    TargetAction
     | ScaleGreen
     | AdvanceGreen
     | RetryPull

@@ -79,6 +79,11 @@ class Template:
         own = (replace(port, container=entry.name) for entry in self.containers for port in entry.ports)
         return (*own, *self.sidecar_ports)
 
+    @property
+    def host_ports(self) -> tuple[int, ...]:
+        """Ports of the node that each pod takes for itself."""
+        return tuple(port.number for port in self.ports if port.on_host)
+
     def image(self, container: str | None) -> str:
         """Image of the named container, or of the first container for None; empty when there is none."""
         return next((declared.image for declared in self.containers if container in (None, declared.name)), "")

@@ -139,14 +139,13 @@ def may_give_back(observation: Observation, view: PodsView, home: ReplicaSet) ->
 def replacement_refusal(workload: Workload, view: PodsView) -> Refusal | None:
     """The refusal to run a replacement beside a Deployment's pod while the pod still serves, or None."""
     template = workload.template
-    host_ports = [port.number for port in template.ports if port.on_host]
     by_hand = "delete its pods yourself when the interruption is acceptable"
     if workload.strategy == "Recreate":
         return Refusal(
             RefusalReason.RECREATE, f"strategy Recreate forbids two pods at once; {by_hand}, or use RollingUpdate"
         )
-    if template.host_network or host_ports:
-        what = "the host's network" if template.host_network else f"host port {host_ports[0]}"
+    if template.host_network or template.host_ports:
+        what = "the host's network" if template.host_network else f"host port {template.host_ports[0]}"
         return Refusal(RefusalReason.HOST_PORT, f"a second pod cannot use {what} on the same node; {by_hand}")
     if view.exclusive_claims:
         claim = view.exclusive_claims[0]

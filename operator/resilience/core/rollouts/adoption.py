@@ -8,7 +8,6 @@ from resilience.core.rollouts.context import Move, RolloutContext
 def obstacle(context: RolloutContext) -> str:
     """The reason why the target cannot have a second colour beside it, with the remedy; empty when it can."""
     workload, template = context.workload, context.workload.template
-    host_ports = [port.number for port in template.ports if port.on_host]
     alternative = "use rollout.strategy: RollingUpdate"
     if workload.paused and not context.is_adopted and ANNOTATION_FAILED not in workload.annotations:
         return "somebody else has paused the Deployment; resume it (kubectl rollout resume) to have it adopted"
@@ -17,8 +16,8 @@ def obstacle(context: RolloutContext) -> str:
         return f"Deployment {name} exists and is not the operator's, and a release needs that name; rename or delete it"
     if workload.strategy == "Recreate":
         return f"strategy Recreate forbids two versions at once; change the Deployment's strategy, or {alternative}"
-    if template.host_network or host_ports:
-        host_resource = "the host's network" if template.host_network else f"host port {host_ports[0]}"
+    if template.host_network or template.host_ports:
+        host_resource = "the host's network" if template.host_network else f"host port {template.host_ports[0]}"
         return f"a second set of pods cannot use {host_resource} on the same nodes; {alternative}"
     if context.view.exclusive_claims:
         claim = context.view.exclusive_claims[0]
@@ -49,7 +48,7 @@ def adopt(context: RolloutContext) -> Move:
         return Move(actions=(Hold(active[0].fingerprint),)) if len(active) == 1 else Move()
     if not context.workload.settled:
         return Move(waiting="the Deployment rolls by itself; it is adopted when that has ended")
-    if any(pod.step is not None and not context.is_out(pod) for pod in context.view.pods):
+    if context.being_replaced:
         return Move(waiting="pods are being replaced; the Deployment is adopted when that has ended")
     return Move(actions=(Hold(context.wanted),))
 

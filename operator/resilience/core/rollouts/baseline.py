@@ -15,9 +15,8 @@ from resilience.api.status_rollout import FailedBefore, FailingCheck, Version
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Pod
 from resilience.core.model.traffic import Traffic
-from resilience.core.rollouts.context import RolloutContext
+from resilience.core.rollouts.context import BEFORE_TRAFFIC, RolloutContext
 
-_BEFORE_TRAFFIC: Final = (ReleaseStep.PREPARING, ReleaseStep.SCALING)
 _MOST_COMPONENTS: Final = 32
 # The reason that checks give for a number.
 _OUT_OF_BOUNDS: Final = "OutOfBounds"
@@ -78,7 +77,7 @@ def _has_no_traffic(context: RolloutContext) -> bool:
     if context.view.green is None:
         return context.wanted != context.serving
     if context.green.towards is Colour.GREEN:
-        return context.green.step in _BEFORE_TRAFFIC
+        return context.green.step in BEFORE_TRAFFIC
     return context.green.step is ReleaseStep.PREPARING and context.blue_is_candidate
 
 

@@ -48,8 +48,7 @@ def _plan(context: RolloutContext) -> Move:
         return _at_zero(context)
     if not context.green.is_step_known:
         return unknown_step.recover(context)
-    is_preparing_blue = context.green.towards is Colour.BLUE and context.green.step is ReleaseStep.PREPARING
-    if not context.workload.paused and not is_preparing_blue:
+    if resumed.is_so(context):
         return resumed.plan(context)
     return bluegreen_steps.step(context)
 

@@ -110,8 +110,8 @@ def _switch(context: RolloutContext) -> Move:
     writes = (*pins.route(context, None), *_grow(context, context.full_size))
     if writes:
         return Move(actions=writes)
-    if not context.all_listed(context.green.towards) or readiness_gates.waiting(context, context.green.towards):
-        waiting = readiness_gates.waiting(context, context.green.towards)
+    waiting = readiness_gates.waiting(context, context.green.towards)
+    if waiting or not context.all_listed(context.green.towards):
         return Move(waiting=waiting or "the new pods are being added to their Services", wait=QUICK_POLL)
     return Move(actions=(advance(context, ReleaseStep.OVERLAPPING),))
 

@@ -11,15 +11,14 @@ from resilience.core.model.actions import AdvanceGreen, Hold, MarkFailed, RetryP
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Pod
 from resilience.core.rollouts import baseline, gates, measured, overdue, pins
-from resilience.core.rollouts.context import Move, RolloutContext
+from resilience.core.rollouts.context import BEFORE_TRAFFIC, Move, RolloutContext
 
 # Further tries after a failure of class Network: after 1, 2 and 4 seconds.
 PULL_RETRIES = 3
 _POLL = timedelta(seconds=1)
 _SLOW = timedelta(seconds=5)
 _PROMOTE_OR_ABORT = "; promote or abort it if you know better"
-_BEFORE_TRAFFIC = (ReleaseStep.PREPARING, ReleaseStep.SCALING)
-_BEFORE_SERVING_ALONE = (*_BEFORE_TRAFFIC, ReleaseStep.SWITCHING, ReleaseStep.OVERLAPPING)
+_BEFORE_SERVING_ALONE = (*BEFORE_TRAFFIC, ReleaseStep.SWITCHING, ReleaseStep.OVERLAPPING)
 
 
 def fingerprint(context: RolloutContext) -> str:
@@ -50,7 +49,7 @@ def roll_back_if_failed(context: RolloutContext) -> Move | None:
     failure = _failure(context)
     if failure is None:
         return None
-    may_retry = failure.is_transient and green.towards is Colour.GREEN and green.step in _BEFORE_TRAFFIC
+    may_retry = failure.is_transient and green.towards is Colour.GREEN and green.step in BEFORE_TRAFFIC
     if may_retry and green.pull_retries < PULL_RETRIES:
         return _retry(context, failure)
     return give_up(context, failure)
@@ -74,9 +73,9 @@ def _failure(context: RolloutContext) -> Failure | None:
     is_late = context.now >= _last_progress(context, pods) + deadline
     workload = context.green.workload if towards is Colour.GREEN else context.workload
     failure = classify.first(workload, pods, image=workload.template.image(context.spec.container))
-    if failure is not None and failure.may_clear and (not is_late or step not in _BEFORE_TRAFFIC):
+    if failure is not None and failure.may_clear and (not is_late or step not in BEFORE_TRAFFIC):
         # After the switch, a lack of memory is the fault of the version; a full node is not.
-        return failure if failure.reason == "OOMKilled" and step not in _BEFORE_TRAFFIC else None
+        return failure if failure.reason == "OOMKilled" and step not in BEFORE_TRAFFIC else None
     if failure is not None:
         return failure
     if step in _BEFORE_SERVING_ALONE and is_late and not _is_complete(context):
@@ -137,10 +136,10 @@ def give_up(context: RolloutContext, failure: Failure | None) -> Move:
     back = Colour.BLUE if towards is Colour.GREEN else Colour.GREEN
     mark: tuple[Action, ...] = (MarkFailed(fingerprint(context)),) if not context.failed(fingerprint(context)) else ()
     message = failure.message if failure is not None else "the candidate failed"
-    if step in _BEFORE_TRAFFIC and towards is Colour.BLUE:
+    if step in BEFORE_TRAFFIC and towards is Colour.BLUE:
         hold = () if context.workload.paused else (Hold(context.serving),)
         return Move(actions=(*mark, *hold), failure=failure, waiting=message)
-    if step in _BEFORE_TRAFFIC:
+    if step in BEFORE_TRAFFIC:
         next_step = AdvanceGreen(ReleaseStep.DISCARDING, towards, context.now)
         return Move(actions=(*mark, next_step), failure=failure, waiting=message)
     if not context.able(back) and context.available(towards):

@@ -6,6 +6,7 @@ size or age.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import Colour, ReleaseStep, Request
@@ -18,6 +19,9 @@ from resilience.core.model.observation import Green, Pod, PodsView
 from resilience.core.model.service import Service
 from resilience.core.model.workload import ReplicaSet
 from resilience.core.replacement import availability
+
+# Steps at which a candidate has no clients.
+BEFORE_TRAFFIC: Final = (ReleaseStep.PREPARING, ReleaseStep.SCALING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class RolloutContext(PartContext):
     @property
     def serving(self) -> str:
         """Fingerprint of the template that the target's own pods serve with, or did until green took over."""
-        if self.noted and self._is_preparing_blue:
+        if self.noted and self.is_preparing_blue:
             # Green serves. The target's own pods are about to become others.
             return self.noted
         # While green exists, status names the version that clients reach, which may be green's.
@@ -93,13 +97,14 @@ class RolloutContext(PartContext):
     @property
     def blue(self) -> ReplicaSet | None:
         """The target's own ReplicaSet that serves or, while blue is prepared, is going to serve; or None."""
-        fingerprint = self.wanted if self._is_preparing_blue else self.serving
+        fingerprint = self.wanted if self.is_preparing_blue else self.serving
         matching = [replica_set for replica_set in self.view.replica_sets if replica_set.fingerprint == fingerprint]
         # Templates that differed become equal when a later API server defaults the difference: pods decide.
         return max(matching, key=lambda replica_set: replica_set.replicas, default=None)
 
     @property
-    def _is_preparing_blue(self) -> bool:
+    def is_preparing_blue(self) -> bool:
+        """Green serves, and the target's own pods get its template, or a newer one, without traffic."""
         green = self.view.green
         return green is not None and green.towards is Colour.BLUE and green.step is ReleaseStep.PREPARING
 
@@ -142,6 +147,11 @@ class RolloutContext(PartContext):
         if colour is Colour.BLUE:
             pods = tuple(pod for pod in self.view.pods if pod.labels.get(LABEL_TEMPLATE_HASH) == self.hash_of(colour))
         return tuple(pod for pod in pods if not pod.deleting)
+
+    @property
+    def being_replaced(self) -> tuple[Pod, ...]:
+        """Pods whose replacement something has to wait for."""
+        return tuple(pod for pod in self.view.pods if pod.step is not None and not self.is_out(pod))
 
     def is_out(self, pod: Pod) -> bool:
         """The pod is ending and in no Service, so nothing waits for it."""

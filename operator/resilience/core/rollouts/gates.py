@@ -13,7 +13,7 @@ from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec
 from resilience.core.failures.classify import Failure
 from resilience.core.health import hosts, reach, targets
-from resilience.core.health.ports import PortMissing, check_port, container_port, service_target
+from resilience.core.health.ports import PortMissing, check_port, container_port, service_port
 from resilience.core.health.thresholds import WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation, Pod
@@ -170,13 +170,13 @@ def _targets_of_check(
     if check.scope is Scope.SERVICE:
         service = targets.client_service(spec, observation)
         try:
-            wanted, prefer = service_target(check, service, spec), None
+            port = service_port(check, service, spec)
         except PortMissing:
             return []
-        port = service.port(check_port(check, spec)) if service is not None else None
-        if service is not None and port is not None:
-            # The pod is to answer as it will answer the Service's clients.
-            host_header = hosts.check_host(check, service, port.number)
+        assert service is not None
+        wanted, prefer = port.target, None
+        # The pod is to answer as it will answer the Service's clients.
+        host_header = hosts.check_host(check, service, port.number)
     pod_targets = []
     for pod in pods:
         number = container_port(pod.ports, wanted, prefer=prefer)

@@ -13,6 +13,7 @@ from resilience.core.model.service import Service
 from resilience.core.model.workload import Workload
 from resilience.core.replacement.availability import Refusal, is_rolling_out
 
+# These can take capacity away, or route clients to pods: everything is read again before them.
 Guarded = CreateGreen | DeleteGreen | EmptyReplicaSet | Route | Resume
 
 

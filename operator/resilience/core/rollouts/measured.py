@@ -5,6 +5,7 @@ from typing import Final
 
 from resilience.api.reasons import FailureClass
 from resilience.core.failures.classify import Failure
+from resilience.core.model.traffic import Traffic
 from resilience.core.rollouts import baseline
 from resilience.core.rollouts.context import RolloutContext
 
@@ -13,11 +14,9 @@ _OLD_FAILURE_SPAN: Final = timedelta(seconds=2)
 
 def failure(context: RolloutContext) -> Failure | None:
     """The failure of measured requests through the Service, or None. Failures in a row outweigh any check."""
-    traffic = context.observation.traffic
-    if traffic is None or traffic.failed_in_row < context.spec.health.failure_threshold:
-        return None
-    if context.left(_OLD_FAILURE_SPAN) is not None:
-        # The failures may belong to the previous version.
+    traffic = _failing(context)
+    if traffic is None or context.left(_OLD_FAILURE_SPAN) is not None:
+        # Early failures may belong to the previous version.
         return None
     if baseline.of(context).excuses_requests(traffic):
         return None
@@ -32,10 +31,15 @@ def failure(context: RolloutContext) -> Failure | None:
 
 def note(context: RolloutContext) -> str:
     """A note for people when they fail as they failed before the release; empty otherwise."""
-    traffic = context.observation.traffic
-    if traffic is None or traffic.failed_in_row < context.spec.health.failure_threshold:
-        return ""
-    if not baseline.of(context).excuses_requests(traffic):
+    traffic = _failing(context)
+    if traffic is None or not baseline.of(context).excuses_requests(traffic):
         return ""
     words = f": {traffic.failure}" if traffic.failure else ""
     return f"; measured requests fail as before this release{words}"
+
+
+def _failing(context: RolloutContext) -> Traffic | None:
+    """The measured requests, while enough in a row have failed until now; else None."""
+    traffic = context.observation.traffic
+    is_failing = traffic is not None and traffic.failed_in_row >= context.spec.health.failure_threshold
+    return traffic if is_failing else None

@@ -68,8 +68,7 @@ def keeps_apart(context: RolloutContext) -> bool:
 
 def _may_serve(context: RolloutContext, other: Colour) -> bool:
     """The other colour may have clients: its template has not failed and needs no further check."""
-    is_preparing_blue = context.green.towards is Colour.BLUE and context.green.step is ReleaseStep.PREPARING
-    return not (other is Colour.BLUE and is_preparing_blue and context.blue_is_candidate)
+    return not (other is Colour.BLUE and context.is_preparing_blue and context.blue_is_candidate)
 
 
 def lost(context: RolloutContext, colour: Colour) -> tuple[str, ...]:

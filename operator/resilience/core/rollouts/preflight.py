@@ -7,9 +7,8 @@ from resilience.core.rollouts.context import RolloutContext
 
 def blocker(context: RolloutContext) -> str:
     """The reason why a rollout waits before its first step; empty when it may begin."""
-    in_replacement = [pod.name for pod in context.view.pods if pod.step is not None and not context.is_out(pod)]
-    if in_replacement:
-        return f"pod {in_replacement[0]} is being replaced"
+    if context.being_replaced:
+        return f"pod {context.being_replaced[0].name} is being replaced"
     if context.writing:
         return "managed fields are being written into the template"
     if context.observation.unsettled:

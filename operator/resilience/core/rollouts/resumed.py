@@ -26,10 +26,9 @@ def plan(context: RolloutContext) -> Move:
 
 def is_so(context: RolloutContext) -> bool:
     """Somebody resumed the target in the middle of a release; while blue is prepared the operator does so itself."""
-    green = context.view.green
-    if green is None or context.workload.paused or context.workload.replicas == 0:
+    if context.view.green is None or context.workload.paused or context.workload.replicas == 0:
         return False
-    return not (green.towards is Colour.BLUE and green.step is ReleaseStep.PREPARING)
+    return not context.is_preparing_blue
 
 
 def ended_pods(context: RolloutContext) -> int:

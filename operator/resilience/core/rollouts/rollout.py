@@ -30,7 +30,7 @@ from resilience.core.rollouts import (
     resumed,
     rolling,
 )
-from resilience.core.rollouts.context import Move, RolloutContext
+from resilience.core.rollouts.context import BEFORE_TRAFFIC, Move, RolloutContext
 from resilience.core.rollouts.status import Progress, update_status
 
 # Beginning and end of each step, in percent of a rollout.
@@ -194,7 +194,7 @@ def _gate(context: RolloutContext) -> tuple[Gate | None, tuple[Pod, ...]]:
     pods = context.usable_pods(context.green.towards)
     if context.green.towards is Colour.BLUE and not context.blue_is_candidate:
         return None, ()
-    if context.green.step in (ReleaseStep.PREPARING, ReleaseStep.SCALING):
+    if context.green.step in BEFORE_TRAFFIC:
         return rollout.before, pods
     if context.green.step in (ReleaseStep.OVERLAPPING, ReleaseStep.WARM):
         # Its checks run early, so that its verdict is there when the candidate serves alone.
