@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # Two cores carry this many workers, for most of them wait; see tests/plugins/lanes.py.
 WORKERS ?= 5
-UNIT := tests/unit tests/hostile tests/variety
+FAST := tests/unit tests/contract tests/hostile tests/variety
 
 .DEFAULT_GOAL := help
-.PHONY: help packages check unit contract lint test proof soak demo generate clean
+.PHONY: help packages check fast lint test proof soak demo generate clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,16 +35,12 @@ lint: $(VENV)/.ready
 packages: $(VENV)/.ready
 	@$(BIN)/python -m tests.cluster packages
 
-# Contract tests mostly wait and unit tests compute, so they run side by side. Lanes are for the cluster's sake: without it
-# each worker takes what is left.
-unit: packages
-	@$(PYTEST) -q -n 2 --dist worksteal $(UNIT)
-
-contract: packages
-	@$(PYTEST) -q -n 3 --dist worksteal tests/contract
+# Lanes are for the cluster's sake; without it each worker takes what is left.
+fast: packages
+	@$(PYTEST) -q -n 4 --dist worksteal $(FAST)
 
 check: $(VENV)/.ready ## The fast part: style, types, architecture, and the tests that need no cluster
-	@$(MAKE) --no-print-directory -j 3 lint unit contract
+	@$(MAKE) --no-print-directory -j 2 lint fast
 
 test: lint packages ## All tests, on a real cluster, at small counts
 	@rm -f build/figures.jsonl
