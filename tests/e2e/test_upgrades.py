@@ -62,6 +62,11 @@ def at(space: Space, step: str) -> None:
     wait_until(probe, what=f"step {step}", timeout=60, every=0.01)
 
 
+def started(space: Space) -> int:
+    """Number of releases that were announced."""
+    return sum("ReleaseStarted" in event for event in space.events())
+
+
 @pytest.mark.exclusive
 @pytest.mark.long
 @pytest.mark.parametrize(("up", "back"), RELEASES)
@@ -70,7 +75,8 @@ def test_the_operator_is_upgraded_and_rolled_back_in_releases(
 ) -> None:
     # given: a shop under blue-green, under load
     adopted(space, *shop("v0", replicas=2))
-    results = []
+    # A Deployment that still rolls when it is first seen counts as a release, too.
+    known, results = started(space), []
     with Witness(space) as witness, Endpoints(space) as endpoints, traffic(space.url()) as clients:
         began = time.monotonic()
         for version, step in (("v1", up), ("v2", back)):
@@ -89,7 +95,7 @@ def test_the_operator_is_upgraded_and_rolled_back_in_releases(
     assert endpoints.fewest() >= 2, endpoints.story()
     # and nothing was done twice: each version started twice, as in any release
     assert len(witness.names(since=began)) == 8
-    assert sum("ReleaseStarted" in event for event in space.events()) <= 2
+    assert started(space) - known <= 2
     assert serves(space) == {"v2"}
     at_rest(space)
 

@@ -1,11 +1,13 @@
 """A Django application that answers to the names in ALLOWED_HOSTS only, as production settings have it.
 
-It ends at once on SIGTERM, with requests in flight, and answers every path with its VERSION.
+It ends at once on SIGTERM, with requests in flight, and answers every path with its VERSION,
+after WORK_MS of work.
 """
 
 import json
 import os
 import signal
+import time
 from socketserver import ThreadingMixIn
 from types import FrameType
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -33,6 +35,7 @@ class Handler(WSGIRequestHandler):
 def answer(request: HttpRequest) -> HttpResponse:
     # A connection that is closed with a body unread is reset, which can cost the client its answer.
     size = len(request.body)
+    time.sleep(int(os.environ.get("WORK_MS", "0")) / 1000)
     return JsonResponse({"version": os.environ.get("VERSION", ""), "bytes": size})
 
 
