@@ -1,6 +1,7 @@
 """Handing back what nobody describes any more: an unreadable spec, a finalizer taken off, a namespace that ends."""
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,12 +11,13 @@ from pytest_kind import KindCluster
 
 from tests.e2e.test_release_faults import STEPS, at
 from tests.e2e.test_release_lifecycle import given_back
-from tests.support.counts import PROOF
+from tests.support.counts import PROOF, Figures, count
 from tests.support.kube import Kube, Object, wait_until
 from tests.support.release import Release
-from tests.support.rollouts import Endpoints, adopted, rollout, serves, shop, template
+from tests.support.rollouts import Endpoints, adopted, release, rollout, serves, shop, template
 from tests.support.shop_manifests import shop as plain_shop
 from tests.support.space import Space
+from tests.support.traffic import traffic
 
 # The API server's regular expressions know no space but ASCII's, so it takes this path; ours refuse it.
 UNREADABLE: Object = {"verify": {"path": "/readyz\u00a0"}}
@@ -101,6 +103,29 @@ def test_a_namespace_that_is_deleted_in_a_release_ends_quietly(operator: Release
     Kube(doomed.cluster).delete("namespace", doomed.namespace)
     # then
     assert len(found := troubles(operator, since, doomed.namespace)) <= 3, found
+
+
+@pytest.mark.load
+def test_a_namespace_of_many_services_ends_and_holds_up_nobody_else(
+    operator: Release, space: Space, doomed: Space, figures: Figures
+) -> None:
+    # given: many services in one namespace, and one in another
+    names = [f"shop-{number}" for number in range(count(10, proof=100))]
+    doomed.apply(*(item for name in names for item in plain_shop(name, replicas=0)))
+    wait_until(lambda: all("phase" in doomed.status(name) for name in names), what="a look at each of them")
+    adopted(space, *shop("v1"))
+    everywhere = Kube(doomed.cluster)
+    with traffic(space.url()) as clients:
+        # when: the namespace goes while the other service is released
+        began = time.monotonic()
+        everywhere.delete("namespace", doomed.namespace, "--wait=false")
+        released = release(space, template("v2"))
+        # then
+        wait_until(lambda: everywhere.find("namespaces", doomed.namespace) is None, what="its end", timeout=60)
+        ended_after = time.monotonic() - began
+    figures.write(services=len(names), seconds_until_gone=round(ended_after, 1), **clients.figures())
+    assert released["result"] == "Succeeded"
+    assert clients.failed == 0, clients.failures()
 
 
 @pytest.mark.exclusive

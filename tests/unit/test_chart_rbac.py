@@ -51,6 +51,7 @@ CLUSTER_POLICY_RULES = {
     "crd.projectcalico.org/globalnetworkpolicies": {"list"},
     "policy.networking.k8s.io/adminnetworkpolicies": {"list"},
     "policy.networking.k8s.io/baselineadminnetworkpolicies": {"list"},
+    "policy.networking.k8s.io/clusternetworkpolicies": {"list"},
 }
 CLUSTER_RULES = {
     "apiextensions.k8s.io/customresourcedefinitions": {"list", "watch"},

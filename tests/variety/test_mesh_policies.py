@@ -42,7 +42,7 @@ def cluster(*policies: tuple[str, str, dict[str, Any]], namespace: str | None = 
     held: dict[str, Any] = {
         "/apis": {
             "groups": [
-                {"name": group, "preferredVersion": {"version": "v1"}} for group in {group for group, _, _ in policies}
+                {"name": group, "versions": [{"version": "v1"}]} for group in {group for group, _, _ in policies}
             ]
         }
     }
@@ -118,6 +118,7 @@ async def test_the_labels_that_a_policy_selects_by(group: str, plural: str, spec
         (CALICO, "globalnetworkpolicies", {"selector": "app == 'checkout'"}),
         (ADMIN, "adminnetworkpolicies", {"subject": {"pods": {"podSelector": APP, "namespaceSelector": {}}}}),
         (ADMIN, "baselineadminnetworkpolicies", {"ingress": [{"from": [{"pods": {"podSelector": APP}}]}]}),
+        (ADMIN, "clusternetworkpolicies", {"subject": {"pods": {"podSelector": APP}}}),
     ],
 )
 async def test_kinds_without_a_namespace_are_read_with_rights_to_the_cluster(
@@ -134,6 +135,20 @@ async def test_policies_of_istio_s_root_namespace_count_those_of_another_tenant_
 
     assert (await found(cluster(policy, namespace="istio-system"))).found
     assert not (await found(cluster(policy, namespace="tenant-b"))).found
+
+
+async def test_a_kind_is_read_in_the_version_that_has_it() -> None:
+    held: dict[str, Any] = {
+        "/apis": {"groups": [{"name": ADMIN, "versions": [{"version": "v1alpha2"}, {"version": "v1alpha1"}]}]},
+        f"/apis/{ADMIN}/v1alpha2": {"resources": [{"name": "clusternetworkpolicies"}]},
+        f"/apis/{ADMIN}/v1alpha1": {"resources": [{"name": "adminnetworkpolicies"}]},
+        f"/apis/{ADMIN}/v1alpha2/clusternetworkpolicies": [],
+        f"/apis/{ADMIN}/v1alpha1/adminnetworkpolicies": [
+            {"metadata": {"name": "old"}, "spec": {"subject": {"pods": {"podSelector": APP}}}}
+        ],
+    }
+
+    assert [policy.name for policy in (await found(FakeTransport(held=held))).found] == ["old"]
 
 
 async def test_a_cluster_without_a_mesh_pays_one_request_for_all_services() -> None:

@@ -86,7 +86,7 @@ class PodPolicies:
         return [f"{base}/namespaces/{name}/{kind.plural}" for name in sorted(names)]
 
     async def _existing(self) -> tuple[tuple[PolicyKind, str], ...]:
-        """The kinds that the API server has, with the version that it prefers."""
+        """The kinds that the API server has, each with the version that it prefers among those that have the kind."""
         async with self._discovering:
             now = asyncio.get_running_loop().time()
             if now >= self._kinds_until:
@@ -97,20 +97,18 @@ class PodPolicies:
     async def _discover(self) -> tuple[tuple[PolicyKind, str], ...]:
         try:
             groups = (await self._transport.get("/apis")).get("groups") or []
-            versions = {group["name"]: group["preferredVersion"]["version"] for group in groups}
-            present = sorted({kind.group for kind in KINDS} & versions.keys())
-            lists = await asyncio.gather(
-                *(self._transport.get(f"/apis/{group}/{versions[group]}") for group in present)
-            )
+            present = [group for group in groups if group["name"] in {kind.group for kind in KINDS}]
+            # In the API server's order of preference; a kind may exist in a version other than its group's preferred.
+            versions = [(group["name"], entry["version"]) for group in present for entry in group["versions"]]
+            lists = await asyncio.gather(*(self._transport.get(f"/apis/{group}/{name}") for group, name in versions))
         except (Refused, NotFound) as error:
             log.warning("kinds of policies are not known", why=str(error))
             return ()
-        plurals = {
-            (group, resource["name"])
-            for group, answer in zip(present, lists, strict=True)
-            for resource in answer.get("resources") or []
-        }
-        return tuple((kind, versions[kind.group]) for kind in KINDS if (kind.group, kind.plural) in plurals)
+        served: dict[tuple[str, str], str] = {}
+        for (group, version), answer in zip(versions, lists, strict=True):
+            for resource in answer.get("resources") or []:
+                served.setdefault((group, resource["name"]), version)
+        return tuple((kind, served[kind.group, kind.plural]) for kind in KINDS if (kind.group, kind.plural) in served)
 
     async def _listed(self, kind: PolicyKind, path: str) -> tuple[_Policy, ...] | None:
         """The policies at this path, None when they may not be read; whoever asks meanwhile shares the request."""

@@ -113,4 +113,6 @@ KINDS: Final = (
     PolicyKind("crd.projectcalico.org", "globalnetworkpolicies", "GlobalNetworkPolicy", _calico, False),
     PolicyKind("policy.networking.k8s.io", "adminnetworkpolicies", "AdminNetworkPolicy", _admin, False),
     PolicyKind("policy.networking.k8s.io", "baselineadminnetworkpolicies", "BaselineAdminNetworkPolicy", _admin, False),
+    # Took the place of both in network-policy-api 0.2.
+    PolicyKind("policy.networking.k8s.io", "clusternetworkpolicies", "ClusterNetworkPolicy", _admin, False),
 )
