@@ -8,7 +8,7 @@ from typing import Any, Final
 from tests.cluster import binaries
 from tests.support.counts import count
 from tests.support.load import BackgroundLoad, Load
-from tests.support.load_report import Result
+from tests.support.load_report import Kind, Result
 from tests.support.vegeta import Report, Vegeta
 
 # Requests per second of each worker.
@@ -43,6 +43,16 @@ class Traffic:
     @property
     def failed_kept(self) -> int:
         return self._own.kept.failed
+
+    @property
+    def cut_kept(self) -> int:
+        """Kept connections that ended without an answer that announced it, each of which failed one request."""
+        return sum(self._own.kept.kinds.get(kind, 0) for kind in (Kind.CLOSED, Kind.RESET, Kind.EOF))
+
+    @property
+    def statuses_kept(self) -> dict[int, int]:
+        """Number of answers on kept connections by status."""
+        return self._own.kept.statuses
 
     def failures(self) -> str:
         """Descriptions of the failures, for messages."""
