@@ -30,7 +30,7 @@ def node(name: str) -> Json:
     }
 
 
-def deployment(namespace: str, name: str, *, replicas: int = 2) -> Json:
+def deployment(namespace: str, name: str, *, replicas: int) -> Json:
     """Pods that are ready as soon as they are scheduled."""
     container = {"name": "app", "image": "app:1", "ports": [{"name": "http", "containerPort": PORT}]}
     return {
@@ -82,12 +82,13 @@ def resource(namespace: str, name: str) -> Json:
 
 
 class Fleet:
-    """`count` services, a hundred in each namespace."""
+    """`count` services of so many pods each, a hundred services in each namespace."""
 
-    def __init__(self, transport: Transport, count: int) -> None:
+    def __init__(self, transport: Transport, count: int, *, replicas: int) -> None:
         self._transport = transport
+        self._replicas = replicas
         self.services = [(f"scale-{number // _PER_NAMESPACE}", f"service-{number}") for number in range(count)]
-        self._nodes = [f"kwok-{number}" for number in range(2 * count // _PODS_OF_A_NODE + 2)]
+        self._nodes = [f"kwok-{number}" for number in range(replicas * count // _PODS_OF_A_NODE + 2)]
         self._namespaces = sorted({namespace for namespace, _ in self.services})
 
     async def make(self, report: Callable[[int], None]) -> None:
@@ -101,7 +102,8 @@ class Fleet:
 
         async def one(namespace: str, name: str) -> None:
             nonlocal done
-            await self._post(collection("deployments", namespace), deployment(namespace, name))
+            made = deployment(namespace, name, replicas=self._replicas)
+            await self._post(collection("deployments", namespace), made)
             await self._post(collection("services", namespace), service(namespace, name))
             await self._post(collection(PLURAL, namespace), resource(namespace, name))
             done += 1

@@ -1,6 +1,6 @@
 """What the operator costs on a real API server, with pods that kwok plays.
 
-    python -m benchmarks.scale [--services 1000] [--churn 10000] [--minutes 5]
+    python -m benchmarks.scale [--services 1000] [--replicas 2] [--churn 10000] [--minutes 5]
 
 It brings the local cluster up if need be, installs the operator, and takes everything of its own away again.
 """
@@ -168,13 +168,13 @@ async def measure(release: Release, arguments: argparse.Namespace, progress: Pro
     settings = client.Configuration()
     await config.load_kube_config(config_file=str(KUBECONFIG), client_configuration=settings)
     async with client.ApiClient(settings) as api:
-        fleet = Fleet(Transport(api=api, timeout=60, observer=lambda *_: None), count)
+        fleet = Fleet(Transport(api=api, timeout=60, observer=lambda *_: None), count, replicas=arguments.replicas)
         try:
             with progress.step(f"{count} Deployments, Services and ResilientServices"):
                 await fleet.make(lambda _: None)
             await until("all pods are ready", fleet.ready, count, progress)
             await until("all services are healthy", fleet.running, count, progress)
-            say("services, of 2 pods each", f"{count}")
+            say(f"services, of {arguments.replicas} pods each", f"{count}")
             say("start-up until all were looked at", f"{await restarted(release, count, progress):.0f} s")
             await asyncio.sleep(60)
             await _idle(release, arguments, progress, say)
@@ -232,6 +232,7 @@ def main() -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, default=1000)
+    parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--churn", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=5)
     arguments = parser.parse_args()

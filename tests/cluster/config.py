@@ -4,10 +4,18 @@ Must not hold anything that a program can be told on its command line; those are
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cluster import packages
-from tests.cluster.network import FIRST_POD_RANGE, NODE_IP, POD_RANGE
+from tests.cluster.network import (
+    FIRST_POD_RANGE,
+    FIRST_POD_RANGE6,
+    NODE_IP,
+    POD_RANGE,
+    POD_RANGE6,
+    has_ipv6,
+)
 from tests.cluster.nodes import FIRST, Node
 from tests.cluster.paths import PKI, STATE
 
@@ -35,7 +43,7 @@ def write_all() -> None:
     _write(_RESOLV_CONF, f"nameserver {NODE_IP}\n")
     _write(COREDNS, _coredns())
     write_node(FIRST)
-    write_pod_range(FIRST, FIRST_POD_RANGE)
+    write_pod_ranges(FIRST, FIRST_POD_RANGE, *([FIRST_POD_RANGE6] if has_ipv6() else []))
 
 
 def write_node(node: Node) -> None:
@@ -46,9 +54,9 @@ def write_node(node: Node) -> None:
     _write(proxy(node), _json(_proxy(node)))
 
 
-def write_pod_range(node: Node, pod_range: str) -> None:
-    """The addresses of the node's pods. containerd watches this file."""
-    _write(_cni_folder(node) / "10-bridge.conflist", _json(_cni(node, pod_range)))
+def write_pod_ranges(node: Node, *pod_ranges: str) -> None:
+    """The addresses of the node's pods, one range for each family. containerd watches this file."""
+    _write(_cni_folder(node) / "10-bridge.conflist", _json(_cni(node, pod_ranges)))
 
 
 def _cni_folder(node: Node) -> Path:
@@ -105,12 +113,12 @@ def _coredns() -> str:
 """
 
 
-def _cni(node: Node, pod_range: str) -> dict[str, object]:
+def _cni(node: Node, pod_ranges: Sequence[str]) -> dict[str, object]:
     ipam = {
         "type": "host-local",
         "dataDir": str(node.folder / "ipam"),
-        "ranges": [[{"subnet": pod_range}]],
-        "routes": [{"dst": "0.0.0.0/0"}],
+        "ranges": [[{"subnet": pod_range}] for pod_range in pod_ranges],
+        "routes": [{"dst": "::/0" if ":" in pod_range else "0.0.0.0/0"} for pod_range in pod_ranges],
     }
     # hairpinMode lets a pod reach itself by its Service.
     bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "hairpinMode": True, "ipam": ipam}
@@ -160,7 +168,7 @@ def _proxy(node: Node) -> dict[str, object]:
         "hostnameOverride": node.name,
         "healthzBindAddress": f"{node.address}:{PROXY_HEALTH_PORT}",
         "mode": "iptables",
-        "clusterCIDR": POD_RANGE,
+        "clusterCIDR": ",".join([POD_RANGE, *([POD_RANGE6] if has_ipv6() else [])]),
         # These sysctls are not writable in a network namespace; zero leaves them alone.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "iptables": {"minSyncPeriod": "100ms", "syncPeriod": "30s"},

@@ -48,7 +48,7 @@ def join(node: Node, *, progress: Progress) -> None:
         processes.start(components.kube_proxy(node))
         pod_range = api.pod_range(node)
         network.route(node, pod_range)
-        config.write_pod_range(node, pod_range)
+        config.write_pod_ranges(node, pod_range)
         processes.expect(node.process("kubelet"), "node", lambda: api.node_ready(node))
         processes.expect(node.process("proxy"), "Service rules", lambda: api.proxy_ready(node))
 

@@ -22,11 +22,18 @@ POD_RANGE = "10.42.0.0/16"
 # The node controller gives the first node the first /24 of the range.
 FIRST_POD_RANGE = "10.42.0.0/24"
 SERVICE_RANGE = "10.43.0.0/16"
+# The second family, where this machine has it: on the first node alone, so that the others are nodes with one family.
+_HOST_IP6 = "fd00:10:255::1"
+NODE_IP6 = "fd00:10:255::2"
+POD_RANGE6 = "fd00:10:42::/56"
+FIRST_POD_RANGE6 = "fd00:10:42::/64"
+SERVICE_RANGE6 = "fd00:10:43::/112"
 API_SERVICE_IP = "10.43.0.1"
 CNI_RESULTS = Path("/var/lib/cni/results")
 
 # Every node's end of its link.
 _NODE_LINK = "eth0"
+_IPV6_ADDRESSES = Path("/proc/net/if_inet6")
 # Packets that kube-proxy has marked stay: it masquerades those itself, as for a pod that reaches itself by a Service.
 _BETWEEN_PODS = (
     *("POSTROUTING", "--source", POD_RANGE, "--destination", POD_RANGE),
@@ -47,6 +54,11 @@ class Attachment:
     namespace: str
 
 
+def has_ipv6() -> bool:
+    """This machine's kernel has IPv6, and nobody has switched it off."""
+    return bool(_IPV6_ADDRESSES.exists() and _IPV6_ADDRESSES.read_text())
+
+
 def up() -> None:
     """Make the first node's namespace and the way to it; pods and Services are then reachable from the host."""
     _namespace(FIRST)
@@ -57,6 +69,19 @@ def up() -> None:
     _node_end(FIRST)
     for destination in (POD_RANGE, SERVICE_RANGE):
         run("ip", "route", "replace", destination, "via", NODE_IP)
+    if has_ipv6():
+        _up6()
+
+
+def _up6() -> None:
+    """The same for IPv6. Nobody else is on the link, so that no address need be checked for duplicates first."""
+    run("ip", "addr", "replace", f"{_HOST_IP6}/64", "dev", HOST_LINK, "nodad")
+    inside = ("ip", "-n", NAMESPACE)
+    run(*inside, "addr", "replace", f"{NODE_IP6}/64", "dev", _NODE_LINK, "nodad")
+    run(*inside, "-6", "route", "replace", "default", "via", _HOST_IP6)
+    run(*ENTER, "tee", "/proc/sys/net/ipv6/conf/all/forwarding", stdin=b"1")
+    for destination in (POD_RANGE6, SERVICE_RANGE6):
+        run("ip", "-6", "route", "replace", destination, "via", NODE_IP6)
 
 
 def join(node: Node) -> None:

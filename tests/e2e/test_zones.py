@@ -12,7 +12,17 @@ from tests.support.counts import Figures, count
 from tests.support.kube import Kube, Object, wait_until
 from tests.support.nodes import Nodes
 from tests.support.release import Release
-from tests.support.rollouts import Endpoints, adopted, at_rest, checks, release, rollout, serves, template
+from tests.support.rollouts import (
+    Endpoints,
+    adopted,
+    at_rest,
+    checks,
+    release,
+    restart_plainly,
+    rollout,
+    serves,
+    template,
+)
 from tests.support.shop_manifests import resilient, selects, service
 from tests.support.space import Space
 from tests.support.spending import pause
@@ -84,9 +94,7 @@ def test_a_zone_loses_no_request_when_its_only_endpoint_leaves(
         # and the control: a plain restart of the same shop loses some
         space.delete("rsvc", "shop")
         with traffic(space.url()) as clients:
-            for _ in range(rounds):
-                space.kubectl("rollout", "restart", "deployment/shop")
-                space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
+            restart_plainly(space, rounds)
             pause(1)
         figures.write(control=True, **clients.figures())
         assert clients.failed > 0

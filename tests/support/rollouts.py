@@ -87,6 +87,13 @@ def release(space: Space, *objects: Object, timeout: float = 90) -> Object:
     return ended(space, before, timeout=timeout)
 
 
+def restart_plainly(space: Space, times: int) -> None:
+    """Restarts the Deployment as anybody may, so often, for controls."""
+    for _ in range(times):
+        space.kubectl("rollout", "restart", "deployment/shop")
+        space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
+
+
 def ended(space: Space, before: str, *, timeout: float = 90) -> Object:
     """The result of the release that ended after the one with trace `before`, once nothing is in flight."""
 

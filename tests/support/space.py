@@ -133,7 +133,8 @@ class Space(Kube):
         """URL of the Service for this machine: kind hides cluster addresses in its own network."""
         spec = self.get("services", name)["spec"]
         if not engine.uses_kind():
-            return f"http://{spec['clusterIP']}/"
+            address = spec["clusterIP"]
+            return f"http://[{address}]/" if ":" in address else f"http://{address}/"
         addresses = Kube(self.cluster).list("nodes")[0]["status"]["addresses"]
         node = next(address["address"] for address in addresses if address["type"] == "InternalIP")
         return f"http://{node}:{spec['ports'][0]['nodePort']}/"
