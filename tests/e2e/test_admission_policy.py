@@ -62,7 +62,6 @@ ALLOWED: list[tuple[str, Patch]] = [
     ("service", {"spec": {"selector": {"pod-template-hash": "5d4c"}}}),
     ("service", {"spec": {"selector": {"pod-template-hash": None}}}),
     ("pod", metadata(labels={"resilience.dev/retiring": "leaving", "app": "left"})),
-    ("pod", metadata(labels={"app": "checkout"})),
 ]
 REFUSED: list[tuple[str, Patch, str]] = [
     *((kind, container(image="evil:1"), "of a container") for kind in ("deployment", "statefulset", "daemonset")),
@@ -88,6 +87,9 @@ REFUSED: list[tuple[str, Patch, str]] = [
     ("service", {"spec": {"externalIPs": ["192.0.2.1"]}}, "but the pin in its selector"),
     ("pod", {"spec": {"containers": [{"name": "app", "image": "evil:1"}]}}, "the spec of a pod"),
     ("pod", metadata(labels={"app": "other"}), "only labels under resilience.dev/"),
+    ("pod", metadata(labels={"new": "left"}), "only labels under resilience.dev/"),
+    ("service", metadata(annotations={"resilience.dev/preview-of": "checkout"}), "may mark nothing afterwards"),
+    ("deployment", metadata(annotations={"resilience.dev/green-of": "checkout"}), "may mark nothing afterwards"),
     ("pod", metadata(ownerReferences=[{**OWNER, "kind": "DaemonSet"}]), "only to a Deployment"),
 ]
 
@@ -171,6 +173,16 @@ def test_what_the_operator_writes_is_let_through(actor: Actor, kind: str, patch:
     said = actor.patch(kind, patch)
     assert "checkout patched" in said
     assert "no change" not in said
+
+
+def test_a_label_that_was_left_is_not_written_again(actor: Actor) -> None:
+    # given: the pod may have its label from the test before, or not
+    actor.patch("pod", metadata(labels={"app": "left"}))
+    # when
+    for value in ("other", "checkout", None):
+        said = actor.patch("pod", metadata(labels={"app": value}), "--dry-run=server")
+        # then
+        assert said.startswith("refused") and "only labels under resilience.dev/" in said
 
 
 def test_a_pod_may_be_given_to_a_deployment(actor: Actor) -> None:
