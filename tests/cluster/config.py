@@ -141,6 +141,8 @@ def _kubelet(node: Node) -> dict[str, object]:
         "volumePluginDir": str(node.folder / "kubelet" / "volumeplugins"),
         "podLogsDir": str(node.folder / "podlogs"),
         "maxOpenFiles": 20000,
+        # A changed ConfigMap reaches its mounts with the pod's next look, by default within a minute.
+        "syncFrequency": "10s",
         "tlsCertFile": str(node.pki / "kubelet-server.crt"),
         "tlsPrivateKeyFile": str(node.pki / "kubelet-server.key"),
         "authentication": {
