@@ -5,6 +5,7 @@ The grammar is Calico's own (libcalico-go, lib/selector): `all()`, `global()`, `
 """
 
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,8 @@ _TOKEN: Final = re.compile(
     r"\s*(?:(?P<text>'[^']*'|\"[^\"]*\")|(?P<sign>&&|\|\||==|!=|[!(){},])|(?P<word>[A-Za-z0-9_./-]+))"
 )
 _DEEPEST: Final = 50
+# Each key of a selector costs an evaluation of all of it, so a long one is taken to depend on every key that it names.
+_LONGEST: Final = 2048
 
 Labels = Mapping[str, str]
 _Test = Callable[[Labels], bool]
@@ -43,11 +46,12 @@ def parse(text: str) -> Expression:
     test = reader.either() if reader.tokens else lambda labels: True
     if reader.tokens:
         raise ValueError(f"unexpected {reader.tokens[0]!r}")
-    return Expression(test, frozenset(reader.keys))
+    return Expression(test if len(text) <= _LONGEST else lambda labels: True, frozenset(reader.keys))
 
 
-def _tokens(text: str) -> list[str]:
-    tokens, position, text = [], 0, text.strip()
+def _tokens(text: str) -> deque[str]:
+    tokens: deque[str] = deque()
+    position, text = 0, text.strip()
     while position < len(text):
         found = _TOKEN.match(text, position)
         if found is None:
@@ -60,7 +64,7 @@ def _tokens(text: str) -> list[str]:
 class _Reader:
     """Reads tokens from the left; each method returns the test of what it has read."""
 
-    def __init__(self, tokens: list[str]) -> None:
+    def __init__(self, tokens: deque[str]) -> None:
         self.tokens = tokens
         self.keys: set[str] = set()
         self._depth = 0
@@ -154,11 +158,11 @@ class _Reader:
     def _next(self) -> str:
         if not self.tokens:
             raise ValueError("ends too soon")
-        return self.tokens.pop(0)
+        return self.tokens.popleft()
 
     def _skip(self, token: str) -> bool:
         if self.tokens and self.tokens[0] == token:
-            self.tokens.pop(0)
+            self.tokens.popleft()
             return True
         return False
 
