@@ -22,6 +22,9 @@ class Settings(BaseSettings):
         default=("kube-system", "kube-public", "kube-node-lease"),
         description="Namespaces that are never touched, separated by commas.",
     )
+    services_per_namespace: int = Field(
+        default=500, ge=1, le=10_000, description="ResilientServices of one namespace that are looked after."
+    )
     pod_name: str = Field(default="resilience-operator", description="Name of this pod; its identity as leader.")
     pod_namespace: str = Field(default="default", description="Namespace of this pod and of the Lease.")
     lease_name: str = Field(default="resilience-operator", description="Name of the Lease.")

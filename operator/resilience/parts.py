@@ -234,6 +234,7 @@ def _limits(settings: Settings) -> Limits:
         checks=settings.check_concurrency,
         requests_per_second=settings.verify_requests_per_second,
         restarts=Caps(cluster=settings.policy_restarts, namespace=settings.policy_restarts_per_namespace),
+        services_per_namespace=settings.services_per_namespace,
     )
 
 

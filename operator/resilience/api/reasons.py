@@ -49,6 +49,7 @@ class Reason(StrEnum):
     TARGET_NOT_FOUND = "TargetNotFound"
     TARGET_TAKEN = "TargetTaken"
     NAMESPACE_REFUSED = "NamespaceRefused"
+    TOO_MANY = "TooMany"
     CONTAINER_NOT_FOUND = "ContainerNotFound"
     SERVICE_NOT_FOUND = "ServiceNotFound"
     SERVICE_MISMATCH = "ServiceMismatch"

@@ -273,7 +273,10 @@ class Controller:
             log.warning("event lost", key=str(resource.key), reason=event.reason, why=str(error))
 
     def _forget(self, key: Key) -> None:
+        next_in_line = self._state.store.first_without_place(key.namespace)
         self._state.forget(key)
+        if next_in_line is not None:
+            self._queue.add(next_in_line)
         self._metrics.forget(key)
         self._refusals.pop(key, None)
         self._thorough.discard(key)

@@ -73,6 +73,8 @@ class Observer:
             return Observation(workload=None, namespace_refused=True)
         if resource.deleting_since is not None:
             return await self._leaving(resource, thorough=thorough, refusal=refusal)
+        if not self._state.store.has_place(resource.key):
+            return Observation(workload=None, too_many=self._state.store.most)
         if resource.spec is None:
             return Observation(workload=None)
         if namespace in self._suspected and await self._is_ending(namespace):

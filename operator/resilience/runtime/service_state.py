@@ -29,11 +29,15 @@ class PerService(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Shared limits: checks at the same time, measuring requests per second, services that policies restart at once."""
+    """Shared limits: checks at the same time, measuring requests per second, services that policies restart at once.
+
+    `services_per_namespace` are looked after, the oldest ones.
+    """
 
     checks: int = 1
     requests_per_second: int = 1
     restarts: Caps = field(default_factory=lambda: Caps(cluster=1, namespace=1))
+    services_per_namespace: int = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,7 @@ class ServiceState:
         """Empty state; what changes in it wakes the keys of `queue`."""
         return cls(
             queue=queue,
-            store=Store(),
+            store=Store(most=limits.services_per_namespace),
             checks=CheckRunner(
                 checker=checker, metrics=metrics, clock=clock, on_transition=queue.add, concurrency=limits.checks
             ),

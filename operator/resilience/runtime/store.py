@@ -3,9 +3,11 @@
 A quiet service is observed from it without a request to the API; before a pod is changed, everything is read again.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from resilience.api.v1alpha1 import TargetKind, TargetRef
 from resilience.core.model.observation import FlagsMap, Key, Resource
@@ -16,14 +18,21 @@ Name = tuple[str, str]
 
 @dataclass(slots=True)
 class Store:
-    """Views by namespace and name. Bounded by the objects with our label."""
+    """Views by namespace and name. Bounded by the objects with our label.
 
+    `most`: number of ResilientServices of one namespace that are looked after.
+    """
+
+    most: int = 500
     _services: dict[str, dict[str, Service]] = field(default_factory=dict)
     _slices: dict[Name, tuple[str, tuple[Endpoint, ...]]] = field(default_factory=dict)
     _slices_of: dict[Name, set[Name]] = field(default_factory=dict)
     _targets: dict[Key, tuple[TargetKind, str]] = field(default_factory=dict)
     _by_target: dict[tuple[TargetKind, str, str], set[Key]] = field(default_factory=dict)
     _by_namespace: dict[str, set[Key]] = field(default_factory=dict)
+    # Creation time and name of each ResilientService of a namespace, the oldest first.
+    _by_age: dict[str, list[tuple[datetime, str]]] = field(default_factory=dict)
+    _ages: dict[Key, datetime] = field(default_factory=dict)
     _services_of: dict[Key, frozenset[str]] = field(default_factory=dict)
     # Hash of the latest state of each ResilientService, without its status.
     _faces: dict[Key, int] = field(default_factory=dict)
@@ -136,6 +145,8 @@ class Store:
         self.forget(resource.key)
         self._faces[resource.key] = face
         self._by_namespace.setdefault(resource.key.namespace, set()).add(resource.key)
+        self._ages[resource.key] = resource.created
+        insort(self._by_age.setdefault(resource.key.namespace, []), (resource.created, resource.key.name))
         if (ref := resource.target_ref) is not None:
             self._targets[resource.key] = (ref.kind, ref.name)
             self._by_target.setdefault((ref.kind, resource.key.namespace, ref.name), set()).add(resource.key)
@@ -148,6 +159,7 @@ class Store:
             of_namespace.discard(key)
             if not of_namespace:
                 del self._by_namespace[key.namespace]
+        self._forget_age(key)
         self._services_of.pop(key, None)
         self._faces.pop(key, None)
         kind, name = self._targets.pop(key, (TargetKind.DEPLOYMENT, ""))
@@ -157,6 +169,24 @@ class Store:
             if not of_target:
                 del self._by_target[kind, key.namespace, name]
                 self._workload_faces.pop((kind, key.namespace, name), None)
+
+    def _forget_age(self, key: Key) -> None:
+        created = self._ages.pop(key, None)
+        if created is not None:
+            by_age = self._by_age[key.namespace]
+            del by_age[bisect_left(by_age, (created, key.name))]
+            if not by_age:
+                del self._by_age[key.namespace]
+
+    def has_place(self, key: Key) -> bool:
+        """The ResilientService is among the `most` oldest ones of its namespace, or not known."""
+        created = self._ages.get(key)
+        return created is None or bisect_left(self._by_age[key.namespace], (created, key.name)) < self.most
+
+    def first_without_place(self, namespace: str) -> Key | None:
+        """The one that gets a place when one of the `most` oldest goes; None when all have one."""
+        by_age = self._by_age.get(namespace, [])
+        return Key(namespace, by_age[self.most][1]) if len(by_age) > self.most else None
 
     def concern(self, key: Key, services: Iterable[str]) -> None:
         """Records the Services that concern the resource: it is reconciled when they change."""

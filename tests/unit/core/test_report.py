@@ -37,6 +37,7 @@ from tests.support.model import stored
     [
         ({}, {}, Reason.NOT_STALLED, ""),
         ({}, {"namespace_refused": True}, Reason.NAMESPACE_REFUSED, "administrators"),
+        ({}, {"too_many": 500}, Reason.TOO_MANY, "more than 500"),
         ({"spec": None, "problem": "targetRef: missing"}, {}, Reason.INVALID_SPEC, "targetRef: missing"),
         ({}, {"workload": None}, Reason.TARGET_NOT_FOUND, "no Deployment checkout in namespace shop"),
         ({}, {"taken_by": "elder"}, Reason.TARGET_TAKEN, "older ResilientService elder"),

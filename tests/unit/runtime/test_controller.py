@@ -39,6 +39,7 @@ from resilience.runtime.resync import Resync
 from resilience.runtime.service_state import Limits, ServiceState
 from tests.support.factories import (
     KEY,
+    LONG_AGO,
     NOW,
     make_endpoint,
     make_pod,
@@ -419,6 +420,29 @@ def test_a_resync_that_fails_forgets_nothing() -> None:
         with pytest.raises(PortError):
             await bench.resync.once(thorough=False)
         assert bench.store.keys() == {OTHER}
+
+    run_virtual(main())
+
+
+def test_one_too_many_is_looked_after_when_an_older_one_goes() -> None:
+    async def main() -> None:
+        older = Key("shop", "older")
+        bench = Bench()
+        bench.store.most = 1
+        bench.cluster.found[older] = make_resource(key=older, created=LONG_AGO - timedelta(days=1))
+        for key in (older, KEY):
+            bench.store.put_resource(bench.cluster.found[key])
+        bench.queue.add(KEY)
+        await bench.run(1)
+        assert "TooMany" in {condition.reason for condition in bench.cluster.found[KEY].status.conditions}
+        assert "workload" not in bench.cluster.reads and "claim" not in bench.cluster.calls
+        # when
+        del bench.cluster.found[older]
+        bench.queue.add(older)
+        await bench.run(3)
+        # then
+        assert "TooMany" not in {condition.reason for condition in bench.cluster.found[KEY].status.conditions}
+        assert "workload" in bench.cluster.reads
 
     run_virtual(main())
 

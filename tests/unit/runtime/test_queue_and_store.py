@@ -144,7 +144,23 @@ def test_the_store_tells_whom_a_change_concerns() -> None:
     store.concern(KEY, {"checkout"})
     assert store.keys() == store.keys_of_service("shop", "checkout") == {OTHER}
     store.forget(OTHER)
-    assert not any(getattr(store, name) for name in store.__slots__)
+    assert not any(getattr(store, name) for name in store.__slots__ if name != "most")
+
+
+def test_the_oldest_of_a_namespace_have_a_place() -> None:
+    store = Store(most=2)
+    young, old, elsewhere = Key("shop", "a"), Key("shop", "b"), Key("other", "c")
+    for key, minutes in ((young, 3), (KEY, 2), (old, 1), (elsewhere, 9)):
+        store.put_resource(make_resource(key=key, created=NOW + timedelta(minutes=minutes)))
+
+    assert [store.has_place(key) for key in (old, KEY, young, elsewhere)] == [True, True, False, True]
+    assert store.first_without_place("shop") == young and store.first_without_place("other") is None
+    # A change of the resource does not move it.
+    store.put_resource(make_resource(key=old, created=NOW + timedelta(minutes=1), generation=2))
+    assert not store.has_place(young)
+    store.forget(old)
+    assert store.has_place(young) and store.first_without_place("shop") is None
+    assert store.has_place(Key("shop", "unknown"))
 
 
 def test_the_store_tells_status_from_everything_else() -> None:
@@ -181,7 +197,7 @@ def test_the_store_tells_a_workload_that_looks_as_before() -> None:
     assert put("checkout-green", 1) == put("checkout", 2) == put("checkout-green", None) == {KEY}
     assert put("checkout-green", 1) == {KEY}
     store.forget(KEY)
-    assert not any(getattr(store, name) for name in store.__slots__)
+    assert not any(getattr(store, name) for name in store.__slots__ if name != "most")
 
 
 def test_the_store_tells_a_slice_that_lists_the_same() -> None:

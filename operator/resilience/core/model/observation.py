@@ -239,6 +239,8 @@ class Observation:
     checks: Mapping[str, CheckState] = field(default_factory=dict)
     traffic: Traffic | None = None
     namespace_refused: bool = False
+    # The number of ResilientServices of one namespace that are looked after, when this one is not among them; else 0.
+    too_many: int = 0
     # False where the operator's rights end with the namespace, for nobody could take a finalizer off then.
     with_finalizer: bool = True
     namespace_ending: bool = False

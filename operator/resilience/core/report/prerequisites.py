@@ -16,6 +16,7 @@ BLIND: Final = frozenset(
     {
         Reason.INVALID_SPEC,
         Reason.NAMESPACE_REFUSED,
+        Reason.TOO_MANY,
         Reason.TARGET_NOT_FOUND,
         Reason.TARGET_TAKEN,
         Reason.CONTAINER_NOT_FOUND,
@@ -65,6 +66,12 @@ def _unreadable(resource: Resource, observation: Observation) -> ConditionVerdic
         return _stalled(
             Reason.NAMESPACE_REFUSED,
             f"the operator does not touch namespace {resource.key.namespace}; its administrators set this",
+        )
+    if observation.too_many:
+        return _stalled(
+            Reason.TOO_MANY,
+            f"namespace {resource.key.namespace} has more than {observation.too_many} ResilientServices, and the "
+            "operator looks after the oldest ones; delete some, or have the chart's value servicesPerNamespace raised",
         )
     if resource.spec is None:
         return _stalled(Reason.INVALID_SPEC, f"the specification cannot be read: {resource.problem}")
