@@ -17,7 +17,7 @@ from tests.cluster.network import (
     has_ipv6,
 )
 from tests.cluster.nodes import FIRST, Node
-from tests.cluster.paths import PKI, STATE
+from tests.cluster.paths import AUDIT_LOG, PKI, STATE
 
 _ETCD_CLIENT = "http://127.0.0.1:2379"
 _ETCD_PEER = "http://127.0.0.1:2380"
@@ -85,6 +85,7 @@ def api_server() -> Component:
             f"--proxy-client-cert-file={PKI}/front-proxy.crt",
             f"--proxy-client-key-file={PKI}/front-proxy.key",
             "--enable-aggregator-routing=true",
+            *(f"--audit-policy-file={config.AUDIT_POLICY}", f"--audit-log-path={AUDIT_LOG}"),
         ),
         nice=API_NICE,
     )

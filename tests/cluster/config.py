@@ -23,6 +23,7 @@ PAUSE_IMAGE = "localhost/pause:1"
 COREDNS = STATE / "Corefile"
 DNS_READY_PORT = 8181
 PROXY_HEALTH_PORT = 10256
+AUDIT_POLICY = STATE / "audit.yaml"
 _RESOLV_CONF = STATE / "resolv.conf"
 
 
@@ -42,6 +43,7 @@ def write_all() -> None:
     """Write every file that is not as it should be; the programs read them when they start."""
     _write(_RESOLV_CONF, f"nameserver {NODE_IP}\n")
     _write(COREDNS, _coredns())
+    _write(AUDIT_POLICY, _json(_audit()))
     write_node(FIRST)
     write_pod_ranges(FIRST, FIRST_POD_RANGE, *([FIRST_POD_RANGE6] if has_ipv6() else []))
 
@@ -111,6 +113,21 @@ def _coredns() -> str:
     cache 5
 }}
 """
+
+
+def _audit() -> dict[str, object]:
+    """Writes by ServiceAccounts, each once, without their bodies."""
+    writes = {
+        "level": "Metadata",
+        "userGroups": ["system:serviceaccounts"],
+        "verbs": ["create", "update", "patch", "delete", "deletecollection"],
+    }
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [writes, {"level": "None"}],
+    }
 
 
 def _cni(node: Node, pod_ranges: Sequence[str]) -> dict[str, object]:

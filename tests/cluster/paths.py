@@ -11,6 +11,8 @@ STATE = Path("/var/lib/resilience-cluster")
 PKI = STATE / "pki"
 RECORDS = STATE / "run"
 LOGS = STATE / "logs"
+# The API server's: one line for each write by a ServiceAccount.
+AUDIT_LOG = LOGS / "audit.log"
 KUBECONFIG = STATE / "kubeconfig"
 CONTAINERD_SOCKET = STATE / "cd.sock"
 # Where `ip netns` keeps its names.
