@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from kubernetes.utils.quantity import parse_quantity
 from pydantic import BaseModel, ValidationError
@@ -32,6 +32,7 @@ from resilience.core.model.workload import ContainerPort, Resources
 Json = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR: Final = 365 * 24 * 3600
 
 
 def time(text: object) -> datetime | None:
@@ -108,9 +109,10 @@ def native_sidecars(pod_spec: Json) -> list[Json]:
 
 
 def grace_period(pod_spec: Json) -> timedelta:
-    """Time that a pod gets to terminate; the API's default when it is not set."""
+    """Time that a pod gets to terminate; the API's default when it is not set, and at most a year."""
     seconds = pod_spec.get("terminationGracePeriodSeconds")
-    return timedelta(seconds=30 if seconds is None else seconds)
+    # The API server lets through more seconds than a timedelta holds.
+    return timedelta(seconds=30 if seconds is None else min(seconds, _YEAR))
 
 
 def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
