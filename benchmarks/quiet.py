@@ -97,7 +97,7 @@ class Bench:
         api, clock, nobody = MemoryApi(), SystemClock(), Nobody()
         metrics = PrometheusMetrics(version=__version__)
         cluster = KubeCluster(transport=cast(Transport, api), namespaces=(), instance="bench")
-        queue = KeyQueue(monotonic=clock.monotonic)
+        queue = KeyQueue(monotonic=clock.monotonic, workers=16)
         alerts = AlertIndex(namespace="bench", default=None, heartbeat=None, now=clock.now, wake_service=queue.add)
         state = ServiceState.make(
             queue=queue,

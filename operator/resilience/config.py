@@ -51,8 +51,12 @@ class Settings(BaseSettings):
         description="ServiceAccounts that may read the flags of every namespace, separated by commas: "
         "system:serviceaccount:<namespace>:<name>.",
     )
-    workers: int = Field(default=16, ge=1, le=64, description="Services reconciled at once.")
-    check_concurrency: int = Field(default=64, ge=1, le=1000, description="Health checks run at once.")
+    workers: int = Field(
+        default=16, ge=1, le=64, description="Services reconciled at once; one namespace alone has half of them."
+    )
+    check_concurrency: int = Field(
+        default=128, ge=1, le=1000, description="Health checks run at once; one namespace alone has half of them."
+    )
     policy_restarts: int = Field(
         default=10, ge=1, le=1000, description="Services whose pods policies restart at once, in the whole cluster."
     )

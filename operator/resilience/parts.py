@@ -132,7 +132,7 @@ def _parts(
         calm=calm,
     )
     secrets = KubeSecrets(transport=transport)
-    queue, drainer = KeyQueue(monotonic=clock.monotonic), HttpDrainer(client=client)
+    queue, drainer = KeyQueue(monotonic=clock.monotonic, workers=settings.workers), HttpDrainer(client=client)
     credentials = Credentials(secrets=secrets, monotonic=clock.monotonic)
     redis = RedisConnections(guard=client.guard, credentials=credentials)
     network = NetworkChecker(

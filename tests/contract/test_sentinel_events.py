@@ -78,7 +78,7 @@ def speaking(credentials: Credentials | None = None) -> SentinelEvents:
 async def listening(place: RedisPlace) -> AsyncIterator[Heard]:
     heard = Heard()
     watch = SentinelWatch(sentinels=speaking(), on_lost=heard.lost, monotonic=asyncio.get_running_loop().time)
-    watch.sync({place})
+    watch.sync({"shop": {place}})
     # Until the subscriptions stand.
     await asyncio.sleep(0.5)
     try:

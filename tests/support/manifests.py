@@ -97,6 +97,10 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         {"health": {"interval": "1s", "timeout": "2s"}},
         ("health.timeout must be at most health.interval",),
     ),
+    "time-out that holds a slot for long": (
+        {"health": {"interval": "1h", "timeout": "31s"}},
+        ("spec.health", "timeout must be at most 30s"),
+    ),
     "preStop as long as the grace period": (
         {"drain": {"preStop": "30s", "gracePeriod": "30s"}},
         ("drain.preStop counts towards drain.gracePeriod: make it shorter",),

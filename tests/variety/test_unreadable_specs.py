@@ -70,7 +70,7 @@ class _Calm:
 def observer(reader: KubeReader) -> Observer:
     """The real one over the real reader; nothing was watched, checked or measured yet."""
     clock = VirtualClock()
-    queue = KeyQueue(monotonic=clock.monotonic)
+    queue = KeyQueue(monotonic=clock.monotonic, workers=16)
     state = ServiceState.make(
         queue=queue,
         alerts=make_hub(wake_service=queue.add),

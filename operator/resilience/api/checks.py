@@ -1,5 +1,6 @@
 """Health checks of the service, of its pods and of its dependencies."""
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,9 +10,23 @@ from resilience.api.base import ApiModel, list_map, rule, validated
 from resilience.api.dependency_checks import DnsCheck, PostgresCheck, RedisCheck, RedisStreamCheck
 from resilience.api.http import HttpRequest
 from resilience.api.restarts import Of
-from resilience.api.rules import at_least, compared, ordered
-from resilience.api.scalars import Amount, Decimal, Duration, HttpPath, HttpUrl, Label, ObjectName, Port
+from resilience.api.rules import at_least, at_most, compared, ordered
+from resilience.api.scalars import (
+    Amount,
+    Decimal,
+    Duration,
+    HttpPath,
+    HttpUrl,
+    Label,
+    ObjectName,
+    Port,
+    format_duration,
+)
 from resilience.api.secrets import HeadersFrom, Tls
+
+# Bounds of what a check may take from the others; `core/model/profiles.py` applies them to what is stored already.
+SHORTEST_INTERVAL = timedelta(seconds=1)
+LONGEST_TIMEOUT = timedelta(seconds=30)
 
 _KINDS = ("http", "tcp", "grpc", "prometheus", "postgres", "redis", "redisStream", "dns", "usage")
 _DEPENDENCIES = ("postgres", "redis", "redisStream", "dns")
@@ -208,8 +223,9 @@ class Health(ApiModel):
 
     model_config = validated(
         compared("timeout", "<=", "interval", "health.timeout must be at most health.interval"),
-        at_least("interval", "1s"),
+        at_least("interval", format_duration(SHORTEST_INTERVAL)),
         at_least("timeout", "100ms"),
+        at_most("timeout", format_duration(LONGEST_TIMEOUT)),
         rule(
             "!has(self.checks) || self.checks.all(c, !has(c.redisStream) || self.checks.exists(r, r.name =="
             " c.redisStream.redis && has(r.redis) && !has(r.redis.cluster)))",
@@ -217,8 +233,8 @@ class Health(ApiModel):
         ),
     )
 
-    interval: Duration | None = Field(default=None, description="Time between two runs of a check.")
-    timeout: Duration | None = Field(default=None, description="A run that takes longer has failed.")
+    interval: Duration | None = Field(default=None, description="Time between two runs of a check; at least 1s.")
+    timeout: Duration | None = Field(default=None, description="A run that takes longer has failed; at most 30s.")
     failure_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
         default=3, description="Failures in a row that make a check Unhealthy."
     )

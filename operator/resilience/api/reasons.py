@@ -132,6 +132,7 @@ class Reason(StrEnum):
     PARTLY_DELIVERED = "PartlyDelivered"
     PIN_LOST = "PinLost"
     READINESS_GATE_UNANSWERED = "ReadinessGateUnanswered"
+    POD_STUCK = "PodStuck"
     DEPLOYMENT_RESUMED = "DeploymentResumed"
     ADOPTED = "Adopted"
     GIVEN_BACK = "GivenBack"

@@ -4,6 +4,7 @@ from enum import Enum
 
 from resilience.api.reasons import Request
 from resilience.api.v1alpha1 import TargetKind
+from resilience.core.failures import attention
 from resilience.core.model import held, requests
 from resilience.core.model.observation import Resource
 from resilience.core.model.workload import Workload
@@ -28,6 +29,7 @@ def read_depth(resource: Resource, workload: Workload) -> Depth:
         return Depth.LIMITS
     in_trouble = workload.available < workload.replicas and not workload.rolling
     needs_pods = in_trouble or rollout.in_flight(resource, workload) or _measures_usage(resource)
+    needs_pods = needs_pods or attention.includes_stuck_pods(resource.status.attention)
     return Depth.PODS if needs_pods else Depth.WATCHES
 
 

@@ -1,6 +1,7 @@
 """The queue of keys: each waits at most once, at most one worker works on it, and urgent keys come first.
 
-It contains keys and no data: a worker that takes a key reads the current state.
+Of equally urgent keys each namespace has one taken in turn, and none occupies all workers. The queue contains no data:
+a worker that takes a key reads the current state.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from enum import IntEnum
 from typing import Final
 
 from resilience.core.model.observation import Key
+from resilience.runtime.namespace_slots import NamespaceSlots
 
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 60.0
@@ -29,18 +31,20 @@ class Priority(IntEnum):
 class KeyQueue:
     """Deduplicates waiting keys, allows one in flight per key, delays keys, and backs off exponentially with jitter.
 
-    Bounded by the number of existing keys: a key is in each of its structures at most once.
+    Bounded by the number of existing keys: a key is in each of its structures at most once. `workers` is the number of
+    those that take keys.
     """
 
-    def __init__(self, *, monotonic: Callable[[], float], jitter: random.Random | None = None) -> None:
+    def __init__(self, *, monotonic: Callable[[], float], workers: int, jitter: random.Random | None = None) -> None:
         self._monotonic = monotonic
         self._random = jitter or random.Random()
         self._count = itertools.count()
-        # Priority of each waiting key; the heap may contain stale entries, this map is authoritative.
+        self._slots: NamespaceSlots[Key] = NamespaceSlots(workers)
+        # Priority of each waiting key, which is its line in the slots.
         self._waiting: dict[Key, Priority] = {}
         # Monotonic time since which each waiting key is requested; `_in_flight` keeps that of a key in flight.
         self._since: dict[Key, float] = {}
-        self._heap: list[tuple[int, int, Key]] = []
+        # Due time of each delayed key; the heap may contain stale entries, this map is authoritative.
         self._later: dict[Key, float] = {}
         self._later_heap: list[tuple[float, int, Key]] = []
         self._in_flight: dict[Key, float] = {}
@@ -67,10 +71,15 @@ class KeyQueue:
         self._since[key] = min(since, self._since.get(key, since))
         if self._waiting.get(key, Priority.RESYNC + 1) <= priority:
             return
+        self._leave_line(key)
         self._waiting[key] = priority
-        heapq.heappush(self._heap, (priority, next(self._count), key))
-        self._compact()
+        self._slots.wait(key.namespace, key, urgency=priority)
         self._wake.set()
+
+    def _leave_line(self, key: Key) -> None:
+        before = self._waiting.pop(key, None)
+        if before is not None:
+            self._slots.drop(key.namespace, key, urgency=before)
 
     def add_after(self, key: Key, delay: timedelta) -> None:
         """Queues the key for a pass no later than after this delay; an earlier due time stands."""
@@ -86,21 +95,24 @@ class KeyQueue:
         """The next key; it is in flight until `done`."""
         while True:
             self._move_due()
-            while self._heap:
-                priority, _, key = heapq.heappop(self._heap)
-                if self._waiting.get(key) == priority:
-                    del self._waiting[key]
-                    # The pass that begins now replaces the delayed one.
-                    self._later.pop(key, None)
-                    self._in_flight[key] = self._since.pop(key)
-                    return key
+            taken = self._slots.take()
+            if taken is not None:
+                _, key = taken
+                del self._waiting[key]
+                # The pass that begins now replaces the delayed one.
+                self._later.pop(key, None)
+                self._in_flight[key] = self._since.pop(key)
+                return key
             await self._sleep()
 
     def done(self, key: Key) -> None:
         """Ends the pass over the key."""
         self._in_flight.pop(key, None)
+        self._slots.give_back(key.namespace)
         if key in self._again:
             self._add(key, *self._again.pop(key))
+        if self._waiting:
+            self._wake.set()
 
     def failed(self, key: Key) -> timedelta:
         """Requeues the key and returns the delay: exponential, at most a minute, ± 25 %."""
@@ -119,17 +131,14 @@ class KeyQueue:
         """Drops a key whose resource is gone."""
         self._failures.pop(key, None)
         self._later.pop(key, None)
-        self._waiting.pop(key, None)
+        self._leave_line(key)
         self._since.pop(key, None)
 
     def _compact(self) -> None:
-        """Drops replaced entries when they are the majority: late or unimportant ones would stay for long."""
+        """Drops replaced entries when they are the majority: late ones would stay for long."""
         if len(self._later_heap) > 2 * len(self._later) + 16:
             self._later_heap = [(due, next(self._count), key) for key, due in self._later.items()]
             heapq.heapify(self._later_heap)
-        if len(self._heap) > 2 * len(self._waiting) + 16:
-            self._heap = [(priority, next(self._count), key) for key, priority in self._waiting.items()]
-            heapq.heapify(self._heap)
 
     def _move_due(self) -> None:
         now = self._monotonic()

@@ -232,8 +232,10 @@ RESTARTS: Final[dict[str, tuple[Callable[[], Decision], Ends]]] = {
         RestartOutcome.SUCCEEDED,
     ),
     "a pod of a StatefulSet or DaemonSet to end": (
-        lambda: restart(make_pod("a", deleting=True), *FRESH[:2], workload={"kind": TargetKind.STATEFUL_SET}),
-        "NotProgressing",
+        lambda: restart(
+            make_pod("a", deleting=True, ends_by=NOW), *FRESH[:2], workload={"kind": TargetKind.STATEFUL_SET}
+        ),
+        RestartOutcome.FAILED,
     ),
     "the next pod to be created": (lambda: restart(*FRESH[:2]), "NotProgressing"),
     "the last new pod to serve": (lambda: restart(*FRESH[:2], HUNG), RestartOutcome.FAILED),

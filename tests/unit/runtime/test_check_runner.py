@@ -70,7 +70,8 @@ class Bench:
     checker: FakeChecker = field(default_factory=FakeChecker)
     counted: Counted = field(default_factory=Counted)
     woken: list[Key] = field(default_factory=list)
-    concurrency: int = 2
+    # One namespace alone has two of them.
+    concurrency: int = 3
     runner: CheckRunner = field(init=False)
     _task: asyncio.Task[None] | None = None
 
@@ -314,6 +315,47 @@ def test_the_meter_goes_on_from_what_was_counted_and_stops() -> None:
         assert found is not None and (found.failed_in_row, found.failure) == (0, "")
         meter.sync(KEY, None)
         assert meter.result(KEY) is None
+
+    run_virtual(main())
+
+
+def test_a_namespace_with_many_meters_leaves_the_others_their_share() -> None:
+    async def main() -> None:
+        meter, alone = TrafficMeter(prober=FakeProber(), cap=40), Key("alone", "checkout")
+        for key in (*(Key("noisy", str(number)) for number in range(99)), alone):
+            meter.sync(key, replace(VERIFY, already_sent=0))
+        await asyncio.sleep(10)
+        found = meter.result(alone)
+        assert found is not None and 180 <= found.sent <= 220
+        await meter.close()
+
+    run_virtual(main())
+
+
+@dataclass(slots=True)
+class TarpitProber:
+    """Never answers, and counts who waits."""
+
+    hosts: list[str] = field(default_factory=list)
+
+    async def request(self, target: HttpTarget) -> float:
+        self.hosts.append(target.host)
+        await asyncio.sleep(3600)
+        raise AssertionError("nobody waits so long")
+
+
+def test_requests_that_hang_leave_the_others_room() -> None:
+    async def main() -> None:
+        prober = TarpitProber()
+        meter, alone = TrafficMeter(prober=prober, cap=1000), Key("alone", "checkout")
+        for number in range(20):
+            meter.sync(Key("noisy", str(number)), replace(VERIFY, target=HttpTarget("tarpit", 80, "/")))
+        await asyncio.sleep(60)
+        assert prober.hosts == ["tarpit"] * 100
+        meter.sync(alone, VERIFY)
+        await asyncio.sleep(60)
+        assert prober.hosts.count(VERIFY.target.host) == 50
+        await meter.close()
 
     run_virtual(main())
 

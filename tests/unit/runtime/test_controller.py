@@ -163,7 +163,7 @@ class Bench:
         cluster, self.metrics, self.leading = cast(Cluster, self.cluster), FakeMetrics(), leading or Leading()
         metrics = cast(Metrics, self.metrics)
         self.state = ServiceState.make(
-            queue=(queue := KeyQueue(monotonic=clock.monotonic)),
+            queue=(queue := KeyQueue(monotonic=clock.monotonic, workers=16)),
             alerts=make_hub(wake_service=queue.add),
             checker=cast(Checker, None),
             prober=cast(Prober, None),

@@ -1,7 +1,7 @@
 """The board that HTTP reads, telling pods, and what a Sentinel's word does to checks."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import cast
@@ -136,11 +136,11 @@ def target(name: str, *, rows: bool) -> CheckTarget:
 
 def test_a_sentinels_word_strikes_the_flag_and_asks_again_at_once() -> None:
     async def main() -> None:
-        answers, woken, places = Answers(), list[Key](), list[set[RedisPlace]]()
+        answers, woken, places = Answers(), list[Key](), list[Mapping[str, Set[RedisPlace]]]()
         runner = CheckRunner(answers, cast(Metrics, Counted()), VirtualClock(), woken.append, 1)
-        runner.on_places = lambda found: places.append(set(found))
+        runner.on_places = places.append
         runner.sync(KEY, (target("cache", rows=False), target("flag/lost", rows=True)))
-        assert places == [{PLACE}]
+        assert places == [{KEY.namespace: {PLACE}}]
         running = asyncio.create_task(runner.run())
         try:
             await asyncio.sleep(1)
@@ -161,7 +161,7 @@ def test_a_sentinels_word_strikes_the_flag_and_asks_again_at_once() -> None:
         finally:
             running.cancel()
         runner.sync(KEY, ())
-        assert places[-1] == set()
+        assert places[-1] == {}
 
     run_virtual(main())
 

@@ -137,7 +137,7 @@ class Bench:
         cluster = cast(Cluster, KubeCluster(transport=transport, namespaces=(), instance="test"))
         self.metrics = _Metrics()
         metrics, drainer, leading = cast(Metrics, self.metrics), cast(Drainer, None), _Leading()
-        self.queue = KeyQueue(monotonic=clock.monotonic)
+        self.queue = KeyQueue(monotonic=clock.monotonic, workers=16)
         self.state = ServiceState.make(
             queue=self.queue,
             alerts=make_hub(wake_service=self.queue.add),

@@ -20,7 +20,7 @@ OTHER = Key("shop", "other")
 
 
 def make_queue() -> KeyQueue:
-    return KeyQueue(monotonic=VirtualClock().monotonic, jitter=random.Random(1))
+    return KeyQueue(monotonic=VirtualClock().monotonic, workers=16, jitter=random.Random(1))
 
 
 def test_a_key_waits_once_and_the_urgent_come_first() -> None:
@@ -49,6 +49,59 @@ def test_a_key_is_worked_on_by_one_and_again_afterwards() -> None:
         queue.done(KEY)
 
         assert await queue.take() == KEY
+
+    run_virtual(main())
+
+
+def test_a_namespace_with_many_keys_leaves_workers_for_the_others() -> None:
+    async def main() -> None:
+        queue = make_queue()
+        for number in range(100):
+            queue.add(Key("noisy", str(number)), Priority.FAILOVER)
+        # Passes that never end.
+        for _ in range(8):
+            assert (await queue.take()).namespace == "noisy"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(queue.take(), 10)
+        queue.add(KEY, Priority.RESYNC)
+        assert await queue.take() == KEY
+        # One that ends makes room for the next, also for a worker that waits already.
+        waiting = asyncio.create_task(queue.take())
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        queue.done(Key("noisy", "0"))
+        assert (await waiting).namespace == "noisy"
+
+    run_virtual(main())
+
+
+def test_namespaces_take_turns() -> None:
+    async def main() -> None:
+        queue, order = make_queue(), list[str]()
+        for number in range(50):
+            queue.add(Key("noisy", str(number)))
+        queue.add(KEY)
+        queue.add(Key("third", "a"))
+        while "third" not in order:
+            key = await queue.take()
+            order.append(key.namespace)
+            queue.done(key)
+        assert order == ["noisy", KEY.namespace, "third"]
+
+    run_virtual(main())
+
+
+def test_a_key_that_becomes_urgent_is_taken_once() -> None:
+    async def main() -> None:
+        queue = make_queue()
+        for priority in (Priority.RESYNC, Priority.FAILOVER, Priority.NORMAL):
+            queue.add(KEY, priority)
+        queue.add(OTHER)
+        queue.forget(OTHER)
+        queue.done(await queue.take())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(queue.take(), 10)
+        assert len(queue) == 0
 
     run_virtual(main())
 
@@ -251,7 +304,7 @@ def test_what_the_watches_tell_while_a_list_is_read_is_newer() -> None:
 
 async def test_since_when_a_look_is_asked_for_is_known() -> None:
     clock = [100.0]
-    queue = KeyQueue(monotonic=lambda: clock[0])
+    queue = KeyQueue(monotonic=lambda: clock[0], workers=16)
     queue.add(KEY)
     clock[0] = 103.0
     queue.add(KEY, Priority.FAILOVER)

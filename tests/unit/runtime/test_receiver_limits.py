@@ -360,3 +360,22 @@ def test_only_some_recipients_is_said() -> None:
             assert [each.reason for each in office.cluster.events] == [Reason.PARTLY_DELIVERED]
 
     run_virtual(main())
+
+
+def test_receivers_that_hang_leave_the_deliveries_of_another_namespace_alone() -> None:
+    async def main() -> None:
+        noisy = [Key("noisy", f"hangs-{number}") for number in range(80)]
+        receivers = [make_receiver(key, annotations={"resilience.dev/test-requested-at": "1"}) for key in noisy]
+        async with Office(make_receiver(), *receivers).open() as office:
+            office.messenger.hang.update(noisy)
+            for key in noisy:
+                office.couriers.wake(key)
+            await asyncio.sleep(5)
+            # One namespace has as many places as it leaves free.
+            assert sum(office.messenger.tries[key] for key in noisy) == 16
+            office.service(firing(since=office.now()))
+            await asyncio.sleep(15)
+            assert office.messenger.tries[TEAM] == 1
+            assert len(office.messenger.at(TEAM)) == 1
+
+    run_virtual(main())

@@ -145,6 +145,9 @@ def pod(raw: Json, *, min_ready_seconds: int, now: datetime) -> Pod:
         ready_changed=since,
         started=_started(status),
         deleting="deletionTimestamp" in meta,
+        # The API server adds the grace period to the time of the request.
+        ends_by=time(meta.get("deletionTimestamp")),
+        finalizers=tuple(meta.get("finalizers") or ()),
         owner_kind=owner.get("kind", ""),
         owner_uid=owner.get("uid", ""),
         ip=status.get("podIP", ""),

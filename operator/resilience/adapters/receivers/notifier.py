@@ -15,7 +15,6 @@ from resilience.adapters.receivers.alertmanager import Alertmanager
 from resilience.adapters.receivers.apprise_url import Apprise
 from resilience.adapters.receivers.email import Email
 from resilience.adapters.receivers.msteams import Teams
-from resilience.adapters.receivers.namespace_slots import NamespaceSlots
 from resilience.adapters.receivers.pagerduty import URLS, PagerDuty
 from resilience.adapters.receivers.post import Poster
 from resilience.adapters.receivers.slack import API, Slack
@@ -27,10 +26,6 @@ from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.ports import DeliveryFailed, Invalid, Receipt, Unavailable
 
-# Concurrent deliveries of the whole operator.
-_AT_ONCE: Final = 32
-# Concurrent deliveries to the receivers of one namespace, which may all hang.
-_OF_A_NAMESPACE: Final = 8
 # Additional time for a delivery that takes several steps.
 _SLACK: Final = timedelta(seconds=1)
 
@@ -56,19 +51,17 @@ class Notifiers:
         self._teams = Teams(poster, credentials, origin)
         self._email = Email(client.guard, credentials, origin, now)
         self._apprise = Apprise(client.guard, credentials, origin)
-        self._slots = NamespaceSlots(_AT_ONCE, each=_OF_A_NAMESPACE)
 
     async def deliver(self, receiver: Receiver, message: Message) -> Receipt:
         """See `ports.Notifier`."""
         spec = receiver.spec
         assert spec is not None
-        async with self._slots.taken(receiver.key.namespace):
-            try:
-                return await self._attempt(receiver, spec, message, fresh=False)
-            except DeliveryFailed as failure:
-                if not failure.trouble.permanent:
-                    raise
-            return await self._attempt(receiver, spec, message, fresh=True)
+        try:
+            return await self._attempt(receiver, spec, message, fresh=False)
+        except DeliveryFailed as failure:
+            if not failure.trouble.permanent:
+                raise
+        return await self._attempt(receiver, spec, message, fresh=True)
 
     async def _attempt(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
         try:

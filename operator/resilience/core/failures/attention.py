@@ -1,4 +1,4 @@
-"""Pods that need a person's attention: those that are not available, with the class of failure.
+"""Pods that need a person's attention: those that are not available or do not end, with the class of failure.
 
 A pod that only needs time needs no attention; a rollout reports its own candidates, except those that have traffic but
 for a readiness gate.
@@ -10,7 +10,7 @@ from typing import Final
 from resilience.api.reasons import Reason
 from resilience.api.status_restarts import Attention
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.failures import classify, readiness_gates
+from resilience.core.failures import classify, readiness_gates, stuck_pods
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.workload import Workload
 
@@ -41,6 +41,11 @@ def pods(
         for pod in _gated(observation)
         if readiness_gates.is_unanswered(pod, now)
     ]
+    failures += [
+        (pod, stuck_pods.failure(pod, namespace=workload.namespace))
+        for pod in observation.all_pods
+        if stuck_pods.is_stuck(pod, now)
+    ]
     return [
         Attention(
             pod=pod.name,
@@ -66,6 +71,11 @@ def _gated(observation: Observation) -> list[Pod]:
 def waits_for_gates(known: list[Attention]) -> list[Attention]:
     """The entries of pods that only need somebody to answer their readiness gates."""
     return [entry for entry in known if entry.reason == Reason.READINESS_GATE_UNANSWERED]
+
+
+def includes_stuck_pods(known: list[Attention]) -> bool:
+    """A pod does not end. Only the pods themselves show when that is over: enough others may be available."""
+    return any(entry.reason == Reason.POD_STUCK for entry in known)
 
 
 def crashes(known: list[Attention]) -> bool:

@@ -125,6 +125,8 @@ class Pod:
     # The resources that each container really has, by its name. They are not always those of the template: a resize in
     # place changes them, and defaults of a LimitRange and recommendations of a VPA are written into pods only.
     resources: Mapping[str, Resources] = field(default_factory=dict)
+    ends_by: datetime | None = None  # End of the grace period of its deletion.
+    finalizers: tuple[str, ...] = ()
     step: ReplaceStep | None = None
     step_since: datetime | None = None
     taken_at: datetime | None = None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from resilience.api.checks import LONGEST_TIMEOUT, SHORTEST_INTERVAL
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Profile, ResilientServiceSpec
 
@@ -81,7 +82,9 @@ def resolve(spec: ResilientServiceSpec) -> Effective:
     """
     defaults, health, drain = DEFAULTS[spec.profile], spec.health, spec.drain
     restart, alerts = spec.restart, spec.alerts
-    interval = health.interval or max(defaults.interval, health.timeout or timedelta())
+    # A specification that was stored before these bounds, or past the API server's validation, is still read.
+    own_timeout = min(health.timeout, LONGEST_TIMEOUT) if health.timeout else None
+    interval = max(health.interval or max(defaults.interval, own_timeout or timedelta()), SHORTEST_INTERVAL)
     pre_stop = drain.pre_stop if drain.pre_stop is not None else defaults.pre_stop
     grace = drain.grace_period or max(defaults.grace_period, pre_stop + timedelta(seconds=5))
     if drain.pre_stop is None:
@@ -89,7 +92,7 @@ def resolve(spec: ResilientServiceSpec) -> Effective:
         pre_stop = timedelta(seconds=min(pre_stop, grace / 2) // timedelta(seconds=1))
     return Effective(
         interval=interval,
-        timeout=health.timeout or min(defaults.timeout, interval),
+        timeout=own_timeout or min(defaults.timeout, interval),
         pre_stop=pre_stop,
         grace_period=grace,
         propagation_delay=defaults.propagation_delay if drain.propagation_delay is None else drain.propagation_delay,

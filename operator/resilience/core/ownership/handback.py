@@ -14,10 +14,11 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import Reason
 from resilience.core.degradation import publish
-from resilience.core.model.actions import MarkLeft
+from resilience.core.model import held
+from resilience.core.model.actions import DeleteGreen, MarkLeft
 from resilience.core.model.context import Context
 from resilience.core.model.decision import SOON, Action, ApplyTemplate, Decision, Event, LetGo, SetFinalizer, Unclaim
-from resilience.core.model.observation import Observation, PodsView, Resource
+from resilience.core.model.observation import Green, Observation, PodsView, Resource
 from resilience.core.ownership import managed_probes
 from resilience.core.ownership.remains import completed, settings
 from resilience.core.replacement.context import GONE_POLL, ReplacementContext
@@ -25,7 +26,9 @@ from resilience.core.replacement.plan import plan_replacements
 from resilience.core.restarts import lifecycle
 from resilience.core.rollouts import bluegreen, preview, rollout
 
-# Longest wait of a deletion for pods in flight; then the resource goes and the pods are left to their owners.
+# Longest wait of a deletion for pods in flight, and for the colour that serves; then both are left to their owners.
+# Pins and the pause, which the target cannot work with, are tried to be undone as long again.
+# Then the resource goes.
 PATIENCE = timedelta(minutes=10)
 
 
@@ -35,7 +38,8 @@ def hand_back(resource: Resource, observation: Observation, now: datetime) -> De
     The specification need not be readable: everything to undo is found by the marks on it.
     """
     workload = observation.workload
-    is_late = resource.deleting_since is not None and now >= resource.deleting_since + PATIENCE
+    waited = now - resource.deleting_since if resource.deleting_since is not None else timedelta()
+    is_late = waited >= PATIENCE
     if observation.namespace_refused and not is_late:
         return _left_to_others(resource, now)
     if workload is None or workload.annotations.get(ANNOTATION_CLAIM) not in (None, resource.claim):
@@ -43,17 +47,13 @@ def hand_back(resource: Resource, observation: Observation, now: datetime) -> De
         return Decision(actions=(*pins, *_last(resource)))
     named = completed(resource, workload)
     assert named.spec is not None
-    if observation.pods is not None and not is_late:
+    if observation.pods is not None and waited < 2 * PATIENCE:
         effective = settings(resource, named.spec)
         context = Context(named, named.spec, effective, observation, workload, resource.status, now)
-        wish = lifecycle.wish(resource.status, deleting=True)
-        plan = plan_replacements(ReplacementContext(context, observation.pods, wish))
-        if plan.remaining:
-            wait = SOON if plan.actions else plan.requeue_after or GONE_POLL
-            return Decision(actions=plan.actions, requeue_after=wait)
-        returning = _return_to_target(context, observation.pods)
-        if returning is not None:
-            return returning
+        pending = None if is_late else _finish_pods(context, observation.pods)
+        pending = pending or _return_to_target(context, observation.pods, is_late=is_late)
+        if pending is not None:
+            return pending
     actions: list[Action] = [MarkLeft(reason)] if (reason := _left_as_it_is(observation, is_late=is_late)) else []
     # Every container: spec.container may have named another one when its fields were written.
     plans = [managed_probes.empty_plan(container) for container in workload.template.containers]
@@ -67,15 +67,33 @@ def hand_back(resource: Resource, observation: Observation, now: datetime) -> De
     return Decision(actions=(*actions, *_last(resource)), events=events)
 
 
-def _return_to_target(base: Context, view: PodsView) -> Decision | None:
-    """Keep the serving colour until the target's own pods can take over; None when they have, or green has to stay."""
+def _finish_pods(context: Context, view: PodsView) -> Decision | None:
+    """Finish or undo the replacements in flight; None when there is none."""
+    wish = lifecycle.wish(context.status, deleting=True)
+    plan = plan_replacements(ReplacementContext(context, view, wish))
+    if not plan.remaining:
+        return None
+    return Decision(actions=plan.actions, requeue_after=SOON if plan.actions else plan.requeue_after or GONE_POLL)
+
+
+def _return_to_target(base: Context, view: PodsView, *, is_late: bool) -> Decision | None:
+    """Keep the serving colour until the target's own pods can take over; None when they have, or green has to stay.
+
+    `is_late`: green has to stay if clients are led to it, and goes at once if none is.
+    """
     context = rollout.make_context(base, view, leaving=True)
+    if is_late and view.green is not None:
+        if _serves(base.observation, view.green):
+            return None
+        if not view.green.deleting:
+            return Decision(actions=(DeleteGreen(),), requeue_after=SOON)
     move = bluegreen.plan(context)
     actions = (*move.actions, *preview.plan(context))
     is_stuck = bluegreen.stays_on_green(context)
     if actions:
         return Decision(actions=actions, events=_kept(actions), requeue_after=SOON)
-    if view.green is None or is_stuck:
+    # Green that only ends leads to no wait when nothing but itself is left to hand back.
+    if view.green is None or is_stuck or (view.green.deleting and not move.waiting):
         return None
     return Decision(requeue_after=move.wait or GONE_POLL)
 
@@ -86,12 +104,21 @@ def _kept(actions: Sequence[Action]) -> tuple[Event, ...]:
     return tuple(Event(Reason.GIVEN_BACK, mark.reason, True) for mark in marks)
 
 
+def _serves(observation: Observation, green: Green) -> bool:
+    """Clients may be led to green; without a Service nobody knows."""
+    if green.deleting:
+        return False
+    services, uids = observation.selecting, {pod.uid for pod in green.pods}
+    is_selected = any(service.selects(pod.labels) for service in services for pod in green.pods)
+    return not services or is_selected or bool(observation.reached & uids)
+
+
 def _left_as_it_is(observation: Observation, *, is_late: bool) -> str:
-    """Message about what the operator leaves behind on purpose, with the fix; empty when it leaves nothing."""
+    """Message about what the operator leaves behind, with the fix; empty when it leaves nothing."""
     workload, green = observation.workload, observation.pods.green if observation.pods is not None else None
     if workload is None or ANNOTATION_LEFT in workload.annotations:
         return ""
-    if green is not None:
+    if green is not None and not green.deleting and (_serves(observation, green) or not is_late):
         why = "took too long" if is_late else "has a newest template that failed"
         return (
             f"the target {why}, so Deployment {green.workload.name} still serves and Services stay pinned to it; make "
@@ -99,6 +126,11 @@ def _left_as_it_is(observation: Observation, *, is_late: bool) -> str:
         )
     if workload.annotations.get(ANNOTATION_PAUSED_FOR) == workload.template.fingerprint and workload.paused:
         return "paused: the rolling update of its newest template failed; change it, then: kubectl rollout resume"
+    if is_late and held.is_held(workload):
+        return (
+            "paused: what the operator holds could not be given back in time; take pod-template-hash out of the "
+            "Services' selectors, then: kubectl rollout resume"
+        )
     return ""
 
 

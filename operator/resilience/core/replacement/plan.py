@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from resilience.api.reasons import RefusalReason, ReplaceStep
+from resilience.core.failures import stuck_pods
 from resilience.core.health.targets import signal_target
 from resilience.core.model.decision import Action, Advance, DeletePod, EvictPod, TakeOver
 from resilience.core.model.observation import Pod
@@ -49,6 +50,9 @@ class ReplacementPlan:
     ending: frozenset[str]
     # Uids of pods that have been replaced and only end: nothing waits for them, however long their grace period is.
     released: frozenset[str] = frozenset()
+    # Uids of pods that should have ended long ago, and without which no replacement is made. Only what is still wanted
+    # waits for them.
+    stuck: frozenset[str] = frozenset()
     # True when a replacement did not serve in time and this pass gives up: it hands the pod back, or ends the restart.
     given_up: bool = False
     # Nothing has moved for longer than every step together may take.
@@ -59,14 +63,12 @@ class ReplacementPlan:
 
 def plan_replacements(context: ReplacementContext) -> ReplacementPlan:
     """The next actions for all pods: those in flight first, then new ones as far as surge and guard allow."""
-    steps = [progress(context, pod) for pod in context.view.pods if pod.step is not None and not pod.deleting]
+    released, ending, stuck = _ending(context)
+    steps = [_stuck(context, stuck)]
+    steps += [progress(context, pod) for pod in context.view.pods if pod.step is not None and not pod.deleting]
     old = _to_replace(context)
     steps.append(_begin(context, old, is_blocked=any(step.refusal is not None for step in steps)))
     waits = [step.wait for step in steps if step.wait is not None]
-    replaced = [pod for pod in context.view.pods if pod.deleting and (pod.step is not None or is_old(context, pod))]
-    # A kind without surge makes the next pod only when the old one is gone.
-    released = [pod for pod in replaced if context.surges and availability.is_out(context.observation, pod)]
-    ending = [pod for pod in replaced if pod not in released]
     if ending:
         waits.append(GONE_POLL)
     if any(step.refusal is not None for step in steps):
@@ -87,10 +89,30 @@ def plan_replacements(context: ReplacementContext) -> ReplacementPlan:
         remaining=remaining,
         ending=frozenset(action.pod.uid for action in actions if isinstance(action, DeletePod | EvictPod)),
         released=frozenset(pod.uid for pod in released),
+        stuck=frozenset(pod.uid for pod in stuck),
         is_overdue=_is_overdue(context, steps, remaining=remaining),
         given_up=any(step.given_up for step in steps),
         notes=tuple(step.note for step in steps if step.note),
     )
+
+
+def _ending(context: ReplacementContext) -> tuple[list[Pod], list[Pod], list[Pod]]:
+    """Replaced pods that end: those that nothing waits for, those that something waits for, and stuck ones of a kind
+    without surge, which makes the next pod only when the old one is gone."""
+    replaced = [pod for pod in context.view.pods if pod.deleting and (pod.step is not None or is_old(context, pod))]
+    stuck = [pod for pod in replaced if stuck_pods.is_stuck(pod, context.now)]
+    if context.surges:
+        out = [pod for pod in replaced if pod in stuck or availability.is_out(context.observation, pod)]
+        return out, [pod for pod in replaced if pod not in out], []
+    return [], [pod for pod in replaced if pod not in stuck or not context.wish.undo], stuck
+
+
+def _stuck(context: ReplacementContext, pods: Sequence[Pod]) -> Step:
+    """The step with pods that do not end and whose place is needed: after some time they end the restart."""
+    if not pods or context.wish.undo:
+        return Step()
+    left = until(context, pods[0].ends_by, context.spec.rollout.progress_deadline)
+    return Step(waiting=stuck_pods.failure(pods[0]).message, wait=left, given_up=left is None)
 
 
 def _is_overdue(context: ReplacementContext, steps: Sequence[Step], *, remaining: int) -> bool:

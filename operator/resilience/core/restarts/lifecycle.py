@@ -111,7 +111,8 @@ def follow(context: Context, view: PodsView, plan: ReplacementPlan) -> StepResul
         for name in sorted(_handed_back(status.restart or running, view))
     )
     replaced += tuple(Event(Reason.POD_NOT_GENTLE, note, warning=True) for note in plan.notes)
-    in_flight = [pod for pod in view.pods if pod.step is not None and pod.uid not in plan.released]
+    ends = plan.released | plan.stuck
+    in_flight = [pod for pod in view.pods if pod.step is not None and pod.uid not in ends]
     if plan.remaining == 0 or (not in_flight and (running.aborted or running.failure)):
         ended = _end(status, running, _outcome(running, plan), running.failure, now)
         return replace(ended, events=replaced + ended.events)

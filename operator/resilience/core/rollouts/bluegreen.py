@@ -36,14 +36,7 @@ def _plan(context: RolloutContext) -> Move:
     if context.view.green is None:
         return _without_green(context)
     if context.green.deleting:
-        pods = context.green.pods
-        # Pods that ignore SIGTERM may take long to end; the next release must not wait for them.
-        only_end = bool(pods) and all(context.is_out(pod) for pod in pods)
-        delete = (DeleteGreen(),) if only_end else ()
-        # Somebody may resume the target meanwhile. Its new pods need endpoints, and green's are in no slice any more.
-        unpin = () if context.workload.paused else pins.route(context, None)
-        message = "the last pods of the second Deployment end"
-        return Move(actions=(*unpin, *delete), waiting=message, wait=bluegreen_steps.POLL)
+        return _while_green_ends(context)
     if context.workload.replicas == 0:
         return _at_zero(context)
     if not context.green.is_step_known:
@@ -51,6 +44,22 @@ def _plan(context: RolloutContext) -> Move:
     if resumed.is_so(context):
         return resumed.plan(context)
     return bluegreen_steps.step(context)
+
+
+def _while_green_ends(context: RolloutContext) -> Move:
+    """Waits until green is gone; neither a hand-back nor a Deployment that somebody resumed waits for that."""
+    pods = context.green.pods
+    only_end = all(context.is_out(pod) for pod in pods)
+    # Pods that ignore SIGTERM may take long to end; the next release must not wait for them.
+    delete = (DeleteGreen(),) if pods and only_end else ()
+    if context.leaving and only_end:
+        # No client is led to it again, so it may end when nobody looks any more.
+        move = _without_green(context)
+        return replace(move, actions=(*move.actions, *delete)) if move.actions else move
+    # Somebody may resume the target meanwhile. Its new pods need endpoints, and green's are in no slice any more.
+    unpin = () if context.workload.paused else pins.route(context, None)
+    message = "the last pods of the second Deployment end"
+    return Move(actions=(*unpin, *delete), waiting=message, wait=bluegreen_steps.POLL)
 
 
 def stays_on_green(context: RolloutContext) -> bool:

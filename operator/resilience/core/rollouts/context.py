@@ -11,6 +11,7 @@ from typing import Final
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING, LABEL_TEMPLATE_HASH
 from resilience.api.reasons import Colour, ReleaseStep, Request
 from resilience.api.v1alpha1 import BlueGreen
+from resilience.core.failures import stuck_pods
 from resilience.core.failures.classify import Failure
 from resilience.core.model import held, requests
 from resilience.core.model.context import PartContext
@@ -154,8 +155,8 @@ class RolloutContext(PartContext):
         return tuple(pod for pod in self.view.pods if pod.step is not None and not self.is_out(pod))
 
     def is_out(self, pod: Pod) -> bool:
-        """The pod is ending and in no Service, so nothing waits for it."""
-        return availability.is_out(self.observation, pod)
+        """The pod is ending and in no Service, or does not end, so nothing waits for it."""
+        return availability.is_out(self.observation, pod) or stuck_pods.is_stuck(pod, self.now)
 
     def available_pods(self, colour: Colour) -> tuple[Pod, ...]:
         """The colour's pods that can serve."""

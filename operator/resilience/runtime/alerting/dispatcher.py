@@ -1,13 +1,18 @@
-"""One worker for each receiver. A receiver that hangs delays its own worker and no other."""
+"""One worker for each receiver. One that hangs delays its own worker, and those of no other namespace."""
 
 import asyncio
 import random
+from typing import Final
 
 from resilience.core.model.observation import Key
 from resilience.ports import Clock, Leadership, Metrics, Notifier
 from resilience.ports.cluster import ReceiverCluster
 from resilience.runtime.alerting.alert_index import AlertIndex
 from resilience.runtime.alerting.receiver_worker import ReceiverWorker
+from resilience.runtime.namespace_slots import NamespaceTurns
+
+# Deliveries at once, of the whole operator.
+_AT_ONCE: Final = 32
 
 
 class Dispatcher:
@@ -31,6 +36,7 @@ class Dispatcher:
         self._metrics = metrics
         self._clock = clock
         self._chance = chance or random.Random()
+        self._turns = NamespaceTurns(_AT_ONCE)
         self._couriers: dict[Key, ReceiverWorker] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -62,6 +68,7 @@ class Dispatcher:
                 cluster=self._cluster,
                 hub=self._hub,
                 messenger=self._messenger,
+                turns=self._turns,
                 leadership=self._leadership,
                 metrics=self._metrics,
                 clock=self._clock,

@@ -28,6 +28,7 @@ from resilience.ports import Clock, Conflict, DeliveryFailed, Leadership, Metric
 from resilience.ports.cluster import ReceiverCluster
 from resilience.runtime.alerting.alert_index import AlertIndex
 from resilience.runtime.alerting.receiver_status import ReceiverStatusStore
+from resilience.runtime.namespace_slots import NamespaceTurns
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ class ReceiverWorker:
         cluster: ReceiverCluster,
         hub: AlertIndex,
         messenger: Notifier,
+        turns: NamespaceTurns,
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,
@@ -56,6 +58,7 @@ class ReceiverWorker:
         self._key = key
         self._hub = hub
         self._messenger = messenger
+        self._turns = turns
         self._leadership = leadership
         self._metrics = metrics
         self._clock = clock
@@ -231,6 +234,10 @@ class ReceiverWorker:
         return receiver, status
 
     async def _deliver(self, receiver: Receiver, message: Message) -> Receipt:
+        async with self._turns.taken(self._key.namespace):
+            return await self._deliver_now(receiver, message)
+
+    async def _deliver_now(self, receiver: Receiver, message: Message) -> Receipt:
         if not self._leadership.held():
             raise Conflict("not leading any more; nothing is sent")
         began = self._clock.monotonic()

@@ -1,9 +1,11 @@
 """Runs health checks from one due-time heap with bounded concurrency, and folds each result where it arises.
 
+Namespaces get the slots in turn, so that one whose checks are never answered holds up no other's.
 Only transitions cause a reconcile. No check is repeated: one run, one result.
 """
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import random
@@ -19,6 +21,7 @@ from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import CheckTarget, PostgresProbe, Probe, RedisPlace, RedisProbe, RedisStreamProbe
 from resilience.ports import Checker, Clock, Metrics
+from resilience.runtime.namespace_slots import NamespaceSlots
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +50,8 @@ class _Run:
 
     entries: dict[Id, _Entry] = field(default_factory=dict)
     running: bool = False
+    # Namespaces in whose lines it waits for a slot: the first whose turn comes has it run for all.
+    lines: set[str] = field(default_factory=set)
     due: float = 0.0
     failures: int = 0
 
@@ -60,13 +65,17 @@ class CheckRunner:
     clock: Clock
     on_transition: Callable[[Key], None]
     concurrency: int
-    # Called with every Redis that a flag depends on, whenever one of them is added or removed.
-    on_places: Callable[[Set[RedisPlace]], None] = lambda _: None
+    # Called with every Redis that a flag depends on, by namespace, whenever one of them is added or removed.
+    on_places: Callable[[Mapping[str, Set[RedisPlace]]], None] = lambda _: None
     _runs: dict[_RunKey, _Run] = field(default_factory=dict)
     _of_key: dict[Key, tuple[CheckTarget, ...]] = field(default_factory=dict)
     _heap: list[tuple[float, int, _RunKey]] = field(default_factory=list)
     _count: "itertools.count[int]" = field(default_factory=itertools.count)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _slots: NamespaceSlots[_RunKey] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = NamespaceSlots(self.concurrency)
 
     def forget(self, key: Key) -> None:
         """Stops the checks of a resource that is gone."""
@@ -91,6 +100,7 @@ class CheckRunner:
             self._join(identity, entry)
         for target in before:
             if (run := self._runs.get(_run_key(target))) is not None and not run.entries:
+                self._leave_lines(_run_key(target), run)
                 del self._runs[_run_key(target)]
         if wanted:
             self._of_key[key] = wanted
@@ -109,6 +119,20 @@ class CheckRunner:
             run = self._runs[run_key] = _Run()
             self._schedule(run_key, run, self.clock.monotonic())
         run.entries[identity] = entry
+        if run.lines:
+            self._line_up(run_key, run)
+            self._wake.set()
+
+    def _line_up(self, run_key: _RunKey, run: _Run) -> None:
+        """The run waits for a slot, in the line of every namespace that has asked for it."""
+        run.lines |= {key.namespace for key, _, _ in run.entries}
+        for namespace in run.lines:
+            self._slots.wait(namespace, run_key)
+
+    def _leave_lines(self, run_key: _RunKey, run: _Run) -> None:
+        for namespace in run.lines:
+            self._slots.drop(namespace, run_key)
+        run.lines.clear()
 
     def states(self, key: Key) -> Mapping[str, CheckState]:
         """Folded state of each check of the key, by name."""
@@ -139,44 +163,41 @@ class CheckRunner:
             if not run.running:
                 self._schedule(run_key, run, self.clock.monotonic())
 
-    def _places(self) -> set[RedisPlace]:
-        return {
-            run_key[0].place
-            for run_key, run in self._runs.items()
-            if isinstance(run_key[0], RedisProbe) and any(entry.target.rows for entry in run.entries.values())
-        }
+    def _places(self) -> dict[str, set[RedisPlace]]:
+        places: dict[str, set[RedisPlace]] = {}
+        for (probe, _, _), run in self._runs.items():
+            for (key, _, _), entry in run.entries.items():
+                if isinstance(probe, RedisProbe) and entry.target.rows:
+                    places.setdefault(key.namespace, set()).add(probe.place)
+        return places
 
     async def run(self) -> None:
         """Runs checks until cancelled."""
-        slots = asyncio.Semaphore(self.concurrency)
         async with asyncio.TaskGroup() as group:
             while True:
-                run_key = await self._next()
-                await slots.acquire()
-                run = self._runs.get(run_key)
-                if run is None or run.running:
-                    slots.release()
-                    continue
-                run.running = True
-                group.create_task(self._check(run_key, run, slots))
+                self._wake.clear()
+                wait = self._move_due()
+                while (taken := self._slots.take()) is not None:
+                    namespace, run_key = taken
+                    run = self._runs[run_key]
+                    self._leave_lines(run_key, run)
+                    run.running = True
+                    group.create_task(self._check(run_key, run, namespace))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
 
-    async def _next(self) -> _RunKey:
-        while True:
-            now = self.clock.monotonic()
-            while self._heap and self._heap[0][0] <= now:
-                due, _, run_key = heapq.heappop(self._heap)
-                run = self._runs.get(run_key)
-                if run is not None and run.due == due:
-                    return run_key
-            self._wake.clear()
-            wait = self._heap[0][0] - now if self._heap else None
-            try:
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+    def _move_due(self) -> float | None:
+        """Lines up the runs that are due; returns the seconds until the next one is, None when there is none."""
+        now = self.clock.monotonic()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, run_key = heapq.heappop(self._heap)
+            run = self._runs.get(run_key)
+            if run is not None and run.due == due and not run.running:
+                self._line_up(run_key, run)
+        return self._heap[0][0] - now if self._heap else None
 
-    async def _check(self, run_key: _RunKey, run: _Run, slots: asyncio.Semaphore) -> None:
+    async def _check(self, run_key: _RunKey, run: _Run, namespace: str) -> None:
         probe, interval, timeout = run_key
         began = self.clock.monotonic()
         try:
@@ -188,7 +209,8 @@ class CheckRunner:
             result = thresholds.CheckResult(thresholds.Outcome.INCONCLUSIVE, "CheckError", message)
         finally:
             run.running = False
-            slots.release()
+            self._slots.give_back(namespace)
+            self._wake.set()
         if self._runs.get(run_key) is not run:
             return
         run.failures = run.failures + 1 if result.outcome is thresholds.Outcome.FAIL else 0

@@ -1,14 +1,16 @@
 """Listens to the Sentinels of every Redis that a flag depends on: they may know of a lost master before the checks do.
 
 It forwards each report once, and must not judge it. It listens to all Sentinels, because the one that a check uses may
-be cut off together with the master.
+be cut off together with the master. Only where there are too many of them it listens to a part, and leaves the rest to
+the checks.
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import islice, zip_longest
+from typing import Final, TypeVar
 
 import structlog
 
@@ -21,8 +23,11 @@ log = structlog.get_logger(__name__)
 SAME: Final = 10.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
+# Each is listened to on a connection of its own, and a process usually has 1024.
+_MOST: Final = 256
 
 _Listener = tuple[RedisPlace, tuple[str, int]]
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -35,21 +40,23 @@ class SentinelWatch:
     _listeners: "dict[_Listener, asyncio.Task[None]]" = field(default_factory=dict)
     _reported: dict[tuple[RedisPlace, str], float] = field(default_factory=dict)
 
-    def sync(self, places: Set[RedisPlace]) -> None:
-        """Listens to the Sentinels of these places, and only these, from now on."""
-        wanted = {
-            (place, address) for place in places if place.kind is RedisKind.SENTINEL for address in place.addresses
-        }
+    def sync(self, places: Mapping[str, Set[RedisPlace]]) -> None:
+        """Listens to the Sentinels of these places, by namespace, and only these, from now on."""
+        asked = dict.fromkeys(_in_turn([_sentinels_of(those) for those in places.values()]))
+        if len(asked) > _MOST:
+            log.warning("not every Sentinel is listened to; checks see the loss of those masters", asked=len(asked))
+        wanted = set(islice(asked, _MOST))
         for listener in self._listeners.keys() - wanted:
             self._listeners.pop(listener).cancel()
         for listener in wanted - self._listeners.keys():
             self._listeners[listener] = asyncio.create_task(self._listen(*listener), name=f"sentinel {listener[1]}")
-        self._reported = {key: at for key, at in self._reported.items() if key[0] in places}
+        known = {place for place, _ in asked}
+        self._reported = {key: at for key, at in self._reported.items() if key[0] in known}
 
     async def close(self) -> None:
         """Stops all listeners."""
         listeners = tuple(self._listeners.values())
-        self.sync(frozenset())
+        self.sync({})
         await asyncio.gather(*listeners, return_exceptions=True)
 
     async def _listen(self, place: RedisPlace, sentinel: tuple[str, int]) -> None:
@@ -74,3 +81,14 @@ class SentinelWatch:
         self._reported[key] = now
         log.warning("a master is lost", master=place.master_name, why=report.message)
         self.on_lost(place, report.reason, report.message)
+
+
+def _sentinels_of(places: Set[RedisPlace]) -> list[_Listener]:
+    """The Sentinels of these places: the first of each place, then the second of each; always in the same order."""
+    groups = [place for place in sorted(places, key=str) if place.kind is RedisKind.SENTINEL]
+    return list(_in_turn([[(place, address) for address in place.addresses] for place in groups]))
+
+
+def _in_turn(lines: Sequence[Sequence[_T]]) -> Iterator[_T]:
+    """One of each line, then the next of each."""
+    return (entry for turn in zip_longest(*lines) for entry in turn if entry is not None)

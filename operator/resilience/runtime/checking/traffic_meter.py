@@ -1,10 +1,10 @@
 """Measures the service for clients while pods are replaced: requests through the Service, each on a new connection.
 
-The rate is set by the resource and capped for the whole operator, and no request is repeated.
+The rate is set by the resource and capped for the whole operator, in equal shares by namespace. No request is repeated.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,9 +12,12 @@ from resilience.core.model.observation import Key
 from resilience.core.model.probes import VerifyTarget
 from resilience.core.model.traffic import Traffic
 from resilience.ports import PortError, Prober
+from resilience.runtime.namespace_slots import NamespaceTurns
 
 _SAMPLES: Final = 2000
+# Requests without an answer yet: of one service, and of all.
 _IN_FLIGHT: Final = 50
+_IN_FLIGHT_OF_ALL: Final = 200
 _LONGEST_FAILURE: Final = 200
 
 
@@ -37,6 +40,7 @@ class TrafficMeter:
     def __init__(self, *, prober: Prober, cap: int) -> None:
         self._prober = prober
         self._cap = cap
+        self._turns = NamespaceTurns(_IN_FLIGHT_OF_ALL)
         self._meters: dict[Key, _Meter] = {}
 
     def forget(self, key: Key) -> None:
@@ -53,7 +57,7 @@ class TrafficMeter:
         if meter is None:
             meter = _Meter(target, sent=target.already_sent, failed=target.already_failed)
             self._meters[key] = meter
-            meter.task = asyncio.create_task(self._run(meter), name=f"traffic {key}")
+            meter.task = asyncio.create_task(self._run(key.namespace, meter), name=f"traffic {key}")
         meter.target = target
 
     def result(self, key: Key) -> Traffic | None:
@@ -75,7 +79,12 @@ class TrafficMeter:
         if task is not None:
             task.cancel()
 
-    async def _run(self, meter: _Meter) -> None:
+    def _share(self, namespace: str) -> float:
+        """Requests per second that a service of this namespace may send."""
+        namespaces = Counter(key.namespace for key in self._meters)
+        return self._cap / max(len(namespaces), 1) / max(namespaces[namespace], 1)
+
+    async def _run(self, namespace: str, meter: _Meter) -> None:
         """Sends on a fixed schedule, so that a slow answer does not hide the requests it would have delayed."""
         loop = asyncio.get_running_loop()
         due = loop.time()
@@ -83,14 +92,15 @@ class TrafficMeter:
             slots = asyncio.Semaphore(_IN_FLIGHT)
             while True:
                 await slots.acquire()
-                group.create_task(self._one(meter, slots))
-                share = min(meter.target.requests_per_second, self._cap / max(len(self._meters), 1))
+                group.create_task(self._one(namespace, meter, slots))
+                share = min(meter.target.requests_per_second, self._share(namespace))
                 due = max(due + 1 / share, loop.time() - 1)
                 await asyncio.sleep(max(due - loop.time(), 0))
 
-    async def _one(self, meter: _Meter, slots: asyncio.Semaphore) -> None:
+    async def _one(self, namespace: str, meter: _Meter, slots: asyncio.Semaphore) -> None:
         try:
-            seconds = await self._prober.request(meter.target.target)
+            async with self._turns.taken(namespace):
+                seconds = await self._prober.request(meter.target.target)
         except PortError as error:
             meter.failed += 1
             meter.failed_in_row += 1
