@@ -26,6 +26,7 @@ from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.ports import DeliveryFailed, Invalid, Receipt, Unavailable
+from resilience.ports.on_behalf import on_behalf_of
 
 # Concurrent deliveries of the whole operator.
 _AT_ONCE: Final = 32
@@ -62,6 +63,10 @@ class Notifiers:
         """See `ports.Notifier`."""
         spec = receiver.spec
         assert spec is not None
+        with on_behalf_of({receiver.key.namespace}):
+            return await self._in_turn(receiver, spec, message)
+
+    async def _in_turn(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message) -> Receipt:
         async with self._slots.taken(receiver.key.namespace):
             try:
                 return await self._attempt(receiver, spec, message, fresh=False)
