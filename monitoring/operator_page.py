@@ -241,4 +241,13 @@ def _process() -> list[Panel]:
             width=12,
             steps=((None, PLAIN),),
         ),
+        Panel(
+            Kind.SERIES,
+            "Event loop stands still",
+            "Longest time within a minute, by the work that the loop did meanwhile; other: short of processor time.",
+            "s",
+            [Query(f"max by (work) ({_P}_loop_lag_seconds{{{EVERYWHERE}}})", "{{work}}")],
+            width=24,
+            height=6,
+        ),
     ]

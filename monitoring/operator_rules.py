@@ -76,6 +76,15 @@ def _faults() -> list[Alert]:
             keep=15 * _MINUTE,
         ),
         Alert(
+            "ResilienceOperatorLoopLags",
+            "max by (cluster, work) (resilience_operator_loop_lag_seconds) > 0.5",
+            "warning",
+            "The Resilience Operator stands still again and again",
+            "Its event loop is held for up to {{ $value | humanizeDuration }} by {{ $labels.work }}, every minute.",
+            "The operator's log names the place (`the event loop stood still`); `other`: give it processor time.",
+            keep=3 * _MINUTE,
+        ),
+        Alert(
             "ResilienceWatchesRestart",
             "sum by (cluster, resource) (increase(resilience_operator_watch_restarts_total[15m])) > 30",
             "warning",

@@ -102,6 +102,7 @@ class Parts:
 async def assemble(settings: Settings) -> AsyncIterator[Parts]:
     """Creates all parts over one connection to the API server."""
     metrics, clock, lag = PrometheusMetrics(version=__version__), SystemClock(), LoopLag()
+    metrics.loop_lag(lag.of_last_minute)
     calm = KubeApiOutage(monotonic=clock.monotonic)
 
     def observe(verb: str, status: int, seconds: float) -> None:

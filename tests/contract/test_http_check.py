@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from resilience.adapters.checks.http_check import check_http
-from resilience.adapters.net.address import AddressGuard, Resolve, system_resolve
+from resilience.adapters.net.address import AddressGuard, Resolve
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
@@ -79,7 +79,7 @@ async def run(
     known: Credentials | None = None,
     *,
     timeout: timedelta = TIMEOUT,
-    resolve: Resolve = system_resolve,
+    resolve: Resolve | None = None,
 ) -> CheckResult:
     client = HttpClient(guard=AddressGuard(allowed=LOOPBACK, resolve=resolve), version="1")
     return await check_http(probe, client=client, credentials=known or credentials(), timeout=timeout)

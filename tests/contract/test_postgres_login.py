@@ -1,7 +1,11 @@
 """Who the postgres check is and whom it trusts: credentials, rotation, TLS, and nothing from the environment."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -205,3 +209,31 @@ async def test_a_connection_that_died_unnoticed_is_replaced(server: postgres.Pos
         assert (said(replaced), replaced.reconnected) == ((PASS, "Answered"), True)
         await operator.connections.close()
         await asyncio.sleep(0.05)
+
+
+def verifier(password: str, *, rounds: int) -> str:
+    """The password as PostgreSQL keeps it; before version 16 no setting makes it use other rounds than 4096."""
+    salt = b"salt-of-16-bytes"
+    key = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    client, server = (hmac.digest(key, name, "sha256") for name in (b"Client Key", b"Server Key"))
+    stored = hashlib.sha256(client).digest()
+    words = [base64.b64encode(part).decode() for part in (salt, stored, server)]
+    return f"SCRAM-SHA-256${rounds}:{words[0]}${words[1]}:{words[2]}"
+
+
+@pytest.mark.parametrize(("rounds", "sslmode"), [(4096, "disable"), (20_000, "disable"), (20_000, "require")])
+async def test_a_log_in_with_many_rounds(
+    server: postgres.Postgres, authority: Authority, operator: Operator, rounds: int, sslmode: str
+) -> None:
+    certificate, key = authority.issue("db.shop")
+    server.certificate(certificate, key)
+    server.run(
+        "DROP ROLE IF EXISTS thorough", f"CREATE ROLE thorough LOGIN PASSWORD '{verifier(PASSWORD, rounds=rounds)}'"
+    )
+    dsn = server.dsn(user="thorough", password=PASSWORD) + sslmode
+    first = await operator.run(dsn, timeout=timedelta(seconds=30))
+    assert said(first) == (PASS, "Answered"), first
+    wrong = await operator.run(
+        server.dsn(user="thorough", password="s3cret-wrong") + sslmode, timeout=timedelta(seconds=30)
+    )
+    assert said(wrong) == (FAIL, "AuthenticationFailed"), wrong

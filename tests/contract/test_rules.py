@@ -151,6 +151,14 @@ def operator(name: str, **annotations: str) -> dict[str, Any]:
             "60m",
         ),
         (
+            "ResilienceOperatorLoopLags",
+            {'resilience_operator_loop_lag_seconds{work="redis"}': "0x10 1x60"},
+            "12m",
+            "15m",
+        ),
+        # One long delay is seen for a minute.
+        ("ResilienceOperatorLoopLags", {'resilience_operator_loop_lag_seconds{work="pass"}': "0 9 0 1x60"}, "3m", "8m"),
+        (
             "ResilienceWatchesRestart",
             {'resilience_operator_watch_restarts_total{resource="deployments"}': "0x20 0+5x80"},
             "20m",

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
-from resilience.adapters.net.address import AddressGuard, system_resolve
+from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.resolver import SystemResolver
 from resilience.adapters.receivers.notifier import Notifiers
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import AlertName, Severity
@@ -101,7 +102,7 @@ class Post:
             raise
 
     async def _resolve(self, host: str) -> Sequence[str]:
-        return self.names[host] if host in self.names else await system_resolve(host)
+        return self.names[host] if host in self.names else await SystemResolver()(host)
 
     async def fails(self, message: Message, **spec: Any) -> DeliveryFailure:
         """The failure that the receiver's worker gets."""

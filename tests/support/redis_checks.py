@@ -12,7 +12,7 @@ from typing import Any
 from resilience.adapters.checks.redis.connections import MOST, RedisConnections
 from resilience.adapters.checks.redis.redis_check import check_redis
 from resilience.adapters.checks.redis.stream_check import check_redis_stream
-from resilience.adapters.net.address import AddressGuard, Resolve, system_resolve
+from resilience.adapters.net.address import AddressGuard, Resolve
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
@@ -82,7 +82,7 @@ class Asker:
 
 @asynccontextmanager
 async def asking(
-    *, most: int = MOST, resolve: Resolve = system_resolve, networks: tuple[str, ...] = ("127.0.0.0/8",), **secrets: str
+    *, most: int = MOST, resolve: Resolve | None = None, networks: tuple[str, ...] = ("127.0.0.0/8",), **secrets: str
 ) -> AsyncIterator[Asker]:
     """A client that may connect to servers on this machine; the vault contains `secrets`."""
     vault = Vault(dict(secrets))

@@ -1,5 +1,7 @@
 """Which addresses may be spoken to."""
 
+import asyncio
+import socket
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.ports import Refused
+from tests.support.virtual_time import run_virtual
 
 SECOND = timedelta(seconds=1)
 
@@ -146,3 +149,71 @@ async def test_wrapping_an_address_never_helps(inner: object) -> None:
     plain = await verdict(str(inner))
     assert await verdict(f"::ffff:{inner}") == plain
     assert await verdict(f"64:ff9b::{inner}") == plain
+
+
+class NameService:
+    """Answers with `addresses`, or fails with `error`."""
+
+    def __init__(self) -> None:
+        self.addresses: tuple[str, ...] = ("10.0.0.7",)
+        self.error: OSError | None = None
+
+    async def __call__(self, host: str) -> tuple[str, ...]:
+        if self.error is not None:
+            raise self.error
+        return self.addresses
+
+
+async def stale(guard: AddressGuard, host: str = "redis.shop.svc") -> list[str]:
+    return [address.ip for address in await guard.addresses(host, 80, timeout=SECOND, stale=True)]
+
+
+async def of_a_minute(service: NameService, waits: list[float], answers: list[object]) -> None:
+    """Asks once while the name service answers, and then after each wait while it does not."""
+    guard = AddressGuard(resolve=service)
+    answers.append(await stale(guard))
+    service.error = socket.gaierror(socket.EAI_AGAIN, "try again")
+    for seconds in waits:
+        await asyncio.sleep(seconds)
+        try:
+            answers.append(await stale(guard))
+        except NetworkFailure as failure:
+            answers.append(failure.reason)
+
+
+def test_an_answer_stands_in_for_half_a_minute() -> None:
+    answers: list[object] = []
+    run_virtual(of_a_minute(NameService(), [0, 29, 2], answers))
+    assert answers == [["10.0.0.7"]] * 3 + ["NameServiceFailed"]
+
+
+async def test_an_old_answer_is_for_those_only_who_want_one() -> None:
+    service = NameService()
+    guard = AddressGuard(resolve=service)
+    await ask(guard, "redis.shop.svc")
+    service.error = socket.gaierror(socket.EAI_AGAIN, "try again")
+    assert await stale(guard) == ["10.0.0.7"]
+    for other in (ask(guard, "redis.shop.svc"), stale(guard, "other.shop.svc")):
+        with pytest.raises(NetworkFailure, match="could not resolve"):
+            await other
+    with pytest.raises(NetworkFailure, match="could not resolve"):
+        await guard.resolve("redis.shop.svc", timeout=SECOND)
+
+
+async def test_a_name_that_is_gone_has_no_old_answer() -> None:
+    service = NameService()
+    guard = AddressGuard(resolve=service)
+    await stale(guard)
+    service.error = socket.gaierror(socket.EAI_NONAME, "no such name")
+    with pytest.raises(NetworkFailure, match="does not exist"):
+        await stale(guard)
+
+
+async def test_an_old_answer_is_judged_as_a_new_one() -> None:
+    service = NameService()
+    service.addresses = ("169.254.169.254",)
+    guard = AddressGuard(resolve=service)
+    await guard.resolve("redis.shop.svc", timeout=SECOND)
+    service.error = socket.gaierror(socket.EAI_AGAIN, "try again")
+    with pytest.raises(Refused, match="link-local"):
+        await stale(guard)

@@ -32,6 +32,7 @@ from resilience.ports import (
     Refused,
 )
 from resilience.ports.cluster import Cluster
+from resilience.ports.on_behalf import on_behalf_of
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.orphans import Orphans, read
@@ -109,7 +110,8 @@ class Controller:
         began, result = self._clock.monotonic(), "ok"
         self._metrics.waited(seconds=began - self._queue.requested_at(key))
         try:
-            await self.reconcile(key)
+            with on_behalf_of({key.namespace}):
+                await self.reconcile(key)
             self._queue.succeeded(key)
         except Conflict as error:
             result = "conflict"

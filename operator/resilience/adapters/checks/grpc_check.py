@@ -41,7 +41,7 @@ async def check_grpc(probe: GrpcProbe, *, guard: AddressGuard, user_agent: str, 
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout.total_seconds()
-    addresses = await guard.addresses(probe.host, probe.port, timeout=timeout / 2)
+    addresses = await guard.addresses(probe.host, probe.port, timeout=timeout / 2, stale=True)
     began = loop.time()
     try:
         _require_descriptors()

@@ -25,7 +25,7 @@ async def check_tcp(probe: TcpProbe, *, guard: AddressGuard, timeout: timedelta)
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout.total_seconds()
-    addresses = await guard.addresses(probe.host, probe.port, timeout=timeout / 2)
+    addresses = await guard.addresses(probe.host, probe.port, timeout=timeout / 2, stale=True)
     began = loop.time()
     failure: NetworkFailure | None = None
     for left in range(len(addresses), 0, -1):

@@ -1,8 +1,7 @@
 """The addresses that the operator may connect to. Anyone who may write the resource chooses the address of a check.
 
 A host is resolved once, here, and the caller connects to the resulting addresses, never to the name again: a name that
-resolves differently the second time (DNS rebinding) gains nothing. This module must not connect anywhere and remembers
-no name.
+resolves differently the second time (DNS rebinding) gains nothing. This module must not connect anywhere.
 """
 
 import asyncio
@@ -16,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 from resilience.adapters.net.failures import NetworkFailure
+from resilience.adapters.net.resolver import SystemResolver
 from resilience.ports import Refused
 
 IPAddress = IPv4Address | IPv6Address
@@ -30,6 +30,9 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 _THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
 # Answers of the name service about the name itself; every other error is a failure of the name service.
 _NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+# Seconds for which an answer may stand in for a name service that fails.
+STALE: Final = 30.0
+_KNOWN_NAMES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,6 @@ class Address:
         return f"[{self.ip}]:{self.port}" if self.family is socket.AF_INET6 else f"{self.ip}:{self.port}"
 
 
-async def system_resolve(host: str) -> Sequence[str]:
-    """The host's IP addresses in the order to try them, by the system's resolver."""
-    infos = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in infos]
-
-
 class AddressGuard:
     """Resolves hosts and returns the permitted addresses.
 
@@ -68,15 +65,20 @@ class AddressGuard:
         api_server: Sequence[IPAddress] = (),
         refused: Sequence[IPNetwork] = (),
         allowed: Sequence[IPNetwork] = (),
-        resolve: Resolve = system_resolve,
+        resolve: Resolve | None = None,
     ) -> None:
         self._api_server = frozenset(api_server)
         self._refused = tuple(refused)
         self._allowed = tuple(allowed)
-        self._resolve = resolve
+        self._resolve = SystemResolver() if resolve is None else resolve
+        # Loop time of the last answer, and the answer; in that order.
+        self._answers: dict[str, tuple[float, list[IPAddress]]] = {}
 
-    async def addresses(self, host: str, port: int, *, timeout: timedelta) -> tuple[Address, ...]:
+    async def addresses(self, host: str, port: int, *, timeout: timedelta, stale: bool = False) -> tuple[Address, ...]:
         """The addresses of `host` that may be connected to, in the order to try them; at least one.
+
+        `stale`: while the name service fails, an answer of the last half minute will do. Not for a connection that
+        carries credentials: the address may be somebody else's by now.
 
         Raises:
             Refused: none of them is permitted, or host or port cannot be an address.
@@ -84,7 +86,12 @@ class AddressGuard:
         """
         if not 0 < port < 65536:
             raise Refused(f"{port} is not a port number")
-        candidates = await self.resolve(host, timeout=timeout)
+        try:
+            candidates = await self.resolve(host, timeout=timeout)
+        except NetworkFailure as failure:
+            candidates = self._recent(host) if stale and failure.own else []
+            if not candidates:
+                raise
         refusals = {ip: self._refusal(ip) for ip in candidates}
         permitted = [ip for ip, refusal in refusals.items() if refusal is None]
         if not permitted:
@@ -131,7 +138,19 @@ class AddressGuard:
         addresses = [address for address in map(_literal, texts) if address is not None]
         if not addresses:
             raise NetworkFailure(f"the name {host!r} has no address", reason="NameNotFound")
+        self._remember(host, addresses)
         return addresses
+
+    def _remember(self, host: str, addresses: list[IPAddress]) -> None:
+        self._answers.pop(host, None)
+        self._answers[host] = asyncio.get_running_loop().time(), addresses
+        if len(self._answers) > _KNOWN_NAMES:
+            del self._answers[next(iter(self._answers))]
+
+    def _recent(self, host: str) -> list[IPAddress]:
+        """The last answer, unless it is too old; it is judged anew."""
+        at, addresses = self._answers.get(host, (0.0, []))
+        return addresses if asyncio.get_running_loop().time() - at <= STALE else []
 
     def refusal(self, literal: str) -> str | None:
         """The reason why an IP address is refused, in words; None when it is permitted."""

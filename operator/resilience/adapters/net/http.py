@@ -59,9 +59,10 @@ class HttpClient:
         """
         now = asyncio.get_running_loop().time()
         deadline = (now if began is None else began) + timeout.total_seconds()
-        addresses = await self.guard.addresses(
-            target.host, target.port, timeout=timedelta(seconds=max(deadline - now, 0)) / 2
-        )
+        # Each of these may hold a credential.
+        stale = not (headers or target.headers or target.secret or body or "?" in target.path)
+        left = timedelta(seconds=max(deadline - now, 0))
+        addresses = await self.guard.addresses(target.host, target.port, timeout=left / 2, stale=stale)
         url = _url(target.scheme, target.host, target.port, target.path)
         lines = _headers(target, headers)
         request = request_bytes(method, url, user_agent=self.user_agent, headers=lines, body=body)

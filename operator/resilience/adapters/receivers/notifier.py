@@ -25,6 +25,7 @@ from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.ports import DeliveryFailed, Invalid, Receipt, Unavailable
+from resilience.ports.on_behalf import on_behalf_of
 
 # Additional time for a delivery that takes several steps.
 _SLACK: Final = timedelta(seconds=1)
@@ -56,12 +57,13 @@ class Notifiers:
         """See `ports.Notifier`."""
         spec = receiver.spec
         assert spec is not None
-        try:
-            return await self._attempt(receiver, spec, message, fresh=False)
-        except DeliveryFailed as failure:
-            if not failure.trouble.permanent:
-                raise
-        return await self._attempt(receiver, spec, message, fresh=True)
+        with on_behalf_of({receiver.key.namespace}):
+            try:
+                return await self._attempt(receiver, spec, message, fresh=False)
+            except DeliveryFailed as failure:
+                if not failure.trouble.permanent:
+                    raise
+            return await self._attempt(receiver, spec, message, fresh=True)
 
     async def _attempt(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
         try:

@@ -84,6 +84,11 @@ class OperatorMetrics(_Declaring):
         self.detection = seconds(
             "detection", "Time from the first failed run of a dependency's check until it counts as lost.", _REACTION
         )
+        self.lag = gauge(
+            "loop_lag_seconds",
+            "Longest time in the last minute for which the event loop stood still, by the work that it did meanwhile.",
+            "work",
+        )
         self.build = gauge("build_info", "Always 1; the label has the version.", "version")
 
 

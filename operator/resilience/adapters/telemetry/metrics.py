@@ -3,7 +3,8 @@
 The series of a resource are removed with it (`forget`), so that the number of series does not grow with churn.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
@@ -12,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from resilience.adapters.telemetry.catalogue import Declared, OperatorMetrics, ReceiverMetrics, ServiceMetrics
+from resilience.adapters.telemetry.culprit import Work
 from resilience.api.reasons import HealthState, Phase, RestartOutcome, RolloutOutcome, Severity
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.observation import Key
@@ -79,6 +81,11 @@ class PrometheusMetrics:
     def leader(self, held: bool) -> None:
         """Sets the gauge that says if this replica may write."""
         self._operator.leader.set(held)
+
+    def loop_lag(self, of_last_minute: Callable[[Work], float]) -> None:
+        """Sets the function that measures how long each kind of work held the event loop; it is called in a thread."""
+        for work in Work:
+            self._operator.lag.labels(work).set_function(partial(of_last_minute, work))
 
     def api_request(self, verb: str, code: str, seconds: float) -> None:
         """Counts a request to the Kubernetes API; `code` is its status, or a word when there was none."""

@@ -21,6 +21,7 @@ from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import CheckTarget, PostgresProbe, Probe, RedisPlace, RedisProbe, RedisStreamProbe
 from resilience.ports import Checker, Clock, Metrics
+from resilience.ports.on_behalf import on_behalf_of
 from resilience.runtime.namespace_slots import NamespaceSlots
 
 log = structlog.get_logger(__name__)
@@ -201,7 +202,8 @@ class CheckRunner:
         probe, interval, timeout = run_key
         began = self.clock.monotonic()
         try:
-            result = await self.checker.check(probe, timeout=timeout)
+            with on_behalf_of(key.namespace for key, _, _ in run.entries):
+                result = await self.checker.check(probe, timeout=timeout)
         except Exception as error:
             # The answer of one service's server must not end all checks.
             log.exception("check failed to run", probe=type(probe).__name__)

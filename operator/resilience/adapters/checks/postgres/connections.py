@@ -6,7 +6,6 @@ the task of the check.
 """
 
 import asyncio
-import hashlib
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -17,34 +16,18 @@ from typing import Any, Final
 import asyncpg  # type: ignore[import-untyped]
 
 from resilience.adapters.checks.postgres.dsn import SslMode, parse_dsn
+from resilience.adapters.checks.postgres.scram import Keys, log_in
 from resilience.adapters.checks.postgres.tls import Place, contexts
 from resilience.adapters.net.address import Address, AddressGuard
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
+from resilience.adapters.net.threads import SharedThreads
 from resilience.core.model.probes import PostgresProbe, TlsTrust
 from resilience.ports import Invalid
 
 MOST_SESSIONS: Final = 200
 KEPT_UNUSED: Final = timedelta(minutes=2)
 APPLICATION_NAME: Final = "resilience-operator"
-# They take about a third of a second; PostgreSQL's own default is 4096.
-MOST_SCRAM_ROUNDS: Final = 1_000_000
-
-
-class _Hashes:
-    """hashlib for asyncpg, with a limit: any server may ask for 2³¹ rounds, in one call that blocks the event loop."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(hashlib, name)
-
-    @staticmethod
-    def pbkdf2_hmac(name: str, password: bytes, salt: bytes, rounds: int) -> bytes:
-        if rounds > MOST_SCRAM_ROUNDS:
-            raise ValueError(f"the server requests more than {MOST_SCRAM_ROUNDS} rounds")
-        return hashlib.pbkdf2_hmac(name, password, salt, rounds)
-
-
-asyncpg.protocol.protocol.hashlib = _Hashes()
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +45,8 @@ class Session:
     # Checks that use it or wait for it.
     users: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # They go with the session, as the password does.
+    keys: Keys = field(default_factory=dict)
     expiry: asyncio.TimerHandle | None = None
 
     @contextmanager
@@ -91,6 +76,8 @@ class PostgresConnections:
         self._credentials = credentials
         self._guard = guard
         self._sessions: dict[Place, Session] = {}
+        # Few, for what they compute takes a processor; of a namespace one, for it can have them compute all the time.
+        self._hashing = SharedThreads("scram", total=2, share=1)
 
     async def place(self, probe: PostgresProbe, *, fresh: bool = False) -> Place:
         """The place that the Secrets describe. `fresh`: read them now.
@@ -217,7 +204,12 @@ class PostgresConnections:
                 # An address that drops packets silently must leave time for the next one.
                 async with asyncio.timeout((deadline - loop.time()) / left):
                     with session.asking():
-                        session.connection = await self._connect(session.place, host, address)
+                        session.connection = await log_in(
+                            lambda: _connect(session.place, host, address),  # noqa: B023 - called before the next turn
+                            keys=session.keys,
+                            threads=self._hashing,
+                            timeout=timedelta(seconds=max(deadline - loop.time(), 0) / left / 2),
+                        )
                 session.address = address
                 return
             except (OSError, asyncpg.CannotConnectNowError) as error:
@@ -225,36 +217,37 @@ class PostgresConnections:
         assert failure is not None  # there is at least one target
         raise failure
 
-    async def _connect(self, place: Place, host: str, address: Address) -> Any:
-        dsn = place.dsn
-        failure: Exception | None = None
-        for context in contexts(place, host):
-            try:
-                return await asyncpg.connect(
-                    host=address.ip,
-                    port=address.port,
-                    user=dsn.user,
-                    password=dsn.password,
-                    database=dsn.database,
-                    ssl=context or False,
-                    direct_tls=False,
-                    # The caller's deadline covers everything.
-                    timeout=None,
-                    # Prepared statements with names do not work through pgbouncer.
-                    statement_cache_size=0,
-                    server_settings={"application_name": APPLICATION_NAME},
-                    # Explicit, because these would otherwise come from the environment.
-                    target_session_attrs="any",
-                    krbsrvname="postgres",
-                    gsslib="gssapi",
-                )
-            except asyncpg.InvalidPasswordError:
-                # The password must not be sent again without TLS.
-                raise
-            except (ssl.SSLError, ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-                failure = error
-        assert failure is not None  # there is at least one way
-        raise failure
+
+async def _connect(place: Place, host: str, address: Address) -> Any:
+    dsn = place.dsn
+    failure: Exception | None = None
+    for context in contexts(place, host):
+        try:
+            return await asyncpg.connect(
+                host=address.ip,
+                port=address.port,
+                user=dsn.user,
+                password=dsn.password,
+                database=dsn.database,
+                ssl=context or False,
+                direct_tls=False,
+                # The caller's deadline covers everything.
+                timeout=None,
+                # Prepared statements with names do not work through pgbouncer.
+                statement_cache_size=0,
+                server_settings={"application_name": APPLICATION_NAME},
+                # Explicit, because these would otherwise come from the environment.
+                target_session_attrs="any",
+                krbsrvname="postgres",
+                gsslib="gssapi",
+            )
+        except asyncpg.InvalidPasswordError:
+            # The password must not be sent again without TLS.
+            raise
+        except (ssl.SSLError, ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+            failure = error
+    assert failure is not None  # there is at least one way
+    raise failure
 
 
 async def _begin(session: Session, deadline: float) -> None:

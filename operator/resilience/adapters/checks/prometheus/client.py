@@ -4,11 +4,10 @@ Whoever installs the operator sets the server's address, so the AddressGuard all
 certificate is verified. This module must not offer a way to send an unlimited query, and must not judge the answer.
 """
 
+import asyncio
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -20,6 +19,7 @@ from resilience.adapters.checks.prometheus.promql import QueryRefused, force_nam
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.http import HttpClient
 from resilience.adapters.net.http_wire import Answer
+from resilience.adapters.net.threads import SharedThreads
 from resilience.core.model.probes import HttpTarget
 from resilience.ports import Invalid, Unavailable
 
@@ -85,8 +85,10 @@ class PrometheusClient:
         self._client = HttpClient(guard=AddressGuard(allowed=_EVERYWHERE), version=version)
         self._token_file = token_file
         self._tls = _authorities(ca_file)
-        # Cached, because parsing blocks the event loop: for a millisecond, or some hundred with a malicious query.
-        self._limited: Callable[[str, str], str | QueryRefused] = lru_cache(maxsize=_KNOWN_QUERIES)(_limit)
+        # One, for the parser holds the interpreter's lock: more threads would only stand still more often.
+        self._parsing = SharedThreads("promql", total=1, share=1)
+        # By query and namespace, in the order of their first use.
+        self._known: dict[tuple[str, str], str | QueryRefused] = {}
 
     async def query(self, query: str, *, namespace: str, timeout: timedelta) -> Values:
         """The query's current values, of series of this namespace only. Sent once; redirects are not followed.
@@ -97,16 +99,30 @@ class PrometheusClient:
             Unavailable: no readable answer within `timeout`.
             Refused: the request cannot be written.
         """
-        limited = self._limited(query, namespace)
+        began = asyncio.get_running_loop().time()
+        limited = await self._limited(query, namespace, timeout=timeout)
         if isinstance(limited, QueryRefused):
             raise limited
         url = self._url.with_query(query=limited, timeout=f"{timeout.total_seconds():.3f}")
         headers = [("Authorization", f"Bearer {self._token()}")] if self._token_file else []
         target = HttpTarget.at(str(url))
         answer = await self._client.request(
-            "GET", target, timeout=timeout, headers=headers, tls=self._tls, limit=ANSWER_LIMIT
+            "GET", target, timeout=timeout, began=began, headers=headers, tls=self._tls, limit=ANSWER_LIMIT
         )
         return _read(answer)
+
+    async def _limited(self, query: str, namespace: str, *, timeout: timedelta) -> str | QueryRefused:
+        key = query, namespace
+        if key not in self._known:
+            try:
+                async with asyncio.timeout(timeout.total_seconds()):
+                    limited = await self._parsing.run(key, lambda: _limit(query, namespace))
+            except TimeoutError as error:
+                raise Unavailable("the operator could not read the query in time") from error
+            if len(self._known) >= _KNOWN_QUERIES:
+                del self._known[next(iter(self._known))]
+            self._known[key] = limited
+        return self._known[key]
 
     def _token(self) -> str:
         # Read for each query, because Kubernetes renews it in place.

@@ -3,9 +3,14 @@
 The query is parsed and written anew from its syntax tree, so that nothing else of its text (a comment, an escape)
 reaches the server. The result is parsed again, to prove the limit. Unknown syntax is refused. This module must not
 connect to anything, and must not use the library's own formatter, which does not escape values.
+
+The library holds the interpreter's lock while it parses, so no thread helps against a query that takes it long. It
+never gets to see a regular expression, which it would compile (1 KB of them takes ten seconds); whether one is correct,
+the server says. Of operators, which it takes quadratic time for, it gets a limited number.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -17,7 +22,12 @@ LABEL: Final = "namespace"
 # The CRD allows no longer query. The parser recurses, and a far longer query would end the process.
 LONGEST: Final = 2048
 _DEEPEST: Final = 64
+_MOST_OPERATORS: Final = 128
 _SHOWN: Final = 200
+_STRING: Final = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)"""
+_COMMENT: Final = re.compile(rf"(?P<string>{_STRING})|#[^\n]*", re.DOTALL)
+_REGEX: Final = re.compile(rf"(?P<operator>[=!]~\s*)?(?P<string>{_STRING})", re.DOTALL)
+_OPERATOR: Final = re.compile(r"[-+*/%^(<>]|[=!]=|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _IDENTIFIER: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _OPERATORS: Final = (
@@ -55,10 +65,12 @@ def force_namespace(query: str, *, namespace: str) -> str:
     if len(query) > LONGEST:
         raise QueryRefused(f"the query is longer than {LONGEST} characters")
     try:
-        writer = _Writer(namespace)
-        written = writer.expression(promql.parse(query))
-        again = promql.parse(written)
-        proven = _is_limited(again, namespace) and _Writer(namespace).expression(again) == written
+        plain, regexes = _without_regexes(query)
+        writer = _Writer(namespace, regexes)
+        written = writer.expression(promql.parse(plain))
+        plain, regexes = _without_regexes(written)
+        again = promql.parse(plain)
+        proven = _is_limited(again, namespace) and _Writer(namespace, regexes).expression(again) == written
     except ValueError as error:
         raise QueryRefused(f"the query cannot be read: {str(error)[:_SHOWN]}") from error
     except OverflowError as error:
@@ -75,6 +87,28 @@ def force_namespace(query: str, *, namespace: str) -> str:
     return written
 
 
+def _without_regexes(query: str) -> tuple[str, list[str]]:
+    """The query without comments and with a number in place of each regular expression, and the expressions.
+
+    A text that the parser takes apart in another way costs time or is refused; it cannot pass for something else,
+    because only the syntax tree decides what is written.
+    """
+    regexes: list[str] = []
+
+    def numbered(match: re.Match[str]) -> str:
+        if match["operator"] is None:
+            return match["string"]
+        literal = promql.parse(match["string"])
+        assert isinstance(literal, promql.StringLiteral)  # nothing else is a text in quotes
+        regexes.append(literal.val)
+        return f'{match["operator"]}"{len(regexes) - 1}"'
+
+    plain = _REGEX.sub(numbered, _COMMENT.sub(lambda match: match["string"] or " ", query))
+    if len(_OPERATOR.findall(_REGEX.sub("", plain))) > _MOST_OPERATORS:
+        raise QueryRefused(f"the query has more than {_MOST_OPERATORS} operators and parentheses")
+    return plain, regexes
+
+
 def _is_limited(query: promql.Expr, namespace: str) -> bool:
     """Every selector has exactly one matcher of the label, and that one equals the namespace."""
 
@@ -89,10 +123,11 @@ def _is_limited(query: promql.Expr, namespace: str) -> bool:
 
 
 class _Writer:
-    """Writes an expression as text in the plainest form, and adds the namespace to every selector."""
+    """Writes an expression as text in the plainest form, with its regular expressions, and limits every selector."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, regexes: Sequence[str]) -> None:
         self.selectors = 0
+        self._regexes = regexes
         self._namespace = namespace
         self._depth = 0
 
@@ -152,7 +187,15 @@ class _Writer:
                 raise QueryRefused(
                     f"a check sees the series of namespace {self._namespace} only; remove the matcher of {LABEL}"
                 )
-        return f"{{{','.join(_matcher(matcher) for matcher in (*named, *others, ours))}}}"
+        return f"{{{','.join(self._matcher(matcher) for matcher in (*named, *others, ours))}}}"
+
+    def _matcher(self, matcher: promql.Matcher) -> str:
+        operator, value = next(text for kind, text in _OPERATORS if kind == matcher.op), matcher.value
+        if "~" in operator:
+            if not value.isdecimal() or int(value) >= len(self._regexes):
+                raise QueryRefused("the query cannot be read: a regular expression in it is not one string on one line")
+            value = self._regexes[int(value)]
+        return f"{_label(matcher.name)}{operator}{_quoted(value)}"
 
     def _aggregation(self, node: promql.AggregateExpr) -> str:
         grouping, modifier = "", node.modifier
@@ -161,11 +204,6 @@ class _Writer:
             grouping = f" {word} {_labels(modifier.labels)} "
         parts = [node.expr] if node.param is None else [node.param, node.expr]
         return f"{node.op}{grouping}({', '.join(self.expression(part) for part in parts)})"
-
-
-def _matcher(matcher: promql.Matcher) -> str:
-    operator = next(text for kind, text in _OPERATORS if kind == matcher.op)
-    return f"{_label(matcher.name)}{operator}{_quoted(matcher.value)}"
 
 
 def _matching(modifier: promql.BinModifier | None) -> str:
