@@ -35,7 +35,11 @@ def partial(raw: object) -> ResilientServiceSpec | None:
         rest[part] = _readable(_SEPARATE[part], raw[part])
     if "restart" in wrong:
         rest["restart"] = {name: value for name, value in rest["restart"].items() if name not in _UNASKED}
-    return ResilientServiceSpec.model_validate(rest)
+    try:
+        return ResilientServiceSpec.model_validate(rest)
+    except ValidationError:
+        # Fields that are right by themselves may contradict one another.
+        return None
 
 
 def _wrong_parts(raw: Mapping[str, Any]) -> set[str]:
