@@ -1,10 +1,11 @@
 """Listens to the Sentinels of every Redis that a flag depends on: they may know of a lost master before the checks do.
 
 It forwards each report once, and must not judge it. It listens to all Sentinels, because the one that a check uses may
-be cut off together with the master.
+be cut off together with the master; if there are too many in all, to as many of each Redis as of every other.
 """
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from resilience.ports import MasterLost, PortError, Sentinels
 
 log = structlog.get_logger(__name__)
 
+# Connections in all, for they are never idle long enough to be closed, and resources name as many as they like.
+MOST: Final = 256
 # Seconds within which reports of the same loss are one event: all Sentinels report it.
 SAME: Final = 10.0
 _FIRST_PAUSE: Final = 1.0
@@ -37,14 +40,23 @@ class SentinelWatch:
 
     def sync(self, places: Set[RedisPlace]) -> None:
         """Listens to the Sentinels of these places, and only these, from now on."""
-        wanted = {
-            (place, address) for place in places if place.kind is RedisKind.SENTINEL for address in place.addresses
-        }
+        wanted = self._chosen(places)
         for listener in self._listeners.keys() - wanted:
             self._listeners.pop(listener).cancel()
         for listener in wanted - self._listeners.keys():
             self._listeners[listener] = asyncio.create_task(self._listen(*listener), name=f"sentinel {listener[1]}")
         self._reported = {key: at for key, at in self._reported.items() if key[0] in places}
+
+    def _chosen(self, places: Set[RedisPlace]) -> set[_Listener]:
+        """One Sentinel of every place, then a second one, and so on; places listened to already come first."""
+        known = {place for place, _ in self._listeners}
+        groups = [place for place in places if place.kind is RedisKind.SENTINEL]
+        groups.sort(key=lambda place: place not in known)
+        turns = itertools.zip_longest(*([(place, address) for address in place.addresses] for place in groups))
+        wanted = [listener for turn in turns for listener in turn if listener is not None]
+        if len(wanted) > MOST:
+            log.warning("not every Sentinel is listened to", left_out=len(wanted) - MOST)
+        return set(wanted[:MOST])
 
     async def close(self) -> None:
         """Stops all listeners."""
