@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]
 
+from resilience.adapters.checks.postgres.answer_limit import BoundedConnection
 from resilience.adapters.checks.postgres.dsn import SslMode, parse_dsn
 from resilience.adapters.checks.postgres.tls import Place, contexts
 from resilience.adapters.net.address import Address, AddressGuard
@@ -52,7 +53,7 @@ class Session:
     """The one connection of a place, and its queue. Use it within PostgresConnections.turn() only."""
 
     place: Place
-    connection: Any = None
+    connection: BoundedConnection | None = None
     address: Address | None = None
     # Loop time since which the server owes an answer that should be immediate; None when it owes none. It outlives the
     # connection, so that waiting checks can distinguish a silent server from a busy one.
@@ -76,11 +77,11 @@ class Session:
             raise
         self.asked_at = None
 
-    def drop(self) -> None:
+    def drop(self, *, lost: bool = True) -> None:
         """Closes the connection at once, whatever it is doing. Does nothing when there is none."""
         connection, self.connection = self.connection, None
         if connection is not None:
-            self.lost = True
+            self.lost = lost
             connection.terminate()
 
 
@@ -156,6 +157,8 @@ class PostgresConnections:
                 except BaseException:
                     session.drop()
                     raise
+                if session.connection is not None and session.connection.is_worn():
+                    session.drop(lost=False)
         finally:
             session.users -= 1
             if not session.users:
@@ -176,6 +179,7 @@ class PostgresConnections:
             and not current.is_closed()
             and any(session.address == address for _, address in targets)
         ):
+            current.renew()
             try:
                 await _begin(session, deadline)
                 return False
@@ -225,7 +229,7 @@ class PostgresConnections:
         assert failure is not None  # there is at least one target
         raise failure
 
-    async def _connect(self, place: Place, host: str, address: Address) -> Any:
+    async def _connect(self, place: Place, host: str, address: Address) -> BoundedConnection:
         dsn = place.dsn
         failure: Exception | None = None
         for context in contexts(place, host):
@@ -247,6 +251,7 @@ class PostgresConnections:
                     target_session_attrs="any",
                     krbsrvname="postgres",
                     gsslib="gssapi",
+                    connection_class=BoundedConnection,
                 )
             except asyncpg.InvalidPasswordError:
                 # The password must not be sent again without TLS.
