@@ -53,7 +53,7 @@ class Session:
     """The one connection of a place, and its queue. Use it within PostgresConnections.turn() only."""
 
     place: Place
-    connection: BoundedConnection | None = None
+    connection: Any = None
     address: Address | None = None
     # Loop time since which the server owes an answer that should be immediate; None when it owes none. It outlives the
     # connection, so that waiting checks can distinguish a silent server from a busy one.
@@ -229,7 +229,7 @@ class PostgresConnections:
         assert failure is not None  # there is at least one target
         raise failure
 
-    async def _connect(self, place: Place, host: str, address: Address) -> BoundedConnection:
+    async def _connect(self, place: Place, host: str, address: Address) -> Any:
         dsn = place.dsn
         failure: Exception | None = None
         for context in contexts(place, host):
