@@ -12,6 +12,7 @@ from typing import Final
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient, no_answer
 from resilience.adapters.receivers.alertmanager import Alertmanager
+from resilience.adapters.receivers.apprise_process import STARTING
 from resilience.adapters.receivers.apprise_url import Apprise
 from resilience.adapters.receivers.email import Email
 from resilience.adapters.receivers.msteams import Teams
@@ -31,8 +32,11 @@ from resilience.ports import DeliveryFailed, Invalid, Receipt, Unavailable
 _AT_ONCE: Final = 32
 # Concurrent deliveries to the receivers of one namespace, which may all hang.
 _OF_A_NAMESPACE: Final = 8
-# Additional time for a delivery that takes several steps.
+# Processes for Apprise, of some 80 MiB each at most; one of a namespace, for it may hang.
+_PROCESSES: Final = 2
+# Additional time for a delivery that takes several steps, or for a process that has to start.
 _SLACK: Final = timedelta(seconds=1)
+_STARTING: Final = timedelta(seconds=STARTING)
 
 
 class Notifiers:
@@ -57,12 +61,14 @@ class Notifiers:
         self._email = Email(client.guard, credentials, origin, now)
         self._apprise = Apprise(client.guard, credentials, origin)
         self._slots = NamespaceSlots(_AT_ONCE, each=_OF_A_NAMESPACE)
+        self._processes = NamespaceSlots(_PROCESSES, each=1)
 
     async def deliver(self, receiver: Receiver, message: Message) -> Receipt:
         """See `ports.Notifier`."""
         spec = receiver.spec
         assert spec is not None
-        async with self._slots.taken(receiver.key.namespace):
+        slots = self._slots if spec.apprise is None else self._processes
+        async with slots.taken(receiver.key.namespace):
             try:
                 return await self._attempt(receiver, spec, message, fresh=False)
             except DeliveryFailed as failure:
@@ -71,8 +77,9 @@ class Notifiers:
             return await self._attempt(receiver, spec, message, fresh=True)
 
     async def _attempt(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
+        slack = _SLACK if spec.apprise is None else _STARTING
         try:
-            async with asyncio.timeout((spec.timeout + _SLACK).total_seconds()):
+            async with asyncio.timeout((spec.timeout + slack).total_seconds()):
                 return await self._dispatch(receiver, spec, message, fresh=fresh)
         except TimeoutError as error:
             raise DeliveryFailed(DeliveryFailure(str(no_answer(spec.timeout)), unsure=True)) from error
