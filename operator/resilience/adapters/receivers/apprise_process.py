@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from resilience.adapters.net.address_rules import AddressRules
 from resilience.adapters.receivers.confinement import confine
 
-# Seconds until the library is loaded: a second of CPU, of which a busy machine may give little. No tenant can prolong it.
+# Seconds until the library is loaded: a second of CPU, of which a busy machine gives little. No tenant prolongs it.
 STARTING: Final = 120
 # Bytes beyond what the loaded library takes itself. An answer of a few MiB, unpacked and copied, fits in.
 _ROOM: Final = 32 * 1024 * 1024
