@@ -1,5 +1,7 @@
 # Two stages: the first has pip, the second only what runs. The same file serves `docker build .` and offline builds.
-FROM docker.io/library/python:3.13-slim AS build
+# Releases pin its digest; offline, an image of this name is made from packages.
+ARG BASE=docker.io/library/python:3.13-slim
+FROM ${BASE} AS build
 RUN python -m venv /opt/venv
 COPY requirements.lock .
 RUN /opt/venv/bin/pip install --no-cache-dir --require-hashes --requirement requirements.lock
@@ -7,7 +9,7 @@ COPY operator /app
 # Compiled here: with a read-only root file system it could never be done later, and every start would pay for it.
 RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /app
 
-FROM docker.io/library/python:3.13-slim
+FROM ${BASE}
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 # What is needed for a moment only, as lists and the metrics of a thousand services are, goes back to the system: buffers

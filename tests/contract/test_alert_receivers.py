@@ -19,6 +19,7 @@ from tests.support.faulty import Faulty, faulty_server
 from tests.support.messages import TOKEN, Post, from_secret, make_alert, make_message
 from tests.support.postgres_checks import Authority
 
+APPRISE: dict[str, Any] = {"apprise": {"urlFrom": from_secret("url")}, "timeout": "30s"}
 HOOK = {"webhook": {"urlFrom": from_secret("url")}}
 PAGER = {"pagerduty": {"routingKeyFrom": from_secret("token")}}
 BOT = {"slack": {"tokenFrom": from_secret("token"), "channel": "C0123456789"}}
@@ -191,13 +192,13 @@ async def test_apprise_tells_a_server_of_its_own_kind() -> None:
     async with faulty_server() as server:
         post = Post()
         post.put(url=f"json://127.0.0.1:{server.port}/notify")
-        await post.send(make_message(make_alert()), apprise={"urlFrom": from_secret("url")})
+        await post.send(make_message(make_alert()), **APPRISE)
         body = last(server)
         assert body["type"] == "failure"
         assert "shop/checkout" in body["title"]
         server.requests.clear()
         post.put(url=f"json://127.0.0.1:{server.port}/redirect")
-        await post.fails(make_message(make_alert()), apprise={"urlFrom": from_secret("url")})
+        await post.fails(make_message(make_alert()), **APPRISE)
         assert len(server.requests) == 1, "a redirect is not followed"
 
 
@@ -217,7 +218,7 @@ async def test_apprise_tells_a_server_of_its_own_kind() -> None:
 async def test_apprise_speaks_to_nobody_that_it_must_not(url: str) -> None:
     post = Post(allowed=())
     post.put(url=url)
-    trouble = await post.fails(make_message(make_alert()), apprise={"urlFrom": from_secret("url")})
+    trouble = await post.fails(make_message(make_alert()), **APPRISE)
     assert trouble.permanent
 
 

@@ -86,8 +86,15 @@ class Post:
 
     async def receipt(self, message: Message, **spec: Any) -> Receipt:
         """Delivers once to a receiver of this kind; an error must not reveal a secret."""
+        try:
+            return await self.notifiers().deliver(make_receiver(**{"timeout": "1s", **spec}), message)
+        except DeliveryFailed as failure:
+            assert TOKEN not in str(failure)
+            raise
+
+    def notifiers(self) -> Notifiers:
         guard = AddressGuard(allowed=[ip_network(network) for network in self.allowed], resolve=self._resolve)
-        messengers = Notifiers(
+        return Notifiers(
             client=HttpClient(guard=guard, version="0"),
             credentials=Credentials(secrets=self.secrets, monotonic=lambda: 0.0),
             origin=replace(ORIGIN, cluster=self.cluster),
@@ -95,11 +102,6 @@ class Post:
             pagerduty=dict.fromkeys(Region, self.pagerduty),
             slack=self.slack,
         )
-        try:
-            return await messengers.deliver(make_receiver(**{"timeout": "1s", **spec}), message)
-        except DeliveryFailed as failure:
-            assert TOKEN not in str(failure)
-            raise
 
     async def _resolve(self, host: str) -> Sequence[str]:
         return self.names[host] if host in self.names else await SystemResolver()(host)

@@ -43,6 +43,15 @@ def guard_for(*answers: str, allowed: tuple[str, ...] = (), refused: tuple[str, 
         ("::ffff:127.0.0.1", "loopback"),
         ("2002:7f00:1::", "loopback"),
         ("64:ff9b::7f00:1", "loopback"),
+        ("64:ff9b:1::7f00:1", "loopback"),
+        # IPv4-compatible, SIIT, Teredo (its server, its client in the complement), ISATAP in either form.
+        ("::127.0.0.1", "loopback"),
+        ("::ffff:0:127.0.0.1", "loopback"),
+        ("2001:0:7f00:1::", "loopback"),
+        ("2001:0:808:808::5601:5601", "link-local"),
+        ("2a00::5efe:169.254.169.254", "link-local"),
+        ("2a00::200:5efe:127.0.0.1", "loopback"),
+        ("fe80::5efe:8.8.8.8", "link-local"),
         ("169.254.169.254", "link-local"),
         ("169.254.0.1", "link-local"),
         ("::ffff:a9fe:a9fe", "link-local"),
@@ -75,7 +84,11 @@ async def test_refused(host: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["10.1.2.3", "172.16.0.9", "192.168.1.1", "100.64.0.1", "8.8.8.8", "fd00::2", "2a00::1"]
+    "host",
+    [
+        *("10.1.2.3", "172.16.0.9", "192.168.1.1", "100.64.0.1", "8.8.8.8", "fd00::2", "2a00::1"),
+        *("2002:808:808::1", "2a00::5efe:808:808"),
+    ],
 )
 async def test_permitted(host: str) -> None:
     assert await ask(guard_for(), host) == [host]

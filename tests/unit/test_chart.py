@@ -168,6 +168,19 @@ def test_the_network_policy_closes_all_but_http(chart: Chart) -> None:
     assert spec["ingress"] == [{"ports": [{"port": name, "protocol": "TCP"} for name in ("http", "flags")]}]
 
 
+def test_metrics_can_be_left_to_those_who_scrape(chart: Chart) -> None:
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    objects = chart.render(networkPolicy={"metricsFrom": [monitoring]})
+    metrics, flags = one(objects, "NetworkPolicy")["spec"]["ingress"]
+    assert metrics["ports"] == [{"port": "http", "protocol": "TCP"}]
+    scraper, helm_test = metrics["from"]
+    assert scraper == monitoring
+    assert helm_test["podSelector"]["matchLabels"].items() <= one(objects, "Pod")["metadata"]["labels"].items()
+    assert flags == {"ports": [{"port": "flags", "protocol": "TCP"}]}
+    objects = chart.render(networkPolicy={"metricsFrom": [monitoring]}, flags={"enabled": False})
+    assert len(one(objects, "NetworkPolicy")["spec"]["ingress"]) == 1
+
+
 def test_without_flags_over_http_nothing_of_it_is_there(chart: Chart) -> None:
     objects = chart.render(flags={"enabled": False})
     (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]

@@ -1,6 +1,6 @@
 """Parts of every status: times, and fields that never cause a write by themselves."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, WithJsonSchema
@@ -10,8 +10,8 @@ from resilience.api.scalars import Duration
 
 
 def format_time(value: datetime) -> str:
-    """RFC 3339, to the millisecond; `value` is in UTC."""
-    return value.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    """RFC 3339 in UTC, to the millisecond."""
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def format_micro_time(value: datetime) -> str:

@@ -320,6 +320,30 @@ def test_a_lease_of_a_dead_holder_is_taken_after_its_duration_by_our_own_clock()
     run_virtual(main())
 
 
+class Slow(FakeTransport):
+    """Answers each read after so many seconds."""
+
+    seconds = 1.9
+
+    async def find(self, path: str) -> dict[str, Any] | None:
+        held = await super().find(path)
+        await asyncio.sleep(self.seconds)
+        return held
+
+
+def test_the_time_of_a_slow_answer_is_not_taken_off_the_holders_duration() -> None:
+    """The holder may have renewed just before the answer; it is given its whole duration from then on."""
+
+    async def main() -> None:
+        spec = {"holderIdentity": "other", "leaseDurationSeconds": 15, "renewTime": "1999-01-01T00:00:00Z"}
+        transport = Slow(held={"metadata": {"resourceVersion": "1"}, "spec": spec})
+        await lease(transport).acquire()
+        first_answer, last_request = Slow.seconds, asyncio.get_running_loop().time() - Slow.seconds
+        assert last_request - first_answer > 15
+
+    run_virtual(main())
+
+
 def test_leadership_ends_at_the_renewal_deadline_and_is_handed_over() -> None:
     async def main() -> None:
         transport, loop = FakeTransport(), asyncio.get_running_loop()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
-from resilience.adapters.net.address import IPAddress
+from resilience.adapters.net.address_rules import IPAddress
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import DnsProbe
 

@@ -80,6 +80,9 @@ async def _ask(probe: GrpcProbe, addresses: Sequence[Address], *, user_agent: st
         # Otherwise channels to the same address share one connection.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.max_receive_message_length", BODY_LIMIT),
+        # The limit is for what is on the wire: no compression is offered, and what comes compressed is not unpacked.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
+        ("grpc.per_message_decompression", 0),
     )
     async with grpc.aio.insecure_channel(_target(addresses), options=options) as channel:
         # Without serializers the messages are bytes.

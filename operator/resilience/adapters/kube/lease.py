@@ -97,7 +97,7 @@ class KubeLease:
         """One attempt to take or renew the Lease succeeded; an error of the API counts as a failed attempt."""
         began = self._monotonic()
         try:
-            is_ours = await self._take_or_renew(began)
+            is_ours = await self._take_or_renew(asked_at=began)
         except PortError as error:
             log.warning("the lease could not be renewed", error=str(error))
             return False
@@ -105,7 +105,7 @@ class KubeLease:
             self._renewed_at = began
         return is_ours
 
-    async def _take_or_renew(self, now: float) -> bool:
+    async def _take_or_renew(self, *, asked_at: float) -> bool:
         lease = await self._transport.find(named("leases", self._namespace, self._name))
         if lease is None:
             body: Json = {
@@ -119,7 +119,7 @@ class KubeLease:
         spec = lease.get("spec") or {}
         self._detect_outage(spec)
         holder = spec.get("holderIdentity") or ""
-        if holder not in ("", self._identity) and not self._expired(lease, now):
+        if holder not in ("", self._identity) and not self._expired(lease, asked_at):
             return False
         lease["spec"] = self._spec(spec)
         await self._transport.put(named("leases", self._namespace, self._name), lease)
@@ -133,13 +133,17 @@ class KubeLease:
             if silence > RENEW_DEADLINE:
                 self._calm.was_away(silence)
 
-    def _expired(self, lease: Json, now: float) -> bool:
-        """The holder has not renewed for its whole duration by our own clock; the holder's clock is not trusted."""
+    def _expired(self, lease: Json, asked_at: float) -> bool:
+        """The holder has not renewed for its whole duration by our own clock; the holder's clock is not trusted.
+
+        A renewal is seen when the answer is here, and is still the last one at the time of the request: both count
+        against us, for the answer may have taken seconds.
+        """
         version = str(lease["metadata"]["resourceVersion"])
         if self._observed[0] != version:
-            self._observed = (version, now)
+            self._observed = (version, self._monotonic())
         duration = float((lease.get("spec") or {}).get("leaseDurationSeconds") or DURATION)
-        return now - self._observed[1] > duration
+        return asked_at - self._observed[1] > duration
 
     def _spec(self, before: Json) -> Json:
         now = format_micro_time(datetime.now(UTC))

@@ -48,6 +48,8 @@ _MEANINGS: Final = {
     errno.ECONNRESET: _RESET,
     errno.ECONNABORTED: _RESET,
     errno.EPIPE: _RESET,
+    # Raised by the operator itself, where a library has no other way to say it.
+    errno.EMSGSIZE: _Meaning("AnswerTooLong", "the answer is too long"),
     errno.ETIMEDOUT: _Meaning("Timeout", "the connection timed out"),
     # A pod or node is gone, and its neighbours answer for it. A missing route is the operator's own (ENETUNREACH).
     errno.EHOSTUNREACH: _UNREACHABLE,

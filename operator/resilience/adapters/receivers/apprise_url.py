@@ -1,20 +1,26 @@
-"""Delivers to all other services with Apprise (https://github.com/caronc/apprise), in threads: its plugins block.
+"""Delivers to all other services with Apprise (https://github.com/caronc/apprise), each message in its own process.
 
-The library is imported when it is first needed: it is large, and most installations do not use it.
+The address is a secret and goes through a pipe: a command line can be read by others. What the process may do is in
+`apprise_process`.
 """
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import json
+import os
+import pickle
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
-from weakref import WeakValueDictionary
 
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.http import no_answer
 from resilience.adapters.receivers import wording
-from resilience.adapters.receivers.connect_guard import guarded
+from resilience.adapters.receivers.apprise_process import Order
 from resilience.adapters.receivers.wording import Origin
 from resilience.api.reasons import Severity
 from resilience.api.receivers import AppriseReceiver
@@ -27,69 +33,63 @@ from resilience.ports import DeliveryFailed, Receipt
 _TYPES: Final = {Severity.CRITICAL: "failure", Severity.WARNING: "warning", Severity.INFO: "info"}
 # Plugins that talk to the machine they run on, or run a program.
 _LOCAL: Final = frozenset({"dbus", "qt", "kde", "glib", "gnome", "macosx", "syslog", "windows", "growl", "file"})
-_NOT_AN_ADDRESS: Final = "the Secret holds no address that Apprise reads: https://github.com/caronc/apprise/wiki"
-_THREADS: Final = 16
-
-
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="apprise")
+_PROGRAM: Final = "from resilience.adapters.receivers.apprise_process import main; main()"
 
 
 @dataclass(frozen=True, slots=True)
 class Apprise:
-    """Delivers to one address. A namespace uses at most one thread: a slow server occupies it for a long time."""
+    """Delivers to one address."""
 
     guard: AddressGuard
     credentials: Credentials
     origin: Origin
-    threads: ThreadPoolExecutor = field(default_factory=_threads)
-    turns: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
 
     async def deliver(
         self, spec: AppriseReceiver, key: Key, message: Message, *, timeout: timedelta, fresh: bool
     ) -> Receipt:
         """Raises DeliveryFailed, without a cause: Apprise only reports success or failure."""
         url = (await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)).strip()
-        kind = "success" if message.over else _TYPES[message.severity]
-        title, body = wording.headline(message, self.origin), wording.plain(message, self.origin) or message.title
-        turn = self.turns.get(key.namespace)
-        if turn is None:
-            turn = self.turns[key.namespace] = asyncio.Semaphore(1)
-        await turn.acquire()
-        loop = asyncio.get_running_loop()
-        job = self.threads.submit(_notify, self.guard, url, title, body, kind, timeout.total_seconds())
-        # Released when the thread is free, which may be long after our time-out.
-        job.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(turn.release))
-        await asyncio.wrap_future(job)
+        if urlsplit(url).scheme.lower() in _LOCAL:
+            words = "the Secret holds an address that Apprise would serve on the operator's own machine"
+            raise DeliveryFailed(DeliveryFailure(f"{words}: choose another kind", permanent=True))
+        order = Order(
+            rules=self.guard.rules,
+            url=url,
+            title=wording.headline(message, self.origin),
+            body=wording.plain(message, self.origin) or message.title,
+            kind="success" if message.over else _TYPES[message.severity],
+            seconds=timeout.total_seconds(),
+        )
+        status, answer = await _run(pickle.dumps(order))
+        if status == -signal.SIGALRM:
+            raise DeliveryFailed(DeliveryFailure(str(no_answer(timeout)), unsure=True))
+        if status != 0:
+            words = f"Apprise broke off while it delivered to {urlsplit(url).scheme}://"
+            raise DeliveryFailed(DeliveryFailure(words, unsure=True))
+        trouble, is_permanent = json.loads(answer)
+        if trouble:
+            raise DeliveryFailed(DeliveryFailure(trouble, permanent=is_permanent))
         return Receipt()
 
 
-def _notify(guard: AddressGuard, url: str, title: str, body: str, kind: str, seconds: float) -> None:
-    """Delivers in a thread. Raises DeliveryFailed without quoting the address."""
-    with guarded(guard) as refusals:
-        plugin = _plugin(url, seconds)
-        delivered = plugin.notify(title=title, body=body, notify_type=kind, body_format="text")
-    if refusals:
-        words = f"the operator does not speak to that address: {refusals[0]}; its settings can allow the network"
-        raise DeliveryFailed(DeliveryFailure(words, permanent=True))
-    if not delivered:
-        raise DeliveryFailed(DeliveryFailure(f"Apprise could not deliver to {urlsplit(url).scheme}://"))
-
-
-def _plugin(url: str, seconds: float) -> Any:
-    """The plugin for an address. Raises DeliveryFailed when there is none, or when it would act on this machine."""
-    import apprise
-
-    if urlsplit(url).scheme.lower() in _LOCAL:
-        words = (
-            "the Secret holds an address that Apprise would serve on the operator's own machine: choose another kind"
+async def _run(order: bytes) -> tuple[int | None, bytes]:
+    """The exit status and the output of a process for this order; it has ended when this returns or raises."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-B", "-c", _PROGRAM), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=_environment()
         )
-        raise DeliveryFailed(DeliveryFailure(words, permanent=True))
-    asset = apprise.AppriseAsset(http_redirects=False, async_mode=False, secure_logging=True)
-    plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
-    if plugin is None:
-        raise DeliveryFailed(DeliveryFailure(_NOT_AN_ADDRESS, permanent=True))
-    # The address may contain the opposite of these settings.
-    plugin.redirects, plugin.verify_certificate = False, True
-    plugin.socket_connect_timeout = plugin.socket_read_timeout = seconds
-    return plugin
+    except OSError as error:
+        raise DeliveryFailed(DeliveryFailure("the operator could not start a process for Apprise")) from error
+    try:
+        answer, _ = await process.communicate(order)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, answer
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without proxies, behind which no address could be looked at, and without a home to read settings from."""
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return {**kept, "HOME": "/nonexistent"}

@@ -12,6 +12,7 @@ from typing import Final
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient, no_answer
 from resilience.adapters.receivers.alertmanager import Alertmanager
+from resilience.adapters.receivers.apprise_process import STARTING
 from resilience.adapters.receivers.apprise_url import Apprise
 from resilience.adapters.receivers.email import Email
 from resilience.adapters.receivers.msteams import Teams
@@ -27,8 +28,9 @@ from resilience.core.alerting.receiver import Receiver
 from resilience.ports import DeliveryFailed, Invalid, Receipt, Unavailable
 from resilience.ports.on_behalf import on_behalf_of
 
-# Additional time for a delivery that takes several steps.
+# Additional time for a delivery that takes several steps, or for a process that has to start.
 _SLACK: Final = timedelta(seconds=1)
+_STARTING: Final = timedelta(seconds=STARTING)
 
 
 class Notifiers:
@@ -66,8 +68,9 @@ class Notifiers:
             return await self._attempt(receiver, spec, message, fresh=True)
 
     async def _attempt(self, receiver: Receiver, spec: AlertReceiverSpec, message: Message, *, fresh: bool) -> Receipt:
+        slack = _SLACK if spec.apprise is None else _STARTING
         try:
-            async with asyncio.timeout((spec.timeout + _SLACK).total_seconds()):
+            async with asyncio.timeout((spec.timeout + slack).total_seconds()):
                 return await self._dispatch(receiver, spec, message, fresh=fresh)
         except TimeoutError as error:
             raise DeliveryFailed(DeliveryFailure(str(no_answer(spec.timeout)), unsure=True)) from error

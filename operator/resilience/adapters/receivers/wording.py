@@ -4,7 +4,7 @@ Everything from outside (output of a check, name of an image) is plain text here
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from resilience.adapters.telemetry.redaction import redact_text
@@ -95,7 +95,7 @@ def rest(message: Message) -> list[str]:
 
 def since(at: datetime) -> str:
     """A time in UTC, for people in all time zones."""
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def plain(message: Message, origin: Origin) -> str:

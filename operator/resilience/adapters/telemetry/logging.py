@@ -21,7 +21,7 @@ _MARKS: Final = {
     **dict.fromkeys(("refused", "namespace left out", "leadership lost"), "security"),
 }
 # At DEBUG these log bodies, including Secrets in base64, which no pattern can recognise.
-_NEVER_DEBUG: Final = ("kubernetes", "kubernetes_asyncio", "urllib3", "aiohttp", "asyncio", "grpc", "apprise")
+_NEVER_DEBUG: Final = ("kubernetes", "kubernetes_asyncio", "urllib3", "aiohttp", "asyncio", "grpc")
 
 
 def configure(*, level: str, log_format: str) -> None:

@@ -8,11 +8,13 @@ from resilience.core.model.observation import Key
 from resilience.ports import Clock, Leadership, Metrics, Notifier
 from resilience.ports.cluster import ReceiverCluster
 from resilience.runtime.alerting.alert_index import AlertIndex
-from resilience.runtime.alerting.receiver_worker import ReceiverWorker
+from resilience.runtime.alerting.receiver_worker import ReceiverWorker, Turns
 from resilience.runtime.namespace_slots import NamespaceTurns
 
 # Deliveries at once, of the whole operator.
 _AT_ONCE: Final = 32
+# Processes for Apprise, of some 80 MiB each at most; one of a namespace, for it may hang.
+_PROCESSES: Final = 2
 
 
 class Dispatcher:
@@ -36,7 +38,7 @@ class Dispatcher:
         self._metrics = metrics
         self._clock = clock
         self._chance = chance or random.Random()
-        self._turns = NamespaceTurns(_AT_ONCE)
+        self._turns = Turns(connections=NamespaceTurns(_AT_ONCE), processes=NamespaceTurns(_PROCESSES))
         self._couriers: dict[Key, ReceiverWorker] = {}
         self._group: asyncio.TaskGroup | None = None
 

@@ -7,6 +7,7 @@ delivers the message again, under the same name.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -37,6 +38,14 @@ _RETRY: Final = timedelta(seconds=2)
 _PAUSE: Final = timedelta(seconds=0.5)
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Places for deliveries, which namespaces get in turn: by a connection of ours, or by a process for Apprise."""
+
+    connections: NamespaceTurns
+    processes: NamespaceTurns
+
+
 class ReceiverWorker:
     """Delivers messages to one receiver."""
 
@@ -47,7 +56,7 @@ class ReceiverWorker:
         cluster: ReceiverCluster,
         hub: AlertIndex,
         messenger: Notifier,
-        turns: NamespaceTurns,
+        turns: Turns,
         leadership: Leadership,
         metrics: Metrics,
         clock: Clock,
@@ -234,7 +243,9 @@ class ReceiverWorker:
         return receiver, status
 
     async def _deliver(self, receiver: Receiver, message: Message) -> Receipt:
-        async with self._turns.taken(self._key.namespace):
+        spec = receiver.spec
+        turns = self._turns.processes if spec is not None and spec.apprise is not None else self._turns.connections
+        async with turns.taken(self._key.namespace):
             return await self._deliver_now(receiver, message)
 
     async def _deliver_now(self, receiver: Receiver, message: Message) -> Receipt:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]
 
+from resilience.adapters.checks.postgres.answer_limit import BoundedConnection
 from resilience.adapters.checks.postgres.dsn import SslMode, parse_dsn
 from resilience.adapters.checks.postgres.scram import Keys, log_in
 from resilience.adapters.checks.postgres.tls import Place, contexts
@@ -61,11 +62,11 @@ class Session:
             raise
         self.asked_at = None
 
-    def drop(self) -> None:
+    def drop(self, *, lost: bool = True) -> None:
         """Closes the connection at once, whatever it is doing. Does nothing when there is none."""
         connection, self.connection = self.connection, None
         if connection is not None:
-            self.lost = True
+            self.lost = lost
             connection.terminate()
 
 
@@ -143,6 +144,8 @@ class PostgresConnections:
                 except BaseException:
                     session.drop()
                     raise
+                if session.connection is not None and session.connection.is_worn():
+                    session.drop(lost=False)
         finally:
             session.users -= 1
             if not session.users:
@@ -163,6 +166,7 @@ class PostgresConnections:
             and not current.is_closed()
             and any(session.address == address for _, address in targets)
         ):
+            current.renew()
             try:
                 await _begin(session, deadline)
                 return False
@@ -240,6 +244,7 @@ async def _connect(place: Place, host: str, address: Address) -> Any:
                 target_session_attrs="any",
                 krbsrvname="postgres",
                 gsslib="gssapi",
+                connection_class=BoundedConnection,
             )
         except asyncpg.InvalidPasswordError:
             # The password must not be sent again without TLS.
