@@ -134,14 +134,14 @@ class KubeReader:
         self, namespaces: Sequence[str], path: PathOf, view: Callable[[Json], View], *, labels: str = ""
     ) -> list[View]:
         if not namespaces:
-            return await self._transport.views(path(None), view, labels=_MANAGED)
-        lists = await asyncio.gather(*(self._listed(path(name), view, labels=_MANAGED) for name in namespaces))
+            return await self._transport.views(path(None), view, labels=labels)
+        lists = await asyncio.gather(*(self._listed(path(name), view, labels=labels) for name in namespaces))
         return [item for items in lists for item in items]
 
     async def _listed(self, path: str, view: Callable[[Json], View], *, labels: str) -> list[View]:
         """Views of one namespace of several; empty when it is gone or closed to us: it must not hide the others."""
         try:
-            return await self._transport.views(path, view, labels=_MANAGED)
+            return await self._transport.views(path, view, labels=labels)
         except Refused as error:
             log.warning("namespace left out", path=path, why=str(error))
             return []
