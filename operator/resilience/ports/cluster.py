@@ -71,6 +71,10 @@ class ClusterReader(Protocol):
         """
         ...
 
+    def forget_policies(self, namespace: str) -> None:
+        """Policies that select this namespace's pods are known for a while; the next `pods_view` reads them again."""
+        ...
+
     async def logs(self, *, namespace: str, pod: str) -> str:
         """Last log lines of a container before it ended, secrets redacted; empty when they are not known."""
         ...
