@@ -165,18 +165,20 @@ async def test_large_config_maps_are_not_kept() -> None:
     assert max(sizes, default=0) <= KEPT, f"of ConfigMaps with {MAP_SIZE} characters, {sizes} are kept"
 
 
+KINDS: Final = {"configmaps": "ConfigMap", "namespaces": "Namespace"}
 DISCOVERY: Final = {
     "/api": {"versions": ["v1"]},
     "/apis": {"groups": []},
     "/api/v1": {
         "resources": [
             {
-                "name": "configmaps",
-                "kind": "ConfigMap",
-                "singularName": "configmap",
-                "namespaced": True,
-                "verbs": ["list", "watch"],
+                "name": plural,
+                "kind": kind,
+                "singularName": kind.lower(),
+                "namespaced": kind != "Namespace",
+                "verbs": ["list", "watch", "patch"],
             }
+            for plural, kind in KINDS.items()
         ]
     },
 }
@@ -195,7 +197,12 @@ class Watched(Flooded):
 
 
 async def test_watched_config_maps_are_listed_in_small_pages_and_not_kept() -> None:
-    server, store, registry, stop = Watched(count=OFFERED // MAP_SIZE), Store(), kopf.OperatorRegistry(), asyncio.Event()
+    server, store, registry, stop = (
+        Watched(count=OFFERED // MAP_SIZE),
+        Store(),
+        kopf.OperatorRegistry(),
+        asyncio.Event(),
+    )
     keys = [Key("evil", f"a{number}") for number in range(server.count)]
     flag_watch.register(registry, queue=KeyQueue(monotonic=lambda: 0.0), store=store, board=FlagCache(now=lambda: NOW))
     async with api_server(server.answer) as transport:

@@ -32,7 +32,7 @@ def settings(*, clusterwide: bool) -> kopf.OperatorSettings:
     kopf_settings.watching.connect_timeout = 10
     kopf_settings.watching.inactivity_timeout = 70
     # Pages hold whole objects, and any tenant may put our labels on large ones.
-    kopf_settings.watching.chunk_size = 25
+    kopf_settings.watching.chunk_size = 10
     kopf_settings.queueing.worker_limit = None
     # Until then the worker of an object keeps its last event.
     kopf_settings.queueing.idle_timeout = 0.1

@@ -72,7 +72,7 @@ class ClusterReader(Protocol):
         ...
 
     def forget_policies(self, namespace: str) -> None:
-        """Policies that select this namespace's pods are known for a while; the next `pods_view` reads them again."""
+        """The next `pods_view` reads policies that select this namespace's pods again; they are kept for a while."""
         ...
 
     async def logs(self, *, namespace: str, pod: str) -> str:

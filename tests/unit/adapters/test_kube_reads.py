@@ -71,5 +71,7 @@ async def test_nothing_is_asked_of_a_resource_that_cannot_exist() -> None:
     """The name comes from the claim on a workload, which its owner may edit."""
     transport = FakeTransport()
 
-    assert [await reader(transport, ()).resource(Key("shop", name)) for name in ("..", "..%2Fx", "a?b", "")] == 4 * [None]
+    assert [await reader(transport, ()).resource(Key("shop", name)) for name in ("..", "..%2Fx", "a?b", "")] == 4 * [
+        None
+    ]
     assert transport.read == []

@@ -8,7 +8,7 @@ import pytest
 from resilience.adapters.kube import mount_failures, parse_workload, quota
 from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
-from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.api.v1alpha1 import TargetKind
@@ -148,7 +148,9 @@ async def view(
     usual = {TARGET: target, f"{SETS}?app=checkout": sets, f"{PODS}?app=checkout": pods, GREEN: green}
     names = {"scalers": SCALERS, "scaled": SCALED, "quotas": QUOTAS, "nodes": NODES}
     transport = FakeTransport(usual | {names[key]: value for key, value in held.items()}, fails=fails or {})
-    reader = PodsReader(transport=cast(Transport, transport), policies=PodPolicies(transport=cast(Transport, transport), namespaces=()))
+    reader = PodsReader(
+        transport=cast(Transport, transport), policies=PodPolicies(transport=cast(Transport, transport), namespaces=())
+    )
     return await reader.view(parse_workload.workload(TargetKind.DEPLOYMENT, target), releases=True, limits=True)
 
 

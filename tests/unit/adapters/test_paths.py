@@ -28,7 +28,24 @@ MAKERS: Final[tuple[Callable[[str], str], ...]] = (
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "../secrets/x", "a/b", "a?b", "a#b", "a%2Fb", "..%2Fx", "a b", "a\n", "A", "-a", "a.", "é", "a" * 254],
+    [
+        "",
+        ".",
+        "..",
+        "../secrets/x",
+        "a/b",
+        "a?b",
+        "a#b",
+        "a%2Fb",
+        "..%2Fx",
+        "a b",
+        "a\n",
+        "A",
+        "-a",
+        "a.",
+        "é",
+        "a" * 254,
+    ],
 )
 @pytest.mark.parametrize("path", MAKERS)
 def test_what_no_object_can_be_called_is_no_path(path: Callable[[str], str], name: str) -> None:

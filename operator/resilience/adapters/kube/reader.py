@@ -90,9 +90,7 @@ class KubeReader:
         if not services:
             return []
         chosen = f"kubernetes.io/service-name in ({','.join(sorted(services))})"
-        slices = await self._transport.views(
-            collection("endpointslices", namespace), parse.endpoints, labels=chosen
-        )
+        slices = await self._transport.views(collection("endpointslices", namespace), parse.endpoints, labels=chosen)
         return [endpoint for endpoints in slices for endpoint in endpoints]
 
     async def marked(self) -> Marked:

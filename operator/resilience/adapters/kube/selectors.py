@@ -45,5 +45,3 @@ def _excluding_keys(selector: Json | None) -> set[str]:
 def used_keys(selector: Json | None, labels: Mapping[str, str]) -> set[str]:
     """Label keys of the selector whose change may change whether it selects these labels."""
     return (keys(selector) if matches(selector, labels) else set()) | _excluding_keys(selector)
-
-

@@ -27,7 +27,7 @@ JSON_PATCH: Final = "application/json-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 PAGE_SIZE: Final = 200
 _MIB: Final = 1 << 20
-# For one answer. etcd takes objects of 1.5 MiB, and JSON has six bytes for a character that it escapes: any object fits.
+# For one answer. etcd takes objects of 1.5 MiB, and JSON has six bytes for a character that it escapes: any one fits.
 _LARGEST_ANSWER: Final = 16 * _MIB
 # For all raw items of one list.
 _LARGEST_LIST: Final = 64 * _MIB

@@ -24,7 +24,7 @@ _NEVER: Final = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The result of a read: a value, or the reason that there is none. `fresh_at`: of the last read that was `fresh`."""
+    """The result of a read: a value, or the reason that there is none. `fresh_at`: the last read that was `fresh`."""
 
     value: str
     problem: str
@@ -64,7 +64,7 @@ class Credentials:
         return known.value
 
     async def _shared(self, ref: SecretRef, *, fresh: bool) -> _Known:
-        """Reads it, once for all who ask meanwhile: one of them who gives up must not take the answer from the others."""
+        """Reads it, once for all who ask meanwhile: one who gives up must not take the answer from the others."""
         task = self._reading.get(ref)
         if task is None:
             task = self._reading[ref] = asyncio.get_running_loop().create_task(self._read(ref, fresh=fresh))
