@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_network
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,11 @@ async def served(application: Application, *, tls: ssl.SSLContext | None = None)
 
 def credentials(secrets: FakeSecrets | None = None) -> Credentials:
     return Credentials(secrets=secrets or FakeSecrets(), monotonic=time.monotonic)
+
+
+def over_time(secrets: FakeSecrets) -> Credentials:
+    """Ten seconds pass with each look at the clock, so that a value is read again whenever it is refused."""
+    return Credentials(secrets=secrets, monotonic=partial(next, count(step=10)))
 
 
 async def run(
@@ -318,7 +325,7 @@ async def test_a_header_of_the_connection_is_refused_whoever_sets_it() -> None:
 
 async def test_a_rotated_header_is_read_afresh() -> None:
     secrets = FakeSecrets({HEADERS: "X-Key: 0ld"})
-    known, application = credentials(secrets), Application(password="0ld")
+    known, application = over_time(secrets), Application(password="0ld")
     async with served(application) as plain:
         probe = replace(plain, headers=HEADERS)
         assert (await run(probe, known)).outcome is Outcome.PASS
@@ -506,7 +513,7 @@ async def test_a_name_that_no_certificate_can_carry_is_refused(authorities: tupl
 async def test_a_rotated_authority_is_read_afresh(authorities: tuple[Authority, Authority]) -> None:
     ours, other = authorities
     secrets = holding(other)
-    known = credentials(secrets)
+    known = over_time(secrets)
     async with served(Application(), tls=ours.server("IP:127.0.0.1")) as plain:
         probe = replace(plain, trust=TlsTrust(CA))
         with pytest.raises(NetworkFailure) as failed:

@@ -63,6 +63,7 @@ async def test_a_rotated_password_is_read_afresh(server: postgres.Postgres, oper
     await asyncio.sleep(0.05)
     assert said(await operator.run()) == (FAIL, "AuthenticationFailed")
     operator.secrets[DSN] = server.dsn(user="rotated", password="s3cret-2") + "disable"
+    operator.now += 10
     renewed = await operator.run()
     assert said(renewed) == (PASS, "Answered")
 
@@ -142,6 +143,7 @@ async def test_certificates(
     assert said(untrusted) == (FAIL, "TlsFailed") and "is not trusted" in untrusted.message
     # Authorities that were changed are read afresh.
     operator.secrets[CA] = other.pem
+    operator.now += 10
     assert said(await operator.run(trust=TRUST)) == (PASS, "Answered")
     operator.secrets[CA] = "no certificate"
     await operator.connections.close()

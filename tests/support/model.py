@@ -290,6 +290,9 @@ class ModelCluster:
         self.model.notes.pop(ANNOTATION_PAUSED_FOR, None)
         self.model.paused = False
 
+    def forget_policies(self, namespace: str) -> None:
+        """A model has no policies."""
+
     async def take_over(self, workload: Workload, action: TakeOver) -> None:
         pod = self._pod(action.pod)
         pod.owner, pod.step, pod.since, pod.taken = "", ReplaceStep.REPLACING, action.at, action.at

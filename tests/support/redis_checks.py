@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -82,12 +82,17 @@ class Asker:
 
 @asynccontextmanager
 async def asking(
-    *, most: int = MOST, resolve: Resolve | None = None, networks: tuple[str, ...] = ("127.0.0.0/8",), **secrets: str
+    *,
+    most: int = MOST,
+    resolve: Resolve | None = None,
+    networks: tuple[str, ...] = ("127.0.0.0/8",),
+    monotonic: Callable[[], float] = time.monotonic,
+    **secrets: str,
 ) -> AsyncIterator[Asker]:
     """A client that may connect to servers on this machine; the vault contains `secrets`."""
     vault = Vault(dict(secrets))
     guard = AddressGuard(allowed=[ip_network(network) for network in networks], resolve=resolve)
-    credentials = Credentials(vault, monotonic=time.monotonic)
+    credentials = Credentials(vault, monotonic=monotonic)
     asker = Asker(vault, RedisConnections(guard=guard, credentials=credentials, most=most))
     try:
         yield asker

@@ -34,6 +34,7 @@ LABELS: Final = {"app": "checkout", "tier": "web", "serve": "yes"}
 APP: Final = {"matchLabels": {"app": "checkout"}}
 OTHER: Final = {"matchLabels": {"app": "other"}}
 ISTIO, NETWORK, LINKERD, CILIUM = "security.istio.io", "networking.istio.io", "policy.linkerd.io", "cilium.io"
+POLICIES: Final = "/apis/networking.k8s.io/v1"
 CALICO, ADMIN = "crd.projectcalico.org", "policy.networking.k8s.io"
 
 
@@ -151,14 +152,14 @@ async def test_a_kind_is_read_in_the_version_that_has_it() -> None:
     assert [policy.name for policy in (await found(FakeTransport(held=held))).found] == ["old"]
 
 
-async def test_a_cluster_without_a_mesh_pays_one_request_for_all_services() -> None:
+async def test_a_cluster_without_a_mesh_pays_three_requests_for_all_services_of_a_namespace() -> None:
     transport = cluster()
     reader = PodPolicies(transport=cast(Transport, transport), namespaces=())
 
     for _ in range(20):
         assert await reader.selecting("shop", LABELS) == Policies()
 
-    assert transport.read == ["/apis"]
+    assert transport.read == ["/apis", f"{POLICIES}/namespaces/shop/networkpolicies", f"{POLICIES}/networkpolicies"]
 
 
 async def test_services_of_a_namespace_share_what_is_read() -> None:
@@ -183,6 +184,73 @@ async def test_what_may_not_be_read_is_named_and_what_fails_is_tried_again() -> 
         await reader.selecting("shop", LABELS)
     down.fails = {}
     assert (await reader.selecting("shop", LABELS)).found
+
+
+def network_policy(name: str, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"namespace": name, "name": "p"}, "spec": spec}
+
+
+def from_peer(**peer: Any) -> dict[str, Any]:
+    return {"podSelector": OTHER, "ingress": [{"from": [peer]}]}
+
+
+@pytest.mark.parametrize(
+    ("own", "elsewhere", "labels"),
+    [
+        ({"podSelector": APP}, {}, {"app"}),
+        ({"podSelector": OTHER}, {}, set()),
+        (from_peer(podSelector=APP), {}, {"app"}),
+        # Of another namespace only its peers with a namespaceSelector are pods of this one.
+        ({}, {"podSelector": APP}, set()),
+        ({}, from_peer(podSelector=APP), set()),
+        ({}, from_peer(podSelector=APP, namespaceSelector={}), {"app"}),
+        ({}, {"egress": [{"to": [{"podSelector": APP, "namespaceSelector": {}}]}]}, {"app"}),
+    ],
+)
+async def test_network_policies_select_pods_of_their_own_namespace_and_peers_in_others(
+    own: dict[str, Any], elsewhere: dict[str, Any], labels: set[str]
+) -> None:
+    ours, theirs = network_policy("shop", **own), network_policy("tenant-b", **elsewhere)
+    listed = {
+        f"{POLICIES}/networkpolicies": [ours, theirs],
+        f"{POLICIES}/namespaces/shop/networkpolicies": [ours],
+        f"{POLICIES}/namespaces/tenant-b/networkpolicies": [theirs],
+    }
+
+    for namespaces in ((), ("shop", "tenant-b")):
+        answer = await found(FakeTransport(held=listed), namespaces=namespaces)
+        assert {key for policy in answer.found for key in policy.labels} == labels
+        assert len(answer.found) == len(labels)
+
+
+async def test_policies_are_read_again_once_they_are_forgotten_and_only_those_of_the_namespace() -> None:
+    transport = cluster((ISTIO, "authorizationpolicies", {"selector": APP}))
+    reader = PodPolicies(transport=cast(Transport, transport), namespaces=())
+    for namespace in ("shop", "tenant-b"):
+        await reader.selecting(namespace, LABELS)
+    before = len(transport.read)
+
+    reader.forget("shop")
+    for namespace in ("shop", "tenant-b"):
+        await reader.selecting(namespace, LABELS)
+
+    assert sorted(transport.read[before:]) == [
+        f"{POLICIES}/namespaces/shop/networkpolicies",
+        f"{POLICIES}/networkpolicies",
+        f"/apis/{ISTIO}/v1/namespaces/istio-system/authorizationpolicies",
+        f"/apis/{ISTIO}/v1/namespaces/shop/authorizationpolicies",
+    ]
+
+
+async def test_a_namespace_of_another_tenant_that_is_closed_hides_no_policy() -> None:
+    closed = f"{POLICIES}/namespaces/tenant-b/networkpolicies"
+    held = {f"{POLICIES}/namespaces/shop/networkpolicies": [network_policy("shop", podSelector=APP)]}
+    transport = FakeTransport(held=held, fails={closed: Refused("forbidden")})
+
+    answer = await found(transport, namespaces=("shop", "tenant-b"))
+
+    assert [policy.labels for policy in answer.found] == [{"app"}]
+    assert answer.unread == ()
 
 
 def leaves(view: PodsView, spec: ResilientServiceSpec | None = None, **selector: str) -> Decision:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from resilience.adapters.kube import parse, parse_workload, receivers
+from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
 from resilience.api.reasons import FailureClass, HealthState, ReplaceStep, Severity
 from resilience.core.alerting.receiver import Receiver
@@ -140,7 +141,7 @@ async def marked(step: str, *, app: str = "checkout") -> Pod:
     workload = manifests.read_workload(manifests.deployment(made))
     raw["metadata"]["ownerReferences"] = [{"kind": "Deployment", "uid": workload.uid, "controller": True}]
     transport: Any = FakeTransport(held={PODS: [raw], SETS: [manifests.replica_set(made)]})
-    reader = PodsReader(transport=transport, policies=None)  # type: ignore[arg-type]
+    reader = PodsReader(transport=transport, policies=PodPolicies(transport=transport, namespaces=()))
     view = await reader.view(workload, releases=False, limits=False)
     (pod,) = view.pods
     return pod

@@ -326,6 +326,7 @@ class RefusalReason(StrEnum):
     RECREATE = "Recreate"
     HOST_PORT = "HostPort"
     EXCLUSIVE_VOLUME = "ExclusiveVolume"
+    CLAIMS_NOT_READ = "ClaimsNotRead"
     BUDGET_TOO_STRICT = "BudgetTooStrict"
     BUDGET_FULL = "BudgetFull"
     TEMPLATE_CHANGED = "TemplateChanged"

@@ -6,8 +6,8 @@ from typing import Any, Final
 import kopf
 import structlog
 
-from resilience.adapters.kube import parse
-from resilience.api.names import LABEL_FLAGS_OF, flags_config_map
+from resilience.adapters.kube import parse_flags
+from resilience.api.names import LABEL_FLAGS_OF
 from resilience.core.model import flags
 from resilience.core.model.observation import Key
 from resilience.runtime.flag_cache import FlagCache
@@ -23,17 +23,16 @@ def register(registry: kopf.OperatorRegistry, *, queue: KeyQueue, store: Store, 
     """Registers the handler for ConfigMaps with flags."""
 
     @kopf.on.event(*WATCHED, labels={LABEL_FLAGS_OF: kopf.PRESENT}, registry=registry)
-    async def on_flags(event: kopf.RawEvent, name: str, **_: Any) -> None:
+    async def on_flags(event: kopf.RawEvent, **_: Any) -> None:
         raw = event["object"]
-        key = parse.flags_key(raw)
-        if name != flags_config_map(key.name):
-            # Somebody made a copy of the ConfigMap.
+        key = parse_flags.key(raw)
+        if key is None:
             return
         if event["type"] == "DELETED":
             store.drop_flags_map(key)
             board.drop(key)
         else:
-            flags_map = parse.flags_map(raw)
+            flags_map = parse_flags.config_map(raw)
             store.put_flags_map(key, flags_map)
             _publish(board, key, flags_map.data)
         queue.add(key)

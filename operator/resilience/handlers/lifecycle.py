@@ -31,9 +31,11 @@ def settings(*, clusterwide: bool) -> kopf.OperatorSettings:
     kopf_settings.watching.client_timeout = 630
     kopf_settings.watching.connect_timeout = 10
     kopf_settings.watching.inactivity_timeout = 70
-    kopf_settings.watching.chunk_size = 500
+    # Pages hold whole objects, and any tenant may put our labels on large ones.
+    kopf_settings.watching.chunk_size = 10
     kopf_settings.queueing.worker_limit = None
-    kopf_settings.queueing.idle_timeout = 1
+    # Until then the worker of an object keeps its last event.
+    kopf_settings.queueing.idle_timeout = 0.1
     kopf_settings.networking.request_timeout = 15
     kopf_settings.networking.error_backoffs = (0.5, 1, 2, 4)
     kopf_settings.posting.enabled = False

@@ -71,6 +71,10 @@ class ClusterReader(Protocol):
         """
         ...
 
+    def forget_policies(self, namespace: str) -> None:
+        """The next `pods_view` reads policies that select this namespace's pods again; they are kept for a while."""
+        ...
+
     async def logs(self, *, namespace: str, pod: str) -> str:
         """Last log lines of a container before it ended, secrets redacted; empty when they are not known."""
         ...

@@ -80,7 +80,7 @@ class Executor:
         self._require_leadership()
         match action:
             case TakeOver() | Advance() | DeletePod() | EvictPod() | GiveBack() | SendSignal():
-                await self._on_pod(resource, action)
+                await self._on_pod(resource, seen, action)
             case Claim() | Unclaim() | LetGo() | MarkService() | SetFinalizer() | ApplyTemplate():
                 await self._on_objects(resource, seen, action)
             case PublishFlags() | RemoveFlags() | TellPods():
@@ -125,12 +125,18 @@ class Executor:
                 assert_never(action)
 
     async def _on_pod(
-        self, resource: Resource, action: TakeOver | Advance | DeletePod | EvictPod | GiveBack | SendSignal
+        self,
+        resource: Resource,
+        seen: Observation,
+        action: TakeOver | Advance | DeletePod | EvictPod | GiveBack | SendSignal,
     ) -> None:
         """Observes again, consults the guard, then writes with the pod's resourceVersion as precondition."""
+        if isinstance(action, Advance) and action.labels:
+            # A label that a policy has begun to select by must stay: to overwrite it could cut open connections.
+            self._cluster.forget_policies(resource.key.namespace)
         fresh = await self._observer.observe(resource, thorough=True)
         pod = _current(fresh, action.pod)
-        self._guard(fresh, action)
+        self._guard(seen, fresh, action)
         # Leadership may have been lost while reading.
         self._require_leadership()
         namespace = resource.key.namespace
@@ -153,7 +159,7 @@ class Executor:
             case TakeOver():
                 return
 
-    def _guard(self, fresh: Observation, action: Action) -> None:
+    def _guard(self, seen: Observation, fresh: Observation, action: Action) -> None:
         refusal = None
         if fresh.workload is None or fresh.pods is None:
             raise Conflict("the target is gone")
@@ -162,6 +168,8 @@ class Executor:
                 refusal = availability.may_begin(fresh)
             case Advance(step=ReplaceStep.LEAVING) | DeletePod() | EvictPod() if fresh.unsettled:
                 raise Conflict("the API server was away; nodes may not have caught up")
+            case Advance() if new := availability.newly_selected(seen, fresh, action.labels):
+                raise Conflict(f"a policy selects pods by {', '.join(new)} now")
             case Advance(step=ReplaceStep.LEAVING) | DeletePod() | EvictPod():
                 refusal = availability.may_lose(fresh, fresh.pods, action.pod)
             case GiveBack():

@@ -36,7 +36,8 @@ def flags(api: Api) -> KubeFlags:
 
 def stored(*, label: str | None = "checkout", **data: str) -> Any:
     labels = {"resilience.dev/flags-of": label} if label else {}
-    return {"metadata": {"name": "checkout-flags", "uid": "u", "resourceVersion": "7", "labels": labels}, "data": data}
+    meta = {"name": "checkout-flags", "uid": "u", "resourceVersion": "7", "labels": labels}
+    return {"metadata": meta | {"ownerReferences": [{"kind": "ResilientService", "name": "checkout"}]}, "data": data}
 
 
 async def test_a_config_map_is_made_and_goes_with_its_resource() -> None:
@@ -57,6 +58,10 @@ async def test_it_is_changed_on_what_was_read_and_only_when_it_differs() -> None
     same = Api({PATH: stored(**body["data"])})
     await flags(same).publish_flags(make_resource(), SAID)
     assert same.sent == []
+    nobodys = Api({PATH: stored(**body["data"])})
+    nobodys.held[PATH]["metadata"]["ownerReferences"] = []
+    await flags(nobodys).publish_flags(make_resource(), SAID)
+    assert [sent[0] for sent in nobodys.sent] == ["put"]
 
 
 async def test_what_is_somebody_elses_is_neither_changed_nor_deleted() -> None:

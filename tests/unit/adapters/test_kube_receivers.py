@@ -1,9 +1,11 @@
 """AlertReceivers as views: what cannot be read is said, and what is not there hides nothing else."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from resilience.adapters.kube.receivers import KubeReceivers, parse
 from resilience.adapters.kube.transport import NotFound, Transport
+from resilience.core.alerting.receiver import Receiver
 from resilience.core.model.observation import Key
 from resilience.ports import PortError, Refused
 
@@ -21,11 +23,11 @@ class Lists:
     def __init__(self, answers: dict[str, list[dict[str, Any]] | PortError]) -> None:
         self._answers = answers
 
-    async def list(self, path: str) -> list[dict[str, Any]]:
+    async def views(self, path: str, view: Callable[[dict[str, Any]], Receiver]) -> list[Receiver]:
         found = self._answers[path]
         if isinstance(found, PortError):
             raise found
-        return found
+        return [view(raw) for raw in found]
 
 
 def reader(lists: Lists, *namespaces: str) -> KubeReceivers:

@@ -6,8 +6,9 @@ from typing import Any, cast
 import pytest
 
 from resilience.adapters.kube import mount_failures, parse_workload, quota
+from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
-from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.api.v1alpha1 import TargetKind
@@ -122,10 +123,6 @@ def pod(name: str, owner: str, **status: Any) -> dict[str, Any]:
     return {"metadata": meta(name, name, ownerReferences=owned(owner)), "spec": {}, "status": status}
 
 
-async def no_policies(namespace: str) -> list[Json]:
-    return []
-
-
 def noted(**notes: str) -> dict[str, str]:
     return {f"resilience.dev/{name.replace('_', '-')}": value for name, value in notes.items()}
 
@@ -151,7 +148,9 @@ async def view(
     usual = {TARGET: target, f"{SETS}?app=checkout": sets, f"{PODS}?app=checkout": pods, GREEN: green}
     names = {"scalers": SCALERS, "scaled": SCALED, "quotas": QUOTAS, "nodes": NODES}
     transport = FakeTransport(usual | {names[key]: value for key, value in held.items()}, fails=fails or {})
-    reader = PodsReader(transport=cast(Transport, transport), policies=no_policies)
+    reader = PodsReader(
+        transport=cast(Transport, transport), policies=PodPolicies(transport=cast(Transport, transport), namespaces=())
+    )
     return await reader.view(parse_workload.workload(TargetKind.DEPLOYMENT, target), releases=True, limits=True)
 
 

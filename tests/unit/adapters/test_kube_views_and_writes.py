@@ -177,20 +177,6 @@ def test_selectors_match_as_the_api_has_it(selector: Any, matches: bool) -> None
     assert selectors.matches(selector, LABELS) is matches
 
 
-def test_policies_name_the_labels_they_select_by() -> None:
-    policies: list[dict[str, Any]] = [
-        {
-            "spec": {
-                "podSelector": {"matchLabels": {"app": "other"}},
-                "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "checkout"}}}]}],
-            }
-        },
-        {"spec": {"podSelector": {"matchLabels": {"tier": "web"}}}},
-    ]
-
-    assert selectors.policy_keys(policies, LABELS) == {"app"}
-
-
 @dataclass(slots=True)
 class FakeTransport:
     """Keeps what is sent; holds one object; `fails` is raised by every request."""

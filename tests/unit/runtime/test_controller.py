@@ -74,6 +74,8 @@ class FakeCluster:
     calls: list[str] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
     ending: set[str] = field(default_factory=set)
+    # By the time that policies are read again somebody has made one that selects pods by these labels.
+    policies: frozenset[str] = frozenset()
 
     def _do(self, name: str, log: list[str]) -> None:
         log.append(name)
@@ -109,6 +111,9 @@ class FakeCluster:
     async def pods_view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
         self._do("pods", self.reads)
         return self.view
+
+    def forget_policies(self, namespace: str) -> None:
+        self.view = replace(self.view, policy_labels=self.policies)
 
     async def write_status(self, resource: Resource, status: Status) -> Resource:
         self._do("status", self.calls)
@@ -314,6 +319,23 @@ def test_nothing_is_written_once_leadership_is_lost(held_until: int, written: li
         bench.controller.requeue_thoroughly(KEY)
         await bench.run(0.01)
         assert bench.cluster.calls == written
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("policies", "result"), [(frozenset(), "ok"), (frozenset({"app"}), "conflict")])
+def test_a_label_that_a_policy_has_begun_to_select_by_is_not_overwritten(policies: frozenset[str], result: str) -> None:
+    async def main() -> None:
+        pod = make_retiring("old", ReplaceStep.REPLACING)
+        bench = Bench(pod, *(make_pod(name) for name in "abc"))
+        bench.cluster.policies = policies
+        bench.controller.requeue_thoroughly(KEY)
+        await bench.run(0.01)
+        assert bench.metrics.results[0] == result
+        assert ("advance" in bench.cluster.calls) is (result == "ok")
+        await bench.run(5)
+        # Decided again, with the policy known.
+        assert "advance" in bench.cluster.calls
 
     run_virtual(main())
 

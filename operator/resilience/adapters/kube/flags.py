@@ -1,6 +1,6 @@
 """The ConfigMap with a service's flags, and the annotation that brings a change to pods at once."""
 
-from resilience.adapters.kube import parse
+from resilience.adapters.kube import parse_flags
 from resilience.adapters.kube.paths import collection, named
 from resilience.adapters.kube.transport import Json, NotFound, Transport
 from resilience.api.names import (
@@ -27,7 +27,7 @@ class KubeFlags:
     async def flags_map(self, key: Key) -> FlagsMap | None:
         """The ConfigMap with the name of the service's flags, whoever created it, or None."""
         raw = await self._transport.find(_path(key))
-        return None if raw is None else parse.flags_map(raw)
+        return None if raw is None else parse_flags.config_map(raw)
 
     async def publish_flags(self, resource: Resource, publication: Publication) -> None:
         """Write the publication to the ConfigMap. Raises Conflict when the ConfigMap is not ours, or just changed."""
@@ -36,9 +36,9 @@ class KubeFlags:
         if raw is None:
             await self._transport.post(collection("configmaps", key.namespace), body)
             return
-        if not parse.flags_map(raw).ours:
+        if not parse_flags.config_map(raw).ours:
             raise Conflict(f"ConfigMap {flags_config_map(key.name)} is somebody else's")
-        if parse.flags_map(raw).data == body["data"]:
+        if parse_flags.config_map(raw).data == body["data"]:
             return
         body["metadata"]["resourceVersion"] = raw["metadata"]["resourceVersion"]
         await self._transport.put(_path(key), body)
@@ -46,7 +46,7 @@ class KubeFlags:
     async def remove_flags(self, key: Key) -> None:
         """Delete the ConfigMap; no error when it does not exist or belongs to somebody else."""
         raw = await self._transport.find(_path(key))
-        if raw is None or not parse.flags_map(raw).ours:
+        if raw is None or not parse_flags.config_map(raw).ours:
             return
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": raw["metadata"]["uid"]}}
         try:

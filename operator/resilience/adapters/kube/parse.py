@@ -17,7 +17,6 @@ from resilience.api.names import (
     ANNOTATION_STEP_SINCE,
     ANNOTATION_TAKEN_AT,
     FIELD_MANAGER,
-    LABEL_FLAGS_OF,
     LABEL_MANAGED,
     LABEL_MANAGED_VALUE,
     LABEL_RETIRING,
@@ -25,7 +24,7 @@ from resilience.api.names import (
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.model.observation import Budget, FlagsMap, Key, Pod, Resource
+from resilience.core.model.observation import Budget, Key, Pod, Resource
 from resilience.core.model.service import Endpoint, Service, ServicePort
 from resilience.core.model.workload import ContainerPort, Resources
 
@@ -285,15 +284,3 @@ def budget(raw: Json) -> Budget:
     """A PodDisruptionBudget."""
     status = raw.get("status") or {}
     return Budget(raw["metadata"]["name"], int(status.get("desiredHealthy", 0)), int(status.get("currentHealthy", 0)))
-
-
-def flags_map(raw: Json) -> FlagsMap:
-    """A ConfigMap with flags; it is ours when it carries our label."""
-    labels = raw["metadata"].get("labels") or {}
-    return FlagsMap({key: str(value) for key, value in (raw.get("data") or {}).items()}, LABEL_FLAGS_OF in labels)
-
-
-def flags_key(raw: Json) -> Key:
-    """Key of the service whose flags a ConfigMap with our label contains."""
-    meta = raw["metadata"]
-    return Key(str(meta.get("namespace") or ""), str((meta.get("labels") or {}).get(LABEL_FLAGS_OF) or ""))

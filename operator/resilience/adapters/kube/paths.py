@@ -1,12 +1,19 @@
-"""URL paths of the kinds that the operator reads and writes."""
+"""URL paths of the kinds that the operator reads and writes.
+
+Every name of a path is checked here: tenants choose names of objects that do not exist, and some of them, such as
+`../secrets/x` for a volume claim, would lead elsewhere.
+"""
 
 import hashlib
+import re
 from typing import Final
 
 from resilience.api.names import GROUP, PLURAL, RECEIVER_PLURAL, VERSION
 from resilience.api.v1alpha1 import TargetKind
+from resilience.ports import Invalid
 
 CORE: Final = "core "
+METRICS: Final = "metrics "
 _GROUPS: Final = {
     "pods": "/api/v1",
     "services": "/api/v1",
@@ -27,30 +34,65 @@ _GROUPS: Final = {
     "events": "/apis/events.k8s.io/v1",
     # The same objects; only in this group can they be selected by the object that they are about.
     f"{CORE}events": "/api/v1",
+    f"{METRICS}pods": "/apis/metrics.k8s.io/v1beta1",
     "leases": "/apis/coordination.k8s.io/v1",
     PLURAL: f"/apis/{GROUP}/{VERSION}",
     RECEIVER_PLURAL: f"/apis/{GROUP}/{VERSION}",
 }
 
-
 _LONGEST_NAME: Final = 40
+# What the API server takes as the name of an object of these kinds (RFC 1123), which is a path segment as it is.
+_OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def is_name(text: str) -> bool:
+    """An object can have this name. No object has any other, so none is requested by it."""
+    return _OBJECT_NAME.fullmatch(text) is not None
+
+
+def segment(name: str) -> str:
+    """A name as part of a path.
+
+    Raises:
+        Invalid: no object can have it.
+    """
+    if not is_name(name):
+        raise Invalid(f"no object can have the name {name[:80]!r}")
+    return name
+
+
+def namespace_path(name: str) -> str:
+    """Path of a namespace."""
+    return f"/api/v1/namespaces/{segment(name)}"
 
 
 def collection(plural: str, namespace: str | None) -> str:
-    """Path of all objects of a kind, in one namespace or, with None, in all namespaces."""
-    base, plural = _GROUPS[plural], plural.removeprefix(CORE)
-    return f"{base}/{plural}" if namespace is None else f"{base}/namespaces/{namespace}/{plural}"
+    """Path of all objects of a kind, in one namespace or, with None, in all namespaces.
+
+    Raises:
+        Invalid: no namespace can have this name.
+    """
+    return within(_GROUPS[plural], plural.removeprefix(CORE).removeprefix(METRICS), namespace)
+
+
+def within(group: str, plural: str, namespace: str | None) -> str:
+    """As `collection`, for a kind of which the path of its group and version is known."""
+    return f"{group}/{plural}" if namespace is None else f"{group}/namespaces/{segment(namespace)}/{plural}"
 
 
 def named(plural: str, namespace: str, name: str) -> str:
-    """Path of one object."""
-    return f"{collection(plural, namespace)}/{name}"
+    """Path of one object.
+
+    Raises:
+        Invalid: no object can have this name.
+    """
+    return f"{collection(plural, namespace)}/{segment(name)}"
 
 
 def resources_path(namespace: str | None, name: str | None = None) -> str:
     """Path of the ResilientServices, or of one of them."""
     path = collection(PLURAL, namespace)
-    return f"{path}/{name}" if name else path
+    return path if name is None else f"{path}/{segment(name)}"
 
 
 def workload_path(kind: TargetKind, namespace: str, name: str) -> str:

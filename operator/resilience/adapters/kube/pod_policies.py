@@ -2,8 +2,9 @@
 
 Two caches, filled only when somebody asks: the kinds of the cluster, and for half a minute the selectors of each kind
 and namespace. So a cluster without a mesh pays one request now and then, and many services share what is read.
-Only policies of the service's own namespace count, those of Istio's root namespace, and those of no namespace:
-another tenant must not be able to keep somebody's pods in their Services.
+Only policies of the service's own namespace count, those of Istio's root namespace, those of no namespace, and what
+NetworkPolicies elsewhere say of pods in other namespaces: another tenant must not be able to keep somebody's pods in
+their Services.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from typing import Final
 
 import structlog
 
-from resilience.adapters.kube.policy_kinds import KINDS, PolicyKind, Use
+from resilience.adapters.kube.paths import within
+from resilience.adapters.kube.policy_kinds import KINDS, NETWORK_POLICIES, PolicyKind, Use
 from resilience.adapters.kube.transport import Json, NotFound, Transport
 from resilience.core.model.pod_policy import PodPolicy
 from resilience.ports import Refused
@@ -47,8 +49,9 @@ class Policies:
     unread: tuple[str, ...] = ()
 
 
-# A path, or None for the kinds of the cluster; with the loop time until which the answer holds.
-_Answers = dict[str, tuple[float, "asyncio.Task[tuple[_Policy, ...] | None]"]]
+# By kind and path, with the loop time until which the answer holds.
+_Place = tuple[PolicyKind, str]
+_Answers = dict[_Place, tuple[float, "asyncio.Task[tuple[_Policy, ...] | None]"]]
 
 
 class PodPolicies:
@@ -72,18 +75,37 @@ class PodPolicies:
             (kind, path) for kind, version in await self._existing() for path in self._paths(kind, version, namespace)
         ]
         answers = await asyncio.gather(*(self._listed(kind, path) for kind, path in wanted))
-        unread = {kind.kind for (kind, _), policies in zip(wanted, answers, strict=True) if policies is None}
-        found = [policy.of(labels) for policies in answers for policy in policies or ()]
-        return Policies(tuple(policy for policy in found if policy.labels), tuple(sorted(unread)))
+        # With rights in namespaces only, one of them may be gone or closed to us: it must not hide the others.
+        unread = {
+            kind.kind
+            for (kind, _), policies in zip(wanted, answers, strict=True)
+            if policies is None and not (kind.elsewhere and self._namespaces)
+        }
+        # A NetworkPolicy of the namespace itself is in two answers.
+        keys: dict[tuple[str, str], frozenset[str]] = {}
+        for policy in (policy.of(labels) for policies in answers for policy in policies or ()):
+            keys[policy.kind, policy.name] = keys.get((policy.kind, policy.name), frozenset()) | policy.labels
+        selecting = [PodPolicy(kind, name, used) for (kind, name), used in sorted(keys.items()) if used]
+        return Policies(tuple(selecting), tuple(sorted(unread)))
+
+    def forget(self, namespace: str) -> None:
+        """Has the policies that select pods of this namespace read again when they are asked for next."""
+        for kind, version in (*NETWORK_POLICIES, *self._kinds):
+            for path in self._paths(kind, version, namespace):
+                self._answers.pop((kind, path), None)
 
     def _paths(self, kind: PolicyKind, version: str, namespace: str) -> list[str]:
         base = f"/apis/{kind.group}/{version}"
+        if kind.elsewhere and self._namespaces:
+            return [within(base, kind.plural, name) for name in self._namespaces if name != namespace]
+        if kind.elsewhere:
+            return [within(base, kind.plural, None)]
         if not kind.namespaced:
-            return [] if self._namespaces else [f"{base}/{kind.plural}"]
+            return [] if self._namespaces else [within(base, kind.plural, None)]
         names = {namespace}
         if kind.group.endswith(".istio.io") and (not self._namespaces or _ISTIO_ROOT in self._namespaces):
             names.add(_ISTIO_ROOT)
-        return [f"{base}/namespaces/{name}/{kind.plural}" for name in sorted(names)]
+        return [within(base, kind.plural, name) for name in sorted(names)]
 
     async def _existing(self) -> tuple[tuple[PolicyKind, str], ...]:
         """The kinds that the API server has, each with the version that it prefers among those that have the kind."""
@@ -92,7 +114,7 @@ class PodPolicies:
             if now >= self._kinds_until:
                 self._kinds = await self._discover()
                 self._kinds_until = now + _KINDS_LAST
-            return self._kinds
+            return (*NETWORK_POLICIES, *self._kinds)
 
     async def _discover(self) -> tuple[tuple[PolicyKind, str], ...]:
         try:
@@ -113,20 +135,21 @@ class PodPolicies:
     async def _listed(self, kind: PolicyKind, path: str) -> tuple[_Policy, ...] | None:
         """The policies at this path, None when they may not be read; whoever asks meanwhile shares the request."""
         now = asyncio.get_running_loop().time()
-        until, task = self._answers.get(path, (0.0, None))
+        place = (kind, path)
+        until, task = self._answers.get(place, (0.0, None))
         if task is None or now >= until:
             self._answers = {key: entry for key, entry in self._answers.items() if entry[0] > now}
             task = asyncio.get_running_loop().create_task(self._list(kind, path))
-            self._answers[path] = (now + _POLICIES_LAST, task)
-            task.add_done_callback(lambda done: self._drop_failed(path, done))
+            self._answers[place] = (now + _POLICIES_LAST, task)
+            task.add_done_callback(lambda done: self._drop_failed(place, done))
         return await asyncio.shield(task)
 
-    def _drop_failed(self, path: str, done: "asyncio.Task[tuple[_Policy, ...] | None]") -> None:
+    def _drop_failed(self, place: _Place, done: "asyncio.Task[tuple[_Policy, ...] | None]") -> None:
         """A failure is not kept: the next one who asks tries again."""
         if done.cancelled() or done.exception() is not None:
-            _, task = self._answers.get(path, (0.0, None))
+            _, task = self._answers.get(place, (0.0, None))
             if task is done:
-                del self._answers[path]
+                del self._answers[place]
 
     async def _list(self, kind: PolicyKind, path: str) -> tuple[_Policy, ...] | None:
         def policy(raw: Json) -> _Policy:

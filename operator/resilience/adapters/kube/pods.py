@@ -4,7 +4,7 @@ A failed read raises Unavailable, and no decision follows from it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -12,8 +12,8 @@ from typing import Final
 import structlog
 
 from resilience.adapters.kube import autoscalers, mount_failures, parse, parse_workload, quota, selectors
-from resilience.adapters.kube.paths import collection, green_name, named, workload_path
-from resilience.adapters.kube.pod_policies import PodPolicies, Policies
+from resilience.adapters.kube.paths import collection, green_name, is_name, named, workload_path
+from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.adapters.telemetry import redaction
 from resilience.api.names import (
@@ -30,13 +30,13 @@ from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model import held
 from resilience.core.model.observation import Green, Node, Pod, PodsView
-from resilience.core.model.pod_policy import PodPolicy
 from resilience.core.model.workload import ReplicaSet, Workload
 from resilience.ports import PortError, Refused
 
 log = structlog.get_logger(__name__)
 
-_NETWORK_POLICY: Final = "NetworkPolicy"
+# More than a node can attach.
+_MOST_CLAIMS: Final = 64
 _LOG_LINES: Final = "15"
 _LOG_BYTES: Final = "4096"
 # The kubelet answers with the status 200 and this text.
@@ -44,21 +44,11 @@ _NO_LOG: Final = "unable to retrieve container logs"
 
 
 class PodsReader:
-    """Reads pods and their constraints.
+    """Reads pods and their constraints; `policies` are those of networks and meshes."""
 
-    `policies` lists the NetworkPolicies that may select a namespace's pods; `others` reads those of meshes, if given.
-    """
-
-    def __init__(
-        self,
-        *,
-        transport: Transport,
-        policies: Callable[[str], Awaitable[list[Json]]],
-        others: PodPolicies | None = None,
-    ) -> None:
+    def __init__(self, *, transport: Transport, policies: PodPolicies) -> None:
         self._transport = transport
         self._policies = policies
-        self._others = others
 
     async def view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
         """Pods of the target; for `limits` and `releases` see `ports.cluster`."""
@@ -80,21 +70,20 @@ class PodsReader:
     async def _limits(self, workload: Workload) -> tuple[list[Json], PodsView]:
         """Pods that are being replaced, and the constraints on replacing more."""
         namespace, labels = workload.namespace, workload.template.labels
-        retiring, budgets, policies, others, exclusive = await asyncio.gather(
+        retiring, budgets, policies, (exclusive, problem) = await asyncio.gather(
             self._transport.list(collection("pods", namespace), labels=LABEL_RETIRING),
             self._transport.list(collection("poddisruptionbudgets", namespace)),
-            self._policies(namespace),
-            self._others.selecting(namespace, labels) if self._others is not None else _no_policies(),
+            self._policies.selecting(namespace, labels),
             self._exclusive_claims(workload),
         )
         ours = [raw for raw in budgets if selectors.matches(raw["spec"].get("selector"), labels)]
-        found = (*_network_policies(policies, labels), *others.found)
         return retiring, PodsView(
             budgets=tuple(parse.budget(raw) for raw in ours),
             exclusive_claims=exclusive,
-            policy_labels=frozenset(key for policy in found for key in policy.labels),
-            policies=tuple(sorted(found, key=lambda policy: (policy.kind, policy.name))),
-            unread_policies=others.unread,
+            claims_problem=problem,
+            policy_labels=frozenset(key for policy in policies.found for key in policy.labels),
+            policies=policies.found,
+            unread_policies=policies.unread,
             budget_labels=frozenset(key for raw in ours for key in selectors.keys(raw["spec"].get("selector"))),
         )
 
@@ -138,10 +127,9 @@ class PodsReader:
     async def _nodes(self) -> tuple[Node, ...] | None:
         """The nodes, or None with rights in namespaces only: nodes are cluster-scoped."""
         try:
-            raws = await self._transport.list("/api/v1/nodes")
+            return tuple(await self._transport.views("/api/v1/nodes", _node))
         except Refused:
             return None
-        return tuple(Node(raw["metadata"]["name"], bool((raw.get("spec") or {}).get("unschedulable"))) for raw in raws)
 
     async def _quota(self, workload: Workload) -> str:
         quotas = await self._transport.list(collection("resourcequotas", workload.namespace))
@@ -155,31 +143,24 @@ class PodsReader:
             return []
         return await self._transport.list(collection("replicasets", workload.namespace), labels=selector)
 
-    async def _exclusive_claims(self, workload: Workload) -> tuple[str, ...]:
-        exclusive = []
-        for name in workload.template.claims:
+    async def _exclusive_claims(self, workload: Workload) -> tuple[tuple[str, ...], str]:
+        """The claims that one pod or node only can mount; or none, and the reason for which none was read."""
+        names, exclusive = tuple(dict.fromkeys(workload.template.claims)), []
+        if len(names) > _MOST_CLAIMS:
+            return (), f"the pod template has {len(names)} volume claims; the operator reads at most {_MOST_CLAIMS}"
+        impossible = next((name for name in names if not is_name(name)), None)
+        if impossible is not None:
+            return (), f"the pod template has volume claim {impossible[:80]!r}, and no object can have that name"
+        for name in names:
             raw = await self._transport.find(named("persistentvolumeclaims", workload.namespace, name))
             modes = ((raw or {}).get("spec") or {}).get("accessModes") or []
             if raw is not None and not {"ReadWriteMany", "ReadOnlyMany"}.intersection(modes):
                 exclusive.append(name)
-        return tuple(exclusive)
+        return tuple(exclusive), ""
 
 
-def _network_policies(raws: Sequence[Json], labels: Mapping[str, str]) -> tuple[PodPolicy, ...]:
-    """The NetworkPolicies that select these labels, of their own pods or as a peer."""
-    found = [
-        PodPolicy(
-            _NETWORK_POLICY,
-            f"{raw['metadata'].get('namespace', '')}/{raw['metadata']['name']}",
-            selectors.policy_keys([raw], labels),
-        )
-        for raw in raws
-    ]
-    return tuple(policy for policy in found if policy.labels)
-
-
-async def _no_policies() -> Policies:
-    return Policies()
+def _node(raw: Json) -> Node:
+    return Node(raw["metadata"]["name"], bool((raw.get("spec") or {}).get("unschedulable")))
 
 
 async def _nothing() -> Json | None:

@@ -1,4 +1,4 @@
-"""Kinds of policies, besides NetworkPolicies, that select pods by labels: where their selectors are.
+"""Kinds of policies that select pods by labels: where their selectors are.
 
 Only what may cut or reroute a pod's open connections is here. Nothing else of these objects is read or kept.
 """
@@ -19,13 +19,17 @@ _CILIUM_DERIVED: Final = ("io.kubernetes.pod.namespace", "io.cilium.k8s.")
 
 @dataclass(frozen=True, slots=True)
 class PolicyKind:
-    """A kind, by its API group and the plural in its path. `read` raises nothing for an object that its CRD permits."""
+    """A kind, by its API group and the plural in its path. `read` raises nothing for an object that its CRD permits.
+
+    `elsewhere`: objects of any namespace count.
+    """
 
     group: str
     plural: str
     kind: str
     read: Callable[[Json], Iterator[Use]]
     namespaced: bool = True
+    elsewhere: bool = False
 
 
 def _of_selectors(chosen: Iterable[Json | None]) -> Iterator[Use]:
@@ -90,14 +94,34 @@ def _calico(raw: Json) -> Iterator[Use]:
 
 def _admin(raw: Json) -> Iterator[Use]:
     spec = raw.get("spec") or {}
-    peers = [
+    entries = [spec.get("subject") or {}, *_peers(spec)]
+    return _of_selectors((entry.get("pods") or {}).get("podSelector") for entry in entries)
+
+
+def _network(raw: Json) -> Iterator[Use]:
+    spec = raw.get("spec") or {}
+    return _of_selectors([spec.get("podSelector"), *(peer.get("podSelector") for peer in _peers(spec))])
+
+
+def _network_peers(raw: Json) -> Iterator[Use]:
+    """Peers in other namespaces. Everything else that a NetworkPolicy selects is in its own namespace."""
+    peers = _peers(raw.get("spec") or {})
+    return _of_selectors(peer.get("podSelector") for peer in peers if peer.get("namespaceSelector") is not None)
+
+
+def _peers(spec: Json) -> list[Json]:
+    return [
         peer
         for rule in (spec.get("ingress") or []) + (spec.get("egress") or [])
         for peer in (rule.get("from") or []) + (rule.get("to") or [])
     ]
-    entries = [spec.get("subject") or {}, *peers]
-    return _of_selectors((entry.get("pods") or {}).get("podSelector") for entry in entries)
 
+
+# Every cluster has them, in this version.
+NETWORK_POLICIES: Final = (
+    (PolicyKind("networking.k8s.io", "networkpolicies", "NetworkPolicy", _network), "v1"),
+    (PolicyKind("networking.k8s.io", "networkpolicies", "NetworkPolicy", _network_peers, elsewhere=True), "v1"),
+)
 
 KINDS: Final = (
     PolicyKind("security.istio.io", "authorizationpolicies", "AuthorizationPolicy", _istio),

@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from resilience.adapters.kube import parse, parse_workload
-from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
+from resilience.adapters.kube import parse, parse_flags, parse_workload
+from resilience.adapters.kube.paths import collection, is_name, named, namespace_path, resources_path, workload_path
 from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json, NotFound, Transport
@@ -32,11 +32,14 @@ class KubeReader:
     def __init__(self, *, transport: Transport, namespaces: Sequence[str]) -> None:
         self._transport = transport
         self._namespaces = tuple(namespaces)
-        others = PodPolicies(transport=transport, namespaces=self._namespaces)
-        self._pods = PodsReader(transport=transport, policies=self._policies, others=others)
+        self._policies = PodPolicies(transport=transport, namespaces=self._namespaces)
+        self._pods = PodsReader(transport=transport, policies=self._policies)
 
     async def resource(self, key: Key) -> Resource | None:
         """The ResilientService, or None when it does not exist."""
+        if not is_name(key.name):
+            # Anybody may write any text into the claim on a workload of theirs.
+            return None
         raw = await self._transport.find(resources_path(key.namespace, key.name))
         return None if raw is None else parse.resource(raw)
 
@@ -73,22 +76,22 @@ class KubeReader:
     async def namespace_ending(self, name: str) -> bool:
         """The namespace is being deleted; see `ports.cluster`."""
         try:
-            raw = await self._transport.find(f"/api/v1/namespaces/{name}")
+            raw = await self._transport.find(namespace_path(name))
         except Refused:
             return False
         return raw is not None and "deletionTimestamp" in raw["metadata"]
 
     async def services(self, namespace: str) -> Sequence[Service]:
         """All Services of a namespace."""
-        return [parse.service(raw) for raw in await self._transport.list(collection("services", namespace))]
+        return await self._transport.views(collection("services", namespace), parse.service)
 
     async def endpoints(self, *, namespace: str, services: Sequence[str]) -> Sequence[Endpoint]:
         """Endpoints that the EndpointSlices of these Services list now."""
         if not services:
             return []
         chosen = f"kubernetes.io/service-name in ({','.join(sorted(services))})"
-        slices = await self._transport.list(collection("endpointslices", namespace), labels=chosen)
-        return [endpoint for raw in slices for endpoint in parse.endpoints(raw)]
+        slices = await self._transport.views(collection("endpointslices", namespace), parse.endpoints, labels=chosen)
+        return [endpoint for endpoints in slices for endpoint in endpoints]
 
     async def marked(self) -> Marked:
         """All objects that are watched by our label, to prune those whose deletion a broken watch did not report."""
@@ -100,13 +103,13 @@ class KubeReader:
         return Marked(
             services=tuple(services),
             slices=frozenset(slices),
-            flags=dict(maps),
+            flags={key: flags_map for key, flags_map in maps if key is not None},
         )
 
     async def readable_namespaces(self) -> Sequence[str]:
         """Configured namespaces whose resources can be listed: a watch on any other would end the process."""
         answers = await asyncio.gather(
-            *(self._transport.list(resources_path(name)) for name in self._namespaces), return_exceptions=True
+            *(self._transport.views(resources_path(name), _name) for name in self._namespaces), return_exceptions=True
         )
         for name, answer in zip(self._namespaces, answers, strict=True):
             if isinstance(answer, BaseException):
@@ -125,23 +128,22 @@ class KubeReader:
         """Last log lines of a pod's container before it ended, secrets redacted; empty when there are none."""
         return await self._pods.logs(namespace=namespace, pod=pod)
 
-    async def _policies(self, namespace: str) -> list[Json]:
-        """NetworkPolicies of every namespace that we may read: peers in other namespaces select our pods, too."""
-        names = sorted({*self._namespaces, namespace}) if self._namespaces else ()
-        return await self._collections(names, lambda n: collection("networkpolicies", n), lambda raw: raw)
+    def forget_policies(self, namespace: str) -> None:
+        """See `ports.cluster`."""
+        self._policies.forget(namespace)
 
     async def _collections(
         self, namespaces: Sequence[str], path: PathOf, view: Callable[[Json], View], *, labels: str = ""
     ) -> list[View]:
         if not namespaces:
-            return await self._transport.views(path(None), view, labels=_MANAGED)
-        lists = await asyncio.gather(*(self._listed(path(name), view, labels=_MANAGED) for name in namespaces))
+            return await self._transport.views(path(None), view, labels=labels)
+        lists = await asyncio.gather(*(self._listed(path(name), view, labels=labels) for name in namespaces))
         return [item for items in lists for item in items]
 
     async def _listed(self, path: str, view: Callable[[Json], View], *, labels: str) -> list[View]:
         """Views of one namespace of several; empty when it is gone or closed to us: it must not hide the others."""
         try:
-            return await self._transport.views(path, view, labels=_MANAGED)
+            return await self._transport.views(path, view, labels=labels)
         except Refused as error:
             log.warning("namespace left out", path=path, why=str(error))
             return []
@@ -151,8 +153,8 @@ def _name(raw: Json) -> tuple[str, str]:
     return raw["metadata"]["namespace"], raw["metadata"]["name"]
 
 
-def _flags(raw: Json) -> tuple[Key, FlagsMap]:
-    return parse.flags_key(raw), parse.flags_map(raw)
+def _flags(raw: Json) -> tuple[Key | None, FlagsMap]:
+    return parse_flags.key(raw), parse_flags.config_map(raw)
 
 
 def require_readable(raw: Json) -> None:

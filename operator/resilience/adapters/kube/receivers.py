@@ -38,7 +38,7 @@ class KubeReceivers:
     async def receivers(self) -> Mapping[Key, Receiver]:
         """All AlertReceivers in the namespaces that we manage."""
         lists = await asyncio.gather(*(self._listed(namespace) for namespace in self._namespaces))
-        return {receiver.key: receiver for raws in lists for raw in raws for receiver in [parse(raw)]}
+        return {receiver.key: receiver for receivers in lists for receiver in receivers}
 
     async def write_receiver(self, receiver: Receiver, status: ReceiverStatus) -> Receiver:
         """Merge-patch the whole status, with null for removed fields, on the version that was read."""
@@ -54,10 +54,10 @@ class KubeReceivers:
         body = event_body(event, kind=RECEIVER_KIND, key=receiver.key, uid=receiver.uid, instance=self._instance)
         await self._transport.post(collection("events", receiver.key.namespace), body)
 
-    async def _listed(self, namespace: str | None) -> Sequence[Mapping[str, Any]]:
-        """Raw AlertReceivers of one namespace; empty when it is gone or closed to us: it must not hide the others."""
+    async def _listed(self, namespace: str | None) -> Sequence[Receiver]:
+        """AlertReceivers of one namespace; empty when it is gone or closed to us: it must not hide the others."""
         try:
-            return await self._transport.list(collection(RECEIVER_PLURAL, namespace))
+            return await self._transport.views(collection(RECEIVER_PLURAL, namespace), parse)
         except NotFound:
             # Somebody else may install the definitions, and they may be older than the operator.
             log.warning("the definition of AlertReceiver is not installed: nobody is notified of alerts; apply crds/")

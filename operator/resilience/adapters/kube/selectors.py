@@ -1,6 +1,6 @@
 """Label selectors of raw objects: matching against labels, and the label keys that a selector uses."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 Json = Mapping[str, Any]
@@ -45,21 +45,3 @@ def _excluding_keys(selector: Json | None) -> set[str]:
 def used_keys(selector: Json | None, labels: Mapping[str, str]) -> set[str]:
     """Label keys of the selector whose change may change whether it selects these labels."""
     return (keys(selector) if matches(selector, labels) else set()) | _excluding_keys(selector)
-
-
-def network_policy(raw: Json) -> list[Json | None]:
-    """The selectors of a NetworkPolicy: of its pods, and of its peers."""
-    spec = raw.get("spec") or {}
-    peers = [
-        peer.get("podSelector")
-        for rule in (spec.get("ingress") or []) + (spec.get("egress") or [])
-        for peer in (rule.get("from") or []) + (rule.get("to") or [])
-    ]
-    return [spec.get("podSelector"), *peers]
-
-
-def policy_keys(policies: Iterable[Json], labels: Mapping[str, str]) -> frozenset[str]:
-    """Label keys by which NetworkPolicies select these pods, as their subject or as a peer."""
-    return frozenset(
-        key for policy in policies for selector in network_policy(policy) for key in used_keys(selector, labels)
-    )

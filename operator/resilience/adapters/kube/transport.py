@@ -1,4 +1,4 @@
-"""Requests to the API server: raw JSON in and out, a time-out, and the errors of the ports.
+"""Requests to the API server: raw JSON in and out, a time-out, a size limit, and the errors of the ports.
 
 Only this module sends requests with the client library. It never retries: the queue does, after a new observation.
 """
@@ -19,11 +19,18 @@ from resilience.ports.cluster import View
 Json = dict[str, Any]
 # A JSON patch is a list.
 Body = Json | list[Json]
+# Its items, and its length in bytes.
+_Page = tuple[list[Json], int]
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 PAGE_SIZE: Final = 200
+_MIB: Final = 1 << 20
+# For one answer. etcd takes objects of 1.5 MiB, and JSON has six bytes for a character that it escapes: any one fits.
+_LARGEST_ANSWER: Final = 16 * _MIB
+# For all raw items of one list.
+_LARGEST_LIST: Final = 64 * _MIB
 # Seconds between the end of one leader's right to write and the beginning of the next one's.
 LONGEST_WRITE: Final = 5.0
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -33,6 +40,10 @@ RequestObserver = Callable[[str, int, float], None]
 
 class NotFound(PortError):
     """404: the object does not exist. This error does not leave this package."""
+
+
+class TooLong(Unavailable):
+    """The answer is longer than the operator has memory for."""
 
 
 class Transport:
@@ -84,20 +95,49 @@ class Transport:
 
     async def views(self, path: str, view: Callable[[Json], View], *, labels: str = "", fields: str = "") -> list[View]:
         """The `view` of every item; the raw items of a page are dropped before the next page is read."""
-        chosen = {"labelSelector": labels, "fieldSelector": fields}
-        query = {"limit": str(PAGE_SIZE)} | {key: value for key, value in chosen.items() if value}
         items: list[View] = []
-        while True:
-            page = await self._request("GET", path, query=query)
-            items.extend(view(raw) for raw in page.get("items") or [])
-            token = page.get("metadata", {}).get("continue")
-            if not token:
-                return items
-            query["continue"] = token
+        async for page, _ in self._pages(path, labels=labels, fields=fields):
+            items.extend(view(raw) for raw in page)
+            page.clear()
+        return items
 
     async def list(self, path: str, *, labels: str = "", fields: str = "") -> list[Json]:
-        """All items of a collection that match the selectors, read page by page."""
-        return await self.views(path, lambda raw: raw, labels=labels, fields=fields)
+        """All items of a collection that match the selectors. For those of one service: they are kept whole.
+
+        Raises:
+            TooLong: all of them are more than 64 MiB.
+        """
+        items: list[Json] = []
+        length = 0
+        async for page, size in self._pages(path, labels=labels, fields=fields):
+            length += size
+            if length > _LARGEST_LIST:
+                raise TooLong(f"the list at {path} is longer than {_LARGEST_LIST // _MIB} MiB")
+            items.extend(page)
+        return items
+
+    async def _pages(self, path: str, *, labels: str, fields: str) -> AsyncIterator[_Page]:
+        """Each page of a collection. One that is too long is asked for again as smaller ones.
+
+        A token for the next page goes with any page size: it names where to go on.
+        """
+        chosen = {"labelSelector": labels, "fieldSelector": fields}
+        query = {key: value for key, value in chosen.items() if value}
+        size = PAGE_SIZE
+        while True:
+            try:
+                text = await self._answer("GET", path, query=query | {"limit": str(size)})
+            except TooLong:
+                if size == 1:
+                    raise
+                size = max(size // 4, 1)
+                continue
+            page, length = _parsed(text), len(text)
+            del text
+            query["continue"] = (page.get("metadata") or {}).get("continue") or ""
+            yield page.pop("items", None) or [], length
+            if not query["continue"]:
+                return
 
     async def text(self, path: str, **query: str) -> str:
         """GET text that is not JSON, such as logs."""
@@ -128,12 +168,7 @@ class Transport:
         body: Body | None = None,
         content_type: str = "application/json",
     ) -> Json:
-        text = await self._answer(method, path, query=query, body=body, content_type=content_type)
-        try:
-            answer: Json = json.loads(text) if text else {}
-        except ValueError as error:
-            raise Invalid("the API server's answer is not JSON") from error
-        return answer
+        return _parsed(await self._answer(method, path, query=query, body=body, content_type=content_type))
 
     async def _answer(
         self,
@@ -143,8 +178,8 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: Body | None = None,
         content_type: str = "application/json",
-    ) -> bytes:
-        """The body of a successful answer. Raises the errors of `_check`, or Unavailable without an answer."""
+    ) -> bytearray:
+        """The body of a successful answer. Raises the errors of `_check`, TooLong, or Unavailable without an answer."""
         loop = asyncio.get_running_loop()
         began, status = loop.time(), 0
         # A write must not take effect after another leader may have started.
@@ -161,16 +196,38 @@ class Transport:
                 method, url, header_params=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=seconds)
             )
             status = response.status
-            text = await response.read()
+            text = await _body(response.response, path)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"the API server did not answer: {type(error).__name__}") from error
         finally:
             self._observer(method, status, loop.time() - began)
         _check(status, text)
-        return bytes(text)
+        return text
 
 
-def _check(status: int, text: bytes) -> None:
+async def _body(response: aiohttp.ClientResponse, path: str) -> bytearray:
+    """The whole body; the connection ends with one that is too long, or cut off."""
+    text = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            text += chunk
+            if len(text) > _LARGEST_ANSWER:
+                raise TooLong(f"the answer at {path} is longer than {_LARGEST_ANSWER // _MIB} MiB")
+    except BaseException:
+        response.close()
+        raise
+    return text
+
+
+def _parsed(text: bytes | bytearray) -> Json:
+    try:
+        answer: Json = json.loads(text) if text else {}
+    except ValueError as error:
+        raise Invalid("the API server's answer is not JSON") from error
+    return answer
+
+
+def _check(status: int, text: bytes | bytearray) -> None:
     """Raises the error for a status of 400 or more."""
     if status < 400:
         return

@@ -10,12 +10,12 @@ from typing import Any, Final
 from kubernetes.utils.quantity import parse_quantity
 
 from resilience.adapters.kube.parse import time
+from resilience.adapters.kube.paths import METRICS, collection
 from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.core.model.usage import ContainerUsage, PodUsage
 from resilience.ports import Invalid, Refused, Unavailable
 
 Json = Mapping[str, Any]
-_GROUP: Final = "/apis/metrics.k8s.io/v1beta1"
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|µs|ns)")
 
@@ -29,7 +29,7 @@ class KubeUsage:
     async def pods(self, namespace: str) -> Mapping[str, PodUsage]:
         """Latest measured usage by pod name; see `ports.Usage`."""
         try:
-            answer = await self._transport.get(f"{_GROUP}/namespaces/{namespace}/pods")
+            answer = await self._transport.get(collection(f"{METRICS}pods", namespace))
         except NotFound as error:
             raise Unavailable(
                 "metrics-server is not installed: the API server knows no metrics.k8s.io; "

@@ -1,8 +1,11 @@
 """Values of Secrets for checks, read when they are needed and cached for a while, and the TLS contexts made of them.
 
-A check reads a Secret afresh when its value is refused, so rotation needs no restart. Nothing here is ever logged.
+A check reads a Secret afresh when its value is refused, so rotation needs no restart. A server that always refuses, or
+a Secret that is not there, must not cost a request in every run: such reads have an interval. Nothing here is ever
+logged.
 """
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +17,25 @@ from resilience.core.model.probes import SecretRef, TlsTrust
 from resilience.ports import Invalid, Refused, Secrets
 
 KEPT: Final = timedelta(minutes=10)
+# Between two reads of a value that was refused, or could not be read.
+AGAIN: Final = timedelta(seconds=10)
+_NEVER: Final = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The result of a read: a value, or the reason that there is none. `fresh_at`: the last read that was `fresh`."""
+
+    value: str
+    problem: str
+    read_at: float
+    fresh_at: float
+
+    def serves(self, now: float, *, fresh: bool) -> bool:
+        """Another read is not due."""
+        if fresh:
+            return now < self.fresh_at + AGAIN.total_seconds()
+        return now < self.read_at + (AGAIN if self.problem else KEPT).total_seconds()
 
 
 @dataclass(slots=True)
@@ -22,10 +44,11 @@ class Credentials:
 
     secrets: Secrets
     monotonic: Callable[[], float]
-    _values: dict[SecretRef, tuple[float, str]] = field(default_factory=dict)
+    _known: dict[SecretRef, _Known] = field(default_factory=dict)
+    _reading: "dict[SecretRef, asyncio.Task[_Known]]" = field(default_factory=dict)
 
     async def value(self, ref: SecretRef | None, *, fresh: bool = False) -> str:
-        """The value, at most ten minutes old, or read now if `fresh`; empty when there is no reference.
+        """The value, at most ten minutes old, or ten seconds if `fresh`; empty when there is no reference.
 
         Raises:
             Invalid, Unavailable: as ports.Secrets.read; a Secret that may not be read is Invalid too, because Refused
@@ -33,18 +56,39 @@ class Credentials:
         """
         if ref is None:
             return ""
-        now = self.monotonic()
-        cached = self._values.get(ref)
-        if cached is not None and not fresh and now < cached[0]:
-            return cached[1]
+        known = self._known.get(ref)
+        if known is None or not known.serves(self.monotonic(), fresh=fresh):
+            known = await self._shared(ref, fresh=fresh)
+        if known.problem:
+            raise Invalid(known.problem)
+        return known.value
+
+    async def _shared(self, ref: SecretRef, *, fresh: bool) -> _Known:
+        """Reads it, once for all who ask meanwhile: one who gives up must not take the answer from the others."""
+        task = self._reading.get(ref)
+        if task is None:
+            task = self._reading[ref] = asyncio.get_running_loop().create_task(self._read(ref, fresh=fresh))
+            task.add_done_callback(lambda done: self._done(ref, done))
+        return await asyncio.shield(task)
+
+    def _done(self, ref: SecretRef, task: "asyncio.Task[_Known]") -> None:
+        del self._reading[ref]
+        if not task.cancelled():
+            # Asked for here, for perhaps nobody waits any more.
+            task.exception()
+
+    async def _read(self, ref: SecretRef, *, fresh: bool) -> _Known:
+        value, problem, now = "", "", self.monotonic()
         try:
             value = await self.secrets.read(namespace=ref.namespace, name=ref.name, key=ref.key)
-        except Refused as refusal:
-            raise Invalid(str(refusal)) from refusal
+        except (Refused, Invalid) as error:
+            problem = str(error)
+        before = self._known.get(ref)
+        fresh_at = now if fresh else before.fresh_at if before is not None else _NEVER
         # Expired values are removed, so that Secrets of deleted services are not kept.
-        self._values = {key: entry for key, entry in self._values.items() if now < entry[0]}
-        self._values[ref] = (now + KEPT.total_seconds(), value)
-        return value
+        self._known = {key: known for key, known in self._known.items() if known.serves(now, fresh=False)}
+        self._known[ref] = known = _Known(value, problem, now, fresh_at)
+        return known
 
     async def tls(self, trust: TlsTrust | None, *, fresh: bool = False) -> ssl.SSLContext | None:
         """A context that verifies certificates and names; None for no TLS.

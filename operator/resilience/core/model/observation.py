@@ -179,6 +179,8 @@ class PodsView:
     budgets: tuple[Budget, ...] = ()
     # Claims of the template that only one pod or node can mount.
     exclusive_claims: tuple[str, ...] = ()
+    # The reason for which the claims were not read, in words; empty when they were.
+    claims_problem: str = ""
     # Label keys that policies of the network or of a mesh select pods by, and these policies.
     policy_labels: frozenset[str] = frozenset()
     policies: tuple[PodPolicy, ...] = ()

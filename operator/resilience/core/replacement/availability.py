@@ -5,7 +5,7 @@ and may always be replaced, because budgets must not block the repair. While ano
 the guard refuses.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resilience.api.names import ANNOTATION_FAILED, LABEL_TEMPLATE_HASH, LEFT_VALUE
@@ -147,6 +147,8 @@ def replacement_refusal(workload: Workload, view: PodsView) -> Refusal | None:
     if template.host_network or template.host_ports:
         what = "the host's network" if template.host_network else f"host port {template.host_ports[0]}"
         return Refusal(RefusalReason.HOST_PORT, f"a second pod cannot use {what} on the same node; {by_hand}")
+    if view.claims_problem:
+        return Refusal(RefusalReason.CLAIMS_NOT_READ, f"{view.claims_problem}; correct the pod template, or {by_hand}")
     if view.exclusive_claims:
         claim = view.exclusive_claims[0]
         return Refusal(
@@ -210,6 +212,12 @@ def way_out(observation: Observation, view: PodsView, service: Service, *, leave
     own = set(observation.workload.selector) if observation.workload is not None else set()
     used = own | view.budget_labels | {LABEL_TEMPLATE_HASH}
     return min(set(service.selector) - view.policy_labels, key=lambda key: (key in used, key), default="")
+
+
+def newly_selected(seen: Observation, fresh: Observation, labels: Iterable[str]) -> tuple[str, ...]:
+    """Those of the labels by which policies have begun to select pods since the decision to overwrite them."""
+    known, now = (view.policy_labels if view else frozenset[str]() for view in (seen.pods, fresh.pods))
+    return tuple(sorted(set(labels) & (now - known)))
 
 
 def policies_words(observation: Observation, view: PodsView, services: Sequence[str]) -> str:

@@ -19,6 +19,8 @@ def obstacle(context: RolloutContext) -> str:
     if template.host_network or template.host_ports:
         host_resource = "the host's network" if template.host_network else f"host port {template.host_ports[0]}"
         return f"a second set of pods cannot use {host_resource} on the same nodes; {alternative}"
+    if context.view.claims_problem:
+        return f"{context.view.claims_problem}; correct the pod template, or {alternative}"
     if context.view.exclusive_claims:
         claim = context.view.exclusive_claims[0]
         return f"volume claim {claim} can be mounted once only (ReadWriteOnce); {alternative}"
