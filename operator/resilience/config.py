@@ -52,7 +52,7 @@ class Settings(BaseSettings):
         "system:serviceaccount:<namespace>:<name>.",
     )
     workers: int = Field(
-        default=16, ge=1, le=64, description="Services reconciled at once; one namespace alone has half of them."
+        default=32, ge=1, le=64, description="Services reconciled at once; one namespace alone has half of them."
     )
     check_concurrency: int = Field(
         default=128, ge=1, le=1000, description="Health checks run at once; one namespace alone has half of them."

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilience.adapters.kube import parse, parse_workload
+from resilience.adapters.kube import parse, parse_flags, parse_workload
 from resilience.api.v1alpha1 import TargetKind
 from tests.support.counts import count
 from tests.support.manifests import changed as full_manifest
@@ -142,8 +142,17 @@ SLICE: Final = {
 BUDGET: Final = {"metadata": META, "spec": {}, "status": {"desiredHealthy": 1, "currentHealthy": 2}}
 FLAGS: Final = {"metadata": META | {"labels": {"resilience.dev/flags-of": "checkout"}}, "data": {"a": "true"}}
 # Fields that every stored object has.
-ALWAYS: Final = {"namespace", "name", "uid", "resourceVersion", "metadata", "containerPort", "port", "type", "status"}
-ALWAYS |= {"spec", "template", "claimName", "conditionType", "persistentVolumeClaim", "key", "operator", "containers"}
+ALWAYS: Final = {
+    "namespace",
+    "name",
+    "uid",
+    "resourceVersion",
+    "metadata",
+    "containerPort",
+    "port",
+    "type",
+    "status",
+} | {"spec", "template", "claimName", "conditionType", "persistentVolumeClaim", "key", "operator", "containers"}
 
 # Texts whose form the API server, or the kubelet, sees to.
 VALIDATED: Final = {
@@ -156,8 +165,7 @@ VALIDATED: Final = {
     "creationTimestamp",
     "lastTransitionTime",
     "time",
-}
-VALIDATED |= {"startedAt", "finishedAt"}
+} | {"startedAt", "finishedAt"}
 
 
 @st.composite
@@ -210,8 +218,8 @@ def _replica_set(raw: Any) -> object:
         (parse.service, SERVICE),
         (parse.endpoints, SLICE),
         (parse.budget, BUDGET),
-        (parse.flags_map, FLAGS),
-        (parse.flags_key, FLAGS),
+        (parse_flags.config_map, FLAGS),
+        (parse_flags.key, FLAGS),
     ],
     ids=["pod", "workload", "replica set", "service", "slice", "budget", "flags", "key of flags"],
 )

@@ -217,7 +217,9 @@ async def test_watched_config_maps_are_listed_in_small_pages_and_not_kept() -> N
         asyncio.Event(),
     )
     keys = [Key("evil", f"a{number}") for number in range(server.count)]
-    flag_watch.register(registry, queue=KeyQueue(monotonic=lambda: 0.0), store=store, board=FlagCache(now=lambda: NOW))
+    flag_watch.register(
+        registry, queue=KeyQueue(monotonic=lambda: 0.0, workers=16), store=store, board=FlagCache(now=lambda: NOW)
+    )
     async with api_server(server.answer) as transport:
 
         @kopf.on.login(registry=registry)
