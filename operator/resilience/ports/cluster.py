@@ -12,8 +12,8 @@ from resilience.core.alerting.receiver import Receiver
 from resilience.core.model.actions import AdvanceGreen, CreateGreen, PutPreview, RestoreTemplate, Resume, RetryPull
 from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.decision import Advance, ApplyTemplate, DeletePod, Event, EvictPod, GiveBack, TakeOver
-from resilience.core.model.flags import Publication
-from resilience.core.model.observation import FlagsMap, Green, Key, Pod, PodsView, Resource
+from resilience.core.model.flags import FlagsMap, Publication
+from resilience.core.model.observation import Green, Key, Pod, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import ReplicaSet, Workload
 

@@ -9,7 +9,8 @@ from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import ReplaceStep
 from resilience.core.health import targets
 from resilience.core.model.api_refusal import ApiRefusal
-from resilience.core.model.observation import FlagsMap, Observation, PodsView, Resource
+from resilience.core.model.flags import FlagsMap
+from resilience.core.model.observation import Observation, PodsView, Resource
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Workload
 from resilience.core.ownership.remains import completed

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from resilience.api.v1alpha1 import TargetKind, TargetRef
-from resilience.core.model.observation import FlagsMap, Key, Resource
+from resilience.core.model.flags import FlagsMap
+from resilience.core.model.observation import Key, Resource
 from resilience.core.model.service import Endpoint, Service
 
 Name = tuple[str, str]

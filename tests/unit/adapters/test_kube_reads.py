@@ -7,7 +7,8 @@ import pytest
 
 from resilience.adapters.kube.reader import KubeReader
 from resilience.adapters.kube.transport import Transport
-from resilience.core.model.observation import FlagsMap, Key
+from resilience.core.model.flags import FlagsMap
+from resilience.core.model.observation import Key
 from tests.support.transport import FakeTransport
 
 OURS: Final = "resilience.dev/managed=true"

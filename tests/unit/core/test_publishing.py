@@ -13,8 +13,8 @@ from resilience.api.status_flags import FlagsStatus, FlagStatus
 from resilience.core.degradation import publish
 from resilience.core.model import flags
 from resilience.core.model.decision import SOON, Decision, PublishFlags, RemoveFlags, TellPods
-from resilience.core.model.flags import Publication, PublishedFlag
-from resilience.core.model.observation import FlagsMap, Observation, Pod
+from resilience.core.model.flags import FlagsMap, Publication, PublishedFlag
+from resilience.core.model.observation import Observation, Pod
 from resilience.core.read_depth import Depth, read_depth
 from resilience.core.reconcile import decide
 from tests.support.factories import (

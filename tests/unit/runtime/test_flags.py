@@ -12,8 +12,8 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.api.reasons import HealthState
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.decision import PublishFlags, RemoveFlags, TellPods
-from resilience.core.model.flags import Publication, PublishedFlag
-from resilience.core.model.observation import FlagsMap, Key, Pod, Resource
+from resilience.core.model.flags import FlagsMap, Publication, PublishedFlag
+from resilience.core.model.observation import Key, Pod, Resource
 from resilience.core.model.probes import CheckTarget, Probe, RedisKind, RedisPlace, RedisProbe
 from resilience.ports import Metrics, Unavailable
 from resilience.runtime.checking.check_runner import CheckRunner

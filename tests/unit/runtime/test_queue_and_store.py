@@ -10,7 +10,8 @@ import pytest
 
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.model.observation import FlagsMap, Key
+from resilience.core.model.flags import FlagsMap
+from resilience.core.model.observation import Key
 from resilience.runtime.queue import KeyQueue, Priority
 from resilience.runtime.store import Store
 from tests.support.factories import KEY, NOW, make_endpoint, make_pod, make_resource, make_service

@@ -13,8 +13,8 @@ from resilience.api.names import (
     flags_config_map,
 )
 from resilience.core.model import flags
-from resilience.core.model.flags import Publication
-from resilience.core.model.observation import FlagsMap, Key, Pod, Resource
+from resilience.core.model.flags import FlagsMap, Publication
+from resilience.core.model.observation import Key, Pod, Resource
 from resilience.ports import Conflict
 
 

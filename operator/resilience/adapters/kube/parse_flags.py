@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from resilience.api.names import KIND, LABEL_FLAGS_OF, flags_config_map
-from resilience.core.model.observation import FlagsMap, Key
+from resilience.core.model.flags import FlagsMap
+from resilience.core.model.observation import Key
 
 Json = Mapping[str, Any]
 # In characters. Sixteen flags, each with the longest name, mode and reason, are shorter.

@@ -14,7 +14,8 @@ from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Json, NotFound, Transport
 from resilience.api.names import ANNOTATION_CLAIM, LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
 from resilience.api.v1alpha1 import TargetKind
-from resilience.core.model.observation import FlagsMap, Key, PodsView, Resource
+from resilience.core.model.flags import FlagsMap
+from resilience.core.model.observation import Key, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import Workload
 from resilience.ports import Invalid, Refused

@@ -21,6 +21,14 @@ _SCHEMA: Final = "https://flagd.dev/schema/v0/flags.json"
 
 
 @dataclass(frozen=True, slots=True)
+class FlagsMap:
+    """The ConfigMap that has the name of the flags' ConfigMap. `ours`: it carries the operator's label."""
+
+    data: Mapping[str, str]
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedFlag:
     """One flag, as applications see it. `mode` names the fallback that they use while the flag is on."""
 

@@ -14,6 +14,7 @@ from resilience.api.v1alpha1 import ResilientServiceSpec, TargetRef
 from resilience.core.model.api_refusal import ApiRefusal
 from resilience.core.model.autoscaler import Autoscaler
 from resilience.core.model.check_state import CheckState
+from resilience.core.model.flags import FlagsMap
 from resilience.core.model.pod_policy import PodPolicy
 from resilience.core.model.replays import Replayed
 from resilience.core.model.service import Endpoint, Service
@@ -219,14 +220,6 @@ class Turn:
     # Number of services before it, and the expected time until its turn.
     ahead: int = 0
     expected: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FlagsMap:
-    """The ConfigMap that has the name of the flags' ConfigMap. `ours`: it carries the operator's label."""
-
-    data: Mapping[str, str]
-    ours: bool
 
 
 @dataclass(frozen=True)
