@@ -171,3 +171,10 @@ def test_pages_that_the_code_names_exist() -> None:
     named = {found for path in SOURCE.rglob("*.py") for found in re.findall(r"docs/[\w/-]+\.md", path.read_text())}
     assert named
     assert sorted(each for each in named if not (PROJECT / each).exists()) == []
+
+
+def test_each_threat_names_a_test_that_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / "concepts/threats.md").read_text())
+    assert len(named) > 30
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in (PROJECT / file).read_text()]
+    assert missing == []
