@@ -177,7 +177,7 @@ def silent_receivers(port: int) -> list[Object]:
         "metadata": {"name": "void"},
         "spec": where,
     }
-    routed = {"routes": [{"receivers": ["void"]}]}
+    routed = {"defaultReceiver": "void"}
     return [receiver, *(resilient(f"alert-{number}", target="nothing", alerts=routed) for number in range(20))]
 
 

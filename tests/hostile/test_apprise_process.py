@@ -1,7 +1,6 @@
 """An address for Apprise is a program of its tenant's choice: it gets a process, no file of ours, and an end."""
 
 import asyncio
-import pickle
 import signal
 from asyncio.subprocess import Process
 from collections.abc import Iterator
@@ -10,14 +9,9 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 
-from resilience.adapters.receivers import apprise_url
-from resilience.core.model.observation import Key
-from resilience.core.model.probes import SecretRef
 from tests.hostile.support import MIB, http_server, tcp_server
 from tests.hostile.test_memory import bomb
 from tests.support.messages import TOKEN, Post, from_secret, make_alert, make_message
-from tests.support.telling import make_receiver
-from tests.support.virtual_time import run_virtual
 
 NAMESPACES: Final = ("evil", "shop", "mail", "bank")
 SPEC: Final[dict[str, Any]] = {"apprise": {"urlFrom": from_secret("url")}, "timeout": "30s"}
@@ -99,34 +93,3 @@ async def test_a_delivery_that_is_cancelled_takes_its_process_along(started: lis
         with pytest.raises(asyncio.CancelledError):
             await delivery
     assert [process.returncode for process, _ in started] == [-signal.SIGKILL]
-
-
-def test_namespaces_take_turns_and_waiting_counts_against_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes third waits for longer than its own time-out, and is served all the same."""
-    now, most, served = list[str](), list[int](), list[str]()
-
-    async def hang(order: bytes) -> tuple[int, bytes]:
-        url = pickle.loads(order).url
-        assert url not in now, "a namespace has two processes"
-        now.append(url)
-        most.append(len(now))
-        await asyncio.sleep(9)
-        now.remove(url)
-        served.append(url)
-        return 0, b'["", false]'
-
-    async def main() -> None:
-        post = Post()
-        post.secrets.values |= {SecretRef(name, "alerts", "url"): f"json://{name}" for name in NAMESPACES}
-        notifiers, spec = post.notifiers(), {**SPEC, "timeout": "10s"}
-        async with asyncio.TaskGroup() as group:
-            for name in NAMESPACES:
-                receiver = make_receiver(Key(name, "team"), **spec)
-                for _ in range(2):
-                    group.create_task(notifiers.deliver(receiver, make_message(make_alert())))
-
-    monkeypatch.setattr(apprise_url, "_run", hang)
-    run_virtual(main())
-    assert max(most) == 2
-    assert sorted(served) == sorted([f"json://{name}" for name in NAMESPACES] * 2)
-    assert len(set(served[: len(NAMESPACES)])) == len(NAMESPACES), "somebody had a second turn before all had one"

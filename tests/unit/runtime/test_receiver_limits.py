@@ -1,6 +1,9 @@
 """Dispatcher where they are tried hardest: full statuses, odd ones, refusals, many wakes, leaders that know little."""
 
 import asyncio
+from typing import Any, Final
+
+import pytest
 
 from resilience.api.reasons import AlertName, Reason, Severity
 from resilience.api.status_receiver import ReceiverStatus
@@ -12,6 +15,7 @@ from tests.support.telling import TEAM, FakeNotifier, FakeReceivers, Office, fir
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 REFUSES = DeliveryFailure("it answered 404", permanent=True)
+URL: Final = {"urlFrom": {"secretKeyRef": {"name": "alerts", "key": "url"}}}
 OTHER, LAST = Key("shop", "other"), Key("shop", "last")
 
 
@@ -127,6 +131,23 @@ def test_another_fallback_is_told_and_the_former_one_hears_the_end() -> None:
             await minutes(1)
             assert kinds(office.messenger.at(LAST)) == ["opened"]
             assert office.messenger.at(OTHER)[-1].over
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(("kind", "at_once"), [({"apprise": URL}, 1), ({}, 3)])
+def test_a_namespace_has_one_process_for_apprise_and_many_connections(kind: Any, at_once: int) -> None:
+    async def main() -> None:
+        keys = (TEAM, OTHER, LAST)
+        async with Office(*(make_receiver(key, **kind) for key in keys)).open() as office:
+            office.messenger.hang |= set(keys)
+            routes = [{"receiver": key.name, "continue": True} for key in keys]
+            office.service(firing(since=office.now()), routes=routes)
+            await asyncio.sleep(15)
+            assert sum(office.messenger.tries.values()) == at_once
+            # The others wait for their turn, not for their time-out.
+            await minutes(1)
+            assert all(office.messenger.tries[key] for key in keys)
 
     run_virtual(main())
 
