@@ -7,7 +7,7 @@ executor release under it.
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import ceil
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import pytest
 
@@ -111,9 +111,11 @@ class Scaled(Operator):
         require(False, "the release does not end")
 
 
-def released(rule: Rule, *, replicas: int, runs_up: bool, scale_up: str = "") -> Scaled:
+def released(rule: Rule, *, replicas: int, runs_up: bool, scale_up: str = "", **changes: Any) -> Scaled:
     scaler = Autoscaler("hpa", 1, runs_up=runs_up, scale_up=scale_up)
-    scaled = Scaled(ReleaseModel(blue_green(**LONG_RELEASE), replicas=replicas, scaler=scaler), rule=rule)
+    scaled = Scaled(
+        ReleaseModel(blue_green(**{**LONG_RELEASE, **changes}), replicas=replicas, scaler=scaler), rule=rule
+    )
     scaled.release()
     return scaled
 
@@ -125,6 +127,12 @@ RULES: Final = [Memory(0.8), Memory(0.6), Total(0.8), Total(0.6)]
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_replicas_never_exceed_the_start_while_two_colours_exist(rule: Rule, replicas: int) -> None:
     assert released(rule, replicas=replicas, runs_up=True).most == replicas
+
+
+def test_a_warm_period_that_is_longer_than_the_deadline_is_no_delay() -> None:
+    scaled = released(Memory(0.8), replicas=2, runs_up=True, progressDeadline="60s")
+
+    assert scaled.most == 2
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)

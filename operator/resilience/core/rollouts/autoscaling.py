@@ -8,6 +8,7 @@ So scaling up is switched off, and back when green is gone.
 
 from resilience.core.model.actions import LimitAutoscaler
 from resilience.core.model.autoscaler import SCALING_UP_OFF
+from resilience.core.rollouts import overdue
 from resilience.core.rollouts.context import Move, RolloutContext
 
 
@@ -32,8 +33,4 @@ def _is_due(context: RolloutContext, move: Move) -> bool:
 
     One that waits for a person, or takes too long, must not keep the load from its pods for hours.
     """
-    return (
-        context.view.green is not None
-        and not move.awaits_promotion
-        and context.left(context.spec.rollout.progress_deadline) is not None
-    )
+    return context.view.green is not None and not move.awaits_promotion and not overdue.is_late(context)
