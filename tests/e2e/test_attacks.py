@@ -307,7 +307,7 @@ def test_a_neighbour_notices_nothing(
         with traffic(space.url(), **LIGHT) as clients:
             restarted = space.restart()
         used = memory(operator)
-        figures.write(runs=counted, seconds=COUNTED, memory_mib=used, **clients.figures())
+        figures.write(runs=counted, counted_seconds=COUNTED, memory_mib=used, **clients.figures())
         assert restarted["result"] == "Succeeded"
         assert clients.failed == 0, clients.failures()
         # and the operator is well, and wrote nowhere else
