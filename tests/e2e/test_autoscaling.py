@@ -127,7 +127,7 @@ def test_a_share_of_memory_is_of_the_limit_that_the_pod_was_resized_to(
     assert check["state"] == "Healthy" and "of 512 MiB" in check["message"], check
     stays(lambda: [each["metadata"]["name"] for each in space.shop_pods()] == [pod], seconds=3, what="the same pod")
     if PROOF:
-        # control: at the template's limit the same pod is restarted, after the next full look, at most five minutes later
+        # control: at the template's limit the same pod is restarted, after the next full look, within five minutes
         resize(space, pod, "128Mi")
         wait_until(lambda: pod not in {each["metadata"]["name"] for each in space.shop_pods()}, what="it", timeout=360)
 
