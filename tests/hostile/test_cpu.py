@@ -19,7 +19,7 @@ from aiohttp import web
 from resilience.adapters.checks.postgres.connections import PostgresConnections
 from resilience.adapters.checks.postgres.postgres_check import check_postgres
 from resilience.adapters.checks.prometheus.client import PrometheusClient
-from resilience.adapters.checks.prometheus.promql import LONGEST, force_namespace
+from resilience.adapters.checks.prometheus.promql import LONGEST, QueryRefused, force_namespace
 from resilience.adapters.net.credentials import Credentials
 from resilience.core.model.probes import PostgresProbe, SecretRef
 from tests.hostile.support import OneSecret, http_server, in_words, loopback_guard, tcp_server
@@ -163,3 +163,14 @@ def test_the_parser_compiles_no_regular_expression(quoted: str, operator: str, m
     written = force_namespace(f"x{{a{operator}{quoted}}}", namespace="evil")
     assert "((a{50}){50}){9}" in written
     assert [query for query in parsing.queries if "{50}" in query and not query.startswith(tuple("\"'`"))] == []
+
+
+async def test_a_refused_query_is_refused_anew_each_time() -> None:
+    """An exception that is kept and raised again keeps the frames of each time."""
+    client, refusals = PrometheusClient(url="http://127.0.0.1:9", version="1"), []
+    for _ in range(2):
+        with pytest.raises(QueryRefused) as refusal:
+            await client.query("1", namespace="evil", timeout=timedelta(seconds=5))
+        refusals.append(refusal.value)
+
+    assert refusals[0] is not refusals[1] and str(refusals[0]) == str(refusals[1])

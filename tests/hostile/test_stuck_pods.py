@@ -265,6 +265,15 @@ def test_a_give_back_does_not_wait_for_a_pod_of_green_that_does_not_end() -> Non
     assert Resume(give_back=True) in given_back(pin="", after=MINUTE)
 
 
+def test_a_give_back_waits_for_green_that_ends_in_time() -> None:
+    labels = GREEN_LABELS | {"pod-template-hash": GREEN_HASH}
+    last = stuck_pod("green-0", since=NOW, owner=("ReplicaSet", "green-set"), labels=labels)
+    made = replace(ending_green(wanted=NEW, paused=False), pin="", serving="", green=[last])
+    resource, seen = look(made)
+    decision = handback.hand_back(replace(resource, deleting_since=NOW - MINUTE), seen, NOW)
+    assert not decision.actions and decision.requeue_after is not None
+
+
 @pytest.mark.parametrize("after", [MINUTE, 11 * MINUTE], ids=str)
 def test_a_give_back_ends_although_green_does_not(after: timedelta) -> None:
     made = replace(ending_green(wanted=NEW, paused=False), pin="", serving="")

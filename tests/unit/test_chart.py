@@ -181,6 +181,12 @@ def test_metrics_can_be_left_to_those_who_scrape(chart: Chart) -> None:
     assert len(one(objects, "NetworkPolicy")["spec"]["ingress"]) == 1
 
 
+def test_a_value_that_an_older_release_did_not_have_is_the_default(chart: Chart) -> None:
+    (deployment,) = [item for item in chart.render(servicesPerNamespace=None) if item["kind"] == "Deployment"]
+    env = {item["name"]: item.get("value") for item in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["RESILIENCE_SERVICES_PER_NAMESPACE"] == "500"
+
+
 def test_without_flags_over_http_nothing_of_it_is_there(chart: Chart) -> None:
     objects = chart.render(flags={"enabled": False})
     (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]

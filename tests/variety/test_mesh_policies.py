@@ -172,6 +172,17 @@ async def test_services_of_a_namespace_share_what_is_read() -> None:
     assert len(transport.read) == len(set(transport.read))
 
 
+async def test_network_policies_that_may_not_be_read_are_not_taken_for_none() -> None:
+    refused = FakeTransport(
+        held={"/apis": {"groups": []}},
+        fails={"/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies": Refused("forbidden")},
+    )
+
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await found(refused)
+
+
 async def test_what_may_not_be_read_is_named_and_what_fails_is_tried_again() -> None:
     policy = (ISTIO, "authorizationpolicies", {"selector": APP})
     path = f"/apis/{ISTIO}/v1/namespaces/shop/authorizationpolicies"

@@ -64,7 +64,7 @@ capabilities: {drop: [ALL]}
 {{- define "resilience-operator.env" -}}
 - {name: RESILIENCE_NAMESPACES, value: {{ join "," .Values.namespaces | quote }}}
 - {name: RESILIENCE_REFUSED_NAMESPACES, value: {{ include "resilience-operator.refusedNamespaces" . | quote }}}
-- {name: RESILIENCE_SERVICES_PER_NAMESPACE, value: {{ .Values.servicesPerNamespace | int | quote }}}
+- {name: RESILIENCE_SERVICES_PER_NAMESPACE, value: {{ .Values.servicesPerNamespace | default 500 | int | quote }}}
 - {name: RESILIENCE_POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
 - {name: RESILIENCE_POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
 - {name: RESILIENCE_LEASE_NAME, value: {{ include "resilience-operator.fullname" . }}}

@@ -17,7 +17,7 @@ from resilience.core.ownership.remains import completed
 from resilience.core.read_depth import Depth, includes_green, read_depth
 from resilience.core.report.phase import is_down
 from resilience.core.rollouts import drain
-from resilience.ports import ApiOutage, Drainer
+from resilience.ports import ApiOutage, Conflict, Drainer
 from resilience.ports.cluster import Cluster
 from resilience.runtime.service_state import ServiceState
 
@@ -86,6 +86,8 @@ class Observer:
             return Observation(workload=None, namespace_ending=True)
         if workload is None:
             return Observation(workload=None)
+        if workload.annotations.get(ANNOTATION_CLAIM) != resource.claim and not self._state.store.listed:
+            raise Conflict("not all resources are listed yet: nobody knows whether this one is among the oldest")
         taken_by = await self._taken_by(resource, workload)
         if taken_by:
             return Observation(workload=workload, taken_by=taken_by)

@@ -49,7 +49,7 @@ class Resync:
 
     async def run(self) -> None:
         """Resyncs until cancelled; the first time at once."""
-        first = True
+        first, self._state.store.listed = True, False
         while True:
             try:
                 await self.once(thorough=first)
@@ -65,6 +65,7 @@ class Resync:
             self._state.store.keep(services=marked.services, slices=marked.slices, flags=marked.flags)
         listed = await self._cluster.resources(partial(self._register, thorough=thorough))
         self._state.turns.open()
+        self._state.store.listed = True
         await self._couriers.resync()
         for key in self._state.alerts.listed(listed):
             self._state.queue.add(key)

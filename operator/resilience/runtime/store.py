@@ -25,6 +25,8 @@ class Store:
     """
 
     most: int = 500
+    # False until everything that exists has been listed: before that nobody knows who is among the oldest.
+    listed: bool = True
     _services: dict[str, dict[str, Service]] = field(default_factory=dict)
     _slices: dict[Name, tuple[str, tuple[Endpoint, ...]]] = field(default_factory=dict)
     _slices_of: dict[Name, set[Name]] = field(default_factory=dict)

@@ -36,7 +36,16 @@ async def test_an_answer_is_asked_for_each_time(service: NameService) -> None:
     assert len(service.asked) == 3
 
 
-@pytest.mark.parametrize("number", [socket.EAI_AGAIN, socket.EAI_NONAME])
+async def test_that_a_name_does_not_exist_is_asked_for_each_time(service: NameService) -> None:
+    """One answer must not count as several failed runs of a check."""
+    service.error, resolve = socket.gaierror(socket.EAI_NONAME, "no such name"), SystemResolver()
+    for _ in range(3):
+        with pytest.raises(socket.gaierror):
+            await resolve("redis.shop.svc")
+    assert len(service.asked) == 3
+
+
+@pytest.mark.parametrize("number", [socket.EAI_AGAIN, socket.EAI_FAIL])
 async def test_a_failure_is_the_answer_for_a_moment(
     service: NameService, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

@@ -147,3 +147,17 @@ async def test_what_has_become_quick_is_slow_no_more(monkeypatch: pytest.MonkeyP
     again = Hanging()
     async with waiting(made, again, "a", "b", by="one"):
         await begins(again, "a", "b")
+
+
+async def test_a_thread_that_cannot_be_started_fails_its_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SharedThreads("test", total=2, share=2)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with on_behalf_of({"shop"}), pytest.raises(OSError, match="no thread"):
+        await made.run("a", lambda: 1)
+    monkeypatch.undo()
+    with on_behalf_of({"shop"}):
+        assert await made.run("a", lambda: 1) == 1

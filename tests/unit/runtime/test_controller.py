@@ -469,6 +469,21 @@ def test_one_too_many_is_looked_after_when_an_older_one_goes() -> None:
     run_virtual(main())
 
 
+def test_nothing_is_adopted_before_all_are_listed() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.cluster.target = make_workload(annotations={})
+        bench.store.listed = False
+        bench.queue.add(KEY)
+        await bench.run(1)
+        assert "claim" not in bench.cluster.calls and "conflict" in bench.metrics.results
+        bench.store.listed = True
+        await bench.run(1)
+        assert "claim" in bench.cluster.calls
+
+    run_virtual(main())
+
+
 def test_a_refused_namespace_is_left_alone() -> None:
     async def main() -> None:
         key = Key("kube-system", "x")

@@ -14,15 +14,13 @@ from typing import Final
 
 from resilience.adapters.net.address_rules import AddressRules, IPAddress, IPNetwork, literal
 from resilience.adapters.net.failures import NetworkFailure
-from resilience.adapters.net.resolver import SystemResolver
+from resilience.adapters.net.resolver import NO_SUCH_NAME, SystemResolver
 from resilience.ports import Refused
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 # Characters that cannot end a URL's host early, which would make it another host than the one that was resolved.
 _HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
-# Answers of the name service about the name itself; every other error is a failure of the name service.
-_NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 # Seconds for which an answer may stand in for a name service that fails.
 STALE: Final = 30.0
 _KNOWN_NAMES: Final = 4096
@@ -111,7 +109,7 @@ class AddressGuard:
                 f"the name service did not answer for {host!r} in time", reason="NameServiceFailed", own=True
             ) from error
         except socket.gaierror as error:
-            if error.errno in _NO_SUCH_NAME:
+            if error.errno in NO_SUCH_NAME:
                 raise NetworkFailure(f"the name {host!r} does not exist", reason="NameNotFound") from error
             raise NetworkFailure(
                 f"the name service could not resolve {host!r}", reason="NameServiceFailed", own=True

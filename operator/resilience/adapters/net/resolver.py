@@ -1,6 +1,7 @@
 """The system's name service, which answers in threads: a name that hangs must not take them from other names.
 
-One look-up of a name is in flight at a time. A failure is remembered for a moment, an answer never: it must not age.
+One look-up of a name is in flight at a time. A failure of the name service is remembered for a moment. An answer never
+is, that the name does not exist included: it must not age, and one answer must not count as several failed runs.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from resilience.adapters.net.threads import SharedThreads
 # A look-up that hangs lasts for up to half a minute: 5 s for each server, search domain and attempt.
 _THREADS: Final = 32
 _OF_A_NAMESPACE: Final = 8
+# Answers of the name service about the name itself; every other error is a failure of the name service.
+NO_SUCH_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 # Seconds for which a failure is the answer to everybody who asks.
 FAILURE_KEPT: Final = 3.0
 
@@ -39,8 +42,9 @@ class SystemResolver:
         try:
             infos = await self._threads.run(host, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
         except OSError as error:
-            self._failures.pop(host, None)
-            self._failures[host] = loop.time() + FAILURE_KEPT, error
+            if error.errno not in NO_SUCH_NAME:
+                self._failures.pop(host, None)
+                self._failures[host] = loop.time() + FAILURE_KEPT, error
             raise _again(error) from error
         return [str(address[0]) for *_, address in infos]
 

@@ -5,6 +5,7 @@ results.
 """
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
@@ -69,8 +70,11 @@ class SharedThreads:
         for job in list(self._jobs.values()):
             if job.charged is None and (namespace := self._payer(job)) is not None:
                 loop = asyncio.get_running_loop()
-                threading.Thread(target=_run, args=(job, loop, self._ended), name=self.name, daemon=True).start()
                 job.charged, job.began = namespace, loop.time()
+                try:
+                    threading.Thread(target=_run, args=(job, loop, self._ended), name=self.name, daemon=True).start()
+                except RuntimeError:
+                    loop.call_soon(self._ended, job, None, OSError(errno.EAGAIN, "no thread could be started"))
 
     def _payer(self, job: _Job) -> str | None:
         """The namespace with the most room for it; None while there is no room."""

@@ -14,6 +14,7 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import Reason
 from resilience.core.degradation import publish
+from resilience.core.failures import stuck_pods
 from resilience.core.model import held
 from resilience.core.model.actions import DeleteGreen, MarkLeft
 from resilience.core.model.context import Context
@@ -92,10 +93,19 @@ def _return_to_target(base: Context, view: PodsView, *, is_late: bool) -> Decisi
     is_stuck = bluegreen.stays_on_green(context)
     if actions:
         return Decision(actions=actions, events=_kept(actions), requeue_after=SOON)
-    # Green that only ends leads to no wait when nothing but itself is left to hand back.
-    if view.green is None or is_stuck or (view.green.deleting and not move.waiting):
+    if (
+        view.green is None
+        or is_stuck
+        or (_ends_in_its_own_time(view.green, base.now, is_late=is_late) and not move.waiting)
+    ):
         return None
     return Decision(requeue_after=move.wait or GONE_POLL)
+
+
+def _ends_in_its_own_time(green: Green, now: datetime, *, is_late: bool) -> bool:
+    """Green is being deleted, and nobody knows when that ends: its pods are stuck, or it took too long."""
+    are_stuck = bool(green.pods) and all(stuck_pods.is_stuck(pod, now) for pod in green.pods)
+    return green.deleting and (is_late or are_stuck)
 
 
 def _kept(actions: Sequence[Action]) -> tuple[Event, ...]:

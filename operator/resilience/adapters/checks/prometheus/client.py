@@ -73,6 +73,14 @@ class _Failure(BaseModel):
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Limited:
+    """A query that is limited to its namespace, or the reason why it may not be sent."""
+
+    query: str = ""
+    refusal: str = ""
+
+
 class PrometheusClient:
     """Queries one server. `token_file` and `ca_file` are paths. Empty: no token, and the system's authorities.
 
@@ -88,7 +96,7 @@ class PrometheusClient:
         # One, for the parser holds the interpreter's lock: more threads would only stand still more often.
         self._parsing = SharedThreads("promql", total=1, share=1)
         # By query and namespace, in the order of their first use.
-        self._known: dict[tuple[str, str], str | QueryRefused] = {}
+        self._known: dict[tuple[str, str], _Limited] = {}
 
     async def query(self, query: str, *, namespace: str, timeout: timedelta) -> Values:
         """The query's current values, of series of this namespace only. Sent once; redirects are not followed.
@@ -101,9 +109,9 @@ class PrometheusClient:
         """
         began = asyncio.get_running_loop().time()
         limited = await self._limited(query, namespace, timeout=timeout)
-        if isinstance(limited, QueryRefused):
-            raise limited
-        url = self._url.with_query(query=limited, timeout=f"{timeout.total_seconds():.3f}")
+        if limited.refusal:
+            raise QueryRefused(limited.refusal)
+        url = self._url.with_query(query=limited.query, timeout=f"{timeout.total_seconds():.3f}")
         headers = [("Authorization", f"Bearer {self._token()}")] if self._token_file else []
         target = HttpTarget.at(str(url))
         answer = await self._client.request(
@@ -111,7 +119,7 @@ class PrometheusClient:
         )
         return _read(answer)
 
-    async def _limited(self, query: str, namespace: str, *, timeout: timedelta) -> str | QueryRefused:
+    async def _limited(self, query: str, namespace: str, *, timeout: timedelta) -> _Limited:
         key = query, namespace
         if key not in self._known:
             try:
@@ -139,12 +147,12 @@ def _authorities(ca_file: str) -> ssl.SSLContext:
         raise Invalid(f"RESILIENCE_PROMETHEUS_CA_FILE: {ca_file} holds no certificates that can be read") from error
 
 
-def _limit(query: str, namespace: str) -> str | QueryRefused:
-    """The limited query, or its refusal, which is returned so that the cache keeps it too."""
+def _limit(query: str, namespace: str) -> _Limited:
     try:
-        return force_namespace(query, namespace=namespace)
+        return _Limited(query=force_namespace(query, namespace=namespace))
     except QueryRefused as refusal:
-        return refusal
+        # Its words alone: an exception that is raised again and again keeps the frames of each time.
+        return _Limited(refusal=str(refusal))
 
 
 def _read(answer: Answer) -> Values:
