@@ -214,7 +214,7 @@ def neighbour(partner: Recorder) -> list[Object]:
     return shop(
         replicas=2,
         health={"interval": "1s", "timeout": "900ms", "checks": checks},
-        degradation={"flags": [{"name": "alone", "check": "partner", "mode": "memory"}]},
+        degradation={"flags": [{"name": "alone", "check": "partner", "mode": "memory", "minDegraded": "1s"}]},
     )
 
 
