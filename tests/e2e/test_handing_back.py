@@ -12,8 +12,8 @@ from pytest_kind import KindCluster
 from tests.e2e.test_release_faults import STEPS, at
 from tests.e2e.test_release_lifecycle import given_back
 from tests.support.counts import PROOF, Figures, count
-from tests.support.kube import Kube, Object, wait_until
-from tests.support.release import Release
+from tests.support.kube import Kube, KubectlError, Object, wait_until
+from tests.support.release import NAME, NAMESPACE, Release
 from tests.support.rollouts import Endpoints, adopted, release, rollout, serves, shop, template
 from tests.support.shop_manifests import shop as plain_shop
 from tests.support.space import Space
@@ -128,18 +128,38 @@ def test_a_namespace_of_many_services_ends_and_holds_up_nobody_else(
     assert clients.failed == 0, clients.failures()
 
 
+def may(kube: Kube, *what: str) -> bool:
+    """Whether the operator's ServiceAccount may do something."""
+    account = f"--as=system:serviceaccount:{NAMESPACE}:{NAME}"
+    try:
+        return kube.kubectl("auth", "can-i", *what, account).strip() == "yes"
+    except KubectlError:
+        return False
+
+
 @pytest.mark.exclusive
-def test_in_namespaced_mode_a_namespace_ends_too(operator: Release, space: Space, doomed: Space) -> None:
-    # given
+def test_upgrading_to_some_namespaces_and_back(
+    operator: Release, space: Space, doomed: Space, other_space: Space
+) -> None:
+    # given: it looks after everything
+    assert may(other_space, "list", "pods")
+    # when: it is told to look after two namespaces
     operator.install(namespaces=[space.namespace, doomed.namespace])
     try:
+        # then: it works there, and has no rights elsewhere
+        other_space.apply(*plain_shop())
         adopted(doomed, *shop("v1", rollout=SLOW))
         assert "finalizers" not in doomed.get("resilientservices", "shop")["metadata"]
+        assert may(space, "list", "pods")
+        for verb in ("list", "patch"):
+            assert not may(other_space, verb, "pods")
+            assert not may(other_space, verb, "pods", "--all-namespaces")
+            assert not may(other_space, verb, "resilientservices.resilience.dev")
+        assert "status" not in other_space.get("resilientservices", "shop")
+        # and a namespace that goes in the middle of a release holds up nothing
         doomed.apply(template("v2"))
         at(doomed, "green Warm")
-        # when
         Kube(doomed.cluster).delete("namespace", doomed.namespace)
-        # then: the other namespace is looked after as ever
         space.start(*plain_shop())
         assert space.restart()["result"] == "Succeeded"
         # and a resource that goes there is handed back although nothing held it
@@ -147,3 +167,5 @@ def test_in_namespaced_mode_a_namespace_ends_too(operator: Release, space: Space
         wait_until(lambda: given_back(space), what="the hand-back")
     finally:
         operator.install()
+    # then: all is looked after again
+    other_space.wait_running()

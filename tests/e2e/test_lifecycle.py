@@ -5,8 +5,8 @@ import time
 import pytest
 
 from tests.support.counts import Figures, count
-from tests.support.kube import Kube, KubectlError, Object, wait_until
-from tests.support.release import NAME, NAMESPACE, Release
+from tests.support.kube import Object, wait_until
+from tests.support.release import Release
 from tests.support.shop_manifests import DRAIN, deployment, resilient, service, shop
 from tests.support.space import CLAIM, MANAGED, Space, stays
 from tests.support.spending import pause
@@ -86,38 +86,6 @@ def test_uninstalling_gives_back_and_installing_adopts_again(operator: Release, 
     # then
     space.wait_running()
     assert ours(space.get("deployments", "shop")) == {MANAGED, CLAIM}
-
-
-def may(kube: Kube, *what: str) -> bool:
-    """Whether the operator's ServiceAccount may do something."""
-    account = f"--as=system:serviceaccount:{NAMESPACE}:{NAME}"
-    try:
-        return kube.kubectl("auth", "can-i", *what, account).strip() == "yes"
-    except KubectlError:
-        return False
-
-
-@pytest.mark.exclusive
-def test_upgrading_to_some_namespaces_and_back(operator: Release, space: Space, other_space: Space) -> None:
-    # given: it looks after everything
-    assert may(other_space, "list", "pods")
-    # when: it is told to look after one namespace
-    operator.install(namespaces=[space.namespace])
-    try:
-        # then: it works there, and has no rights elsewhere
-        other_space.apply(*shop())
-        space.start(*shop())
-        assert space.restart()["result"] == "Succeeded"
-        assert may(space, "list", "pods")
-        for verb in ("list", "patch"):
-            assert not may(other_space, verb, "pods")
-            assert not may(other_space, verb, "pods", "--all-namespaces")
-            assert not may(other_space, verb, "resilientservices.resilience.dev")
-        assert "status" not in other_space.get("resilientservices", "shop")
-    finally:
-        operator.install()
-    # then: all is looked after again
-    other_space.wait_running()
 
 
 def test_helm_test(operator: Release) -> None:
