@@ -88,24 +88,25 @@ def _return_to_target(base: Context, view: PodsView, *, is_late: bool) -> Decisi
             return None
         if not view.green.deleting:
             return Decision(actions=(DeleteGreen(),), requeue_after=SOON)
+    if view.green is not None and base.workload.paused and _ends_soon(view.green, base.now, is_late=is_late):
+        # Then the target rolls out by itself, which nobody covers: that comes last, and the resource goes with it.
+        return Decision(requeue_after=GONE_POLL)
     move = bluegreen.plan(context)
     actions = (*move.actions, *preview.plan(context))
     is_stuck = bluegreen.stays_on_green(context)
     if actions:
         return Decision(actions=actions, events=_kept(actions), requeue_after=SOON)
-    if (
-        view.green is None
-        or is_stuck
-        or (_ends_in_its_own_time(view.green, base.now, is_late=is_late) and not move.waiting)
-    ):
+    if view.green is None or is_stuck:
+        return None
+    if view.green.deleting and not move.waiting and not _ends_soon(view.green, base.now, is_late=is_late):
         return None
     return Decision(requeue_after=move.wait or GONE_POLL)
 
 
-def _ends_in_its_own_time(green: Green, now: datetime, *, is_late: bool) -> bool:
-    """Green is being deleted, and nobody knows when that ends: its pods are stuck, or it took too long."""
+def _ends_soon(green: Green, now: datetime, *, is_late: bool) -> bool:
+    """Green is being deleted, and its pods end as they should; of pods that are stuck nobody knows."""
     are_stuck = bool(green.pods) and all(stuck_pods.is_stuck(pod, now) for pod in green.pods)
-    return green.deleting and (is_late or are_stuck)
+    return green.deleting and not is_late and not are_stuck
 
 
 def _kept(actions: Sequence[Action]) -> tuple[Event, ...]:
