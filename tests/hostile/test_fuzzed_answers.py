@@ -39,7 +39,7 @@ from tests.hostile.support import OneSecret, in_words, loopback_guard, tcp_serve
 from tests.support.counts import count
 
 EXAMPLES: Final = settings(
-    max_examples=count(25, proof=5_000), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=count(12, proof=5_000), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TIMEOUT: Final = timedelta(milliseconds=400)
 # Whoever promises more than it sends is waited for until here; a hundred times the time-out.
