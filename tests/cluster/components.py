@@ -14,7 +14,7 @@ from tests.cluster.network import (
     POD_RANGE6,
     SERVICE_RANGE,
     SERVICE_RANGE6,
-    has_ipv6,
+    families,
 )
 from tests.cluster.nodes import FIRST, Node
 from tests.cluster.paths import AUDIT_LOG, PKI, STATE
@@ -65,7 +65,7 @@ def api_server() -> Component:
             binaries.program("kube-apiserver"),
             f"--etcd-servers={_ETCD_CLIENT}",
             *("--secure-port=6443", "--bind-address=0.0.0.0", f"--advertise-address={NODE_IP}"),
-            f"--service-cluster-ip-range={_families(SERVICE_RANGE, SERVICE_RANGE6)}",
+            f"--service-cluster-ip-range={_listed(SERVICE_RANGE, SERVICE_RANGE6)}",
             *("--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"),
             "--allow-privileged=true",
             f"--client-ca-file={PKI}/ca.crt",
@@ -105,8 +105,8 @@ def controller_manager() -> Component:
             # with the default (50s), and takes every endpoint away.
             "--node-monitor-grace-period=120s",
             *(f"--cluster-signing-cert-file={PKI}/ca.crt", f"--cluster-signing-key-file={PKI}/ca.key"),
-            *("--allocate-node-cidrs=true", f"--cluster-cidr={_families(POD_RANGE, POD_RANGE6)}"),
-            f"--service-cluster-ip-range={_families(SERVICE_RANGE, SERVICE_RANGE6)}",
+            *("--allocate-node-cidrs=true", f"--cluster-cidr={_listed(POD_RANGE, POD_RANGE6)}"),
+            f"--service-cluster-ip-range={_listed(SERVICE_RANGE, SERVICE_RANGE6)}",
             *_FAST,
         ),
     )
@@ -134,7 +134,7 @@ def kubelet(node: Node) -> Component:
             f"--kubeconfig={node.pki}/kubelet.kubeconfig",
             f"--root-dir={node.folder}/kubelet",
             f"--hostname-override={node.name}",
-            f"--node-ip={_families(node.address, NODE_IP6) if node == FIRST else node.address}",
+            f"--node-ip={_listed(node.address, NODE_IP6) if node == FIRST else node.address}",
         ),
         node=node,
     )
@@ -163,9 +163,8 @@ def metrics_server() -> Component:
     )
 
 
-def _families(first: str, second: str) -> str:
-    """Both, the second where this machine has IPv6."""
-    return f"{first},{second}" if has_ipv6() else first
+def _listed(first: str, second: str) -> str:
+    return ",".join(families(first, second))
 
 
 def _own_kubeconfig(name: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from tests.cluster.network import (
     NODE_IP,
     POD_RANGE,
     POD_RANGE6,
-    has_ipv6,
+    families,
 )
 from tests.cluster.nodes import FIRST, Node
 from tests.cluster.paths import PKI, STATE
@@ -45,7 +45,7 @@ def write_all() -> None:
     _write(COREDNS, _coredns())
     _write(AUDIT_POLICY, _json(_audit()))
     write_node(FIRST)
-    write_pod_ranges(FIRST, FIRST_POD_RANGE, *([FIRST_POD_RANGE6] if has_ipv6() else []))
+    write_pod_ranges(FIRST, *families(FIRST_POD_RANGE, FIRST_POD_RANGE6))
 
 
 def write_node(node: Node) -> None:
@@ -187,7 +187,7 @@ def _proxy(node: Node) -> dict[str, object]:
         "hostnameOverride": node.name,
         "healthzBindAddress": f"{node.address}:{PROXY_HEALTH_PORT}",
         "mode": "iptables",
-        "clusterCIDR": ",".join([POD_RANGE, *([POD_RANGE6] if has_ipv6() else [])]),
+        "clusterCIDR": ",".join(families(POD_RANGE, POD_RANGE6)),
         # These sysctls are not writable in a network namespace; zero leaves them alone.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "iptables": {"minSyncPeriod": "100ms", "syncPeriod": "30s"},

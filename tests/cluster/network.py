@@ -59,6 +59,11 @@ def has_ipv6() -> bool:
     return bool(_IPV6_ADDRESSES.exists() and _IPV6_ADDRESSES.read_text())
 
 
+def families(first: str, second: str) -> tuple[str, ...]:
+    """Addresses or ranges of IPv4 and IPv6: the second where this machine has it."""
+    return (first, second) if has_ipv6() else (first,)
+
+
 def up() -> None:
     """Make the first node's namespace and the way to it; pods and Services are then reachable from the host."""
     _namespace(FIRST)

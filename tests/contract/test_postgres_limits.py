@@ -1,4 +1,4 @@
-"""What a PostgreSQL server may send: as much as a check needs, in however many messages."""
+"""A PostgreSQL server may send as much as a check needs, in however many messages."""
 
 import asyncio
 import struct

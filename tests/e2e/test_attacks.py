@@ -202,7 +202,7 @@ def everything(port: int) -> list[Object]:
 
 @pytest.fixture
 def partner() -> Iterator[Recorder]:
-    """What the neighbour depends on."""
+    """A server that the neighbour depends on."""
     with recording() as recorder:
         yield recorder
 

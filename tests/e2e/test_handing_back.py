@@ -129,7 +129,7 @@ def test_a_namespace_of_many_services_ends_and_holds_up_nobody_else(
 
 
 def may(kube: Kube, *what: str) -> bool:
-    """Whether the operator's ServiceAccount may do something."""
+    """The operator's ServiceAccount may do this."""
     account = f"--as=system:serviceaccount:{NAMESPACE}:{NAME}"
     try:
         return kube.kubectl("auth", "can-i", *what, account).strip() == "yes"

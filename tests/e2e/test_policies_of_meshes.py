@@ -8,7 +8,7 @@ from pytest_kind import KindCluster
 from tests.cluster import definitions
 from tests.cluster.progress import Progress
 from tests.support.kube import Kube, Object
-from tests.support.release import Release
+from tests.support.release import NAME, Release
 from tests.support.shop_manifests import deployment, resilient, service
 from tests.support.space import Space
 
@@ -69,7 +69,7 @@ def meshed(cluster: KindCluster, operator: Release) -> Iterator[Kube]:
     try:
         everywhere.kubectl("apply", "--server-side", *options)
         everywhere.kubectl("wait", "--for=condition=Established", "--timeout=60s", *options)
-        operator.kube.kubectl("rollout", "restart", "deployment/resilience-operator")
+        operator.kube.kubectl("rollout", "restart", f"deployment/{NAME}")
         operator.settle()
         yield everywhere
     finally:

@@ -6,7 +6,7 @@ In virtual time: what is asserted are runs and connections, never seconds of thi
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, cast
@@ -60,8 +60,9 @@ def target(number: int, host: str, *, every: timedelta, timeout: timedelta) -> C
     return CheckTarget(f"check-{number}", TcpProbe(host, 1000 + number), "", every, timeout, 3, 2)
 
 
-async def runs_beside_a_tarpit(counts: list[int]) -> None:
-    """Puts the neighbour's runs in a minute before the attack, and in a minute of it, into `counts`."""
+@asynccontextmanager
+async def running() -> AsyncIterator[tuple[CheckRunner, Checker]]:
+    """A runner at work, and what it runs."""
     checker = Checker()
     runner = CheckRunner(
         checker=checker,
@@ -71,20 +72,31 @@ async def runs_beside_a_tarpit(counts: list[int]) -> None:
         concurrency=64,
     )
     task = asyncio.create_task(runner.run())
-    runner.sync(VICTIM, [target(0, "redis", every=SECOND, timeout=SECOND)])
-    await asyncio.sleep(60)
-    counts.append(checker.runs)
-    for number in range(4):
-        slow = [target(32 * number + index, "tarpit", every=LONGEST, timeout=LONGEST) for index in range(32)]
-        runner.sync(Key("evil", f"tarpit-{number}"), slow)
-    await asyncio.sleep(5)
-    require(checker.held > 0, "the tarpit was never asked")
-    before = checker.runs
-    await asyncio.sleep(60)
-    counts.append(checker.runs - before)
+    yield runner, checker
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+def attack(runner: CheckRunner, *more: CheckTarget) -> None:
+    """Four resources of a namespace with 32 checks each that are never answered; the last one has these, too."""
+    for number in range(4):
+        slow = [target(32 * number + index, "tarpit", every=LONGEST, timeout=LONGEST) for index in range(32)]
+        runner.sync(Key("evil", f"tarpit-{number}"), [*more, *slow] if number == 3 else slow)
+
+
+async def runs_beside_a_tarpit(counts: list[int]) -> None:
+    """Puts the neighbour's runs in a minute before the attack, and in a minute of it, into `counts`."""
+    async with running() as (runner, checker):
+        runner.sync(VICTIM, [target(0, "redis", every=SECOND, timeout=SECOND)])
+        await asyncio.sleep(60)
+        counts.append(checker.runs)
+        attack(runner)
+        await asyncio.sleep(5)
+        require(checker.held > 0, "the tarpit was never asked")
+        before = checker.runs
+        await asyncio.sleep(60)
+        counts.append(checker.runs - before)
 
 
 def test_checks_that_never_end_leave_the_neighbours_checks_running() -> None:
@@ -97,34 +109,21 @@ def test_checks_that_never_end_leave_the_neighbours_checks_running() -> None:
 
 async def runs_of_a_shared_check(counts: list[int]) -> None:
     """The same as above, but the hostile namespace has the neighbour's check, too, and had it first."""
-    checker = Checker()
-    runner = CheckRunner(
-        checker=checker,
-        metrics=cast(Metrics, Silent()),
-        clock=VirtualClock(),
-        on_transition=lambda _: None,
-        concurrency=64,
-    )
-    task = asyncio.create_task(runner.run())
-    redis = target(0, "redis", every=SECOND, timeout=SECOND)
-    for number in range(4):
-        slow = [target(32 * number + index, "tarpit", every=LONGEST, timeout=LONGEST) for index in range(32)]
-        runner.sync(Key("evil", f"tarpit-{number}"), [redis, *slow] if number == 3 else slow)
-    await asyncio.sleep(10)
-    runner.sync(VICTIM, [redis])
-    await asyncio.sleep(5)
-    before = checker.runs
-    await asyncio.sleep(60)
-    counts.append(checker.runs - before)
-    # A namespace that goes takes nobody's place with it.
-    for number in range(4):
-        runner.forget(Key("evil", f"tarpit-{number}"))
-    before = checker.runs
-    await asyncio.sleep(60)
-    counts.append(checker.runs - before)
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    async with running() as (runner, checker):
+        redis = target(0, "redis", every=SECOND, timeout=SECOND)
+        attack(runner, redis)
+        await asyncio.sleep(10)
+        runner.sync(VICTIM, [redis])
+        await asyncio.sleep(5)
+        before = checker.runs
+        await asyncio.sleep(60)
+        counts.append(checker.runs - before)
+        # A namespace that goes takes nobody's place with it.
+        for number in range(4):
+            runner.forget(Key("evil", f"tarpit-{number}"))
+        before = checker.runs
+        await asyncio.sleep(60)
+        counts.append(checker.runs - before)
 
 
 def test_a_check_that_a_hostile_namespace_shares_is_run_in_its_neighbours_turn() -> None:

@@ -32,10 +32,9 @@ class Store:
     _slices_of: dict[Name, set[Name]] = field(default_factory=dict)
     _targets: dict[Key, tuple[TargetKind, str]] = field(default_factory=dict)
     _by_target: dict[tuple[TargetKind, str, str], set[Key]] = field(default_factory=dict)
-    _by_namespace: dict[str, set[Key]] = field(default_factory=dict)
-    # Creation time and name of each ResilientService of a namespace, the oldest first.
+    # The ResilientServices of a namespace with their creation times; and these with the names, the oldest first.
+    _by_namespace: dict[str, dict[Key, datetime]] = field(default_factory=dict)
     _by_age: dict[str, list[tuple[datetime, str]]] = field(default_factory=dict)
-    _ages: dict[Key, datetime] = field(default_factory=dict)
     _services_of: dict[Key, frozenset[str]] = field(default_factory=dict)
     # Hash of the latest state of each ResilientService, without its status.
     _faces: dict[Key, int] = field(default_factory=dict)
@@ -147,8 +146,7 @@ class Store:
             return False
         self.forget(resource.key)
         self._faces[resource.key] = face
-        self._by_namespace.setdefault(resource.key.namespace, set()).add(resource.key)
-        self._ages[resource.key] = resource.created
+        self._by_namespace.setdefault(resource.key.namespace, {})[resource.key] = resource.created
         insort(self._by_age.setdefault(resource.key.namespace, []), (resource.created, resource.key.name))
         if (ref := resource.target_ref) is not None:
             self._targets[resource.key] = (ref.kind, ref.name)
@@ -157,12 +155,13 @@ class Store:
 
     def forget(self, key: Key) -> None:
         """Removes a ResilientService that is gone."""
-        of_namespace = self._by_namespace.get(key.namespace)
-        if of_namespace is not None:
-            of_namespace.discard(key)
+        of_namespace = self._by_namespace.get(key.namespace, {})
+        created = of_namespace.pop(key, None)
+        if created is not None:
+            by_age = self._by_age[key.namespace]
+            del by_age[bisect_left(by_age, (created, key.name))]
             if not of_namespace:
-                del self._by_namespace[key.namespace]
-        self._forget_age(key)
+                del self._by_namespace[key.namespace], self._by_age[key.namespace]
         self._services_of.pop(key, None)
         self._faces.pop(key, None)
         kind, name = self._targets.pop(key, (TargetKind.DEPLOYMENT, ""))
@@ -173,17 +172,9 @@ class Store:
                 del self._by_target[kind, key.namespace, name]
                 self._workload_faces.pop((kind, key.namespace, name), None)
 
-    def _forget_age(self, key: Key) -> None:
-        created = self._ages.pop(key, None)
-        if created is not None:
-            by_age = self._by_age[key.namespace]
-            del by_age[bisect_left(by_age, (created, key.name))]
-            if not by_age:
-                del self._by_age[key.namespace]
-
     def has_place(self, key: Key) -> bool:
         """The ResilientService is among the `most` oldest ones of its namespace, or not known."""
-        created = self._ages.get(key)
+        created = self._by_namespace.get(key.namespace, {}).get(key)
         return created is None or bisect_left(self._by_age[key.namespace], (created, key.name)) < self.most
 
     def first_without_place(self, namespace: str) -> Key | None:

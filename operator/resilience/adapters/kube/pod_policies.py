@@ -76,12 +76,7 @@ class PodPolicies:
             (kind, path) for kind, version in await self._existing() for path in self._paths(kind, version, namespace)
         ]
         answers = await asyncio.gather(*(self._listed(kind, path) for kind, path in wanted))
-        # With rights in namespaces only, one of them may be gone or closed to us: it must not hide the others.
-        unread = {
-            kind.kind
-            for (kind, _), policies in zip(wanted, answers, strict=True)
-            if policies is None and not (kind.elsewhere and self._namespaces)
-        }
+        unread = {kind.kind for (kind, _), policies in zip(wanted, answers, strict=True) if policies is None}
         # A NetworkPolicy of the namespace itself is in two answers.
         keys: dict[tuple[str, str], frozenset[str]] = {}
         for policy in (policy.of(labels) for policies in answers for policy in policies or ()):
@@ -165,7 +160,11 @@ class PodPolicies:
             self._kinds_until = 0.0
             return ()
         except Refused as error:
-            if kind in (entry for entry, _ in NETWORK_POLICIES) and not (kind.elsewhere and self._namespaces):
+            if kind.elsewhere and self._namespaces:
+                # That namespace may be gone or closed to us: it must not hide the others.
+                log.warning("namespace left out", path=path, why=str(error))
+                return ()
+            if kind in (entry for entry, _ in NETWORK_POLICIES):
                 # The chart always grants this one: who cannot read it does not know which label may be overwritten.
                 raise
             log.warning("policies may not be read", kind=kind.kind, why=str(error))

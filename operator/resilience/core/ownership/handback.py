@@ -88,7 +88,8 @@ def _return_to_target(base: Context, view: PodsView, *, is_late: bool) -> Decisi
             return None
         if not view.green.deleting:
             return Decision(actions=(DeleteGreen(),), requeue_after=SOON)
-    if view.green is not None and base.workload.paused and _ends_soon(view.green, base.now, is_late=is_late):
+    ends_soon = view.green is not None and not is_late and _ends_soon(view.green, base.now)
+    if ends_soon and base.workload.paused:
         # Then the target rolls out by itself, which nobody covers: that comes last, and the resource goes with it.
         return Decision(requeue_after=GONE_POLL)
     move = bluegreen.plan(context)
@@ -98,15 +99,15 @@ def _return_to_target(base: Context, view: PodsView, *, is_late: bool) -> Decisi
         return Decision(actions=actions, events=_kept(actions), requeue_after=SOON)
     if view.green is None or is_stuck:
         return None
-    if view.green.deleting and not move.waiting and not _ends_soon(view.green, base.now, is_late=is_late):
+    if view.green.deleting and not move.waiting and not ends_soon:
         return None
     return Decision(requeue_after=move.wait or GONE_POLL)
 
 
-def _ends_soon(green: Green, now: datetime, *, is_late: bool) -> bool:
+def _ends_soon(green: Green, now: datetime) -> bool:
     """Green is being deleted, and its pods end as they should; of pods that are stuck nobody knows."""
     are_stuck = bool(green.pods) and all(stuck_pods.is_stuck(pod, now) for pod in green.pods)
-    return green.deleting and not is_late and not are_stuck
+    return green.deleting and not are_stuck
 
 
 def _kept(actions: Sequence[Action]) -> tuple[Event, ...]:
