@@ -58,7 +58,6 @@ def test_control_a_plain_restart_of_it_loses_requests(space: Space, figures: Fig
     # when
     with traffic(space.url()) as clients:
         restart_plainly(space, count(1, proof=10))
-        pause(1)
     # then
     figures.write(**clients.figures())
     assert clients.failed > 0

@@ -8,7 +8,7 @@ import pytest
 from tests.support.counts import Figures, count
 from tests.support.kube import Object
 from tests.support.release import Release
-from tests.support.rollouts import adopted, checks, release, rollout, serves, template
+from tests.support.rollouts import adopted, checks, release, restart_plainly, rollout, serves, template
 from tests.support.shop_manifests import DRAIN, READY_PROBE, container, resilient, service
 from tests.support.space import Space
 from tests.support.spending import pause
@@ -73,10 +73,7 @@ def test_control_a_sidecar_restarted_without_the_operator_loses_requests(space: 
 
     # when
     with traffic(space.url()) as clients:
-        for _ in range(count(1, proof=10)):
-            space.kubectl("rollout", "restart", "deployment/shop")
-            space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
-            pause(1)
+        restart_plainly(space, count(1, proof=10))
 
     # then: the clients notice, or the test above proves nothing
     figures.write(**clients.figures())

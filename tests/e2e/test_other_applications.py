@@ -15,7 +15,7 @@ from tests.cluster.shell import exclusive
 from tests.support.counts import Figures, count
 from tests.support.kube import Object
 from tests.support.release import Release
-from tests.support.rollouts import Endpoints, adopted, at_rest, release, rollout, serves
+from tests.support.rollouts import Endpoints, adopted, at_rest, release, restart_plainly, rollout, serves
 from tests.support.shop_manifests import resilient, selects, service
 from tests.support.space import Space
 from tests.support.spending import pause
@@ -113,10 +113,7 @@ def test_control_a_plain_restart_of_them_loses_requests(applications: None, spac
     space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
     # when
     with traffic(f"{space.url()}{ECHO}", kept=KEPT) as clients:
-        for _ in range(count(2, proof=20)):
-            space.kubectl("rollout", "restart", "deployment/shop")
-            space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
-            pause(1)
+        restart_plainly(space, count(2, proof=20))
     # then: the clients notice, or the test above proves nothing
     figures.write(**clients.figures())
     assert clients.failed > 0

@@ -7,6 +7,7 @@ import pytest
 from tests.support.counts import Figures, count
 from tests.support.kube import Object, wait_until
 from tests.support.release import Release
+from tests.support.rollouts import restart_plainly
 from tests.support.shop_manifests import (
     DRAIN,
     READY_PROBE,
@@ -110,10 +111,7 @@ def test_control_without_the_operator_requests_are_lost(space: Space, figures: F
 
     # when: it is restarted as everybody does it
     with traffic(space.url()) as clients:
-        for _ in range(count(2, proof=20)):
-            space.kubectl("rollout", "restart", "deployment/shop")
-            space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
-            pause(1)
+        restart_plainly(space, count(2, proof=20))
 
     # then: the clients notice, or these tests prove nothing
     figures.write(**clients.figures())

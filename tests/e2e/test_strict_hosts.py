@@ -11,7 +11,7 @@ from tests.cluster.shell import exclusive
 from tests.support.counts import Figures, count
 from tests.support.kube import Object
 from tests.support.release import Release
-from tests.support.rollouts import adopted, release, serves
+from tests.support.rollouts import adopted, release, restart_plainly, serves
 from tests.support.shop_manifests import deployment, resilient, service
 from tests.support.space import Space
 from tests.support.spending import pause
@@ -99,10 +99,7 @@ def test_control_the_same_application_without_the_operator_loses_requests(
 
     # when: it is restarted as everybody does it
     with traffic(space.url(), host=NAME) as clients:
-        for _ in range(count(1, proof=10)):
-            space.kubectl("rollout", "restart", "deployment/shop")
-            space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
-            pause(1)
+        restart_plainly(space, count(1, proof=10))
 
     # then: the clients notice, or the test above proves nothing
     figures.write(**clients.figures())

@@ -95,6 +95,5 @@ def test_a_zone_loses_no_request_when_its_only_endpoint_leaves(
         space.delete("rsvc", "shop")
         with traffic(space.url()) as clients:
             restart_plainly(space, rounds)
-            pause(1)
         figures.write(control=True, **clients.figures())
         assert clients.failed > 0

@@ -14,7 +14,7 @@ import requests
 from tests.support.kube import Kube, Object, wait_until
 from tests.support.shop_manifests import deployment, resilient, service
 from tests.support.space import Space
-from tests.support.spending import Spending, spending
+from tests.support.spending import Spending, pause, spending
 
 BLUE_GREEN: Final[Object] = {
     "strategy": "BlueGreen",
@@ -88,10 +88,11 @@ def release(space: Space, *objects: Object, timeout: float = 90) -> Object:
 
 
 def restart_plainly(space: Space, times: int) -> None:
-    """Restarts the Deployment as anybody may, so often, for controls."""
+    """Restarts the Deployment as anybody may, so often, for controls; clients go on for a second after each time."""
     for _ in range(times):
         space.kubectl("rollout", "restart", "deployment/shop")
         space.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
+        pause(1)
 
 
 def ended(space: Space, before: str, *, timeout: float = 90) -> Object:
