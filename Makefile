@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Two cores carry this many workers, for most of them wait; see tests/plugins/lanes.py.
-WORKERS ?= 5
+# Two cores carry this many workers, for most of them wait, three of them for the others; see tests/plugins/lanes.py.
+WORKERS ?= 8
 FAST := tests/unit tests/contract tests/hostile tests/variety
+
+# Each worker of pytest would compile all tests again.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help packages check fast lint test proof soak demo generate clean

@@ -48,12 +48,21 @@ def write_all() -> None:
     write_pod_ranges(FIRST, *families(FIRST_POD_RANGE, FIRST_POD_RANGE6))
 
 
-def write_node(node: Node) -> None:
-    """Files for the programs of one node; without a range for its pods it does not become ready."""
+def write_node(node: Node, *, taint: str = "") -> None:
+    """Files for the programs of one node; without a range for its pods it does not become ready.
+
+    `taint`: `key=value:effect`, which the node has from its registration on.
+    """
     _cni_folder(node).mkdir(parents=True, exist_ok=True)
     _write(containerd(node), _containerd(node))
-    _write(kubelet(node), _json(_kubelet(node)))
+    _write(kubelet(node), _json(_kubelet(node) | _taints(taint)))
     _write(proxy(node), _json(_proxy(node)))
+
+
+def _taints(taint: str) -> dict[str, object]:
+    key, _, rest = taint.partition("=")
+    value, _, effect = rest.partition(":")
+    return {"registerWithTaints": [{"key": key, "value": value, "effect": effect}]} if taint else {}
 
 
 def write_pod_ranges(node: Node, *pod_ranges: str) -> None:

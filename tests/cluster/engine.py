@@ -29,8 +29,11 @@ class Cluster(Protocol):
 
     def start_api_server(self) -> None: ...
 
-    def add_node(self) -> str:
-        """Add one node that takes pods; returns its name. Raises ClusterError where that cannot be done."""
+    def add_node(self, *, taint: str = "") -> str:
+        """Add one node that takes pods (that tolerate `taint`: `key=value:effect`); returns its name.
+
+        Raises ClusterError where that cannot be done.
+        """
         ...
 
     def remove_node(self, name: str) -> None: ...

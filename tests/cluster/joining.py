@@ -28,14 +28,14 @@ def healthy(node: Node) -> bool:
     return programs and not node.going.exists() and api.node_ready(node) and api.proxy_ready(node)
 
 
-def join(node: Node, *, progress: Progress) -> None:
-    """Have a further node take pods, with every image that the first one has."""
+def join(node: Node, *, progress: Progress, taint: str = "") -> None:
+    """Have a further node take pods (that tolerate `taint`: `key=value:effect`), with every image of the first one."""
     with progress.step(f"{node.name}: network and certificates"):
         node.folder.mkdir(parents=True, exist_ok=True)
         network.join(node)
         cgroups.up(node)
         pki.join(node)
-        config.write_node(node)
+        config.write_node(node, taint=taint)
         # A test that was killed may have left it so.
         network.mend(node)
         outage.thaw(node)

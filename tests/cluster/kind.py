@@ -94,7 +94,7 @@ class Kind:
         run("docker", "exec", _NODE, "sh", "-c", f"test ! -e {_STOPPED} || mv {_STOPPED} {_MANIFEST}")
         wait_for("API server", self._api_ready)
 
-    def add_node(self) -> str:
+    def add_node(self, *, taint: str = "") -> str:
         """Raises ClusterError: kind cannot."""
         count = len(_names()) + 1
         remedy = f"run `python -m tests.cluster down`, then `up --nodes {count}`"

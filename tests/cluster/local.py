@@ -98,13 +98,13 @@ class Local:
         """Start the API server and wait until it is ready."""
         _start(components.api_server(), "API server", api.ready)
 
-    def add_node(self) -> str:
+    def add_node(self, *, taint: str = "") -> str:
         """Add one node and return its name. Raises ClusterError when the cluster is not up."""
         with exclusive(_lock()):
             if not _first_healthy():
                 raise ClusterError("the cluster is not up: run `python -m tests.cluster up` first")
             node = nodes.unused(nodes.known())
-            joining.join(node, progress=self.progress)
+            joining.join(node, progress=self.progress, taint=taint)
         return node.name
 
     def remove_node(self, name: str) -> None:

@@ -29,7 +29,7 @@ def reached(step: str, pod: Sighting) -> bool:
     return pod.deleting if step == "deleting" else pod.step == step
 
 
-@pytest.mark.exclusive
+@pytest.mark.killing
 @pytest.mark.parametrize("step", STEPS if PROOF else ["accepted", "leaving", "deleting"])
 def test_the_operator_is_killed_at_each_step(
     operator: Release, killer: Killer, space: Space, figures: Figures, step: str
@@ -60,7 +60,7 @@ def test_the_operator_is_killed_at_each_step(
     assert space.retiring() == []
 
 
-@pytest.mark.exclusive
+@pytest.mark.killing
 def test_another_replica_takes_over_when_the_leader_is_gone_for_good(
     operator: Release, killer: Killer, space: Space, figures: Figures
 ) -> None:

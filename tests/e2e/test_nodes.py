@@ -11,7 +11,7 @@ from pytest_kind import KindCluster
 from tests.cluster import engine
 from tests.cluster.nodes import Node
 from tests.support.kube import Kube, KubectlError, Object, wait_until
-from tests.support.nodes import HOSTNAME, Nodes
+from tests.support.nodes import HOSTNAME, TOLERATION, Nodes
 from tests.support.shop_manifests import deployment, service
 from tests.support.space import Space, opened
 
@@ -41,7 +41,8 @@ def preferring(node: str, name: str) -> list[Object]:
     """A shop that runs on this node as long as it can."""
     here = {"matchExpressions": [{"key": HOSTNAME, "operator": "In", "values": [node]}]}
     preferred = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": here}]}
-    return [deployment(name, pod={"affinity": {"nodeAffinity": preferred}}), service(name)]
+    pod = {"affinity": {"nodeAffinity": preferred}, "tolerations": [TOLERATION]}
+    return [deployment(name, pod=pod), service(name)]
 
 
 def settled(space: Space, name: str) -> Object:
@@ -102,7 +103,9 @@ def traces(name: str) -> list[str]:
     return left
 
 
-@pytest.mark.exclusive
+@pytest.mark.xdist_group("nodes")
+@pytest.mark.load
+@pytest.mark.long
 def test_what_happens_to_a_node_happens_to_its_pods_alone(nodes: Nodes, plain_space: Space) -> None:
     # given: a shop on each of two nodes
     first, space = nodes.names()[0], plain_space

@@ -47,7 +47,7 @@ def _later(now: str, step: str) -> bool:
     return any(step in order and now in order and order.index(now) > order.index(step) for order in (STEPS, BAD_STEPS))
 
 
-@pytest.mark.exclusive
+@pytest.mark.killing
 @pytest.mark.parametrize("step", STEPS if PROOF else ["green Overlapping", "blue Preparing"])
 def test_the_operator_is_killed_in_a_good_release(
     operator: Release, killer: Killer, space: Space, figures: Figures, step: str
@@ -73,7 +73,7 @@ def test_the_operator_is_killed_in_a_good_release(
     at_rest(space)
 
 
-@pytest.mark.exclusive
+@pytest.mark.killing
 @pytest.mark.parametrize("step", BAD_STEPS if PROOF else BAD_STEPS[2:3])
 def test_the_operator_is_killed_in_a_bad_release(
     operator: Release, killer: Killer, space: Space, figures: Figures, step: str

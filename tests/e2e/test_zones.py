@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.counts import Figures, count
 from tests.support.kube import Kube, Object, wait_until
-from tests.support.nodes import Nodes
+from tests.support.nodes import TOLERATION, Nodes
 from tests.support.release import Release
 from tests.support.rollouts import (
     Endpoints,
@@ -30,6 +30,7 @@ from tests.support.traffic import traffic
 
 ZONE = "topology.kubernetes.io/zone"
 SPREAD: Object = {
+    "tolerations": [TOLERATION],
     "topologySpreadConstraints": [
         {
             "maxSkew": 1,
@@ -67,7 +68,9 @@ def hinted(space: Space) -> set[str]:
     return {zone["name"] for endpoint in endpoints for zone in (endpoint.get("hints") or {}).get("forZones") or []}
 
 
-@pytest.mark.exclusive
+@pytest.mark.xdist_group("nodes")
+@pytest.mark.load
+@pytest.mark.long
 def test_a_zone_loses_no_request_when_its_only_endpoint_leaves(
     operator: Release, space: Space, figures: Figures
 ) -> None:

@@ -1,9 +1,10 @@
 """Decides which pytest-xdist worker runs a test: tests that share a cluster must not decide each other's verdict.
 
-Tests are of four kinds: `fast` (no cluster), `load` (measures what clients see; needs CPU), `waiting` (mostly waits
-for the cluster) and `exclusive` (kills, upgrades or reconfigures the operator, or stops the API server). At most two
-workers run `load` tests. One worker runs the `exclusive` ones, when all other tests are over. The remaining workers
-run `waiting` tests. So `fast` tests keep two workers busy while the cluster starts for the others.
+Tests are of five kinds: `fast` (no cluster), `load` (measures what clients see; needs CPU), `waiting` (mostly waits
+for the cluster), `killing` (kills the operator, and bears that another test does) and `exclusive` (upgrades or
+reconfigures the operator, or stops the API server). At most two workers run `load` tests. The remaining workers run
+`waiting` tests. So `fast` tests keep two workers busy while the cluster starts for the others. When all of these are
+over, two further workers run the `killing` ones, and after them another one runs the `exclusive` ones.
 
 Without `-n` this plugin does nothing. It must not change which tests run.
 """
@@ -26,6 +27,10 @@ from xdist.workermanage import WorkerController, parse_tx_spec_config
 
 # Two cores: a third test under load would lose requests for want of CPU.
 _MOST_UNDER_LOAD: Final = 2
+# Their load comes from two cores as well.
+_MOST_KILLING: Final = 2
+# With fewer workers, too few would be left for the tests that come before.
+_ENOUGH_FOR_KILLING: Final = 6
 # A worker starts a test only when it knows the one after it.
 _AHEAD: Final = 2
 _FILE: Final = "labels of tests"
@@ -38,20 +43,25 @@ class Kind(StrEnum):
     FAST = "fast"
     LOAD = "load"
     WAITING = "waiting"
+    KILLING = "killing"
     EXCLUSIVE = "exclusive"
 
 
 _BUSY: Final = (Kind.FAST, Kind.LOAD, Kind.WAITING)
 _CALM: Final = (Kind.WAITING, Kind.FAST)
-_ALONE: Final = (Kind.EXCLUSIVE,)
+# Lanes that begin when no test of an earlier kind is left.
+_KILLING: Final = (Kind.KILLING,)
+_LAST: Final = (Kind.EXCLUSIVE,)
+_BOTH: Final = (Kind.KILLING, Kind.EXCLUSIVE)
 
 
 def kind_of(item: pytest.Item) -> Kind:
     """The kind that a test's folder and markers say."""
     if "e2e" not in Path(item.path).relative_to(item.config.rootpath).parts:
         return Kind.FAST
-    if item.get_closest_marker("exclusive"):
-        return Kind.EXCLUSIVE
+    for kind in _BOTH:
+        if item.get_closest_marker(kind.value):
+            return kind
     return Kind.LOAD if item.get_closest_marker("load") else Kind.WAITING
 
 
@@ -128,7 +138,7 @@ class Lanes:
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
         self._assigned[node].remove(item_index)
         self._fill(node)
-        self._begin_alone()
+        self._begin_later_lanes()
 
     def mark_test_pending(self, item: str) -> None:
         self._return([self._tests.index(item)])
@@ -164,7 +174,7 @@ class Lanes:
             # Long ones first: what begins last should end soon.
             units.sort(key=lambda unit: not any(labels[index].is_long for index in unit))
             self._units[kind].extend(units)
-        self._free_lanes = list(lanes(len(self.nodes), has_exclusive=bool(self._units[Kind.EXCLUSIVE])))
+        self._free_lanes = list(lanes(len(self.nodes), [kind for kind in _BOTH if self._units[kind]]))
 
     def _is_alike(self) -> bool:
         (first, tests), *others = self._collections.items()
@@ -181,9 +191,9 @@ class Lanes:
     def _fill(self, node: WorkerController) -> None:
         """Give a worker enough to go on with; end it when nothing of its lane is left."""
         lane = self._lanes.get(node, ())
-        if node.shutting_down or (lane == _ALONE and not self._others_are_over(node)):
+        if node.shutting_down or not self._may_begin(lane, node):
             return
-        while len(self._assigned[node]) < _AHEAD or lane == _ALONE:
+        while len(self._assigned[node]) < _AHEAD:
             unit = next((self._units[kind].popleft() for kind in lane if self._units[kind]), None)
             if unit is None:
                 node.shutdown()
@@ -191,24 +201,41 @@ class Lanes:
             self._assigned[node].extend(unit)
             node.send_runtest_some(unit)
 
-    def _begin_alone(self) -> None:
-        for node, lane in self._lanes.items():
-            if lane == _ALONE and not self._assigned[node]:
+    def _begin_later_lanes(self) -> None:
+        for node, lane in list(self._lanes.items()):
+            if _is_later(lane) and not self._assigned[node]:
                 self._fill(node)
 
-    def _others_are_over(self, node: WorkerController) -> bool:
-        left = any(units for kind, units in self._units.items() if kind is not Kind.EXCLUSIVE)
-        return not left and not any(indices for other, indices in self._assigned.items() if other is not node)
+    def _may_begin(self, lane: tuple[Kind, ...], node: WorkerController) -> bool:
+        """Nothing that must come before this lane is left, waiting or running elsewhere."""
+        if not _is_later(lane):
+            return True
+        earlier = [kind for kind in Kind if kind not in lane and kind is not Kind.EXCLUSIVE]
+        running = {
+            self._labels[index].kind
+            for other, indices in self._assigned.items()
+            if other is not node
+            for index in indices
+        }
+        return not any(self._units[kind] or kind in running for kind in earlier)
 
 
-def lanes(workers: int, *, has_exclusive: bool) -> Iterator[tuple[Kind, ...]]:
-    """The lanes of so many workers; each lane is the kinds that it takes, in order of preference."""
+def _is_later(lane: tuple[Kind, ...]) -> bool:
+    return lane in (_KILLING, _LAST, _BOTH)
+
+
+def lanes(workers: int, later: Sequence[Kind]) -> Iterator[tuple[Kind, ...]]:
+    """The lanes of so many workers; each lane is the kinds that it takes, in order of preference.
+
+    `later`: which of the kinds are there that must not run beside the others.
+    """
     if workers == 1:
-        yield (*_BUSY, *_ALONE)
+        yield (*_BUSY, *_BOTH)
         return
-    if has_exclusive:
-        yield _ALONE
-    rest = workers - has_exclusive
+    apart = [_LAST, *[_KILLING] * _MOST_KILLING] if workers >= _ENOUGH_FOR_KILLING else [_BOTH]
+    apart = [lane for lane in apart if any(kind in later for kind in lane)]
+    yield from apart
+    rest = workers - len(apart)
     busy = min(_MOST_UNDER_LOAD, (rest + 1) // 2)
     yield from [_BUSY] * busy
     yield from [_CALM] * (rest - busy)

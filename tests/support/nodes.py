@@ -13,6 +13,9 @@ from tests.cluster import engine
 from tests.support.kube import Kube, wait_until
 
 HOSTNAME = "kubernetes.io/hostname"
+_RESERVED = "tests.resilience.dev/reserved"
+# Pods of the test that added a node; those of other tests stay away from it.
+TOLERATION = {"key": _RESERVED, "operator": "Exists"}
 
 
 class Nodes:
@@ -76,9 +79,12 @@ class Nodes:
 
     @contextmanager
     def another(self) -> Iterator[str]:
-        """A node beside the first: added for this, or one of kind's workers. Skips the test where kind has none."""
+        """A node beside the first: added for this and for pods with `TOLERATION`, or one of kind's workers.
+
+        Skips the test where kind has none.
+        """
         if not engine.uses_kind():
-            name = self._cluster.add_node()
+            name = self._cluster.add_node(taint=f"{_RESERVED}=yes:NoSchedule")
             try:
                 yield name
             finally:

@@ -73,22 +73,27 @@ MIXED = [
     *(Label(Kind.LOAD, is_long=number == 4) for number in range(6)),
     *(Label(Kind.WAITING) for _ in range(9)),
     *(Label(Kind.EXCLUSIVE) for _ in range(3)),
+    *(Label(Kind.KILLING) for _ in range(5)),
 ]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 4, 7, 12])
-def test_every_test_runs_once_and_exclusive_ones_alone(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 6, 7, 12])
+def test_every_test_runs_once_and_none_beside_what_it_cannot_bear(tmp_path: Path, workers: int) -> None:
     session = Session(tmp_path, MIXED, workers=workers)
     ran: list[int] = []
+    most_killing = 0
     for running in session.steps():
         kinds = [MIXED[index].kind for index in running]
         assert kinds.count(Kind.LOAD) <= 2, kinds
         assert Kind.EXCLUSIVE not in kinds or len(kinds) == 1, kinds
+        assert Kind.KILLING not in kinds or set(kinds) == {Kind.KILLING}, kinds
+        most_killing = max(most_killing, kinds.count(Kind.KILLING))
         ran.extend(index for index in running if index not in ran)
     assert sorted(ran) == list(range(len(MIXED)))
     assert session.scheduler.tests_finished
     assert not session.scheduler.has_pending
-    assert [MIXED[index].kind for index in ran[-3:]] == [Kind.EXCLUSIVE] * 3
+    assert [MIXED[index].kind for index in ran[-8:]] == [Kind.KILLING] * 5 + [Kind.EXCLUSIVE] * 3
+    assert most_killing == (2 if workers >= 6 else 1)
 
 
 def test_a_group_stays_on_one_worker_in_its_order(tmp_path: Path) -> None:
@@ -124,6 +129,7 @@ def test_a_worker_that_crashes_is_replaced_and_only_its_test_is_lost(tmp_path: P
     assert ran | {crashed.queue[0]} == set(range(len(MIXED)))
 
 
-def test_without_exclusive_tests_nobody_waits_for_them() -> None:
-    assert [Kind.EXCLUSIVE in lane for lane in lanes(3, has_exclusive=False)] == [False] * 3
-    assert sum(Kind.LOAD in lane for lane in lanes(7, has_exclusive=True)) == 2
+def test_nobody_waits_for_tests_that_are_not_there() -> None:
+    assert [Kind.EXCLUSIVE in lane for lane in lanes(3, [])] == [False] * 3
+    assert sum(Kind.KILLING in lane for lane in lanes(8, [Kind.EXCLUSIVE])) == 0
+    assert sum(Kind.LOAD in lane for lane in lanes(7, [Kind.KILLING, Kind.EXCLUSIVE])) == 2
