@@ -38,7 +38,7 @@ SPREAD: Object = {
             "whenUnsatisfiable": "ScheduleAnyway",
             "labelSelector": {"matchLabels": selects("shop")},
         }
-    ]
+    ],
 }
 
 

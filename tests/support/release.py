@@ -138,8 +138,8 @@ class Release:
         }
 
     def renew(self, pod: str) -> None:
-        """Replaces a pod that was killed: the kubelet makes those wait longer each time."""
-        self.kube.delete("pod", pod, "--wait=false")
+        """Replaces a pod that was killed, for the kubelet makes those wait longer each time; it may be gone already."""
+        self.kube.delete("pod", pod, "--wait=false", "--ignore-not-found")
         wait_until(lambda: self.leader() != pod, what="another leader", timeout=40)
 
     def settle(self) -> None:
