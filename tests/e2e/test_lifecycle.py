@@ -5,46 +5,19 @@ import time
 import pytest
 
 from tests.support.counts import Figures, count
-from tests.support.kube import Object, wait_until
+from tests.support.handing_back import as_the_user_had_it, with_managed_fields
+from tests.support.kube import wait_until
 from tests.support.release import Release
-from tests.support.shop_manifests import DRAIN, deployment, resilient, service, shop
-from tests.support.space import CLAIM, MANAGED, Space, stays
+from tests.support.shop_manifests import DRAIN, resilient, shop
+from tests.support.space import CLAIM, Space, stays
 from tests.support.spending import pause
 from tests.support.traffic import LIGHT, traffic
 from tests.support.witness import Witness
 
-PROBES: Object = {"readiness": {"check": "ready"}, "startup": {"check": "live"}}
-
-
-def ours(found: Object) -> set[str]:
-    """What of an object's metadata is the operator's."""
-    meta = found["metadata"]
-    marks = {*(meta.get("labels") or {}), *(meta.get("annotations") or {})}
-    return {mark for mark in marks if mark.startswith("resilience.dev/")}
-
-
-def as_the_user_had_it(space: Space, before: Object) -> bool:
-    target = space.get("deployments", "shop")
-    return target["spec"] == before["spec"] and not ours(target) and not ours(space.get("services", "shop"))
-
-
-def adopted(space: Space) -> Object:
-    """A shop whose template has managed fields; returns the Deployment as it was before."""
-    space.apply(deployment(probe=None), service())
-    before = space.get("deployments", "shop")
-    space.start(resilient(probes=PROBES))
-    space.request("adopt")
-    space.wait_for("ProbesSynced", "True", reason="Applied")
-    space.wait_running()
-    target = space.get("deployments", "shop")
-    assert ours(target) == {MANAGED, CLAIM}
-    assert target["spec"] != before["spec"]
-    return before
-
 
 def test_deleting_the_resource_gives_the_workload_back(operator: Release, space: Space) -> None:
     # given
-    before = adopted(space)
+    before = with_managed_fields(space)
     # when
     space.delete("rsvc", "shop")
     # then
@@ -68,24 +41,6 @@ def test_deleting_it_in_the_middle_of_a_restart_finishes_what_was_begun(operator
     assert len(after & before) == 1
     assert space.retiring() == []
     assert clients.failed == 0, clients.failures()
-
-
-@pytest.mark.exclusive
-def test_uninstalling_gives_back_and_installing_adopts_again(operator: Release, space: Space) -> None:
-    # given
-    before = adopted(space)
-    # when
-    operator.uninstall()
-    # then: the workload is the user's, and the resource is still there
-    assert as_the_user_had_it(space, before)
-    assert space.status()["phase"] == "Suspended"
-    assert "uninstalled" in space.status()["explanation"]
-    assert "finalizers" not in space.get("resilientservices", "shop")["metadata"]
-    # when
-    operator.install()
-    # then
-    space.wait_running()
-    assert ours(space.get("deployments", "shop")) == {MANAGED, CLAIM}
 
 
 def test_helm_test(operator: Release) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.test_release_faults import STEPS, at
 from tests.support.counts import PROOF, Figures, count
+from tests.support.handing_back import as_the_user_had_it, ours, with_managed_fields
 from tests.support.kube import wait_until
 from tests.support.release import Release
 from tests.support.rollouts import (
@@ -26,7 +27,7 @@ from tests.support.rollouts import (
     trace,
 )
 from tests.support.shop_manifests import autoscaler, deployment, resilient, service
-from tests.support.space import Space, stays
+from tests.support.space import CLAIM, MANAGED, Space, stays
 from tests.support.spending import pause
 from tests.support.traffic import LIGHT, Traffic, traffic
 
@@ -89,19 +90,29 @@ def test_deleting_it_after_a_failed_release_leaves_it_paused_and_says_why(operat
 
 
 @pytest.mark.exclusive
-def test_uninstalling_in_the_middle_of_a_release(operator: Release, space: Space, figures: Figures) -> None:
-    # given
+def test_uninstalling_gives_back_at_rest_and_in_a_release_and_installing_adopts_again(
+    operator: Release, space: Space, other_space: Space, figures: Figures
+) -> None:
+    # given: a service at rest, and one in the middle of a release
+    before = with_managed_fields(other_space)
     adopted(space, *shop("v1", rollout=rollout(blueGreen={"warmPeriod": "60s"})))
     with Endpoints(space) as endpoints, traffic(space.url(), kept=4, new=4, vegeta=20) as clients:
         space.apply(template("v2"))
         reached(space, "Warm")
         # when
         operator.uninstall()
-        # then
+        # then: the workloads are the user's, and the resources are still there
         assert given_back(space)
         assert serves(space) == {"v2"}
+        assert as_the_user_had_it(other_space, before)
+        assert other_space.status()["phase"] == "Suspended"
+        assert "uninstalled" in other_space.status()["explanation"]
+        assert "finalizers" not in other_space.get("resilientservices", "shop")["metadata"]
+        # and when it is installed again, it adopts them
         operator.install()
         space.wait_running()
+        other_space.wait_running()
+        assert ours(other_space.get("deployments", "shop")) == {MANAGED, CLAIM}
     figures.write(**clients.figures())
     assert clients.failed == 0, clients.failures()
     assert endpoints.fewest() >= 1, endpoints.story()
