@@ -13,6 +13,7 @@ _PODS_OF_A_NODE: Final = 150
 PORT: Final = 8080
 _AT_ONCE: Final = 16
 _PER_NAMESPACE: Final = 100
+_QUICK: Final = {"warmPeriod": "5s"}
 _OF_US: Final = {"resilience.dev/benchmark": "scale"}
 
 
@@ -64,7 +65,7 @@ def service(namespace: str, name: str) -> Json:
     }
 
 
-def resource(namespace: str, name: str) -> Json:
+def resource(namespace: str, name: str, *, strategy: str = "RollingUpdate") -> Json:
     """One plain HTTP check every 10 s."""
     return {
         "apiVersion": "resilience.dev/v1alpha1",
@@ -77,6 +78,7 @@ def resource(namespace: str, name: str) -> Json:
             "probes": {"management": "Observe"},
             "health": {"checks": [{"name": "ready", "http": {"path": "/"}}]},
             "slo": {"availability": "99.9%"},
+            "rollout": {"strategy": strategy, **({"blueGreen": _QUICK} if strategy == "BlueGreen" else {})},
         },
     }
 
@@ -84,9 +86,9 @@ def resource(namespace: str, name: str) -> Json:
 class Fleet:
     """`count` services of so many pods each, a hundred services in each namespace."""
 
-    def __init__(self, transport: Transport, count: int, *, replicas: int) -> None:
+    def __init__(self, transport: Transport, count: int, *, replicas: int, strategy: str) -> None:
         self._transport = transport
-        self._replicas = replicas
+        self._replicas, self._strategy = replicas, strategy
         self.services = [(f"scale-{number // _PER_NAMESPACE}", f"service-{number}") for number in range(count)]
         self._nodes = [f"kwok-{number}" for number in range(replicas * count // _PODS_OF_A_NODE + 2)]
         self._namespaces = sorted({namespace for namespace, _ in self.services})
@@ -105,7 +107,7 @@ class Fleet:
             made = deployment(namespace, name, replicas=self._replicas)
             await self._post(collection("deployments", namespace), made)
             await self._post(collection("services", namespace), service(namespace, name))
-            await self._post(collection(PLURAL, namespace), resource(namespace, name))
+            await self._post(collection(PLURAL, namespace), resource(namespace, name, strategy=self._strategy))
             done += 1
             report(done)
 
@@ -132,6 +134,30 @@ class Fleet:
             await self._patched(named("deployments", namespace, name), patch)
             await asyncio.sleep(pause)
         return len(chosen)
+
+    async def ended(self) -> dict[str, str]:
+        """Trace id of the release that ended last, by service; empty before the first."""
+        found = [each for name in self._namespaces for each in await self._list(PLURAL, name)]
+        return {
+            each["metadata"]["name"]: ((each.get("status") or {}).get("lastRollout") or {}).get("traceId", "")
+            for each in found
+        }
+
+    async def restart(self, value: str) -> None:
+        """Requests a restart of the first service."""
+        note = {"metadata": {"annotations": {"resilience.dev/restart-requested-at": value}}}
+        path = named(PLURAL, *self.services[0])
+        await self._transport.patch(path, note, content_type="application/merge-patch+json")
+
+    async def restarted(self, value: str) -> int:
+        """1 when that restart has succeeded. Raises RuntimeError when it has failed."""
+        found = await self._transport.find(named(PLURAL, *self.services[0])) or {}
+        last = (found.get("status") or {}).get("lastRestart") or {}
+        if last.get("request") != value:
+            return 0
+        if last["result"] != "Succeeded":
+            raise RuntimeError(f"the restart: {last}")
+        return 1
 
     async def churn(self, count: int, report: Callable[[int], None]) -> None:
         """So many services that come, are looked after, and go."""

@@ -1,6 +1,6 @@
 """What the operator costs on a real API server, with pods that kwok plays.
 
-    python -m benchmarks.scale [--services 1000] [--replicas 2] [--churn 10000] [--minutes 5]
+    python -m benchmarks.scale [--services 1000] [--replicas 2] [--strategy BlueGreen] [--churn 10000] [--minutes 5]
 
 It brings the local cluster up if need be, installs the operator, and takes everything of its own away again.
 """
@@ -168,7 +168,8 @@ async def measure(release: Release, arguments: argparse.Namespace, progress: Pro
     settings = client.Configuration()
     await config.load_kube_config(config_file=str(KUBECONFIG), client_configuration=settings)
     async with client.ApiClient(settings) as api:
-        fleet = Fleet(Transport(api=api, timeout=60, observer=lambda *_: None), count, replicas=arguments.replicas)
+        transport = Transport(api=api, timeout=60, observer=lambda *_: None)
+        fleet = Fleet(transport, count, replicas=arguments.replicas, strategy=arguments.strategy)
         try:
             with progress.step(f"{count} Deployments, Services and ResilientServices"):
                 await fleet.make(lambda _: None)
@@ -180,6 +181,7 @@ async def measure(release: Release, arguments: argparse.Namespace, progress: Pro
             await _idle(release, arguments, progress, say)
             for version, pause in (("2", 0.5), ("3", 0.0)):
                 await _released(release, fleet, version, pause, progress, say)
+            await _restarted_one(release, fleet, progress, say)
             if arguments.churn:
                 await _churned(release, fleet, arguments.churn, progress, say)
         finally:
@@ -201,9 +203,13 @@ async def _idle(release: Release, arguments: argparse.Namespace, progress: Progr
 async def _released(release: Release, fleet: Fleet, version: str, pause: float, progress: Progress, say: Say) -> None:
     """A tenth of the services; a `pause` of 0 is all of them in the same moment, which no control plane likes."""
     how = f"{1 / pause:.0f} a second" if pause else "all at once"
-    before = sample(release)
+    before, ended = sample(release), await fleet.ended()
     chosen = await fleet.release(0.1, version, pause=pause)
-    await until(f"{chosen} releases, {how}", fleet.ready, len(fleet.services), progress)
+
+    async def done() -> int:
+        return sum(trace != ended[name] for name, trace in (await fleet.ended()).items())
+
+    await until(f"{chosen} releases, {how}", done, chosen, progress)
     span = Span(before, sample(release))
     say(f"{chosen} releases, {how}: all done after", f"{span.seconds:.0f} s")
     say("  CPU meanwhile", f"{span.cpu:.0%} of a core")
@@ -211,6 +217,15 @@ async def _released(release: Release, fleet: Fleet, version: str, pause: float, 
     slow = ", ".join(f"{span.quantile(share):.2f} s" for share in (0.5, 0.95, 0.99))
     say("  event to action, p50, p95, p99", slow)
     await asyncio.sleep(10)
+
+
+async def _restarted_one(release: Release, fleet: Fleet, progress: Progress, say: Say) -> None:
+    before = sample(release)
+    await fleet.restart("benchmark")
+    await until("a restart of one service", lambda: fleet.restarted("benchmark"), 1, progress)
+    span = Span(before, sample(release))
+    say("one restart: done after", f"{span.seconds:.0f} s")
+    say("  CPU meanwhile", f"{span.cpu:.0%} of a core")
 
 
 async def _churned(release: Release, fleet: Fleet, count: int, progress: Progress, say: Say) -> None:
@@ -233,6 +248,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--strategy", choices=["RollingUpdate", "BlueGreen"], default="RollingUpdate")
     parser.add_argument("--churn", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=5)
     arguments = parser.parse_args()

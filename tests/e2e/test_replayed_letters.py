@@ -58,7 +58,7 @@ def jobs(queue: Server) -> list[int]:
     return [int(entry[1][1]) for entry in queue.command("XRANGE", "jobs", "-", "+")]
 
 
-@pytest.mark.killing
+@pytest.mark.exclusive
 def test_they_go_back_once_each_though_the_operator_dies_on_the_way(
     operator: Release, killer: Killer, space: Space, queue: Server, figures: Figures
 ) -> None:
