@@ -15,7 +15,7 @@ from tests.support.firing import fires, policy_spec
 from tests.support.model import Model, Operator
 
 THOROUGH = settings(
-    max_examples=2000 if os.environ.get("PROOF") else 25,
+    max_examples=2000 if os.environ.get("PROOF") else 12,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

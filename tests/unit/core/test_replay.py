@@ -18,6 +18,7 @@ from resilience.core.degradation import dead_letters
 from resilience.core.model.decision import Event, Replay
 from resilience.core.model.observation import Observation
 from resilience.core.model.replays import Replayed
+from tests.support.counts import count
 from tests.support.factories import NOW, make_check, make_context, make_resource, make_spec
 
 REDIS = {"name": "cache", "scope": "Dependency", "redis": {"address": "redis:6379"}}
@@ -182,7 +183,7 @@ def test_a_batch_whose_answer_was_lost_may_have_gone_back() -> None:
     assert "at least 3 dead letters of jobs were put back" in queue.status.replays[0].message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count(60, proof=2000), deadline=None)
 @given(
     steps=st.lists(
         st.one_of(

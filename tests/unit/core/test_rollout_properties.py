@@ -18,7 +18,7 @@ from tests.support.release_model import Kind, ReleaseModel
 from tests.support.release_operator import Operator, blue_green
 
 THOROUGH = settings(
-    max_examples=1500 if os.environ.get("PROOF") else 30,
+    max_examples=1500 if os.environ.get("PROOF") else 15,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
