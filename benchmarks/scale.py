@@ -168,7 +168,8 @@ async def measure(release: Release, arguments: argparse.Namespace, progress: Pro
     settings = client.Configuration()
     await config.load_kube_config(config_file=str(KUBECONFIG), client_configuration=settings)
     async with client.ApiClient(settings) as api:
-        fleet = Fleet(Transport(api=api, timeout=60, observer=lambda *_: None), count, replicas=arguments.replicas)
+        transport = Transport(api=api, timeout=60, observer=lambda *_: None, on_date=lambda _: None)
+        fleet = Fleet(transport, count, replicas=arguments.replicas)
         try:
             with progress.step(f"{count} Deployments, Services and ResilientServices"):
                 await fleet.make(lambda _: None)
