@@ -168,7 +168,7 @@ async def measure(release: Release, arguments: argparse.Namespace, progress: Pro
     settings = client.Configuration()
     await config.load_kube_config(config_file=str(KUBECONFIG), client_configuration=settings)
     async with client.ApiClient(settings) as api:
-        transport = Transport(api=api, timeout=60, observer=lambda *_: None)
+        transport = Transport(api=api, timeout=60, observer=lambda *_: None, on_date=lambda _: None)
         fleet = Fleet(transport, count, replicas=arguments.replicas, strategy=arguments.strategy)
         try:
             with progress.step(f"{count} Deployments, Services and ResilientServices"):

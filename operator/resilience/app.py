@@ -158,7 +158,7 @@ async def end_work(parts: Parts, tasks: Collection["asyncio.Task[None]"]) -> Non
 
 
 async def _watch(parts: Parts, registry: kopf.OperatorRegistry, *, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    lifecycle.register_login(registry)
+    lifecycle.register_login(registry, server=parts.transport.server)
     count_watches(parts.metrics.watch_began)
     namespaces = await parts.cluster.readable_namespaces()
     await kopf.operator(

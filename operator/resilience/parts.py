@@ -2,7 +2,6 @@
 
 import contextlib
 import ipaddress
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
@@ -109,7 +108,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
         metrics.api_request(verb, str(status) if status else "none", seconds)
         calm.answered(0 < status < 500)
 
-    async with Transport.connect(timeout=settings.api_timeout, observer=observe) as transport:
+    async with Transport.connect(timeout=settings.api_timeout, observer=observe, on_date=clock.told) as transport:
         yield _parts(settings, transport, metrics=metrics, clock=clock, lag=lag, calm=calm)
 
 
@@ -129,6 +128,7 @@ def _parts(
         namespace=settings.pod_namespace,
         name=settings.lease_name,
         identity=settings.pod_name,
+        now=clock.now,
         monotonic=clock.monotonic,
         calm=calm,
     )
@@ -200,7 +200,7 @@ def _parts(
         transport=transport,
         state=state,
         board=FlagCache(now=clock.now, on_shown=lambda publication: _shown(metrics, clock, publication)),
-        tokens=KubeTokens(transport=transport, monotonic=clock.monotonic, wall=time.time),
+        tokens=KubeTokens(transport=transport, monotonic=clock.monotonic, wall=lambda: clock.now().timestamp()),
         network=network,
         sentinels=sentinels,
         observer=observer,

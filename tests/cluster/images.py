@@ -54,3 +54,4 @@ def _own(name: str, *, tag: str, base: Image | None = None) -> Image:
 # Only some tests need these, and provide them; so they do `httpbin.image`, whose program has to be built first.
 LATER = _own("later", tag="resilience-operator:later", base=OPERATOR)
 NGINX = _own("nginx", tag="nginx:dev")
+STEPPING_CLOCK = _own("stepping_clock", tag="resilience-operator:stepping-clock", base=OPERATOR)

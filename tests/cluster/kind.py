@@ -84,6 +84,12 @@ class Kind:
         gateways = run("docker", "network", "inspect", "kind", "--format", form).split()
         return next(each for each in gateways if ":" not in each)
 
+    def authority(self) -> tuple[str, str]:
+        """Certificate and key of the authority that pods trust as the API server's, as kubeadm keeps them."""
+        folder = "/etc/kubernetes/pki"
+        certificate, key = (run("docker", "exec", _NODE, "cat", f"{folder}/ca.{end}") for end in ("crt", "key"))
+        return certificate, key
+
     def stop_api_server(self) -> None:
         """Take its static pod's manifest away; returns when nothing answers any more."""
         run("docker", "exec", _NODE, "sh", "-c", f"test ! -e {_MANIFEST} || mv {_MANIFEST} {_STOPPED}")

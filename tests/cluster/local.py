@@ -32,7 +32,7 @@ from tests.cluster import (
 from tests.cluster.components import Component
 from tests.cluster.images import Image
 from tests.cluster.nodes import FIRST
-from tests.cluster.paths import KUBECONFIG, STATE, cache
+from tests.cluster.paths import KUBECONFIG, PKI, STATE, cache
 from tests.cluster.progress import Progress
 from tests.cluster.shell import ClusterError, exclusive
 
@@ -89,6 +89,10 @@ class Local:
     def host(self) -> str:
         """The machine's end of the way into the network of the cluster."""
         return network.HOST_IP
+
+    def authority(self) -> tuple[str, str]:
+        """Certificate and key of the authority that pods trust as the API server's."""
+        return (PKI / "ca.crt").read_text(), (PKI / "ca.key").read_text()
 
     def stop_api_server(self) -> None:
         """Kill the API server: connections are refused until it is started again. All else runs on."""

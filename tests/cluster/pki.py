@@ -59,7 +59,7 @@ def up() -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700, parents=True)
     for authority in ("ca", "front-proxy-ca"):
-        _authority(part, authority)
+        make_authority(part, authority)
     for certificate in CERTIFICATES:
         _sign(part, certificate, authorities=part)
     _node(part, FIRST, authorities=part)
@@ -91,7 +91,14 @@ def _node(folder: Path, node: Node, *, authorities: Path) -> None:
     _kubeconfig(folder, "kubelet", authorities=authorities)
 
 
-def _authority(folder: Path, name: str) -> None:
+def sign_server(folder: Path, *, name: str, address: str, authorities: Path) -> None:
+    """Make `name`.key and `name`.crt of a server at that address, signed by `ca` of the folder `authorities`."""
+    certificate = Certificate(file=name, subject=f"/CN={name}", usage="serverAuth", names=f"IP:{address}")
+    _sign(folder, certificate, authorities=authorities)
+
+
+def make_authority(folder: Path, name: str) -> None:
+    """Make the key and the certificate of an authority."""
     run(
         *("openssl", "req", "-x509", *_EC, "-days", _DAYS, "-subj", f"/CN={name}"),
         *("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt"),

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -17,12 +19,23 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def transport_to(url: str, *, timeout: float = 1.0) -> AsyncIterator[tuple[Transport, list[tuple[str, int]]]]:
+async def transport_to(
+    url: str, *, timeout: float = 1.0, dates: list[str] | None = None
+) -> AsyncIterator[tuple[Transport, list[tuple[str, int]]]]:
     seen: list[tuple[str, int]] = []
+    told = [] if dates is None else dates
     settings = client.Configuration()
     settings.host = url
     async with client.ApiClient(settings) as api:
-        yield Transport(api=api, timeout=timeout, observer=lambda verb, code, _: seen.append((verb, code))), seen
+        yield (
+            Transport(
+                api=api,
+                timeout=timeout,
+                observer=lambda verb, code, _: seen.append((verb, code)),
+                on_date=told.append,
+            ),
+            seen,
+        )
 
 
 @asynccontextmanager
@@ -138,3 +151,12 @@ async def test_requests_run_side_by_side() -> None:
         began = loop.time()
         await asyncio.gather(*(transport.get("/x") for _ in range(10)))
         assert loop.time() - began < 1.0
+
+
+async def test_the_date_of_each_answer_is_told() -> None:
+    dates: list[str] = []
+    async with server(answers(503, {})) as url, transport_to(url, dates=dates) as (transport, _):
+        with pytest.raises(Unavailable):
+            await transport.within(seconds=1).get("/x")
+    (date,) = dates
+    assert abs(parsedate_to_datetime(date) - datetime.now(UTC)) < timedelta(minutes=1)

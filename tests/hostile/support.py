@@ -96,7 +96,7 @@ async def api_server(handler: Handler) -> AsyncIterator[Transport]:
     async with http_server(handler) as port:
         settings.host = f"http://127.0.0.1:{port}"
         async with client.ApiClient(settings) as api:
-            yield Transport(api=api, timeout=20, observer=lambda *_: None)
+            yield Transport(api=api, timeout=20, observer=lambda *_: None, on_date=lambda _: None)
 
 
 @contextmanager

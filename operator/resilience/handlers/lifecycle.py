@@ -1,6 +1,7 @@
 """Settings and login of kopf, and nothing else."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import kopf
@@ -46,9 +47,13 @@ def settings(*, clusterwide: bool) -> kopf.OperatorSettings:
     return kopf_settings
 
 
-def register_login(registry: kopf.OperatorRegistry) -> None:
-    """Registers the login: the pod's service account in a cluster, the user's kubeconfig outside."""
+def register_login(registry: kopf.OperatorRegistry, *, server: str) -> None:
+    """Registers the login: the pod's service account at `server` in a cluster, the user's kubeconfig outside.
+
+    kopf would go to kubernetes.default.svc, and its watches would need the cluster's DNS, unlike all other requests.
+    """
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        account = kopf.login_with_service_account(**kwargs)
+        return replace(account, server=server) if account is not None else kopf.login_with_kubeconfig(**kwargs)

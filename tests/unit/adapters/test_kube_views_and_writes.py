@@ -285,6 +285,7 @@ def lease(transport: FakeTransport, identity: str = "me") -> KubeLease:
         namespace="n",
         name="l",
         identity=identity,
+        now=VirtualClock().now,
         monotonic=VirtualClock().monotonic,
         calm=KubeApiOutage(monotonic=VirtualClock().monotonic),
     )

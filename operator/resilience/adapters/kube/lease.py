@@ -8,7 +8,7 @@ change of the Lease for the Lease's whole duration.
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -38,12 +38,14 @@ class KubeLease:
         namespace: str,
         name: str,
         identity: str,
+        now: Callable[[], datetime],
         monotonic: Callable[[], float],
         calm: KubeApiOutage,
     ) -> None:
         # Several attempts must fit before the renewal deadline, even when one of them hangs.
         self._transport = transport.within(seconds=RETRY)
         self._namespace, self._name, self._identity = namespace, name, identity
+        self._now = now
         self._monotonic = monotonic
         self._calm = calm
         self._renewed_at: float | None = None
@@ -129,7 +131,7 @@ class KubeLease:
         """On the first read, count a Lease that was not renewed for long as a possible outage of the API server."""
         renewed = parse.time(spec.get("renewTime"))
         if not self._observed[0] and self._renewed_at is None and renewed is not None and spec.get("holderIdentity"):
-            silence = (datetime.now(UTC) - renewed).total_seconds()
+            silence = (self._now() - renewed).total_seconds()
             if silence > RENEW_DEADLINE:
                 self._calm.was_away(silence)
 
@@ -146,7 +148,7 @@ class KubeLease:
         return asked_at - self._observed[1] > duration
 
     def _spec(self, before: Json) -> Json:
-        now = format_micro_time(datetime.now(UTC))
+        now = format_micro_time(self._now())
         is_same_holder = before.get("holderIdentity") == self._identity
         return {
             "holderIdentity": self._identity,

@@ -36,6 +36,8 @@ LONGEST_WRITE: Final = 5.0
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 RequestObserver = Callable[[str, int, float], None]
+# Receives the date of each answer, as its header has it.
+DateObserver = Callable[[str], None]
 
 
 class NotFound(PortError):
@@ -49,14 +51,17 @@ class TooLong(Unavailable):
 class Transport:
     """Requests to one API server. `observer` receives verb, status (0 for no answer) and seconds of every request."""
 
-    def __init__(self, *, api: client.ApiClient, timeout: float, observer: RequestObserver) -> None:
+    def __init__(
+        self, *, api: client.ApiClient, timeout: float, observer: RequestObserver, on_date: DateObserver
+    ) -> None:
         self._api = api
         self._seconds = timeout
         self._observer = observer
+        self._on_date = on_date
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, *, timeout: float, observer: RequestObserver) -> AsyncIterator[Self]:
+    async def connect(cls, *, timeout: float, observer: RequestObserver, on_date: DateObserver) -> AsyncIterator[Self]:
         """A transport with the pod's service account, or with the user's kubeconfig outside a cluster.
 
         Raises:
@@ -71,11 +76,12 @@ class Transport:
         except config.ConfigException as error:
             raise Invalid(f"no Kubernetes configuration that can be used: {error}") from error
         async with client.ApiClient(settings) as api:
-            yield cls(api=api, timeout=timeout, observer=observer)
+            yield cls(api=api, timeout=timeout, observer=observer, on_date=on_date)
 
     def within(self, *, seconds: float) -> "Transport":
         """A transport over the same connection, with a time-out of at most `seconds`."""
-        return Transport(api=self._api, timeout=min(seconds, self._seconds), observer=self._observer)
+        timeout = min(seconds, self._seconds)
+        return Transport(api=self._api, timeout=timeout, observer=self._observer, on_date=self._on_date)
 
     @property
     def server(self) -> str:
@@ -196,6 +202,7 @@ class Transport:
                 method, url, header_params=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=seconds)
             )
             status = response.status
+            self._on_date(response.response.headers.get("Date", ""))
             text = await _body(response.response, path)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"the API server did not answer: {type(error).__name__}") from error
