@@ -10,13 +10,21 @@ from pathlib import Path
 import pytest
 
 PATIENCE = 20.0
+# Before all other finders of modules.
+SLOW = """
+import sys, time
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "resilience.app":
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+"""
 
 
 @pytest.fixture
 def starting() -> Iterator[subprocess.Popen[bytes]]:
     """The operator's process, whose imports take as long as on a busy machine."""
-    slow = "import sys, time\nclass Slow:\n def find_spec(self, name, *_):\n  name == 'resilience.app' and time.sleep(60)\n"
-    code = f"{slow}sys.meta_path.insert(0, Slow())\nfrom resilience.__main__ import main\nsys.exit(main(['run']))"
+    code = SLOW + "from resilience.__main__ import main\nsys.exit(main(['run']))"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
         yield process
         process.kill()
