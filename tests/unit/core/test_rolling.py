@@ -9,11 +9,11 @@ import pytest
 from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR, request_annotation
 from resilience.api.reasons import HealthState, Reason, Request, RolloutOutcome
 from resilience.api.status import Status
-from resilience.api.status_rollout import RolloutStatus
+from resilience.api.status_rollout import RolloutStatus, Version
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.health.reach import UNREACHABLE
 from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
-from resilience.core.model.decision import StepResult
+from resilience.core.model.decision import SOON, StepResult
 from resilience.core.model.workload import ReplicaSet
 from resilience.core.rollouts import rolling, rollout
 from resilience.core.rollouts.context import RolloutContext
@@ -314,3 +314,29 @@ def test_a_gate_that_was_never_answered_fails_at_the_deadline(ago: timedelta, fa
     failure = found.status.rollout.failure
     assert (failure is not None) is fails
     assert failure is None or ("check ready was never answered" in failure.message and "mesh" in failure.advice)
+
+
+@pytest.mark.parametrize(
+    ("good", "replica_sets"),
+    [(Version(hash=OLD, image="shop:t-new"), (FRESH, KEPT)), (version(OLD), (FRESH,))],
+    ids=["its ReplicaSet is kept", "another image"],
+)
+def test_a_rolling_update_that_ended_while_nobody_looked_is_a_release(good: Version, replica_sets: Any) -> None:
+    before = Status(observed_generation=1, rollout=RolloutStatus(serving=good))
+    begun = seen(status=before, view={"replica_sets": replica_sets})
+    ended = seen(status=begun.status, view={"replica_sets": replica_sets})
+
+    assert [each.reason for each in begun.events] == [Reason.RELEASE_STARTED]
+    assert begun.requeue_after == SOON
+    assert [each.reason for each in ended.events] == [Reason.RELEASE_SUCCEEDED]
+    assert ended.status.last_rollout is not None and ended.status.last_rollout.to == version(NEW)
+    assert ended.status.rollout.serving == version(NEW)
+
+
+def test_a_template_whose_hash_is_another_by_itself_is_no_release() -> None:
+    """After an upgrade; the ReplicaSets have the hash of now."""
+    before = Status(observed_generation=1, rollout=RolloutStatus(serving=Version(hash=LATER, image="shop:t-new")))
+    found = seen(status=before, view={"replica_sets": (FRESH,)})
+
+    assert found.events == ()
+    assert found.status.rollout.serving == version(NEW)

@@ -13,7 +13,7 @@ from resilience.api.v1alpha1 import OnFailure, TargetKind
 from resilience.core.failures import classify
 from resilience.core.failures.classify import Failure
 from resilience.core.model.actions import MarkFailed, PauseFailed, RestoreTemplate, Resume
-from resilience.core.model.decision import Action
+from resilience.core.model.decision import SOON, Action
 from resilience.core.model.observation import Pod
 from resilience.core.model.workload import ReplicaSet
 from resilience.core.rollouts import baseline, candidate, gates, records
@@ -49,6 +49,18 @@ def _is_moving(context: RolloutContext) -> bool:
     return not context.workload.observed or context.workload.rolling
 
 
+def ended_unseen(context: RolloutContext) -> bool:
+    """A rolling update has begun and ended while no operator looked: it is recorded as a release all the same.
+
+    A hash that is another one by itself, after an upgrade, is none: another version has its own ReplicaSet or image.
+    """
+    good, newest = context.status.rollout.serving, version(context)
+    if good is None or good.hash == newest.hash or context.status.rollout.candidate is not None:
+        return False
+    known = {replica_set.fingerprint for replica_set in context.view.replica_sets}
+    return (good.hash in known or good.image != newest.image) and context.workload.replicas > 0 and complete(context)
+
+
 def plan(context: RolloutContext) -> Move:
     """The next move of the rolling update: mostly an empty one."""
     correction = records.correction_of_pause(context)
@@ -66,6 +78,9 @@ def plan(context: RolloutContext) -> Move:
         return Move(actions=_failure_actions(context), failure=failure, waiting=failure.message)
     if not context.workload.settled:
         return candidate.wait_for_own_pods(context)
+    if ended_unseen(context):
+        # Recorded as begun in this pass, as ended in the next one.
+        return Move(wait=SOON, share=1.0)
     verdict = _gate_verdict(context)
     failure = verdict.failure or (verdict.at_deadline if _is_over(context) else None)
     if failure is not None:

@@ -268,7 +268,7 @@ def _serving(context: RolloutContext) -> Version | None:
 def _rolling_progress(context: RolloutContext, move: Move) -> Progress:
     good, failed = context.status.rollout.serving, context.workload.annotations.get(ANNOTATION_FAILED, "")
     version, workload = rolling.version(context), context.workload
-    complete = rolling.complete(context)
+    complete = rolling.complete(context) and not rolling.ended_unseen(context)
     is_in_flight = rolling.in_flight(context) and not complete and failed != version.hash and move.failure is None
     is_same = good is not None and good.hash == version.hash
     if move.failure is not None:
