@@ -15,7 +15,7 @@ from tests.cluster import engine, pki
 from tests.cluster.images import STEPPING_CLOCK
 from tests.support.api_proxy import ApiProxy, Shares
 from tests.support.chaos_plan import Disturbance, Kind, plan
-from tests.support.killer import Killer, container_of, kill_leader
+from tests.support.killer import Killer, container_of, freeze_leader, kill_leader
 from tests.support.kube import wait_until
 from tests.support.ports import server_port
 from tests.support.release import Release
@@ -122,18 +122,17 @@ class Chaos:
         self._ahead = self._ahead | {pod} if offset else self._ahead - {pod}
 
     def _freeze(self, write: str, *, before: bool) -> None:
-        leader = self.operator.leader()
-        container = container_of(self.operator, leader)
-        trap = self.proxy.set(write, before=before)
+        trap, container = self.proxy.set(write, before=before), ""
         try:
             trap.caught.wait(_PATIENCE)
-            self.killer.freeze(container)
+            leader, container = freeze_leader(self.operator, self.killer)
             self._another_leader(leader)
         finally:
             # A write that was on its way arrives late, while another one leads.
             self.proxy.let_go(trap)
             pause(1)
-            self.killer.thaw(container)
+            if container:
+                self.killer.thaw(container)
         self.caught[trap.what or "none"] += 1
         pause(_THAWED)
         self._renew_restarted()

@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Self
 
@@ -77,9 +78,9 @@ class Killer:
         """Kills a container by its id, as in the pod's status; False when nothing ran in it."""
         return self._signal(container, signal.SIGKILL) > 0
 
-    def freeze(self, container: str) -> None:
-        """Stops a container's processes where they are; it must have been running."""
-        assert self._signal(container, signal.SIGSTOP) > 0, f"nothing ran in {container}"
+    def freeze(self, container: str) -> bool:
+        """Stops a container's processes where they are; False when nothing ran in it."""
+        return self._signal(container, signal.SIGSTOP) > 0
 
     def thaw(self, container: str) -> None:
         """Lets a frozen container run on; the kubelet may have killed it meanwhile."""
@@ -135,11 +136,19 @@ def container_of(operator: Release, pod: str) -> str:
 
 def kill_leader(operator: Release, killer: Killer) -> str:
     """Kills the operator's process that leads; returns the name of its pod."""
+    return _strike_leader(operator, killer.kill)[0]
 
-    def probe() -> str | None:
-        """Another test may be faster."""
+
+def freeze_leader(operator: Release, killer: Killer) -> tuple[str, str]:
+    """Freezes the operator's process that leads; returns the name of its pod and the id of its container."""
+    return _strike_leader(operator, killer.freeze)
+
+
+def _strike_leader(operator: Release, strike: Callable[[str], bool]) -> tuple[str, str]:
+    def probe() -> tuple[str, str] | None:
+        """Another test may be faster, or the process ends by itself."""
         leader = operator.leader()
         container = _running(operator, leader)
-        return leader if container and killer.kill(container) else None
+        return (leader, container) if container and strike(container) else None
 
-    return wait_until(probe, what="the death of a leader", timeout=40, every=0.05)
+    return wait_until(probe, what="a leader to strike", timeout=40, every=0.05)

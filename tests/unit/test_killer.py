@@ -61,8 +61,7 @@ def test_a_container_is_frozen_thawed_and_killed(killer: Killer, victim: subproc
 def test_a_container_that_does_not_run_cannot_be_killed(killer: Killer) -> None:
     killer.thaw("containerd://other")
     assert not killer.kill("containerd://other")
-    with pytest.raises(AssertionError, match="nothing ran"):
-        killer.freeze("containerd://other")
+    assert not killer.freeze("containerd://other")
 
 
 def test_a_stream_that_ended_is_opened_again(killer: Killer, victim: subprocess.Popen[bytes]) -> None:
