@@ -50,7 +50,9 @@ def test_marks_that_they_name_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_a_request_can_be_made_a_second_time(page: Path) -> None:
-    requests = [line for line in COMMANDS.findall(typed(page)) if re.search(r"-requested-at=|override\.|explain-", line)]
+    requests = [
+        line for line in COMMANDS.findall(typed(page)) if re.search(r"-requested-at=|override\.|explain-", line)
+    ]
     assert [line for line in requests if "--overwrite" not in line] == []
 
 

@@ -57,7 +57,9 @@ def listed(text: str) -> Rights:
     rights: Rights = {}
     for names, verbs in re.findall(r"((?:`[\w/]+`(?:, )?)+): ([^;`]+)", text):
         for name in quoted(names):
-            rights.setdefault(name, set()).update(re.findall(r"\b(?:get|list|watch|create|update|patch|delete)\b", verbs))
+            rights.setdefault(name, set()).update(
+                re.findall(r"\b(?:get|list|watch|create|update|patch|delete)\b", verbs)
+            )
     return rights
 
 
@@ -70,7 +72,9 @@ def test_rights_in_the_cluster(chart: Chart) -> None:
     objects = chart.render()
     said = table() | listed(roles()["ClusterRole NS-NAME"])
     assert said == granted(one(objects, "ClusterRole", CLUSTER_NAME))
-    assert listed(roles()["ClusterRole NS-NAME-tokens"]) == granted(one(objects, "ClusterRole", f"{CLUSTER_NAME}-tokens"))
+    assert listed(roles()["ClusterRole NS-NAME-tokens"]) == granted(
+        one(objects, "ClusterRole", f"{CLUSTER_NAME}-tokens")
+    )
 
 
 def test_rights_in_its_own_namespace_and_those_of_the_job(chart: Chart) -> None:
@@ -120,7 +124,9 @@ def test_burn_rates() -> None:
 
 
 def test_windows_of_a_route_speak_of_notifications() -> None:
-    properties = crd.schema(next(kind for kind in crd.KINDS if kind.short == "rsvc"))["properties"]["spec"]["properties"]
+    properties = crd.schema(next(kind for kind in crd.KINDS if kind.short == "rsvc"))["properties"]["spec"][
+        "properties"
+    ]
     route = properties["alerts"]["properties"]["routes"]["items"]["properties"]
     for name in ("activeTimes", "muteTimes"):
         assert "this route" in route[name]["description"]
