@@ -1,7 +1,7 @@
 """FastAPI with uvicorn: the drain signal, see docs/concepts/drain.md. Not tested here: try it before you trust it.
 
-uvicorn closes idle connections after 5 s, so `timeout_keep_alive` is raised. Run one worker process per pod: each has its
-own state.
+uvicorn closes idle connections after 5 s, so `timeout_keep_alive` is raised. Run one worker process per pod: each has
+its own state.
 """
 
 import asyncio
