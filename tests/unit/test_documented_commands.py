@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from resilience.api import crd, names
+from resilience.api import names
 from tests.support.chart import CHART
 from tests.support.pages import DOCS, PAGES, PROJECT, RUN, blocks, quoted
 
@@ -84,17 +84,3 @@ def test_helm_takes_the_image_that_the_pages_build() -> None:
     assert version is not None
     built = {tag for page in PAGES for tag in re.findall(r"resilience-operator:(\d[\w.]*)", page.read_text())}
     assert built == {version[1]}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=title)
-def test_samples_of_output_have_the_columns_that_kubectl_prints(page: Path) -> None:
-    for block in blocks(page, "console"):
-        for command, head in re.findall(r"^\$ (kubectl get [^\n]*)\n([A-Z][A-Z ]+)$", block.text, re.MULTILINE):
-            kind = next((each for each in crd.KINDS if re.search(rf"\b{each.short}\b", command)), None)
-            if kind is None or "custom-columns" in command:
-                continue
-            wide = "-o wide" in command
-            columns = ["Name", *(name for name, _, _, priority in kind.columns if wide or not priority)]
-            if re.search(r" -A\b", command):
-                columns.insert(0, "Namespace")
-            assert head.split() == [name.upper() for name in columns], command

@@ -118,6 +118,13 @@ def test_uninstalling_names_every_definition() -> None:
     assert set(last[1].split()) == {f"{kind.plural}.resilience.dev" for kind in crd.KINDS}
 
 
+def test_columns() -> None:
+    said = rows(DOCS / "operations/troubleshooting.md", "## First look")
+    kind = next(kind for kind in crd.KINDS if kind.short == "rsvc")
+    columns = [f"`{name.upper()}`{' (wide)' if priority else ''}" for name, _, _, priority in kind.columns]
+    assert [name for name, _ in said] == columns
+
+
 def test_burn_rates() -> None:
     said = [(float(rate), severity) for rate, _, _, severity in rows(DOCS / "concepts/objectives.md", "## Alerts")]
     assert said == [(each.rate, each.severity.value.lower()) for each in BURNS]
