@@ -41,13 +41,15 @@ class Route(ApiModel):
         default_factory=list,
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="Outside these windows nobody is notified; alerts that still fire when one opens are sent then.",
+        description="Outside these windows this route does not notify its receiver; alerts that still fire when one"
+        " opens are sent then. Other routes are not affected. Default: always active.",
     )
     mute_times: list[Window] = Field(
         default_factory=list,
         max_length=8,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        description="Inside these windows nobody is notified; alerts that still fire at their end are sent then.",
+        description="Inside these windows this route does not notify its receiver; alerts that still fire when the last"
+        " one closes are sent then. Other routes are not affected. Default: never muted.",
     )
     group_by: list[LabelName] = Field(
         default_factory=lambda: list(GROUP_BY),

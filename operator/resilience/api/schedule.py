@@ -35,7 +35,7 @@ def _zone(name: str) -> str:
 
 
 class Window(ApiModel):
-    """A time in which policies may restart pods."""
+    """A time that comes again and again: it opens by a cron schedule and stays open for a duration."""
 
     model_config = validated(at_least("duration", "1m"))
 
