@@ -130,6 +130,11 @@ class Settings(BaseSettings):
         """Resources get a finalizer: not where our rights are in their namespace, and may end before they do."""
         return not self.namespaces
 
+    @property
+    def installation(self) -> str:
+        """Name of this installation among those of the cluster: namespace/name of its Lease."""
+        return f"{self.pod_namespace}/{self.lease_name}"
+
     def refuses(self, namespace: str) -> bool:
         """The operator must not touch this namespace."""
         if namespace in self.refused_namespaces:

@@ -100,7 +100,8 @@ class Parts:
 @contextlib.asynccontextmanager
 async def assemble(settings: Settings) -> AsyncIterator[Parts]:
     """Creates all parts over one connection to the API server."""
-    metrics, clock, lag = PrometheusMetrics(version=__version__), SystemClock(), LoopLag()
+    metrics = PrometheusMetrics(version=__version__, installation=settings.installation)
+    clock, lag = SystemClock(), LoopLag()
     metrics.loop_lag(lag.of_last_minute)
     calm = KubeApiOutage(monotonic=clock.monotonic)
 
