@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from resilience.api.reasons import HealthState
 from resilience.core.model.probes import Probe
+
+# Reason of a state: a Secret lacks the label by which its owner permits the read.
+NOT_LABELLED: Final = "NotLabelled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,10 +241,12 @@ class SlopeProbe:
 
 @dataclass(frozen=True, slots=True)
 class ContentProbe:
-    """The content of ConfigMaps and Secrets, by kind and name, as one fingerprint; unknown while one is missing."""
+    """The content of a ConfigMap or Secret, as a fingerprint. One that is missing has none, unless it is optional."""
 
     namespace: str
-    objects: tuple[tuple[str, str], ...]
+    kind: str
+    name: str
+    optional: bool = False
 
 
 NetworkProbe = (

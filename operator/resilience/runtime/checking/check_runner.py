@@ -19,7 +19,16 @@ import structlog
 from resilience.core.health import thresholds
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Key
-from resilience.core.model.probes import CheckTarget, PostgresProbe, Probe, RedisPlace, RedisProbe, RedisStreamProbe
+from resilience.core.model.probes import (
+    CheckTarget,
+    ContentProbe,
+    PostgresProbe,
+    Probe,
+    RedisPlace,
+    RedisProbe,
+    RedisStreamProbe,
+)
+from resilience.core.restarts.content import CONTENT_CHECK
 from resilience.ports import Checker, Clock, Metrics
 from resilience.ports.on_behalf import on_behalf_of
 from resilience.runtime.namespace_slots import NamespaceSlots
@@ -228,7 +237,11 @@ class CheckRunner:
         target, before = entry.target, entry.fold
         now = self.clock.now()
         self.metrics.checked(
-            key=key, check=target.check, outcome=result.outcome, seconds=result.latency_seconds, at=now.timestamp()
+            key=key,
+            check=CONTENT_CHECK if isinstance(target.probe, ContentProbe) else target.check,
+            outcome=result.outcome,
+            seconds=result.latency_seconds,
+            at=now.timestamp(),
         )
         entry.fold = thresholds.fold(
             before,
