@@ -150,6 +150,7 @@ def test_a_sync_keeps_the_state_of_what_stays_and_drops_the_rest() -> None:
         {"failure_threshold": 9},
         {"sustained": timedelta(minutes=1)},
         {"probe": TcpProbe("10.0.0.1", 81)},
+        {"question": "another"},
     ],
 )
 def test_another_question_has_no_answer_yet(change: Any) -> None:

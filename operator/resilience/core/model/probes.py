@@ -277,6 +277,8 @@ class CheckTarget:
     assumed: HealthState = HealthState.UNKNOWN
     # False when it has never passed: until the application answers, failures may be ours (`health.reach`).
     proven: bool = True
+    # Identity of what the check asks pods or a Service, by the spec; empty for other checks.
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,15 +148,19 @@ class CheckRunner:
         """Folded state of each check of the key, by name."""
         by_check: dict[str, dict[str, thresholds.Fold]] = {}
         probes: dict[str, dict[str, Probe]] = {}
+        questions: dict[str, str] = {}
         for target in self._of_key.get(key, ()):
             fold = self._runs[_run_key(target)].entries[_id(key, target)].fold
             by_check.setdefault(target.check, {})[target.pod_uid] = fold
             probes.setdefault(target.check, {})[target.pod_uid] = target.probe
+            questions[target.check] = target.question
         now = self.clock.now()
         return {
-            name: thresholds.of_service(name, folds[""])
+            name: replace(thresholds.of_service(name, folds[""]), question=questions[name])
             if "" in folds
-            else replace(thresholds.over_pods(name, folds, now=now), probes_by_pod=probes[name])
+            else replace(
+                thresholds.over_pods(name, folds, now=now), probes_by_pod=probes[name], question=questions[name]
+            )
             for name, folds in by_check.items()
         }
 
@@ -261,9 +265,16 @@ class CheckRunner:
 
 
 def _invalidates_state(before: CheckTarget, after: CheckTarget) -> bool:
-    """The known state does not apply to `after`: its thresholds differ, or the probe of the same pod does."""
-    has_new_thresholds = (before.failure_threshold, before.sustained) != (after.failure_threshold, after.sustained)
-    return has_new_thresholds or (bool(after.pod_uid) and before.probe != after.probe)
+    """The known state does not apply to `after`: thresholds differ, or the spec asks for another thing than before.
+
+    A Service may get another address without that; a pod does not.
+    """
+    is_edited = (before.failure_threshold, before.sustained, before.question) != (
+        after.failure_threshold,
+        after.sustained,
+        after.question,
+    )
+    return is_edited or (bool(after.pod_uid) and before.probe != after.probe)
 
 
 def _pause(run: _Run, probe: Probe, interval: timedelta) -> timedelta:
