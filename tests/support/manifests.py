@@ -13,7 +13,13 @@ from resilience.api.reasons import AlertName, HealthState, Phase, ReplaceStep, R
 from resilience.api.status import CheckStatus, Condition, Effective, Handled, HealthStatus, HistoryEntry, Status
 from resilience.api.status_alerts import AlertsStatus, FiringAlert
 from resilience.api.status_base import Requests
-from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
+from resilience.api.status_restarts import (
+    ContentStatus,
+    ReplacementStatus,
+    RestartResult,
+    RestartsStatus,
+    RestartStatus,
+)
 from resilience.api.status_rollout import FailedBefore, FailingCheck, RolloutStatus
 from resilience.api.status_slo import DayOfOutages, Outage, SloStatus
 
@@ -170,6 +176,18 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         {"restart": {"windows": [{"schedule": "at night", "duration": "1h"}]}},
         ("write a cron schedule: minute hour day month weekday",),
     ),
+    "onChange of no object": (
+        {"restart": {"onChange": [{"kind": "Secret"}]}},
+        ("spec.restart.onChange[0]", "name one object by kind and name, or set mounted: true without them"),
+    ),
+    "onChange of one object and of all": (
+        {"restart": {"onChange": [{"kind": "Secret", "name": "token", "mounted": True}]}},
+        ("spec.restart.onChange[0]", "name one object by kind and name, or set mounted: true without them"),
+    ),
+    "onChange that ignores what it names": (
+        {"restart": {"onChange": [{"kind": "Secret", "name": "token", "ignore": ["token"]}]}},
+        ("spec.restart.onChange[0]", "set mounted: true, or remove ignore"),
+    ),
     "line in words": (
         {"restart": {"policies": [{"name": "p", "memory": {"above": "ninety"}}]}},
         ('write a share ("90%") or an amount',),
@@ -292,7 +310,11 @@ ACCEPTED: dict[str, Spec] = {
         "restart": {
             "windows": [{"schedule": "0 2 * * *", "duration": "3h", "timeZone": "Europe/London"}],
             "budget": {"max": 10, "per": "1h"},
-            "onChange": [{"kind": "ConfigMap", "name": "checkout-config"}],
+            "onChange": [
+                {"kind": "ConfigMap", "name": "checkout-config"},
+                {"kind": "Secret", "name": "checkout-token", "optional": True},
+                {"mounted": True, "ignore": ["certificate"]},
+            ],
             "policies": [
                 {"name": "leak", "memory": {"above": "90%", "for": "5m"}},
                 {"name": "oom", "memorySlope": {"limitWithin": "2h"}},
@@ -379,7 +401,10 @@ def full_status() -> Status:
             ),
         ),
         restart=running,
-        restarts=RestartsStatus(summary="1 of 10 this hour"),
+        restarts=RestartsStatus(
+            summary="1 of 10 this hour",
+            contents=[ContentStatus(kind="ConfigMap", name="settings", fingerprint="1a2b-3c4d", changed_at=now)],
+        ),
         last_restart=ended,
         alerts=AlertsStatus(firing=[alert], suppressed=3, undelivered=1, last_error="it answered 404"),
         slo=objective,

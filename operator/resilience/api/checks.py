@@ -146,8 +146,13 @@ class PrometheusCheck(ApiModel):
 class UsageBounds(ApiModel):
     """Thresholds for one resource."""
 
-    warning: Amount | None = Field(default=None, description="Warning above this; the default is the profile's.")
-    critical: Amount | None = Field(default=None, description="Unhealthy above this; the default is the profile's.")
+    warning: Amount | None = Field(
+        default=None, description='Warning above this share ("80%") or amount ("512Mi"); the default is the profile\'s.'
+    )
+    critical: Amount | None = Field(
+        default=None,
+        description='Unhealthy above this share ("95%") or amount ("512Mi"); the default is the profile\'s.',
+    )
 
 
 class UsageCheck(ApiModel):
@@ -233,8 +238,12 @@ class Health(ApiModel):
         ),
     )
 
-    interval: Duration | None = Field(default=None, description="Time between two runs of a check; at least 1s.")
-    timeout: Duration | None = Field(default=None, description="A run that takes longer has failed; at most 30s.")
+    interval: Duration | None = Field(
+        default=None, description="Time between two runs of a check, at least 1s; the default is the profile's."
+    )
+    timeout: Duration | None = Field(
+        default=None, description="A run that takes longer has failed, at most 30s; the default is the profile's."
+    )
     failure_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
         default=3, description="Failures in a row that make a check Unhealthy."
     )

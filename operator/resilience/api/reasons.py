@@ -242,6 +242,11 @@ class FailureClass(StrEnum):
     NETWORK = "Network"
     RESOURCE = "Resource"
     TIMEOUT = "Timeout"
+    # A gate or the measured requests said no.
+    VERIFICATION = "Verification"
+    # A person requested it.
+    ABORTED = "Aborted"
+    # Nobody knows: a crash, for instance.
     UNKNOWN = "Unknown"
 
 

@@ -47,6 +47,7 @@ class CheckStatus(ApiModel):
     """Result of a check. For scope Pod the worst pod's state, with the number of pods in it."""
 
     name: Text = Field(description="Name of the check.")
+    asks: Text = Field(default="", description="Hash of the type and address that it asks pods or the Service for.")
     state: HealthState
     reason: Text = Field(default="", description="Reason, as one CamelCase word.")
     message: Text = Field(default="", description="Observation, in words.")
@@ -72,9 +73,9 @@ class HealthStatus(ApiModel):
     passed: list[Text] | None = Field(
         default=None,
         max_length=32,
-        json_schema_extra={"x-kubernetes-list-type": "set", "volatile": True},
-        description="Names of the checks that have passed since they were made: only these can show that something "
-        "broke. A check that was never answered is Unknown, reason Unreachable.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Checks that have passed since they ask what they ask now, as name or name@asks: only these can "
+        "show that something broke. A check that was never answered is Unknown, reason Unreachable.",
     )
 
 

@@ -17,7 +17,7 @@ from resilience.core.health.ports import MissingPort
 from resilience.core.model import requests
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
-from resilience.core.model.decision import SOON, Claim, Decision, SetFinalizer, earliest, no_sooner_than_soon
+from resilience.core.model.decision import SOON, Claim, Decision, SetFinalizer, earliest
 from resilience.core.model.draft import Draft
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.probes import CheckTarget
@@ -147,12 +147,10 @@ def _report(draft: Draft, facts: Facts) -> None:
     context = draft.context
     resource, observation, now = context.resource, context.observation, context.now
     status = compose_status(facts)
-    by_time = phase.next_change(resource, status, context.workload, now)
-    draft.wait(no_sooner_than_soon(by_time))
+    draft.wait(phase.next_change(resource, status, context.workload, now))
     counted = slo.reconcile(context.with_status(status))
     draft.take(counted)
-    alerted = alerts.reconcile(resource, counted.status, observation, now)
-    draft.take(replace(alerted, requeue_after=no_sooner_than_soon(alerted.requeue_after)))
+    draft.take(alerts.reconcile(resource, counted.status, observation, now))
 
 
 def _checks(context: Context) -> Iterator[CheckTarget]:

@@ -30,6 +30,10 @@ class Refused(PortError):
     """The other side refuses the request (403, 422, an exhausted disruption budget); a retry alone changes nothing."""
 
 
+class NotLabelled(Refused):
+    """A Secret lacks the label by which its owner permits the read."""
+
+
 class NamespaceEnding(Refused):
     """The namespace is being deleted, so nothing more is created in it. No retry changes that, and it is no error."""
 
@@ -224,8 +228,8 @@ class Contents(Protocol):
         """Identifier of all that fingerprints depend on besides the content; compare them within one epoch only."""
         ...
 
-    async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str:
-        """A hash. Raises Invalid when the object does not exist, Refused for a Secret that is not labelled readable."""
+    async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str | None:
+        """A hash; None when there is no such object. Raises NotLabelled for a Secret that is not labelled readable."""
         ...
 
 

@@ -83,7 +83,7 @@ def test_silence_is_waited_for_and_never_decides(checks: Any, words: str, inconc
 def test_a_failure_decides_whatever_else_is_unknown(checks: Any, brief: bool) -> None:
     failure = evaluate(brief=brief, **checks).failure
 
-    assert failure is not None and (failure.kind, failure.reason) == (FailureClass.UNKNOWN, "GateFailed")
+    assert failure is not None and (failure.kind, failure.reason) == (FailureClass.VERIFICATION, "GateFailed")
     assert failure.message == "check ready failed on the candidate: it said so"
     assert "check ready fails" in failure.advice
     assert not failure.is_transient and not failure.may_clear

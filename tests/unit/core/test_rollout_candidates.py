@@ -171,6 +171,7 @@ def test_the_gate_after_the_switch(fields: Any, actions: Any, words: str) -> Non
 
     assert found.actions == actions
     assert words in found.waiting
+    assert found.failure is None or found.failure.kind is FailureClass.VERIFICATION
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,8 @@ def test_a_candidate_is_given_up_at_each_step(step: Any, towards: Colour, fields
 
     assert found.actions == actions
     assert found.failure is not None and found.waiting == found.failure.message
-    assert found.failure.reason == ("Aborted" if how == "abort" else "CrashLoop")
+    kind, reason = (FailureClass.ABORTED, "Aborted") if how == "abort" else (FailureClass.UNKNOWN, "CrashLoop")
+    assert (found.failure.kind, found.failure.reason) == (kind, reason)
 
 
 def test_a_newer_template_that_failed_protects_no_candidate() -> None:

@@ -12,6 +12,7 @@ from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import (
     CheckTarget,
+    ContentProbe,
     HttpTarget,
     Probe,
     RedisKind,
@@ -20,6 +21,7 @@ from resilience.core.model.probes import (
     TcpProbe,
     VerifyTarget,
 )
+from resilience.core.restarts.content import CONTENT_CHECK, check_name
 from resilience.ports import Metrics, Unavailable
 from resilience.runtime.checking.check_runner import CheckRunner
 from resilience.runtime.checking.traffic_meter import TrafficMeter
@@ -60,9 +62,11 @@ class Broken(FakeChecker):
 @dataclass(slots=True)
 class Counted:
     keys: list[Key] = field(default_factory=list)
+    checks: set[str] = field(default_factory=set)
 
     def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None, at: float) -> None:
         self.keys.append(key)
+        self.checks.add(check)
 
 
 @dataclass(slots=True)
@@ -110,6 +114,19 @@ def test_only_transitions_wake_and_each_wakes_once() -> None:
     run_virtual(main())
 
 
+def test_names_of_objects_that_come_and_go_are_no_series_of_metrics() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            for number in range(3):
+                name = f"settings-{number}"
+                probe = ContentProbe("shop", "ConfigMap", name)
+                bench.runner.sync(KEY, [replace(TARGET, check=check_name("ConfigMap", name), probe=probe)])
+                await asyncio.sleep(1)
+            assert bench.checker.ran == 3 and bench.counted.checks == {CONTENT_CHECK}
+
+    run_virtual(main())
+
+
 def test_a_sync_keeps_the_state_of_what_stays_and_drops_the_rest() -> None:
     async def main() -> None:
         async with Bench() as bench:
@@ -133,6 +150,7 @@ def test_a_sync_keeps_the_state_of_what_stays_and_drops_the_rest() -> None:
         {"failure_threshold": 9},
         {"sustained": timedelta(minutes=1)},
         {"probe": TcpProbe("10.0.0.1", 81)},
+        {"question": "another"},
     ],
 )
 def test_another_question_has_no_answer_yet(change: Any) -> None:

@@ -18,7 +18,7 @@ from resilience.core.model.flags import FlagsMap
 from resilience.core.model.observation import Key, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import Workload
-from resilience.ports import Invalid, Refused
+from resilience.ports import Invalid, NotLabelled, Refused
 from resilience.ports.cluster import Marked, View
 
 log = structlog.get_logger(__name__)
@@ -159,11 +159,11 @@ def _flags(raw: Json) -> tuple[Key | None, FlagsMap]:
 
 
 def require_readable(raw: Json) -> None:
-    """Raises Refused unless the Secret's owner permits the read: any author of our resources can name a Secret."""
+    """Raises NotLabelled unless the Secret's owner permits the read: any author of our resources can name a Secret."""
     meta = raw["metadata"]
     if (meta.get("labels") or {}).get(LABEL_READABLE) != "true":
         name = meta["name"]
-        raise Refused(
+        raise NotLabelled(
             f"Secret {name} is not labelled {LABEL_READABLE}=true; if the operator may read it:"
             f" kubectl label secret {name} {LABEL_READABLE}=true"
         )

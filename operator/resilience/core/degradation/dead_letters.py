@@ -74,7 +74,7 @@ def reconcile(context: Context) -> StepResult:
         status.model_copy(update={"replays": entries, "history": past}),
         actions,
         tuple(events),
-        requeue_after=max(wait or SOON, SOON) if wait is not None or actions else None,
+        requeue_after=SOON if wait is None and actions else wait,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from resilience.api.checks import Check, Scope, UsageCheck
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import QuietHttp, ResilientServiceSpec, SignalHttp
-from resilience.core.health import dependencies, hosts, quantities, service_probes
+from resilience.core.health import dependencies, hosts, quantities, reach, service_probes
 from resilience.core.health.ports import check_port, container_port, find_container
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import (
@@ -270,7 +270,8 @@ def check_target(
     `host_header` is what an http check says unless the spec sets another one; empty for the address.
     """
     probe = service_probes.probe(check, observation, host=host, port=port, host_header=host_header)
-    return _target(name or check.name, probe, spec, effective, pod_uid=pod_uid, often=often)
+    target = _target(name or check.name, probe, spec, effective, pod_uid=pod_uid, often=often)
+    return replace(target, question=reach.question(check, spec))
 
 
 def _target(

@@ -241,10 +241,12 @@ class SlopeProbe:
 
 @dataclass(frozen=True, slots=True)
 class ContentProbe:
-    """The content of ConfigMaps and Secrets, by kind and name, as one fingerprint; unknown while one is missing."""
+    """The content of a ConfigMap or Secret, as a fingerprint. One that is missing has none, unless it is optional."""
 
     namespace: str
-    objects: tuple[tuple[str, str], ...]
+    kind: str
+    name: str
+    optional: bool = False
 
 
 NetworkProbe = (
@@ -275,6 +277,8 @@ class CheckTarget:
     assumed: HealthState = HealthState.UNKNOWN
     # False when it has never passed: until the application answers, failures may be ours (`health.reach`).
     proven: bool = True
+    # Identity of what the check asks pods or a Service, by the spec; empty for other checks.
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)

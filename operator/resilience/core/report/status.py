@@ -120,6 +120,7 @@ def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> C
         return before or unknown
     return CheckStatus(
         name=name,
+        asks=state.question,
         state=state.state,
         reason=state.reason,
         message=_words(state, before),

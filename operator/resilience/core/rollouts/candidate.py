@@ -58,7 +58,7 @@ def roll_back_if_failed(context: RolloutContext) -> Move | None:
 def aborted() -> Failure:
     """A person's request to abort, as a failure."""
     return Failure(
-        kind=FailureClass.UNKNOWN,
+        kind=FailureClass.ABORTED,
         reason="Aborted",
         message="a person aborted the release",
         advice="change the template, or request it again: resilience.dev/retry-requested-at",

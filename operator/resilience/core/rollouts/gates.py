@@ -108,7 +108,7 @@ def _reason_to_wait(name: str, state: CheckState | None, pods: Sequence[Pod]) ->
 
 def _failure(name: str, state: CheckState) -> Failure:
     return Failure(
-        kind=FailureClass.UNKNOWN,
+        kind=FailureClass.VERIFICATION,
         reason="GateFailed",
         message=f"check {name} failed on the candidate: {state.message}",
         advice=f"find out why check {name} fails on the new version; then release a corrected one",

@@ -19,7 +19,16 @@ import structlog
 from resilience.core.health import thresholds
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Key
-from resilience.core.model.probes import CheckTarget, PostgresProbe, Probe, RedisPlace, RedisProbe, RedisStreamProbe
+from resilience.core.model.probes import (
+    CheckTarget,
+    ContentProbe,
+    PostgresProbe,
+    Probe,
+    RedisPlace,
+    RedisProbe,
+    RedisStreamProbe,
+)
+from resilience.core.restarts.content import CONTENT_CHECK
 from resilience.ports import Checker, Clock, Metrics
 from resilience.ports.on_behalf import on_behalf_of
 from resilience.runtime.namespace_slots import NamespaceSlots
@@ -139,15 +148,19 @@ class CheckRunner:
         """Folded state of each check of the key, by name."""
         by_check: dict[str, dict[str, thresholds.Fold]] = {}
         probes: dict[str, dict[str, Probe]] = {}
+        questions: dict[str, str] = {}
         for target in self._of_key.get(key, ()):
             fold = self._runs[_run_key(target)].entries[_id(key, target)].fold
             by_check.setdefault(target.check, {})[target.pod_uid] = fold
             probes.setdefault(target.check, {})[target.pod_uid] = target.probe
+            questions[target.check] = target.question
         now = self.clock.now()
         return {
-            name: thresholds.of_service(name, folds[""])
+            name: replace(thresholds.of_service(name, folds[""]), question=questions[name])
             if "" in folds
-            else replace(thresholds.over_pods(name, folds, now=now), probes_by_pod=probes[name])
+            else replace(
+                thresholds.over_pods(name, folds, now=now), probes_by_pod=probes[name], question=questions[name]
+            )
             for name, folds in by_check.items()
         }
 
@@ -228,7 +241,11 @@ class CheckRunner:
         target, before = entry.target, entry.fold
         now = self.clock.now()
         self.metrics.checked(
-            key=key, check=target.check, outcome=result.outcome, seconds=result.latency_seconds, at=now.timestamp()
+            key=key,
+            check=CONTENT_CHECK if isinstance(target.probe, ContentProbe) else target.check,
+            outcome=result.outcome,
+            seconds=result.latency_seconds,
+            at=now.timestamp(),
         )
         entry.fold = thresholds.fold(
             before,
@@ -248,9 +265,16 @@ class CheckRunner:
 
 
 def _invalidates_state(before: CheckTarget, after: CheckTarget) -> bool:
-    """The known state does not apply to `after`: its thresholds differ, or the probe of the same pod does."""
-    has_new_thresholds = (before.failure_threshold, before.sustained) != (after.failure_threshold, after.sustained)
-    return has_new_thresholds or (bool(after.pod_uid) and before.probe != after.probe)
+    """The known state does not apply to `after`: thresholds differ, or the spec asks for another thing than before.
+
+    A Service may get another address without that; a pod does not.
+    """
+    is_edited = (before.failure_threshold, before.sustained, before.question) != (
+        after.failure_threshold,
+        after.sustained,
+        after.question,
+    )
+    return is_edited or (bool(after.pod_uid) and before.probe != after.probe)
 
 
 def _pause(run: _Run, probe: Probe, interval: timedelta) -> timedelta:
