@@ -158,6 +158,7 @@ async def test_replication(server: postgres.Postgres, standby: postgres.Postgres
             await asyncio.sleep(0.02)
         assert said(behind) == (WARN, "ReplicaLags"), behind
         assert f"{who} is " in behind.message and "s behind, above 1s" in behind.message
+        assert behind.replication_lag is not None and behind.replication_lag > 1 and behind.figure is None
     standby.run("SELECT pg_wal_replay_resume()")
     # Rights can be taken from everybody; what answers is well all the same.
     server.run("REVOKE SELECT ON pg_stat_activity, pg_stat_replication FROM PUBLIC")

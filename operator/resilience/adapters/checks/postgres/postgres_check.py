@@ -86,7 +86,7 @@ class _Run:
         self, outcome: Outcome, reason: str, words: str, seconds: float | None = None, lag: float | None = None
     ) -> CheckResult:
         message = f"{describe(self.probe)}: {words}"
-        return CheckResult(outcome, reason, message, seconds, reconnected=self.reconnected, figure=lag)
+        return CheckResult(outcome, reason, message, seconds, reconnected=self.reconnected, replication_lag=lag)
 
 
 async def check_postgres(probe: PostgresProbe, *, connections: PostgresConnections, timeout: timedelta) -> CheckResult:
