@@ -180,7 +180,6 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         check(prometheus={"query": "up", "warning": {}}),
         ("health.checks[0].prometheus.warning", "bounds are missing: set above, below or both"),
     ),
-    "query without bounds": (check(prometheus={"query": "up"}), ("needs a bound: set warning, critical or both",)),
     "critical before the warning": (
         check(prometheus={"query": "up", "warning": {"above": "10"}, "critical": {"above": "9.5"}}),
         ("a warning comes first",),
@@ -278,7 +277,7 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         check(scope="Pod", prometheus={"query": "up", "below": "1"}),
         ("a prometheus check asks no pod and no dependency: take scope away",),
     ),
-    "query without a bound": (check(prometheus={"query": "up"}), ("needs a bound: set above, below or both",)),
+    "query without a bound": (check(prometheus={"query": "up"}), ("needs a bound: set warning, critical or both",)),
     "query with its bounds mixed up": (
         check(prometheus={"query": "up", "above": "0", "below": "1"}),
         ("no value would pass",),
