@@ -26,8 +26,9 @@ from resilience.adapters.net.http import HttpClient
 from resilience.api.checks import Scheme
 from resilience.api.reasons import HealthState
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.bounds import Bounds, Levels
 from resilience.core.model.check_state import Component
-from resilience.core.model.probes import Bounds, HttpProbe, HttpTarget, SecretRef, TlsTrust
+from resilience.core.model.probes import HttpProbe, HttpTarget, SecretRef, TlsTrust
 from resilience.ports import Invalid, Refused, Unavailable
 from tests.support.faulty import faulty_server
 from tests.support.secrets import FakeSecrets
@@ -98,7 +99,7 @@ async def asked(
     status: int = 200,
     expect: frozenset[int] = frozenset(),
     components: bool = False,
-    number: tuple[str, Bounds] | None = None,
+    number: tuple[str, Levels] | None = None,
 ) -> CheckResult:
     """The result for one body, JSON or raw."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -109,7 +110,7 @@ async def asked(
 # Numbers
 
 
-NUMBER = ("queue.length", Bounds(above=100))
+NUMBER = ("queue.length", Levels(Bounds(above=100)))
 
 
 @pytest.mark.parametrize("value", [0, 100, 99.5, -3, 1e-300])
@@ -128,9 +129,36 @@ async def test_a_number_within_bounds_passes(value: float) -> None:
     ],
 )
 async def test_a_number_out_of_bounds_fails(value: float, bounds: Bounds, words: str) -> None:
-    result = await asked({"queue": {"length": value}}, number=("queue.length", bounds))
+    result = await asked({"queue": {"length": value}}, number=("queue.length", Levels(bounds)))
     assert (result.outcome, result.reason) == (Outcome.FAIL, "OutOfBounds")
     assert result.message == f"GET /health: {words}"
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome", "reason", "words"),
+    [
+        (5, Outcome.PASS, "HTTP200", "answered 200"),
+        (70, Outcome.WARN, "OutOfBounds", "queue.length: 70 is above 50"),
+        (101, Outcome.FAIL, "OutOfBounds", "queue.length: 101 is above 100"),
+        (0, Outcome.WARN, "OutOfBounds", "queue.length: 0 is below 1"),
+    ],
+)
+async def test_a_number_by_severity(value: float, outcome: Outcome, reason: str, words: str) -> None:
+    levels = Levels(critical=Bounds(above=100), warning=Bounds(above=50, below=1))
+
+    result = await asked({"queue": {"length": value}}, number=("queue.length", levels))
+
+    assert (result.outcome, result.reason, result.figure) == (outcome, reason, value)
+    assert words in result.message
+
+
+async def test_an_unhealthy_component_is_worse_than_a_number_that_warns() -> None:
+    levels = Levels(warning=Bounds(above=50))
+    body = {"queue": {"length": 70}, "components": {"db": "down"}}
+
+    result = await asked(body, components=True, number=("queue.length", levels))
+
+    assert (result.outcome, result.reason) == (Outcome.FAIL, "ComponentUnhealthy")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +177,7 @@ async def test_a_number_out_of_bounds_fails(value: float, bounds: Bounds, words:
 )
 async def test_paths(path: str, outcome: Outcome) -> None:
     body = {"pools": [{}, {"open": 3}], "a.b": 3, "deep": {"1": 3}}
-    result = await asked(body, number=(path, Bounds(above=100)))
+    result = await asked(body, number=(path, NUMBER[1]))
     assert result.outcome is outcome
     assert result.reason == ("HTTP200" if outcome is Outcome.PASS else "NoNumber")
 

@@ -82,6 +82,8 @@ def headers(*entries: Spec) -> Spec:
     return check(http={"path": "/", "headers": list(entries)})
 
 
+SECRET: Spec = {"secretKeyRef": {"name": "db", "key": "dsn"}}
+
 # Changes to GOOD (None: removed), and the texts that the answer must contain.
 BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     "no target": ({"targetRef": None}, ("spec.targetRef: Required value",)),
@@ -192,6 +194,59 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         {"restart": {"policies": [{"name": "p", "memory": {"above": "ninety"}}]}},
         ('write a share ("90%") or an amount',),
     ),
+    "bounds that are none": (
+        check(prometheus={"query": "up", "warning": {}}),
+        ("health.checks[0].prometheus.warning", "bounds are missing: set above, below or both"),
+    ),
+    "critical before the warning": (
+        check(prometheus={"query": "up", "warning": {"above": "10"}, "critical": {"above": "9.5"}}),
+        ("a warning comes first",),
+    ),
+    "critical before the warning, in short": (
+        check(http={"path": "/", "json": {"field": "n", "warning": {"below": "1"}, "below": "2"}}),
+        ("a warning comes first",),
+    ),
+    "bounds that nothing passes": (
+        check(prometheus={"query": "up", "warning": {"above": "1"}, "critical": {"below": "2"}}),
+        ("no value would pass",),
+    ),
+    "critical in two places": (
+        check(prometheus={"query": "up", "above": "1", "critical": {"below": "0"}}),
+        ("above and below are short for critical.above and critical.below",),
+    ),
+    "value that nothing passes": (
+        check(scope="Dependency", postgres={"dsnFrom": SECRET, "value": {"critical": {"above": "1", "below": "2"}}}),
+        ("no value would pass",),
+    ),
+    "latency of a query to Prometheus": (
+        check(prometheus={"query": "up", "above": "1"}, latency={"warning": "1s"}),
+        ("a prometheus or usage check asks neither",),
+    ),
+    "latency that is critical first": (
+        check(http={"path": "/"}, latency={"warning": "2s", "critical": "1s"}),
+        ("a warning comes first",),
+    ),
+    "pending entries that are critical first": (
+        {
+            "health": {
+                "checks": [
+                    {"name": "cache", "scope": "Dependency", "redis": {"address": "r:6379"}},
+                    {
+                        "name": "jobs",
+                        "scope": "Dependency",
+                        "redisStream": {"redis": "cache", "stream": "s", "pending": {"warning": 9, "critical": 8}},
+                    },
+                ]
+            }
+        },
+        ("a warning comes first",),
+    ),
+    "check that never rests": (check(http={"path": "/"}, interval="500ms"), ("interval must be at least 1s",)),
+    "check that takes longer than its interval": (
+        check(http={"path": "/"}, interval="1s", timeout="2s"),
+        ("a check's timeout must be at most its interval",),
+    ),
+    "check that takes for ever": (check(http={"path": "/"}, timeout="31s"), ("timeout must be at most 30s",)),
     "check of no type": (check(), ("spec.health.checks[0]", ONE_TYPE)),
     "two checks of one name": (
         {"health": {"checks": [{"name": "a", "tcp": {}}, {"name": "a", "tcp": {}}]}},
@@ -240,7 +295,7 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         check(scope="Pod", prometheus={"query": "up", "below": "1"}),
         ("a prometheus check asks no pod and no dependency: take scope away",),
     ),
-    "query without a bound": (check(prometheus={"query": "up"}), ("needs a bound: set above, below or both",)),
+    "query without a bound": (check(prometheus={"query": "up"}), ("needs a bound: set warning, critical or both",)),
     "query with its bounds mixed up": (
         check(prometheus={"query": "up", "above": "0", "below": "1"}),
         ("no value would pass",),
@@ -266,7 +321,6 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     ),
 }
 
-SECRET: Spec = {"secretKeyRef": {"name": "db", "key": "dsn"}}
 ACCEPTED: dict[str, Spec] = {
     "the least": {"targetRef": {"kind": "StatefulSet", "name": "db.main"}},
     "the usual": GOOD,
@@ -322,6 +376,57 @@ ACCEPTED: dict[str, Spec] = {
                 {"name": "aged", "uptime": {}},
                 {"name": "flappy", "containerRestarts": {"above": 5}, "dryRun": True},
             ],
+        },
+    },
+    "bounds by severity, and a pace of its own": {
+        **GOOD,
+        "health": {
+            "checks": [
+                {
+                    "name": "hits",
+                    "interval": "1m",
+                    "timeout": "5s",
+                    "failureThreshold": 2,
+                    "successThreshold": 1,
+                    "prometheus": {"query": "up", "warning": {"below": "0.5"}},
+                },
+                {
+                    "name": "errors",
+                    "prometheus": {"query": "up", "warning": {"above": "0.01"}, "critical": {"above": "0.05"}},
+                },
+                {
+                    "name": "queue",
+                    "latency": {"warning": "500ms", "critical": "1.5s"},
+                    "http": {
+                        "path": "/",
+                        "json": {"field": "n", "above": "9", "below": "-9", "warning": {"above": "8", "below": "-8"}},
+                    },
+                },
+                {
+                    "name": "db",
+                    "scope": "Dependency",
+                    "latency": {"critical": "1s"},
+                    "postgres": {
+                        "dsnFrom": SECRET,
+                        "query": "SELECT count(*) FROM jobs",
+                        "value": {"warning": {"above": "100"}, "critical": {"above": "1000"}},
+                    },
+                },
+                {"name": "cache", "scope": "Dependency", "redis": {"address": "r:6379"}},
+                {
+                    "name": "jobs",
+                    "scope": "Dependency",
+                    "redisStream": {
+                        "redis": "cache",
+                        "stream": "s",
+                        "group": "g",
+                        "length": {"warning": 10, "critical": 10},
+                        "lag": {"warning": "1m", "critical": "5m"},
+                        "pending": {"critical": 5},
+                        "maxLength": 10000,
+                    },
+                },
+            ]
         },
     },
     "no preStop": {**GOOD, "drain": {"preStop": "0s"}},

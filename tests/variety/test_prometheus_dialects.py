@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from resilience.adapters.checks.prometheus.client import PrometheusClient
 from resilience.adapters.checks.prometheus.prometheus_check import check_prometheus
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.bounds import Bounds, Levels
 from resilience.core.model.probes import PrometheusProbe
 
 ADVICE = pytest.mark.xfail(
@@ -43,7 +44,7 @@ async def asked(**more: Any) -> CheckResult:
     app.router.add_get("/api/v1/query", answer)
     async with TestServer(app, host="127.0.0.1") as server:
         client = PrometheusClient(url=f"http://127.0.0.1:{server.port}", version="1.2.3")
-        probe = PrometheusProbe("sum(errors_total)", "shop", above=5.0)
+        probe = PrometheusProbe("sum(errors_total)", "shop", Levels(Bounds(above=5.0)))
         return await check_prometheus(probe, client=client, timeout=timedelta(seconds=5))
 
 

@@ -10,9 +10,9 @@ from resilience.api.dependency_checks import RedisVerify
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.status import Status
 from resilience.core.health import dependencies
+from resilience.core.model.bounds import Bounds, Levels
 from resilience.core.model.decision import Decision
 from resilience.core.model.probes import (
-    Bounds,
     DnsProbe,
     GrpcProbe,
     HttpProbe,
@@ -87,7 +87,7 @@ def test_what_an_http_check_asks_besides() -> None:
         HttpTarget("db", 443, "/", Scheme.HTTPS),
         frozenset({200, 204}),
         components=True,
-        number=("queue.length", Bounds(above=10.5)),
+        number=("queue.length", Levels(Bounds(above=10.5))),
         headers=secret("token"),
         trust=TlsTrust(secret("ca"), "db.example"),
     )
@@ -161,7 +161,9 @@ def test_a_stream_is_where_its_redis_is() -> None:
     stream = {"redisStream": {"redis": "cache", "stream": "orders", "maxLength": 7}}
     place = RedisPlace(RedisKind.STANDALONE, (("r", 6379),), database=2)
 
-    assert asked(stream, redis) == RedisStreamProbe(place, "orders", "", 7, timedelta(minutes=5), 1000)
+    assert asked(stream, redis) == RedisStreamProbe(
+        place, "orders", "", Levels.most(warning=7), Levels.most(critical=300), Levels.most(warning=1000)
+    )
     # The check that it names may have been taken away by a stored object from before the rule.
     other = make_spec(health={"checks": [DATABASE]})
     made = Check.model_validate({"name": "s", "scope": "Dependency"} | stream)

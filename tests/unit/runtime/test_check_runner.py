@@ -9,6 +9,7 @@ import pytest
 
 from resilience.api.reasons import HealthState
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.bounds import Levels
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import (
     CheckTarget,
@@ -280,6 +281,39 @@ def test_a_dependency_that_is_down_is_asked_less_often(probe: Probe, interval: i
             before = bench.checker.ran
             await asyncio.sleep(interval * 5)
             assert bench.checker.ran - before >= 4
+
+    run_virtual(main())
+
+
+def test_an_interval_of_the_check_s_own_holds_while_the_dependency_is_down() -> None:
+    async def main() -> None:
+        async with Bench(FakeChecker(Outcome.FAIL)) as bench:
+            usual = replace(TARGET, probe=REDIS, interval=timedelta(seconds=1))
+            bench.runner.sync(KEY, [usual])
+            bench.runner.sync(Key("other", "service"), [replace(usual, fixed=True)])
+            await asyncio.sleep(20)
+            assert bench.checker.ran in range(19, 22)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(0.5, HealthState.HEALTHY), (1.5, HealthState.WARNING), (2.5, HealthState.UNHEALTHY)]
+)
+def test_each_service_has_its_own_bounds_for_the_same_answer(seconds: float, state: HealthState) -> None:
+    class Timed(FakeChecker):
+        async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+            return replace(await FakeChecker.check(self, probe, timeout=timeout), latency_seconds=seconds)
+
+    async def main() -> None:
+        async with Bench(Timed()) as bench:
+            strict = replace(TARGET, check="strict", latency=Levels.most(warning=1.0, critical=2.0))
+            bench.runner.sync(KEY, [TARGET, strict])
+            await asyncio.sleep(40)
+            assert bench.state is HealthState.HEALTHY
+            assert bench.runner.states(KEY)["strict"].state is state
+            # One run answers both.
+            assert bench.checker.ran in range(4, 6)
 
     run_virtual(main())
 

@@ -5,6 +5,7 @@ Only this module decides if a failure counts against the target. Thresholds belo
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, assert_never
 
@@ -67,13 +68,16 @@ class NetworkChecker:
     async def check(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
         """Runs the check once, without retries. Never raises.
 
-        A failure while the operator's event loop lagged is inconclusive. A pass stays a pass: the target did answer.
+        A failure while the operator's event loop lagged is inconclusive. A pass stays a pass: the target did answer, if
+        nobody knows how fast.
         """
         began = asyncio.get_running_loop().time()
         result = await self._run_and_classify(probe, timeout=timeout)
         lag = self._loop_lag(began)
-        if result.outcome is not Outcome.FAIL or lag <= MAX_LAG_SECONDS:
+        if lag <= MAX_LAG_SECONDS:
             return result
+        if result.outcome is not Outcome.FAIL:
+            return replace(result, latency_seconds=None)
         return CheckResult(
             Outcome.INCONCLUSIVE,
             "OwnLoopLagged",

@@ -18,7 +18,9 @@ from resilience.adapters.net.http import HttpClient
 from resilience.adapters.net.http_wire import BODY_LIMIT, Answer
 from resilience.adapters.net.json_body import at_path, parse_json
 from resilience.api.reasons import HealthState
+from resilience.core.health.bounds import judge
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.bounds import NO_LEVELS, Bounds
 from resilience.core.model.check_state import Component
 from resilience.core.model.headers import parse_headers
 from resilience.core.model.probes import HttpProbe, SecretRef
@@ -137,19 +139,22 @@ def _is_expected(probe: HttpProbe, status: int) -> bool:
 def _judge(probe: HttpProbe, answer: Answer) -> CheckResult:
     body, problem = _body(answer) if probe.components or probe.number is not None else (None, "")
     components = read_components(body) if probe.components else ()
+    figure = _number(at_path(body, probe.number[0])) if probe.number is not None else None
     if not _is_expected(probe, answer.status):
         unhealthy = _named(components, HealthState.UNHEALTHY)
         words = f"answered {answer.status}" + (f"; unhealthy: {unhealthy}" if unhealthy else "")
         verdict = Outcome.FAIL, f"HTTP{answer.status}", f"{describe(probe)} {words}"
     else:
-        verdict = _body_verdict(probe, body, problem, components) or (
+        verdict = _body_verdict(probe, figure, problem, components) or (
             Outcome.PASS,
             f"HTTP{answer.status}",
             f"{describe(probe)} answered {answer.status}",
         )
     # A mesh or a proxy that does not know the operator answers so in place of the application.
     is_let_in = verdict[0] is not Outcome.FAIL or answer.status not in _UNAUTHORIZED
-    return CheckResult(*verdict, latency_seconds=answer.seconds, components=components, answered=is_let_in)
+    return CheckResult(
+        *verdict, latency_seconds=answer.seconds, components=components, answered=is_let_in, figure=figure
+    )
 
 
 def _body(answer: Answer) -> tuple[object, str]:
@@ -162,8 +167,10 @@ def _body(answer: Answer) -> tuple[object, str]:
         return None, "the body is not JSON"
 
 
-def _body_verdict(probe: HttpProbe, body: object, problem: str, components: tuple[Component, ...]) -> _Verdict | None:
-    """The first problem of the body, a warning last; None when there is none."""
+def _body_verdict(
+    probe: HttpProbe, figure: float | None, problem: str, components: tuple[Component, ...]
+) -> _Verdict | None:
+    """The first problem of the body, warnings last; None when there is none."""
     subject = describe(probe)
     if probe.number is not None and problem:
         return Outcome.FAIL, "NotJson", f"{subject}: {problem}"
@@ -172,16 +179,16 @@ def _body_verdict(probe: HttpProbe, body: object, problem: str, components: tupl
         return Outcome.FAIL, "NoComponents", f"{subject}: {problem or 'the body lists no components'}; {advice}"
     if unhealthy := _named(components, HealthState.UNHEALTHY):
         return Outcome.FAIL, "ComponentUnhealthy", f"{subject}: unhealthy: {unhealthy}"
-    if probe.number is not None:
-        path, bounds = probe.number
-        value = _number(at_path(body, path))
-        if value is None:
-            return Outcome.FAIL, "NoNumber", f"{subject}: {path} is missing, or not a number"
-        if breach := bounds.breach(value):
-            return Outcome.FAIL, "OutOfBounds", f"{subject}: {path}: {breach}"
+    path, levels = probe.number or ("", NO_LEVELS)
+    if path and figure is None:
+        return Outcome.FAIL, "NoNumber", f"{subject}: {path} is missing, or not a number"
+    outcome, bounds = (Outcome.PASS, Bounds()) if figure is None else judge(levels, figure)
+    breach = outcome, "OutOfBounds", f"{subject}: {path}: {bounds.breach(figure or 0)}"
+    if outcome is Outcome.FAIL:
+        return breach
     if warning := _named(components, HealthState.WARNING):
         return Outcome.WARN, "ComponentWarning", f"{subject}: warning: {warning}"
-    return None
+    return breach if outcome is Outcome.WARN else None
 
 
 def _number(value: object) -> float | None:

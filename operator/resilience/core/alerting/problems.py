@@ -37,7 +37,11 @@ from resilience.core.report.prerequisites import BLIND
 # A failed restart is worth an alert for this long.
 _FAILED_RESTART: Final = timedelta(hours=1)
 # Reasons of a redisStream check that are about the stream itself; all others are about its Redis.
-_QUEUE: Final = ("StreamTooLong", "GroupLags", "TooManyPending", "NoSuchStream", "NoSuchGroup", "NotAStream")
+_QUEUE: Final = ("StreamTooLong", "GroupLags", "TooManyPending", "DeadLetters")
+# A stream that nobody has written to yet is not there either: no reason to wake anybody.
+_NO_QUEUE: Final = ("NoSuchStream", "NoSuchGroup", "NotAStream")
+# The reason of a figure that is out of bounds: the dependency works, and is not lost.
+_OUT_OF_BOUNDS: Final = "OutOfBounds"
 # Reasons for which a policy waits as planned.
 _PLANNED_WAITS: Final = (
     BlockReason.OUTSIDE_WINDOW,
@@ -165,10 +169,10 @@ def _of_checks(spec: ResilientServiceSpec, status: Status, namespace: str) -> It
             continue
         if check.usage is not None:
             yield from _graded(AlertName.USAGE_HIGH, result)
-        elif check.redis_stream is not None and _is_about_queue(result):
+        elif check.redis_stream is not None and result.reason in (*_QUEUE, *_NO_QUEUE):
             name = AlertName.DEAD_LETTERS if result.reason == "DeadLetters" else AlertName.QUEUE_BEHIND
-            yield from _graded(name, result, at_most=Severity.WARNING)
-        elif check.scope is Scope.DEPENDENCY:
+            yield from _graded(name, result, Severity.WARNING if result.reason in _NO_QUEUE else Severity.CRITICAL)
+        elif check.scope is Scope.DEPENDENCY and (result.reason != _OUT_OF_BOUNDS or flag in on):
             yield from _dependency(check, result, spec, namespace, flag_on=flag in on, is_unhealthy=is_unhealthy)
         elif result.state is HealthState.UNHEALTHY:
             yield Problem(AlertName.SERVICE_UNHEALTHY, result.message, result.name)
@@ -215,10 +219,6 @@ def _graded(name: AlertName, result: CheckStatus, at_most: Severity = Severity.C
         yield Problem(name, result.message, result.name, at_most)
     elif result.state is HealthState.WARNING:
         yield Problem(name, result.message, result.name, Severity.WARNING)
-
-
-def _is_about_queue(result: CheckStatus) -> bool:
-    return result.state is HealthState.WARNING or result.reason in _QUEUE
 
 
 def _has_status(status: Status, kind: ConditionType, *, is_: str = "True") -> bool:

@@ -16,7 +16,7 @@ from resilience.api.reasons import FlagState, HealthState, Reason
 from resilience.api.scalars import format_duration
 from resilience.api.status_base import format_time
 from resilience.api.status_flags import FlagStatus, OverrideStatus
-from resilience.core.health import dependencies
+from resilience.core.health import dependencies, pace
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.context import Context
@@ -60,16 +60,12 @@ def targets(context: Context) -> tuple[CheckTarget, ...]:
     for flag in spec.degradation.flags:
         check = next((check for check in spec.health.checks if check.name == flag.check), None)
         probe = dependencies.probe(check, spec, namespace=context.namespace) if check is not None else None
-        if probe is None:
+        if check is None or probe is None:
             continue
         limits = thresholds(flag)
         wanted.append(
-            CheckTarget(
-                check=PREFIX + flag.name,
-                probe=_proving(probe),
-                pod_uid="",
-                interval=effective.interval,
-                timeout=effective.timeout,
+            replace(
+                pace.target(check, spec, effective, _proving(probe), name=PREFIX + flag.name),
                 failure_threshold=limits.failures,
                 success_threshold=limits.successes,
                 rows=True,

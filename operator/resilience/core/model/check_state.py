@@ -54,8 +54,10 @@ class CheckState:
     reconnects: int = 0
     # Number of dead letters, for streams that have them.
     dead_letters: int | None = None
-    # The number that the check measures, as it was last known.
+    # The number that the check compares with bounds, as it was last known.
     figure: float | None = None
+    # Seconds that the replicas of a database are behind, as it was last known; None for all other checks.
+    replication_lag: float | None = None
     # True when it has passed at least once since this process has known it, at any pod.
     ever_passed: bool = False
     # Identity of what the check asked for this state; empty when it is not known, or asks neither pods nor a Service.

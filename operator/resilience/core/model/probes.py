@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from resilience.api.checks import Scheme
 from resilience.api.dependency_checks import RedisVerify
 from resilience.api.reasons import HealthState
+from resilience.core.model.bounds import NO_LEVELS, Levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +63,6 @@ class HttpTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """Bounds of a number, which is good when it is neither above `above` nor below `below`."""
-
-    above: float | None = None
-    below: float | None = None
-
-    def breach(self, value: float) -> str:
-        """The bound that the number breaches, in words; empty when it breaches none."""
-        if self.above is not None and value > self.above:
-            return f"{value:g} is above {self.above:g}"
-        if self.below is not None and value < self.below:
-            return f"{value:g} is below {self.below:g}"
-        return ""
-
-
-@dataclass(frozen=True, slots=True)
 class HttpProbe:
     """An HTTP health check; healthy when the status is one of `expect`, or 200–399 when that is empty.
 
@@ -88,7 +73,7 @@ class HttpProbe:
     target: HttpTarget
     expect: frozenset[int] = frozenset()
     components: bool = False
-    number: tuple[str, Bounds] | None = None
+    number: tuple[str, Levels] | None = None
     headers: SecretRef | None = None
     trust: TlsTrust | None = None
 
@@ -116,13 +101,15 @@ class PrometheusProbe:
 
     query: str
     namespace: str
-    above: float | None = None
-    below: float | None = None
+    levels: Levels = NO_LEVELS
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresProbe:
-    """A PostgreSQL server. `max_connection_use` is a share, 0 to 1; `max_lag` None: replication lag is not checked."""
+    """A PostgreSQL server. `max_connection_use` is a share, 0 to 1; `max_lag` None: replication lag is not checked.
+
+    `levels` None: what the query returns does not count.
+    """
 
     dsn: SecretRef
     query: str
@@ -130,6 +117,7 @@ class PostgresProbe:
     max_waiting: int
     max_lag: timedelta | None = None
     trust: TlsTrust | None = None
+    levels: Levels | None = None
 
 
 class RedisKind(StrEnum):
@@ -167,14 +155,14 @@ class RedisProbe:
 
 @dataclass(frozen=True, slots=True)
 class RedisStreamProbe:
-    """A stream that serves as a queue. Without a group only the length counts."""
+    """A stream that serves as a queue. Without a group only the length counts. `lag` is in seconds."""
 
     place: RedisPlace
     stream: str
     group: str
-    max_length: int
-    max_lag: timedelta
-    max_pending: int
+    length: Levels
+    lag: Levels
+    pending: Levels
     # Key of the stream with entries that no consumer could process; empty for none.
     dead_letter: str = ""
 
@@ -269,6 +257,10 @@ class CheckTarget:
     timeout: timedelta
     failure_threshold: int
     success_threshold: int
+    # Bounds of the time, in seconds, in which the target answers.
+    latency: Levels = NO_LEVELS
+    # The interval is the check's own: it also holds while the target is down.
+    fixed: bool = False
     # Time for which it also has to fail before the failure counts.
     sustained: timedelta = timedelta()
     # True when the first failure and the first success in a row trigger a pass, too.

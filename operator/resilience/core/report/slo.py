@@ -202,7 +202,7 @@ def _outages(
         least = last.ended if last is not None and last.ended is not None else known.since
         began = min((_failing_since(check, checks) or now for check in wrong), default=now)
         reason = "; ".join(f"{check.name}: {check.message}" for check in wrong) or "no pod serves"
-        lags = [state.figure for state in checks.values() if state.figure is not None and state.name != QUERY]
+        lags = [state.replication_lag for state in checks.values() if state.replication_lag is not None]
         lag = timedelta(seconds=max(lags)) if lags else None
         # For a clock that was set back, and for a check that failed before the previous outage was over.
         began = min(max(began, least), now)

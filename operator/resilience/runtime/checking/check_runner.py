@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from resilience.core.health import thresholds
+from resilience.core.health import bounds, thresholds
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import (
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 Id = tuple[Key, str, str]
 # Equal probes with the same interval and timeout share one run.
 _RunKey = tuple[Probe, timedelta, timedelta]
-# A dependency that is down is checked less often: after at most so many times its interval, and so long.
+# A dependency that is down is checked less often: after at most so many times the usual interval, and so long.
 _BACK_OFF_TIMES: Final = 4
 _BACK_OFF_MAX: Final = timedelta(seconds=30)
 # Seconds. Checks that are due within it run together: one wake-up of the loop costs more than most checks.
@@ -240,16 +240,17 @@ class CheckRunner:
     def _fold(self, key: Key, entry: _Entry, result: thresholds.CheckResult) -> None:
         target, before = entry.target, entry.fold
         now = self.clock.now()
+        judged = bounds.in_time(result, target.latency)
         self.metrics.checked(
             key=key,
             check=CONTENT_CHECK if isinstance(target.probe, ContentProbe) else target.check,
-            outcome=result.outcome,
-            seconds=result.latency_seconds,
+            outcome=judged.outcome,
+            seconds=judged.latency_seconds,
             at=now.timestamp(),
         )
         entry.fold = thresholds.fold(
             before,
-            result,
+            judged,
             failure_threshold=target.failure_threshold,
             success_threshold=target.success_threshold,
             now=now,
@@ -278,8 +279,11 @@ def _invalidates_state(before: CheckTarget, after: CheckTarget) -> bool:
 
 
 def _pause(run: _Run, probe: Probe, interval: timedelta) -> timedelta:
-    """Time to the next run: longer after each failure of a dependency that every target counts as down."""
-    if not isinstance(probe, _DEPENDENCIES):
+    """Time to the next run: longer after each failure of a dependency that every target counts as down.
+
+    A check that sets its own interval keeps it.
+    """
+    if not isinstance(probe, _DEPENDENCIES) or any(entry.target.fixed for entry in run.entries.values()):
         return interval
     beyond = run.failures - max((entry.target.failure_threshold for entry in run.entries.values()), default=0)
     if beyond <= 0:
