@@ -96,6 +96,9 @@ capabilities: {drop: [ALL]}
 {{- if .token.secret }}
 - {name: RESILIENCE_PROMETHEUS_TOKEN_FILE, value: /etc/resilience/prometheus/token}
 {{- end }}
+{{- with .tenant }}
+- {name: RESILIENCE_PROMETHEUS_TENANT, value: {{ . | quote }}}
+{{- end }}
 {{- if .ca.configMap }}
 - {name: RESILIENCE_PROMETHEUS_CA_FILE, value: /etc/resilience/prometheus/ca.crt}
 {{- end }}
