@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         default="",
         description="File with the authorities that its certificate is verified with; empty for the system's.",
     )
+    prometheus_tenant: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9!_.*'()|-]{0,150}$",
+        description="Tenant of Mimir or Cortex, sent as X-Scope-OrgID. Empty for none.",
+    )
 
     alerts_default_receiver: str = Field(
         default="",

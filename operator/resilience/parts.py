@@ -302,6 +302,7 @@ def _prometheus(settings: Settings) -> PrometheusClient | None:
         url=settings.prometheus_url,
         token_file=settings.prometheus_token_file,
         ca_file=settings.prometheus_ca_file,
+        tenant=settings.prometheus_tenant,
         version=__version__,
     )
 

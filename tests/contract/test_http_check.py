@@ -280,10 +280,38 @@ async def test_components_of_a_bad_status_are_kept() -> None:
         (b'{"checks": {"a": "\xff"}}', "the body is not JSON"),
     ],
 )
-async def test_a_body_without_components_fails(body: bytes, words: str) -> None:
+async def test_a_body_without_components_warns(body: bytes, words: str) -> None:
     result = await asked(body, components=True)
-    assert (result.outcome, result.reason, result.components) == (Outcome.FAIL, "NoComponents", ())
-    assert result.message.startswith(f"GET /health: {words}; remove http.components")
+    assert (result.outcome, result.reason, result.components) == (Outcome.WARN, "NoComponents", ())
+    assert result.message.startswith(f"GET /health: {words}; have the application list them")
+    assert result.message.endswith("or remove http.components")
+
+
+async def test_components_of_which_no_state_can_be_read_warn() -> None:
+    result = await asked({"Status": 2, "Entries": {"db": {"Status": 2}}}, components=True)
+    assert (result.outcome, result.reason) == (Outcome.WARN, "NoComponents")
+    assert "no component in the body has a word for its state that is known" in result.message
+    assert result.components == (Component("db", HealthState.UNKNOWN),)
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "reason"),
+    [
+        (b"Healthy", Outcome.WARN, "NoComponents"),
+        (b"Degraded", Outcome.WARN, "ComponentWarning"),
+        (b"Unhealthy\n", Outcome.FAIL, "ComponentUnhealthy"),
+        (b'{"status": "DOWN"}', Outcome.FAIL, "ComponentUnhealthy"),
+        (b'{"data": {"status": "degraded"}}', Outcome.WARN, "ComponentWarning"),
+        (b'"unhealthy"', Outcome.FAIL, "ComponentUnhealthy"),
+        (b'{"healthy": false, "message": "no"}', Outcome.FAIL, "ComponentUnhealthy"),
+        # Where components are listed they alone count.
+        (b'{"status": "DOWN", "components": {"a": "UP"}}', Outcome.PASS, "HTTP200"),
+    ],
+)
+async def test_a_word_for_the_whole_counts_where_nothing_is_listed(body: bytes, outcome: Outcome, reason: str) -> None:
+    result = await asked(body, components=True)
+    assert (result.outcome, result.reason) == (outcome, reason), result
+    assert (await asked(body)).outcome is Outcome.PASS
 
 
 async def test_components_are_not_read_unless_asked_for() -> None:
@@ -299,6 +327,8 @@ async def test_components_are_not_read_unless_asked_for() -> None:
         ({"a": "warn"}, 3, "ComponentWarning"),
         ({"a": "ok"}, 3, "HTTP200"),
         ({}, 3, "NoComponents"),
+        ({}, 120, "OutOfBounds"),
+        ({"a": "?"}, None, "NoNumber"),
     ],
 )
 async def test_failures_speak_before_warnings(states: dict[str, str], number: int | None, reason: str) -> None:

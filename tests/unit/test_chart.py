@@ -14,7 +14,12 @@ EVERYTHING: Values = {
     "admissionPolicy": {"enabled": True},
     "imagePullSecrets": [{"name": "registry"}],
     "extraEnv": [{"name": "RESILIENCE_SOMETHING", "value": "1"}],
-    "prometheus": {"url": "https://prometheus.monitoring:9090/p", "token": {"secret": "t"}, "ca": {"configMap": "c"}},
+    "prometheus": {
+        "url": "https://prometheus.monitoring:9090/p",
+        "token": {"secret": "t"},
+        "tenant": "team-a|team-b",
+        "ca": {"configMap": "c"},
+    },
     "serviceAccount": {"create": False, "name": "given"},
     "service": {"annotations": {"prometheus.io/scrape": "true"}},
     "podLabels": {"team": "platform"},
@@ -128,6 +133,7 @@ def test_prometheus_reaches_the_operator_and_nothing_else(chart: Chart) -> None:
     assert env == {
         "RESILIENCE_PROMETHEUS_URL": "https://prometheus.monitoring:9090/p",
         "RESILIENCE_PROMETHEUS_TOKEN_FILE": "/etc/resilience/prometheus/token",
+        "RESILIENCE_PROMETHEUS_TENANT": "team-a|team-b",
         "RESILIENCE_PROMETHEUS_CA_FILE": "/etc/resilience/prometheus/ca.crt",
     }
     assert container["volumeMounts"][1:] == [
@@ -245,6 +251,7 @@ def test_the_operators_own_receivers_can_be_told_where_nothing_else_is_looked_af
         ({"prometheus": {"url": "prometheus:9090"}}, "/prometheus/url"),
         ({"prometheus": {"url": "https://user:password@prometheus"}}, "/prometheus/url"),
         ({"prometheus": {"tokenFile": "x"}}, "'tokenFile' not allowed"),
+        ({"prometheus": {"tenant": "two words"}}, "/prometheus/tenant"),
     ],
 )
 def test_wrong_values_are_refused(chart: Chart, values: Values, message: str) -> None:

@@ -154,6 +154,9 @@ securityContext:
 {{- if .token.secret }}
 - {name: RESILIENCE_PROMETHEUS_TOKEN_FILE, value: /etc/resilience/prometheus/token}
 {{- end }}
+{{- with .tenant }}
+- {name: RESILIENCE_PROMETHEUS_TENANT, value: {{ . | quote }}}
+{{- end }}
 {{- if .ca.configMap }}
 - {name: RESILIENCE_PROMETHEUS_CA_FILE, value: /etc/resilience/prometheus/ca.crt}
 {{- end }}

@@ -105,7 +105,7 @@ class HttpCheck(HttpRequest):
     )
     components: bool = Field(
         default=False,
-        description="Read the application's own health body: components with a status each are shown and counted.",
+        description="Show and count the components that the application's health body lists; one without any warns.",
     )
     json_: JsonNumber | None = Field(default=None, alias="json", description="A number in the answer, within bounds.")
 

@@ -82,7 +82,10 @@ class Secrets(Protocol):
     """Secrets that a resource references."""
 
     async def read(self, *, namespace: str, name: str, key: str) -> str:
-        """One value. Raises Refused for a Secret not labelled readable, Invalid when the Secret or key is missing."""
+        """One value, without a byte order mark and line breaks at its end.
+
+        Raises Refused for a Secret not labelled readable, Invalid when the Secret or key is missing.
+        """
         ...
 
 

@@ -121,6 +121,7 @@ REPLACED: Final = make_retiring("old", ReplaceStep.REPLACING)
 LISTED: Final = {"endpoints": tuple(make_endpoint(pod) for pod in (left(ReplaceStep.LEAVING), *FRESH))}
 QUIET_PODS: Final[dict[str, Any]] = {"signalled_at": NOW - DAY}
 BAD: Final = checked(HealthState.UNHEALTHY)
+NO_DATA: Final = checked(HealthState.UNKNOWN, ago=600)
 
 # An alert by its name, the action that ends the wait, the outcome of a restart, or a time until the next pass.
 Ends = str | type | RestartOutcome | timedelta
@@ -132,6 +133,10 @@ RELEASES: Final[dict[str, tuple[Callable[[], Decision], Ends]]] = {
     ),
     "candidate pods to become ready": (lambda: release(PREPARING, green=green_pods(ready=False)), MarkFailed),
     "the gate before traffic to answer": (lambda: release(PREPARING, rollout=BEFORE), "NotProgressing"),
+    "the gate before traffic to have data": (
+        lambda: release(PREPARING, rollout=BEFORE, seen=NO_DATA),
+        MarkFailed,
+    ),
     "the gate before traffic to pass for its time": (
         lambda: release(PREPARING, rollout=BEFORE, seen=checked(ago=60)),
         AdvanceGreen,
@@ -153,6 +158,7 @@ RELEASES: Final[dict[str, tuple[Callable[[], Decision], Ends]]] = {
     ),
     "the warm period": (lambda: release(WARM), AdvanceGreen),
     "the gate after the switch to answer": (lambda: release(WARM, rollout=AFTER), "NotProgressing"),
+    "the gate after the switch to have data": (lambda: release(WARM, rollout=AFTER, seen=NO_DATA), MarkFailed),
     "clients to leave the old pods": (
         lambda: release(DRAINING, own=own_pods(**QUIET_PODS), spec={"drain": QUIET}),
         AdvanceGreen,
@@ -200,6 +206,17 @@ RELEASES: Final[dict[str, tuple[Callable[[], Decision], Ends]]] = {
     "the gate after a rolling update to answer": (
         lambda: release(None, serving="", own=own_pods(NEW), status=at("Gate"), **ROLLING),
         "NotProgressing",
+    ),
+    "the gate after a rolling update to have data": (
+        lambda: release(
+            None,
+            serving="",
+            own=own_pods(NEW),
+            status=at("Gate"),
+            seen=checked(HealthState.UNKNOWN, ago=600, pods=own_pods(NEW)),
+            **ROLLING,
+        ),
+        MarkFailed,
     ),
     "a rolling update to end before adoption": (
         lambda: release(None, serving="", own=HALF, status=at("RollingUpdate")),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from resilience.adapters.checks.components import read_components
+from resilience.adapters.checks.components import read_components, read_whole
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
@@ -28,6 +28,7 @@ from resilience.ports import Invalid
 
 _UNAUTHORIZED: Final = frozenset({401, 403})
 _MOST_NAMED: Final = 3
+_ADVICE: Final = "have the application list them (Spring Boot: show-components), or remove http.components"
 # Outcome, reason and message.
 _Verdict = tuple[Outcome, str, str]
 
@@ -145,7 +146,7 @@ def _judge(probe: HttpProbe, answer: Answer) -> CheckResult:
         words = f"answered {answer.status}" + (f"; unhealthy: {unhealthy}" if unhealthy else "")
         verdict = Outcome.FAIL, f"HTTP{answer.status}", f"{describe(probe)} {words}"
     else:
-        verdict = _body_verdict(probe, figure, problem, components) or (
+        verdict = _body_verdict(probe, answer, body, figure, problem, components) or (
             Outcome.PASS,
             f"HTTP{answer.status}",
             f"{describe(probe)} answered {answer.status}",
@@ -168,17 +169,23 @@ def _body(answer: Answer) -> tuple[object, str]:
 
 
 def _body_verdict(
-    probe: HttpProbe, figure: float | None, problem: str, components: tuple[Component, ...]
+    probe: HttpProbe,
+    answer: Answer,
+    body: object,
+    figure: float | None,
+    problem: str,
+    components: tuple[Component, ...],
 ) -> _Verdict | None:
     """The first problem of the body, warnings last; None when there is none."""
     subject = describe(probe)
+    # ASP.NET answers with one word unless it is given a writer.
+    whole = read_whole(answer.body.decode(errors="replace") if problem else body) if not components else None
     if probe.number is not None and problem:
         return Outcome.FAIL, "NotJson", f"{subject}: {problem}"
-    if probe.components and not components:
-        advice = "remove http.components, or name a path whose body lists components"
-        return Outcome.FAIL, "NoComponents", f"{subject}: {problem or 'the body lists no components'}; {advice}"
     if unhealthy := _named(components, HealthState.UNHEALTHY):
         return Outcome.FAIL, "ComponentUnhealthy", f"{subject}: unhealthy: {unhealthy}"
+    if probe.components and whole is HealthState.UNHEALTHY:
+        return Outcome.FAIL, "ComponentUnhealthy", f"{subject}: unhealthy: the application as a whole"
     path, levels = probe.number or ("", NO_LEVELS)
     if path and figure is None:
         return Outcome.FAIL, "NoNumber", f"{subject}: {path} is missing, or not a number"
@@ -188,7 +195,19 @@ def _body_verdict(
         return breach
     if warning := _named(components, HealthState.WARNING):
         return Outcome.WARN, "ComponentWarning", f"{subject}: warning: {warning}"
-    return breach if outcome is Outcome.WARN else None
+    if probe.components and whole is HealthState.WARNING:
+        return Outcome.WARN, "ComponentWarning", f"{subject}: warning: the application as a whole"
+    if outcome is Outcome.WARN:
+        return breach
+    if probe.components and all(component.state is HealthState.UNKNOWN for component in components):
+        return Outcome.WARN, "NoComponents", f"{subject}: {problem or _nothing_read(components)}; {_ADVICE}"
+    return None
+
+
+def _nothing_read(components: tuple[Component, ...]) -> str:
+    if components:
+        return "no component in the body has a word for its state that is known"
+    return "the body lists no components"
 
 
 def _number(value: object) -> float | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import codecs
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -186,6 +187,16 @@ class KubeSecrets:
         if data is None:
             raise Invalid(f"Secret {name} has no key {key}")
         try:
-            return base64.b64decode(data).decode()
+            return _text(base64.b64decode(data))
         except ValueError as error:
             raise Invalid(f"key {key} of Secret {name} is not text") from error
+
+
+def _text(value: bytes) -> str:
+    """The value without what editors and shells add: a byte order mark, line breaks at the end, UTF-16 of Windows.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    encoding = "utf-16" if value.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return value.decode(encoding).rstrip("\r\n")

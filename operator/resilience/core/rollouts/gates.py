@@ -1,9 +1,10 @@
 """Gates of a rollout: checks that run against every candidate pod, and the verdict over their results.
 
-A failure decides. No data, an unreadable answer or a pod that was not checked yet does not: the gate waits.
+A failure decides. No data, an unreadable answer or a pod that was not checked yet does not: the gate waits, until the
+deadline of the rollout if the answers stay inconclusive.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +25,8 @@ from resilience.core.rollouts.baseline import Baseline
 PREFIX = "gate/"
 # A rollout waits for its gates, so their checks run more often than health checks.
 INTERVAL = timedelta(seconds=1)
+# A gate ends only after answers were inconclusive for so long. A leader that begins after the deadline counts anew.
+SILENCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class GateVerdict:
     failure: Failure | None = None
     # True when it waits because the answers are inconclusive, which a person may overrule.
     inconclusive: bool = False
-    # The failure that the wait turns into at the rollout's deadline: a check that nothing ever answered. Else None.
+    # The failure that the wait turns into at the rollout's deadline, when answers stay inconclusive. Else None.
     at_deadline: Failure | None = None
     # Time since which everything has passed.
     since: datetime | None = None
@@ -72,9 +75,7 @@ def evaluate(
     if reasons:
         # A person may overrule a check that is inconclusive, not one that has not run or is about to fail.
         is_inconclusive = all(_is_inconclusive(states[name]) for name in reasons)
-        late = next(
-            (_never_answered(name, state) for name, state in states.items() if reach.is_unreachable(state)), None
-        )
+        late = _at_deadline(judged, now)
         return GateVerdict(waiting=next(iter(reasons.values())), inconclusive=is_inconclusive, at_deadline=late)
     since = max((state.settled_since or state.since for state in states.values() if state is not None), default=now)
     remaining = since + gate.for_ - now
@@ -115,14 +116,28 @@ def _failure(name: str, state: CheckState) -> Failure:
     )
 
 
-def _never_answered(name: str, state: CheckState | None) -> Failure:
-    seen = state.message if state is not None else ""
-    return Failure(
-        kind=FailureClass.TIMEOUT,
-        reason="GateUnreachable",
-        message=f"check {name} was never answered, neither by the candidate nor before it: {seen}",
-        advice=f"{reach.RECIPE}; then request it again: resilience.dev/retry-requested-at",
-    )
+def _at_deadline(states: Mapping[str, CheckState | None], now: datetime) -> Failure | None:
+    """The failure at the rollout's deadline: of a check that nothing ever answered, else of one without data."""
+    never = next(((name, state) for name, state in states.items() if state and reach.is_unreachable(state)), None)
+    if never is not None:
+        name, state = never
+        return Failure(
+            kind=FailureClass.TIMEOUT,
+            reason="GateUnreachable",
+            message=f"check {name} was never answered, neither by the candidate nor before it: {state.message}",
+            advice=f"{reach.RECIPE}; then request it again: resilience.dev/retry-requested-at",
+        )
+    silent = ((name, state) for name, state in states.items() if state and _is_inconclusive(state))
+    for name, state in silent:
+        if now >= state.since + SILENCE:
+            return Failure(
+                kind=FailureClass.TIMEOUT,
+                reason="GateInconclusive",
+                message=f"check {name} was inconclusive up to progressDeadline: {state.reason}: {state.message}",
+                advice=f"find out why check {name} has no answer; then request it again: "
+                "resilience.dev/retry-requested-at",
+            )
+    return None
 
 
 def check_targets(

@@ -70,7 +70,7 @@ def plan(context: RolloutContext) -> Move:
     failure = verdict.failure or (verdict.at_deadline if _is_over(context) else None)
     if failure is not None:
         return Move(actions=_failure_actions(context), failure=failure, waiting=failure.message)
-    wait = _DEADLINE_POLL if verdict.at_deadline is not None else verdict.wait
+    wait = _DEADLINE_POLL if verdict.inconclusive or verdict.at_deadline is not None else verdict.wait
     return Move(waiting=verdict.waiting, wait=wait, share=1.0)
 
 

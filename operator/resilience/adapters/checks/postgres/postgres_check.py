@@ -15,6 +15,7 @@ import asyncpg  # type: ignore[import-untyped]
 from resilience.adapters.checks.postgres import query
 from resilience.adapters.checks.postgres.connections import PostgresConnections, Session
 from resilience.adapters.checks.postgres.tls import Place
+from resilience.adapters.checks.postgres.wanted_server import UnwantedServer
 from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
 from resilience.core.health.thresholds import CheckResult, Outcome
@@ -119,6 +120,8 @@ async def check_postgres(probe: PostgresProbe, *, connections: PostgresConnectio
         raise _network_failure(error, run) from error
     except asyncpg.PostgresError as error:
         return _refused(error, run)
+    except UnwantedServer as server:
+        return run.result(Outcome.FAIL, server.reason, str(server))
     except Exception as error:
         raise _strange(error, run) from error
 

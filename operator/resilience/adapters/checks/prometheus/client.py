@@ -27,8 +27,9 @@ ANSWER_LIMIT: Final = 1024 * 1024
 _SHOWN: Final = 200
 _KNOWN_QUERIES: Final = 1024
 _EVERYWHERE: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-# Prefix of advice about the query. Prometheus 2.48 to 2.53 list it among the warnings, later versions in its own list.
-_ADVICE: Final = "PromQL info:"
+# Marks of advice about the query. Prometheus lists `info` among the warnings from 2.48 to 2.53 and by itself later;
+# Thanos may put the name of a store before them.
+_ADVICE: Final = ("PromQL info:", "PromQL warning:")
 
 
 class TooLong(Unavailable):
@@ -66,6 +67,8 @@ class _Success(BaseModel):
     status: Literal["success"]
     data: Annotated[_Vector | _Scalar | _Other, Field(discriminator="kind")]
     warnings: list[str] = Field(default_factory=list)
+    # VictoriaMetrics
+    partial: bool = Field(default=False, alias="isPartial")
 
 
 class _Failure(BaseModel):
@@ -84,14 +87,17 @@ class _Limited:
 class PrometheusClient:
     """Queries one server. `token_file` and `ca_file` are paths. Empty: no token, and the system's authorities.
 
+    `tenant` is the one of Mimir or Cortex; empty for none.
+
     Raises:
         Invalid: the authorities cannot be read.
     """
 
-    def __init__(self, *, url: str, version: str, token_file: str = "", ca_file: str = "") -> None:
+    def __init__(self, *, url: str, version: str, token_file: str = "", ca_file: str = "", tenant: str = "") -> None:
         self._url = URL(f"{url.rstrip('/')}/api/v1/query")
         self._client = HttpClient(guard=AddressGuard(allowed=_EVERYWHERE), version=version)
         self._token_file = token_file
+        self._tenant = [("X-Scope-OrgID", tenant)] if tenant else []
         self._tls = _authorities(ca_file)
         # One, for the parser holds the interpreter's lock: more threads would only stand still more often.
         self._parsing = SharedThreads("promql", total=1, share=1)
@@ -113,6 +119,7 @@ class PrometheusClient:
             raise QueryRefused(limited.refusal)
         url = self._url.with_query(query=limited.query, timeout=f"{timeout.total_seconds():.3f}")
         headers = [("Authorization", f"Bearer {self._token()}")] if self._token_file else []
+        headers += self._tenant
         target = HttpTarget.at(str(url))
         answer = await self._client.request(
             "GET", target, timeout=timeout, began=began, headers=headers, tls=self._tls, limit=ANSWER_LIMIT
@@ -168,7 +175,7 @@ def _read(answer: Answer) -> Values:
         raise Unavailable(f"the server that answered {answer.status} is not Prometheus") from error
     match answer.status:
         case 401 | 403:
-            hint = "; check prometheus.token in the operator's values"
+            hint = "; check prometheus.token and prometheus.tenant in the operator's values"
         case status if 300 <= status < 400:
             hint = ", a redirect, which is not followed; correct prometheus.url in the operator's values"
         case _:
@@ -187,7 +194,8 @@ def _values(success: _Success, *, seconds: float) -> Values:
     numbers = tuple(point[1] for point in points if point is not None)
     if len(numbers) < len(points):
         raise QueryRefused("the query returns native histograms; compute a number from them with histogram_quantile")
-    return Values(numbers, any(not warning.startswith(_ADVICE) for warning in success.warnings), seconds)
+    doubts = [warning for warning in success.warnings if not any(mark in warning for mark in _ADVICE)]
+    return Values(numbers, success.partial or bool(doubts), seconds)
 
 
 def _words(text: str) -> str:
