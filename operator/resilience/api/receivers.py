@@ -15,6 +15,7 @@ from resilience.api.status_receiver import ReceiverStatus
 _KINDS: Final = ("alertmanager", "webhook", "pagerduty", "slack", "msteams", "email", "apprise")
 _ADDRESS: Final = r"^[^\s@<>,;]{1,64}@[^\s@<>,;]{1,253}$"
 _CHANNEL: Final = r"^[#@]?[A-Za-z0-9._-]+$"
+_HELLO: Final = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[(IPv6:)?[0-9a-fA-F:.]+\])$"
 EmailAddress = Annotated[str, Field(min_length=3, max_length=320, pattern=_ADDRESS)]
 
 
@@ -120,6 +121,10 @@ class EmailReceiver(ApiModel):
         min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}, description="Recipients."
     )
     auth_from: FromSecret | None = Field(default=None, description="`user:password`.")
+    hello: Annotated[str, Field(min_length=1, max_length=253, pattern=_HELLO)] | None = Field(
+        default=None,
+        description="Full name, or address in brackets, that is said in EHLO; default the domain of from.",
+    )
     start_tls: StartTls = Field(
         default=StartTls.REQUIRED, description="Required (STARTTLS), Implicit (TLS from the start) or Never."
     )
