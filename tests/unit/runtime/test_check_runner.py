@@ -9,6 +9,7 @@ import pytest
 
 from resilience.api.reasons import HealthState
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.destinations import VerifyTarget
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import (
     CheckTarget,
@@ -18,7 +19,6 @@ from resilience.core.model.probes import (
     RedisPlace,
     RedisProbe,
     TcpProbe,
-    VerifyTarget,
 )
 from resilience.ports import Metrics, Unavailable
 from resilience.runtime.checking.check_runner import CheckRunner
