@@ -11,7 +11,8 @@ import pytest
 from resilience.adapters.checks.redis.dead_letters import RedisDeadLetters
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.bounds import NO_LEVELS
-from resilience.core.model.probes import DeadLetters, RedisKind, RedisPlace, RedisStreamProbe
+from resilience.core.model.destinations import DeadLetters
+from resilience.core.model.probes import RedisKind, RedisPlace, RedisStreamProbe
 from resilience.ports import Refused, Unavailable
 from tests.support import redis
 from tests.support.host import needs

@@ -23,6 +23,7 @@ from resilience.adapters.net.address import AddressGuard, Resolve
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.login import Logins
 from resilience.api.checks import Scheme
 from resilience.api.reasons import HealthState
 from resilience.core.health.thresholds import CheckResult, Outcome
@@ -90,7 +91,7 @@ async def run(
     resolve: Resolve | None = None,
 ) -> CheckResult:
     client = HttpClient(guard=AddressGuard(allowed=LOOPBACK, resolve=resolve), version="1")
-    return await check_http(probe, client=client, credentials=known or credentials(), timeout=timeout)
+    return await check_http(probe, client=client, logins=Logins(client, known or credentials()), timeout=timeout)
 
 
 async def asked(

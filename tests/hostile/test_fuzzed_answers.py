@@ -22,6 +22,7 @@ from resilience.adapters.checks.redis.redis_check import check_redis
 from resilience.adapters.checks.redis.stream_check import check_redis_stream
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.login import Logins
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import CheckResult
 from resilience.core.model.bounds import Levels
@@ -109,7 +110,7 @@ def test_http(answers: list[bytes]) -> None:
         client = HttpClient(guard=loopback_guard(), version="1")
         probe = HttpProbe(HttpTarget("127.0.0.1", port, "/"), components=True)
         known = Credentials(OneSecret(""), lambda: 0.0)
-        judged(await results(check_http(probe, client=client, credentials=known, timeout=TIMEOUT)))
+        judged(await results(check_http(probe, client=client, logins=Logins(client, known), timeout=TIMEOUT)))
 
     against(answers, ask)
 

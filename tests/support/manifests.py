@@ -119,6 +119,32 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         check(scope="Dependency", http={"url": "https://partner.example/", "port": 443}),
         ("http.url says port and scheme itself",),
     ),
+    "proxy before a Service": (
+        check(http={"path": "/", "proxy": "Always"}),
+        ("http.proxy needs http.url; pods and Services are reached directly",),
+    ),
+    "two ways to log in": (
+        check(
+            http={
+                "path": "/",
+                "basicAuthFrom": {"secretKeyRef": {"name": "a", "key": "b"}},
+                "oauth2": {
+                    "tokenUrl": "https://login.example/token",
+                    "clientId": "a",
+                    "clientSecretFrom": {"secretKeyRef": {"name": "a", "key": "b"}},
+                },
+            }
+        ),
+        ("there is one way to log in: set basicAuthFrom or oauth2, not both",),
+    ),
+    "silence without a matcher": (
+        {"alerts": {"silences": [{"matchers": [], "author": "a", "reason": "b", "until": "2026-12-01T08:00:00Z"}]}},
+        ("spec.alerts.silences[0].matchers",),
+    ),
+    "silence without an end": (
+        {"alerts": {"silences": [{"matchers": ['severity="info"'], "author": "a", "reason": "b"}]}},
+        ("spec.alerts.silences[0].until: Required value",),
+    ),
     "url with a password": (
         check(scope="Dependency", http={"url": "https://u:p@partner.example/"}),
         ("write a whole http or https address, without user and password",),

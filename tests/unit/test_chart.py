@@ -17,10 +17,10 @@ EVERYTHING: Values = {
     "prometheus": {
         "url": "https://prometheus.monitoring:9090/p",
         "token": {"secret": "t"},
-        "tenant": "team-a|team-b",
         "ca": {"configMap": "c"},
     },
     "serviceAccount": {"create": False, "name": "given"},
+    "proxy": {"https": "http://proxy:3128", "noProxy": ["a.example", "10.0.0.0/8"], "credentials": {"secret": "p"}},
     "service": {"annotations": {"prometheus.io/scrape": "true"}},
     "podLabels": {"team": "platform"},
     "podAnnotations": {"a": "b"},
@@ -133,7 +133,6 @@ def test_prometheus_reaches_the_operator_and_nothing_else(chart: Chart) -> None:
     assert env == {
         "RESILIENCE_PROMETHEUS_URL": "https://prometheus.monitoring:9090/p",
         "RESILIENCE_PROMETHEUS_TOKEN_FILE": "/etc/resilience/prometheus/token",
-        "RESILIENCE_PROMETHEUS_TENANT": "team-a|team-b",
         "RESILIENCE_PROMETHEUS_CA_FILE": "/etc/resilience/prometheus/ca.crt",
     }
     assert container["volumeMounts"][1:] == [
@@ -144,6 +143,36 @@ def test_prometheus_reaches_the_operator_and_nothing_else(chart: Chart) -> None:
         {"configMap": {"name": "c", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
     ]
     assert "PROMETHEUS" not in str(one(objects, "Job"))
+
+
+def test_a_proxy_is_known_where_checks_run(chart: Chart) -> None:
+    objects = chart.render(**EVERYTHING)
+    (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    env = {
+        item["name"]: item.get("value", item.get("valueFrom")) for item in container["env"] if "PROXY" in item["name"]
+    }
+    assert env == {
+        "RESILIENCE_PROXY_HTTP": "",
+        "RESILIENCE_PROXY_HTTPS": "http://proxy:3128",
+        "RESILIENCE_NO_PROXY": "a.example,10.0.0.0/8",
+        "RESILIENCE_PROXY_CREDENTIALS": {"secretKeyRef": {"name": "p", "key": "credentials"}},
+    }
+    assert "PROXY" not in str(one(objects, "Job"))
+
+
+def test_logins_at_prometheus_are_mounted(chart: Chart) -> None:
+    client = {"tokenUrl": "https://login/token", "clientId": "operator", "secret": "o", "scopes": ["a", "b"]}
+    prometheus = {"url": "http://p:9090", "headers": {"secret": "h"}, "basicAuth": {"secret": "b"}, "oauth2": client}
+    spec = one(chart.render(prometheus=prometheus), "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    env = {item["name"].removeprefix("RESILIENCE_PROMETHEUS_"): item.get("value") for item in container["env"]}
+    folder = "/etc/resilience/prometheus"
+    assert env["OAUTH2_TOKEN_URL"] == "https://login/token"
+    assert (env["OAUTH2_CLIENT_ID"], env["OAUTH2_SCOPES"]) == ("operator", "a,b")
+    files = {env["HEADERS_FILE"], env["BASIC_AUTH_FILE"], env["OAUTH2_CLIENT_SECRET_FILE"]}
+    items = [item for source in spec["volumes"][1]["projected"]["sources"] for item in source["secret"]["items"]]
+    assert files == {f"{folder}/{item['path']}" for item in items}
+    assert sorted(source["secret"]["name"] for source in spec["volumes"][1]["projected"]["sources"]) == ["b", "h", "o"]
 
 
 @pytest.mark.parametrize("values", [{}, {"prometheus": {"url": "http://prometheus:9090"}}], ids=["none", "only a URL"])
@@ -251,7 +280,6 @@ def test_the_operators_own_receivers_can_be_told_where_nothing_else_is_looked_af
         ({"prometheus": {"url": "prometheus:9090"}}, "/prometheus/url"),
         ({"prometheus": {"url": "https://user:password@prometheus"}}, "/prometheus/url"),
         ({"prometheus": {"tokenFile": "x"}}, "'tokenFile' not allowed"),
-        ({"prometheus": {"tenant": "two words"}}, "/prometheus/tenant"),
     ],
 )
 def test_wrong_values_are_refused(chart: Chart, values: Values, message: str) -> None:

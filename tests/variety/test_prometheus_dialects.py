@@ -5,6 +5,7 @@ An answer that is not all of it is inconclusive. Advice about the query says not
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -33,7 +34,7 @@ BLOCK: Final = "fetch series for {} Addr: 10.0.0.9:10901: receive series: rpc er
 Answer = Callable[[web.Request], web.Response]
 
 
-async def asked(path: str = "", *, tenant: str = "", answer: Answer | None = None, **more: Any) -> CheckResult:
+async def asked(path: str = "", *, headers_file: str = "", answer: Answer | None = None, **more: Any) -> CheckResult:
     """The check's result where the server answers so, or else with one good value and `more` besides."""
     body: Mapping[str, Any] = {"status": "success", "data": WELL} | more
 
@@ -43,7 +44,8 @@ async def asked(path: str = "", *, tenant: str = "", answer: Answer | None = Non
     app = web.Application()
     app.router.add_get(f"{path}/api/v1/query", serve)
     async with TestServer(app, host="127.0.0.1") as server:
-        client = PrometheusClient(url=f"http://127.0.0.1:{server.port}{path}", version="1.2.3", tenant=tenant)
+        url = f"http://127.0.0.1:{server.port}{path}"
+        client = PrometheusClient(url=url, version="1.2.3", headers_file=headers_file)
         probe = PrometheusProbe("sum(errors_total)", "shop", Levels(Bounds(above=5.0)))
         return await check_prometheus(probe, client=client, timeout=timedelta(seconds=5))
 
@@ -92,14 +94,16 @@ def as_mimir(request: web.Request) -> web.Response:
     return web.json_response({"status": "success", "data": WELL})
 
 
-async def test_mimir_and_cortex_want_a_tenant() -> None:
+async def test_mimir_and_cortex_want_a_tenant(tmp_path: Path) -> None:
+    headers = tmp_path / "headers"
+    headers.write_text("X-Scope-OrgID: team-a|team-b\n")
     without, with_one = (
         await asked("/prometheus", answer=as_mimir),
-        await asked("/prometheus", answer=as_mimir, tenant="team-a|team-b"),
+        await asked("/prometheus", answer=as_mimir, headers_file=str(headers)),
     )
 
     assert (without.outcome, without.reason) == (Outcome.INCONCLUSIVE, "Unavailable")
-    assert "prometheus.tenant in the operator's values" in without.message
+    assert "prometheus.headers in the operator's values" in without.message
     assert (with_one.outcome, with_one.reason) == (Outcome.PASS, "WithinBounds")
 
 

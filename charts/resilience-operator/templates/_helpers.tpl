@@ -148,17 +148,36 @@ securityContext:
 {{- /* Only where checks run: what is mounted for them, the Job that gives everything back must not need. */ -}}
 {{- define "resilience-operator.prometheusEnv" -}}
 - {name: RESILIENCE_SETTINGS_FILE, value: /etc/resilience/live/settings.json}
+{{- with .Values.proxy }}
+- {name: RESILIENCE_PROXY_HTTP, value: {{ .http | quote }}}
+- {name: RESILIENCE_PROXY_HTTPS, value: {{ .https | quote }}}
+- {name: RESILIENCE_NO_PROXY, value: {{ join "," .noProxy | quote }}}
+{{- if .credentials.secret }}
+- {name: RESILIENCE_PROXY_CREDENTIALS, valueFrom: {secretKeyRef: {name: {{ .credentials.secret | quote }}, key: {{ .credentials.key | quote }}}}}
+{{- end }}
+{{- end }}
 {{- with .Values.prometheus }}
 {{- if .url }}
 - {name: RESILIENCE_PROMETHEUS_URL, value: {{ .url | quote }}}
 {{- if .token.secret }}
 - {name: RESILIENCE_PROMETHEUS_TOKEN_FILE, value: /etc/resilience/prometheus/token}
 {{- end }}
-{{- with .tenant }}
-- {name: RESILIENCE_PROMETHEUS_TENANT, value: {{ . | quote }}}
-{{- end }}
 {{- if .ca.configMap }}
 - {name: RESILIENCE_PROMETHEUS_CA_FILE, value: /etc/resilience/prometheus/ca.crt}
+{{- end }}
+{{- if .headers.secret }}
+- {name: RESILIENCE_PROMETHEUS_HEADERS_FILE, value: /etc/resilience/prometheus/headers}
+{{- end }}
+{{- if .basicAuth.secret }}
+- {name: RESILIENCE_PROMETHEUS_BASIC_AUTH_FILE, value: /etc/resilience/prometheus/basic-auth}
+{{- end }}
+{{- with .oauth2 }}
+{{- if .secret }}
+- {name: RESILIENCE_PROMETHEUS_OAUTH2_TOKEN_URL, value: {{ .tokenUrl | quote }}}
+- {name: RESILIENCE_PROMETHEUS_OAUTH2_CLIENT_ID, value: {{ .clientId | quote }}}
+- {name: RESILIENCE_PROMETHEUS_OAUTH2_CLIENT_SECRET_FILE, value: /etc/resilience/prometheus/client-secret}
+- {name: RESILIENCE_PROMETHEUS_OAUTH2_SCOPES, value: {{ join "," .scopes | quote }}}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -174,6 +193,12 @@ securityContext:
 {{- with .Values.prometheus }}
 {{- if and .url .token.secret }}
 - secret: {name: {{ .token.secret | quote }}, items: [{key: {{ .token.key | quote }}, path: token}]}
+{{- end }}
+{{- $url := .url }}
+{{- range $path, $from := dict "headers" .headers "basic-auth" .basicAuth "client-secret" .oauth2 }}
+{{- if and $url $from.secret }}
+- secret: {name: {{ $from.secret | quote }}, items: [{key: {{ $from.key | quote }}, path: {{ $path }}}]}
+{{- end }}
 {{- end }}
 {{- if and .url .ca.configMap }}
 - configMap: {name: {{ .ca.configMap | quote }}, items: [{key: {{ .ca.key | quote }}, path: ca.crt}]}

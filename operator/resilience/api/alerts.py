@@ -1,15 +1,16 @@
 """`spec.alerts`: the receivers of a service's alerts, and the pace of notifications."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from resilience.api.base import ApiModel, rule, validated
 from resilience.api.matchers import MatcherText
 from resilience.api.rules import at_least
 from resilience.api.scalars import Duration, ObjectName
 from resilience.api.schedule import Window
+from resilience.api.status_base import Time
 
 _LABEL_NAME: Final = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 LabelName = Annotated[str, Field(min_length=1, max_length=63, pattern=_LABEL_NAME)]
@@ -59,6 +60,27 @@ class Route(ApiModel):
     )
 
 
+def _in_utc(value: datetime) -> datetime:
+    """The API server takes a time without a zone, too."""
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+class Silence(ApiModel):
+    """Alerts that nobody is notified of until a time; status says which ones, by whom and why."""
+
+    matchers: list[MatcherText] = Field(
+        min_length=1,
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description='All have to match, e.g. alertname="UsageHigh".',
+    )
+    author: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Person who asks for it.")
+    reason: Annotated[str, Field(min_length=1, max_length=512)] = Field(description="Reason, for those who come later.")
+    until: Annotated[Time, AfterValidator(_in_utc)] = Field(
+        description="End, as 2026-12-01T08:00:00Z. Alerts that still fire are notified then."
+    )
+
+
 class Alerts(ApiModel):
     """Receivers of the alerts of this service, and the pace of notifications."""
 
@@ -73,6 +95,12 @@ class Alerts(ApiModel):
     default_receiver: ObjectName | None = Field(
         default=None,
         description="AlertReceiver in this namespace for alerts without a route; else the operator's own default.",
+    )
+    silences: list[Silence] = Field(
+        default_factory=list,
+        max_length=32,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        description="Alerts that nobody is notified of for now, whatever their severity.",
     )
     suppress_for: Duration | None = Field(
         default=None,

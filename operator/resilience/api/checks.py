@@ -9,7 +9,7 @@ from pydantic import Field
 from resilience.api.base import ApiModel, list_map, rule, validated
 from resilience.api.bounds import WITH_SHORT_FORM, Bounds, DurationBounds
 from resilience.api.dependency_checks import DnsCheck, PostgresCheck, RedisCheck, RedisStreamCheck
-from resilience.api.http import HttpRequest
+from resilience.api.http import ONE_LOGIN, Authenticated, HttpRequest, Proxied
 from resilience.api.restarts import Of
 from resilience.api.rules import at_least, at_most, compared
 from resilience.api.scalars import (
@@ -73,7 +73,7 @@ class JsonNumber(ApiModel):
     below: Decimal | None = Field(default=None, description="Short for critical.below: a number below this fails.")
 
 
-class HttpCheck(HttpRequest):
+class HttpCheck(HttpRequest, Proxied, Authenticated):
     """Healthy when a GET answers with an expected status within the time-out; redirects are not followed."""
 
     model_config = validated(
@@ -83,6 +83,11 @@ class HttpCheck(HttpRequest):
             "http.url says port and scheme itself: take port and scheme away",
         ),
         rule("!has(self.tls) || has(self.url)", "http.tls needs http.url; pods and Services are not verified"),
+        rule(
+            "!has(self.proxy) || has(self.url)",
+            "http.proxy needs http.url; pods and Services are reached directly",
+        ),
+        ONE_LOGIN,
     )
 
     path: HttpPath | None = Field(default=None, description="Path of the request.")

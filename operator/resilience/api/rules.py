@@ -70,9 +70,10 @@ def _probe(probe: str) -> list[dict[str, str]]:
         rule(
             f"{absent} || !({checks}) || self.health.checks.all(c, c.name != self.{name} || !has(c.http)"
             " || !(has(c.http.expectStatus) || has(c.http.json) || has(c.http.headersFrom)"
+            " || has(c.http.basicAuthFrom) || has(c.http.oauth2)"
             " || (has(c.http.components) && c.http.components)))",
             f"{name}: the kubelet only asks for a status of 200 to 399; name a check without expectStatus, components,"
-            " json and headersFrom",
+            " json, headersFrom and logins",
         ),
         rule(
             f"{absent} || !({checks}) || self.health.checks.all(c, c.name != self.{name} || ((has(c.http) ||"

@@ -12,8 +12,14 @@ from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.health.thresholds import CheckResult
+from resilience.core.model.destinations import ConnectionsTarget, DeadLetters
 from resilience.core.model.observation import Key
-from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
+from resilience.core.model.probes import (
+    HttpTarget,
+    NetworkProbe,
+    Probe,
+    RedisPlace,
+)
 from resilience.core.model.usage import PodUsage
 from resilience.core.report.metrics import ServiceFigures
 

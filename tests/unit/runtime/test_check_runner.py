@@ -10,6 +10,7 @@ import pytest
 from resilience.api.reasons import HealthState
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.bounds import Levels
+from resilience.core.model.destinations import VerifyTarget
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import (
     CheckTarget,
@@ -20,7 +21,6 @@ from resilience.core.model.probes import (
     RedisPlace,
     RedisProbe,
     TcpProbe,
-    VerifyTarget,
 )
 from resilience.core.restarts.content import CONTENT_CHECK, check_name
 from resilience.ports import Metrics, Unavailable

@@ -19,6 +19,7 @@ from resilience.adapters.checks.redis.connections import RedisConnections
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.login import Logins
 from resilience.api.checks import Scheme
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import (
@@ -54,7 +55,7 @@ class NetworkChecker:
         prometheus: PrometheusClient | None = None,
     ) -> None:
         self._client = client
-        self._credentials = credentials
+        self._logins = Logins(client, credentials)
         self._postgres = PostgresConnections(credentials=credentials, guard=client.guard)
         self._redis = RedisConnections(credentials=credentials, guard=client.guard)
         self._prometheus = prometheus
@@ -101,7 +102,7 @@ class NetworkChecker:
         client = self._client
         match probe:
             case HttpProbe():
-                return await http_check.check_http(probe, client=client, credentials=self._credentials, timeout=timeout)
+                return await http_check.check_http(probe, client=client, logins=self._logins, timeout=timeout)
             case TcpProbe():
                 return await tcp_check.check_tcp(probe, guard=client.guard, timeout=timeout)
             case GrpcProbe():

@@ -12,11 +12,11 @@ from datetime import timedelta
 from typing import Final
 
 from resilience.adapters.checks.components import read_components, read_whole
-from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
 from resilience.adapters.net.http_wire import BODY_LIMIT, Answer
 from resilience.adapters.net.json_body import at_path, parse_json
+from resilience.adapters.net.login import NO_LOGIN, Logins, with_login
 from resilience.api.reasons import HealthState
 from resilience.core.health.bounds import judge
 from resilience.core.health.thresholds import CheckResult, Outcome
@@ -38,18 +38,16 @@ def describe(probe: HttpProbe) -> str:
     return f"GET {probe.target.path.partition('?')[0]}"
 
 
-async def check_http(
-    probe: HttpProbe, *, client: HttpClient, credentials: Credentials, timeout: timedelta
-) -> CheckResult:
+async def check_http(probe: HttpProbe, *, client: HttpClient, logins: Logins, timeout: timedelta) -> CheckResult:
     """Sends one request, and another one if the first is refused and a Secret has changed. Follows no redirects.
 
     Raises:
         Refused: the address is not permitted, or the request cannot be written.
         Invalid: a Secret may not be read, or holds something other than headers or certificates.
-        NetworkFailure: no complete answer within `timeout`, or (`own`) no Secret within half of it.
+        NetworkFailure: no complete answer within `timeout`, or (`own`) no Secret or token within half of it.
         Unavailable: as ports.Secrets.read.
     """
-    run = _Run(probe, client, credentials, timeout, asyncio.get_running_loop().time())
+    run = _Run(probe, client, logins, timeout, asyncio.get_running_loop().time())
     access = await run.access(fresh=False)
     result = await run.ask(access)
     if _may_be_outdated(probe, result):
@@ -68,6 +66,7 @@ class _Access:
     headers: str = field(repr=False)
     ca: str = field(repr=False)
     tls: ssl.SSLContext | None = field(compare=False)
+    login: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 _NO_SECRETS: Final = _Access("", "", None)
@@ -79,30 +78,33 @@ class _Run:
 
     probe: HttpProbe
     client: HttpClient
-    credentials: Credentials
+    logins: Logins
     timeout: timedelta
     began: float
 
     async def access(self, *, fresh: bool) -> _Access:
         """Reads the Secrets, within half of the time left: a slow API server must not look like a slow target."""
-        if self.probe.headers is None and self.probe.trust is None:
+        if self.probe.headers is None and self.probe.trust is None and self.probe.login == NO_LOGIN:
             return _NO_SECRETS
         now = asyncio.get_running_loop().time()
         left = self.began + self.timeout.total_seconds() - now
-        trust = self.probe.trust
+        trust, credentials = self.probe.trust, self.logins.credentials
         try:
             async with asyncio.timeout(left / 2):
                 return _Access(
-                    headers=await self.credentials.value(self.probe.headers, fresh=fresh),
-                    ca=await self.credentials.value(trust.ca if trust else None, fresh=fresh),
-                    tls=await self.credentials.tls(trust),
+                    headers=await credentials.value(self.probe.headers, fresh=fresh),
+                    ca=await credentials.value(trust.ca if trust else None, fresh=fresh),
+                    tls=await credentials.tls(trust),
+                    login=await self.logins.headers(
+                        self.probe.login, timeout=timedelta(seconds=max(left / 2, 0)), fresh=fresh
+                    ),
                 )
         except TimeoutError as error:
             raise NetworkFailure("its Secret was not read in time", reason="SecretUnavailable", own=True) from error
 
     async def ask(self, access: _Access) -> Answer | NetworkFailure:
         """Sends one request; a NetworkFailure is returned, not raised."""
-        headers = _headers(access.headers, self.probe.headers)
+        headers = with_login(_headers(access.headers, self.probe.headers), access.login)
         try:
             return await self.client.request(
                 "GET",
@@ -112,6 +114,7 @@ class _Run:
                 headers=headers,
                 tls=access.tls,
                 server_name=self.probe.trust.server_name if self.probe.trust else "",
+                proxy=self.probe.proxy,
             )
         except NetworkFailure as failure:
             return failure
@@ -130,7 +133,8 @@ def _may_be_outdated(probe: HttpProbe, result: Answer | NetworkFailure) -> bool:
     """An outdated header or certificate authority from a Secret may be the cause of the failure."""
     if isinstance(result, NetworkFailure):
         return result.reason == "TlsFailed" and probe.trust is not None and probe.trust.ca is not None
-    return probe.headers is not None and result.status in _UNAUTHORIZED and not _is_expected(probe, result.status)
+    has_secret = probe.headers is not None or probe.login != NO_LOGIN
+    return has_secret and result.status in _UNAUTHORIZED and not _is_expected(probe, result.status)
 
 
 def _is_expected(probe: HttpProbe, status: int) -> bool:

@@ -20,8 +20,8 @@ from resilience.core.health.thresholds import WELL
 from resilience.core.model import history, requests
 from resilience.core.model.context import Context
 from resilience.core.model.decision import SOON, Event, Replay, StepResult, earliest
+from resilience.core.model.destinations import DeadLetters
 from resilience.core.model.observation import Observation
-from resilience.core.model.probes import DeadLetters
 from resilience.core.model.replays import Replayed
 
 FIRST_PAUSE: Final = timedelta(minutes=1)

@@ -10,16 +10,19 @@ from typing import Final
 from resilience.api.bounds import CountBounds
 from resilience.api.checks import Check, HttpCheck, Scheme
 from resilience.api.dependency_checks import PostgresCheck, RedisCheck, RedisStreamCheck
+from resilience.api.http import Authenticated, ProxyUse
 from resilience.api.secrets import FromSecret, Tls
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health import bounds, hosts, quantities
 from resilience.core.model.bounds import Levels
+from resilience.core.model.destinations import DeadLetters
 from resilience.core.model.probes import (
-    DeadLetters,
     DnsProbe,
     GrpcProbe,
+    HttpLogin,
     HttpProbe,
     HttpTarget,
+    OAuth2,
     PostgresProbe,
     Probe,
     RedisKind,
@@ -69,6 +72,7 @@ def http_probe(check: HttpCheck, target: HttpTarget, *, namespace: str, trust: T
         number=number,
         headers=secret(check.headers_from, namespace),
         trust=trust,
+        login=login(check, namespace),
     )
 
 
@@ -76,7 +80,8 @@ def _at_url(check: HttpCheck, url: str, namespace: str) -> HttpProbe:
     # The pattern of the field admits no other URLs.
     target = replace(HttpTarget.at(url), host_header=check.host or "", headers=hosts.plain_headers(check))
     verified = trust(check.tls or Tls(), namespace) if target.scheme is Scheme.HTTPS else None
-    return http_probe(check, target, namespace=namespace, trust=verified)
+    probe = http_probe(check, target, namespace=namespace, trust=verified)
+    return replace(probe, proxy=check.proxy or ProxyUse.OUTSIDE)
 
 
 def _postgres(check: PostgresCheck, namespace: str) -> PostgresProbe:
@@ -160,6 +165,24 @@ def _host_port(address: str) -> tuple[str, int]:
 def secret(source: FromSecret | None, namespace: str) -> SecretRef | None:
     """A reference to a key of a Secret in this namespace; None without a source."""
     return None if source is None else SecretRef(namespace, source.secret_key_ref.name, source.secret_key_ref.key)
+
+
+def login(settings: Authenticated, namespace: str) -> HttpLogin:
+    """The login of a request, with Secrets of this namespace."""
+    client = settings.oauth2
+    if client is None:
+        return HttpLogin(basic=secret(settings.basic_auth_from, namespace))
+    ref = client.client_secret_from.secret_key_ref
+    return HttpLogin(
+        oauth2=OAuth2(
+            token_url=client.token_url,
+            client_id=client.client_id,
+            secret=SecretRef(namespace, ref.name, ref.key),
+            scopes=tuple(client.scopes),
+            params=tuple((param.name, param.value) for param in client.endpoint_params),
+            trust=trust(client.tls, namespace),
+        )
+    )
 
 
 def trust(tls: Tls | None, namespace: str) -> TlsTrust | None:

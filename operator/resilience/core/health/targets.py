@@ -10,15 +10,14 @@ from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import QuietHttp, ResilientServiceSpec, SignalHttp
 from resilience.core.health import dependencies, hosts, pace, quantities, reach, service_probes
 from resilience.core.health.ports import check_port, container_port, find_container
+from resilience.core.model.destinations import ConnectionsTarget, VerifyTarget
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import (
     CheckTarget,
-    ConnectionsTarget,
     HttpTarget,
     Measure,
     UsageLine,
     UsageProbe,
-    VerifyTarget,
 )
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Resources

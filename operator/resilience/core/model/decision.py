@@ -8,9 +8,10 @@ from typing import Final
 from resilience.api.reasons import Reason, ReplaceStep
 from resilience.api.status import Status
 from resilience.core.model.actions import ReleaseAction
+from resilience.core.model.destinations import DeadLetters, VerifyTarget
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import Pod, Ticket
-from resilience.core.model.probes import CheckTarget, DeadLetters, HttpTarget, VerifyTarget
+from resilience.core.model.probes import CheckTarget, HttpTarget
 from resilience.core.model.service import Service
 from resilience.core.model.workload import ReplicaSet
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from resilience.api.checks import Scheme
 from resilience.api.dependency_checks import RedisVerify
+from resilience.api.http import ProxyUse
 from resilience.api.reasons import HealthState
 from resilience.core.model.bounds import NO_LEVELS, Levels
 
@@ -27,6 +28,26 @@ class TlsTrust:
 
     ca: SecretRef | None = None
     server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    """A client of an OAuth2 server, and the token that it wants; `params` are further names and values."""
+
+    token_url: str
+    client_id: str
+    secret: SecretRef
+    scopes: tuple[str, ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    trust: TlsTrust | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLogin:
+    """The way in which a request says who asks: by `user:password` in a Secret, by a token, or not at all."""
+
+    basic: SecretRef | None = None
+    oauth2: OAuth2 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,9 @@ class HttpProbe:
     number: tuple[str, Levels] | None = None
     headers: SecretRef | None = None
     trust: TlsTrust | None = None
+    # Pods and Services are never behind a proxy.
+    proxy: ProxyUse = ProxyUse.NEVER
+    login: HttpLogin = HttpLogin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +189,6 @@ class RedisStreamProbe:
     pending: Levels
     # Key of the stream with entries that no consumer could process; empty for none.
     dead_letter: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetters:
-    """Dead letters that may go back to their stream, `batch` at a time, unless they are older than `max_age`."""
-
-    place: RedisPlace
-    stream: str
-    dead_letter: str
-    max_age: timedelta
-    batch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,22 +284,3 @@ class CheckTarget:
     proven: bool = True
     # Identity of what the check asks pods or a Service, by the spec; empty for other checks.
     question: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyTarget:
-    """Requests to send through the Service while pods are replaced."""
-
-    target: HttpTarget
-    requests_per_second: int
-    # Counts of an earlier process, from which this one continues.
-    already_sent: int = 0
-    already_failed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionsTarget:
-    """Address at which a draining pod reports its connections; `field` is a path into its JSON, with dots."""
-
-    target: HttpTarget
-    field: str
