@@ -360,6 +360,37 @@ ACCEPTED: dict[str, Spec] = {
         **GOOD,
         **check(scope="Dependency", http={"url": "https://partner.example:8443/ping?full=1", "tls": {}}),
     },
+    "a url behind a proxy and a login": {
+        **GOOD,
+        **check(
+            scope="Dependency",
+            http={
+                "url": "https://partner.example/ping",
+                "proxy": "Always",
+                "oauth2": {
+                    "tokenUrl": "https://login.example/token",
+                    "clientId": "shop",
+                    "clientSecretFrom": SECRET,
+                    "scopes": ["read"],
+                    "endpointParams": [{"name": "audience", "value": "partner"}],
+                    "tls": {"caFrom": SECRET},
+                },
+            },
+        ),
+    },
+    "a silence": {
+        **GOOD,
+        "alerts": {
+            "silences": [
+                {
+                    "matchers": ['check=~"mem.*"'],
+                    "author": "Ada",
+                    "reason": "known",
+                    "until": "2026-12-01T08:00:00+01:00",
+                }
+            ]
+        },
+    },
     "what it depends on": {
         **GOOD,
         "health": {
