@@ -22,12 +22,11 @@ USAGE: Final[Object] = {"name": "usage", "scope": "Pod", "usage": {"memory": {"w
 LEAKS: Final[Object] = {"name": "leak", "memory": {"above": "20%", "for": "2s"}}
 
 
-def on_memory(mebi: int, *, notes: Object | None = None) -> Object:
+def on_memory(mebi: int) -> Object:
     """An autoscaler that aims at so much memory in each pod."""
     made = autoscaler("shop", least=1, most=MOST)
     target = {"type": "AverageValue", "averageValue": f"{mebi}Mi"}
     made["spec"]["metrics"] = [{"type": "Resource", "resource": {"name": "memory", "target": target}}]
-    made["metadata"]["annotations"] = notes or {}
     return made
 
 
@@ -44,6 +43,12 @@ def used(space: Space) -> int:
     return wait_until(probe, what="figures of the pods", timeout=90, every=1)
 
 
+def policy(space: Space) -> str:
+    """The policy of the autoscaler for scaling up; empty where it has none of its own."""
+    behaviour = space.get("horizontalpodautoscalers", "shop")["spec"].get("behavior") or {}
+    return str((behaviour.get("scaleUp") or {}).get("selectPolicy", ""))
+
+
 def most_replicas(space: Space, before: str) -> tuple[int, set[str], Object]:
     """The most replicas until the release has ended, the policies for scaling up meanwhile, and the result."""
     most, policies_seen = 0, set()
@@ -51,8 +56,7 @@ def most_replicas(space: Space, before: str) -> tuple[int, set[str], Object]:
     def probe() -> bool:
         nonlocal most
         most = max(most, space.get("deployments", "shop")["spec"]["replicas"])
-        behaviour = space.get("horizontalpodautoscalers", "shop")["spec"].get("behavior") or {}
-        policies_seen.add((behaviour.get("scaleUp") or {}).get("selectPolicy", ""))
+        policies_seen.add(policy(space))
         return trace(space) != before and not (space.status().get("rollout") or {}).get("candidate")
 
     wait_until(probe, what="the end of the release", timeout=400)
@@ -86,12 +90,14 @@ def not_held(space: Space) -> Object | None:
 
 @pytest.mark.skipif(not PROOF, reason="the autoscaler looks every 15 s, at figures that are half a minute old")
 def test_control_an_autoscaler_that_is_left_alone_runs_up(operator: Release, space: Space, figures: Figures) -> None:
-    # given: the note says that it is held, and somebody has undone that, so it is left alone
+    # given
     adopted(space, *shop("v1", replicas=2, rollout=rollout(blueGreen={"warmPeriod": WARM})))
-    space.apply(on_memory(round(used(space) / 0.8), notes={HELD: ""}))
+    space.apply(on_memory(round(used(space) / 0.8)))
     before = trace(space)
-    # when
+    # when: somebody undoes what holds it, so it is left alone
     space.apply(template("v2", replicas=2))
+    wait_until(lambda: policy(space) == "Disabled", what="the hold")
+    space.patch("hpa", "shop", {"spec": {"behavior": {"scaleUp": {"selectPolicy": "Max"}}}})
     most, _, _ = most_replicas(space, before)
     # then: or the test above proves nothing
     figures.write(start=2, most=most)

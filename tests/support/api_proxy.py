@@ -147,6 +147,11 @@ class ApiProxy:
             self._started.set_result(None)
             await self._stop.wait()
             await runner.cleanup()
+            # Handlers of connections whose client is gone: the server does not wait for them.
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests += 1
