@@ -28,7 +28,7 @@ from resilience.api.secrets import HeadersFrom, Tls
 SHORTEST_INTERVAL = timedelta(seconds=1)
 LONGEST_TIMEOUT = timedelta(seconds=30)
 
-_KINDS = ("http", "tcp", "grpc", "prometheus", "postgres", "redis", "redisStream", "dns", "usage")
+CHECK_KINDS = ("http", "tcp", "grpc", "prometheus", "postgres", "redis", "redisStream", "dns", "usage")
 _DEPENDENCIES = ("postgres", "redis", "redisStream", "dns")
 _ANY_DEPENDENCY = " || ".join(f"has(self.{kind})" for kind in _DEPENDENCIES)
 _HAS_HOST = " || ".join(
@@ -167,8 +167,8 @@ class Check(ApiModel):
 
     model_config = validated(
         rule(
-            f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size() == 1",
-            f"a check has exactly one type: set one of {', '.join(_KINDS[:-1])} or {_KINDS[-1]}",
+            f"[{', '.join(f'has(self.{kind})' for kind in CHECK_KINDS)}].filter(x, x).size() == 1",
+            f"a check has exactly one type: set one of {', '.join(CHECK_KINDS[:-1])} or {CHECK_KINDS[-1]}",
         ),
         rule(
             "!has(self.scope) || self.scope == 'Service' || !has(self.prometheus)",

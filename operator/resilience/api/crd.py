@@ -66,6 +66,7 @@ KINDS: Final = (
         "rsvc",
         (
             ("Phase", "string", ".status.phase", 0),
+            ("Spec", "string", '.status.conditions[?(@.type=="SpecValid")].reason', 0),
             ("Health", "string", ".status.health.state", 0),
             ("Rollout", "string", ".status.rollout.step", 0),
             ("Target", "string", ".spec.targetRef.name", 0),

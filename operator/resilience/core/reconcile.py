@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from resilience.api import parts
 from resilience.api.reasons import Reason
-from resilience.api.status import Status
+from resilience.api.status import LastReadable, Status
 from resilience.core.alerting import service_status as alerts
 from resilience.core.degradation import dead_letters, flags
 from resilience.core.degradation import reconcile as degradation
 from resilience.core.health import reach, targets
-from resilience.core.health.ports import MissingPort
 from resilience.core.model import requests
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
@@ -23,7 +23,7 @@ from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.probes import CheckTarget
 from resilience.core.model.profiles import resolve
 from resilience.core.ownership import claim, handback
-from resilience.core.ownership.managed_probes import TemplatePlan
+from resilience.core.ownership.managed_probes import TemplatePlan, UnknownFields
 from resilience.core.replacement.context import ReplacementContext
 from resilience.core.replacement.plan import ReplacementPlan, plan_replacements
 from resilience.core.report import phase, prerequisites, slo
@@ -60,7 +60,8 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
     if spec is None or workload is None or prerequisites.blocks_everything(verdict):
         return _stalled(resource, observation, status, verdict, now)
     effective = resolve(spec)
-    status = status.model_copy(update={"effective": effective})
+    readable = LastReadable(rollout=parts.settings(spec.rollout), drain=parts.settings(spec.drain))
+    status = status.model_copy(update={"effective": effective, "last_readable": readable})
     draft = Draft(Context(resource, spec, effective, observation, workload, status, now))
     fields = claim.plan_fields(draft.context)
     # Pods come first: replacements in flight must not wait for a claim that somebody refuses.
@@ -71,6 +72,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
         plan = _replace_pods(draft)
         rolled = _roll_out(draft, fields)
         verdict = prerequisites.of_rollout(verdict, draft.context.status, rolled.obstacle)
+    verdict = prerequisites.of_parts(verdict, resource)
     if verdict.reason in _MISSING:
         draft.wait(MISSING_POLL)
     has_acted = bool(draft.actions)
@@ -130,7 +132,7 @@ def _replace_pods(draft: Draft) -> ReplacementPlan | None:
     return plan
 
 
-def _roll_out(draft: Draft, fields: TemplatePlan | MissingPort) -> RolloutResult:
+def _roll_out(draft: Draft, fields: TemplatePlan | UnknownFields) -> RolloutResult:
     """Claim the target, write managed fields, and advance the rollout, which waits until the target is claimed."""
     claimed = claim.adopt(draft.context)
     draft.take(claimed)

@@ -5,6 +5,7 @@ from typing import Final
 
 from resilience.api.status import Status
 from resilience.api.status_restarts import ConfigStatus
+from resilience.core.model import wrong_parts
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.context import Context
 from resilience.core.model.probes import CheckTarget, ContentProbe
@@ -63,7 +64,8 @@ def remember(context: Context) -> Status:
     """
     status, known, check = context.status, context.status.restarts.config, state(context)
     if not context.spec.restart.on_change:
-        return _with_config(status, None)
+        # One that cannot be read for a while must not lose what the pods have.
+        return status if wrong_parts.lacks(context.resource, "restart") else _with_config(status, None)
     if check is None or not check.fingerprint or context.observation.pods is None:
         return status
     since = check.read_since or check.since
