@@ -102,6 +102,7 @@ def test_a_release_ends_with_something_wrong_in_each_part(
 
         # then: all six are named, and the release ends
         space.wait_for("SpecValid", "False", reason="InvalidSpec")
+        assert in_flight(space)
         wait_until(lambda: not in_flight(space), what="the end of the release", timeout=120)
         assert space.status()["lastRollout"]["result"] == "Succeeded"
         assert serves(space) == {"v2"}

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from resilience.api import parts
 from resilience.api.reasons import Reason
 from resilience.api.status import LastReadable, Status
+from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.alerting import service_status as alerts
 from resilience.core.degradation import dead_letters, flags
 from resilience.core.degradation import reconcile as degradation
 from resilience.core.health import reach, targets
-from resilience.core.model import requests
+from resilience.core.model import requests, wrong_parts
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
 from resilience.core.model.decision import SOON, Claim, Decision, SetFinalizer, earliest, no_sooner_than_soon
@@ -60,8 +61,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
     if spec is None or workload is None or prerequisites.blocks_everything(verdict):
         return _stalled(resource, observation, status, verdict, now)
     effective = resolve(spec)
-    readable = LastReadable(rollout=parts.settings(spec.rollout), drain=parts.settings(spec.drain))
-    status = status.model_copy(update={"effective": effective, "last_readable": readable})
+    status = status.model_copy(update={"effective": effective, "last_readable": _last_readable(resource, spec)})
     draft = Draft(Context(resource, spec, effective, observation, workload, status, now))
     fields = claim.plan_fields(draft.context)
     # Pods come first: replacements in flight must not wait for a claim that somebody refuses.
@@ -95,6 +95,14 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
         pods_next=_in_flight(observation) or bool(degraded.actions) or final.status.flags != status.flags,
         refused=plan.refusal.reason if plan is not None and plan.refusal is not None else "",
         ticket=restarted.ticket,
+    )
+
+
+def _last_readable(resource: Resource, spec: ResilientServiceSpec) -> LastReadable:
+    before = resource.status.last_readable or LastReadable()
+    return LastReadable(
+        rollout=before.rollout if wrong_parts.lacks(resource, "rollout") else parts.settings(spec.rollout),
+        drain=before.drain if wrong_parts.lacks(resource, "drain") else parts.settings(spec.drain),
     )
 
 

@@ -1,5 +1,6 @@
 """A typo in one part of a specification: the others do what they did, status names it, and a release in flight ends."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from resilience.api.status import Condition, Status
 from resilience.api.status_flags import FlagsStatus, FlagStatus, ReplayStatus
 from resilience.api.status_restarts import ConfigStatus
 from resilience.api.status_slo import Outage, SloStatus
+from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model import conditions
 from resilience.core.model.actions import CreateGreen, Hold
 from resilience.core.model.decision import ApplyTemplate, Decision, PublishFlags, RemoveFlags
@@ -159,6 +161,54 @@ def test_the_rest_does_what_it_does_with_a_sound_specification(
     assert comparable(wrong) == comparable(sound)
 
 
+def places(value: Any, path: parts.Path = ()) -> Iterator[parts.Path]:
+    """The path of every value in it."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, inner in items:
+        yield from places(inner, (*path, step))
+
+
+FULL: Final[Spec] = SOUND | {
+    "probes": {"management": "Observe", "readiness": {"check": "ready"}},
+    "verify": {"path": "/readyz"},
+    "drain": {"signal": {"http": {"path": "/drain", "port": "admin"}}, "maxWait": "20s"},
+    "restart": {"windows": [{"schedule": "0 2 * * *", "duration": "1h"}], "surge": 2, **SOUND["restart"]},
+}
+ALONE: Final = ("health", "probes", "drain", "verify", "rollout", "restart", "degradation", "alerts", "slo")
+JUNK: Final[st.SearchStrategy[Any]] = st.sampled_from(
+    [None, 7, -1, 1e400, True, "", "soon", "9" * 400, "a\nb", [], [7], {}, {"name": {}}]
+)
+
+
+def test_every_part_is_said_to_fail_by_itself_or_to_stop_everything() -> None:
+    fields = {str(info.alias) for info in ResilientServiceSpec.model_fields.values()}
+
+    assert fields == {*ALONE, "targetRef", "profile", "suspend", "container", "service"}
+
+
+@given(st.sampled_from([(part, *path) for part in ALONE for path in places(FULL[part])]), JUNK)
+@settings(max_examples=400, deadline=None)
+def test_whatever_stands_in_one_part_the_others_are_read_as_before(path: parts.Path, junk: Any) -> None:
+    sound = parts.read(FULL, {}).spec
+    assert sound is not None
+    last = {"rollout": parts.settings(sound.rollout), "drain": parts.settings(sound.drain)}
+    raw = copy.deepcopy(FULL)
+    holder: Any = raw
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = junk
+
+    reading = parts.read(raw, last)
+
+    assert reading.spec is not None
+    assert {problem.part for problem in reading.problems} <= {path[0]}
+    others = [part for part in ("profile", "target_ref", "service", *ALONE) if part != path[0]]
+    assert all(getattr(reading.spec, part) == getattr(sound, part) for part in others)
+    if path[:2] in (("restart", "windows"),) and reading.problems:
+        assert reading.spec.restart.policies == []
+
+
 @contextmanager
 def released(raw: Spec) -> Iterator[tuple[WrittenModel, Operator]]:
     """A Deployment that was adopted by the sound specification."""
@@ -291,6 +341,8 @@ def test_nothing_is_adopted_by_settings_that_nobody_has_read() -> None:
     decision = pass_over(damaged(ONE_IN_EACH[-1]), seen=seen, status=Status(observed_generation=1).to_api())
 
     assert not any(isinstance(action, Hold) for action in decision.actions)
+    assert decision.status is not None and decision.status.last_readable is not None
+    assert decision.status.last_readable.rollout == ""
 
 
 def test_a_flag_that_cannot_be_read_stays_on_and_is_not_published_anew() -> None:
