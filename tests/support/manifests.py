@@ -10,7 +10,16 @@ from typing import Any
 import yaml
 
 from resilience.api.reasons import AlertName, HealthState, Phase, ReplaceStep, RestartOutcome, Severity
-from resilience.api.status import CheckStatus, Condition, Effective, Handled, HealthStatus, HistoryEntry, Status
+from resilience.api.status import (
+    CheckStatus,
+    Condition,
+    Effective,
+    Handled,
+    HealthStatus,
+    HistoryEntry,
+    LastReadable,
+    Status,
+)
 from resilience.api.status_alerts import AlertsStatus, FiringAlert
 from resilience.api.status_base import Requests
 from resilience.api.status_restarts import (
@@ -544,6 +553,7 @@ def full_status() -> Status:
         first_healthy_at=now,
         explanation="All is well.",
         effective=Effective(interval=long, timeout=short, pre_stop=long, grace_period=long, propagation_delay=short),
+        last_readable=LastReadable(rollout='{"strategy":"BlueGreen"}', drain="{}"),
         conditions=[
             Condition(type="Degraded", status="False", last_transition_time=now, reason="Fine", message="m"),
             Condition(type="AlertsDelivered", status="Unknown", last_transition_time=now, reason="NobodyToTell"),

@@ -42,7 +42,7 @@ def restart(**fields: Any) -> Object:
 def test_a_field_that_this_version_does_not_know_is_no_problem() -> None:
     made = resource({"observedGeneration": 1, "later": [1], "restart": restart(later={"a": 1})})
 
-    assert made.spec is not None and not made.problem
+    assert made.spec is not None and not made.problems
     assert made.status.observed_generation == 1 and made.status.restart is not None
 
 

@@ -31,7 +31,7 @@ LONGEST_TIMEOUT = timedelta(seconds=30)
 
 _Threshold = Annotated[int, Field(ge=1, le=100)]
 
-_KINDS = ("http", "tcp", "grpc", "prometheus", "postgres", "redis", "redisStream", "dns", "usage")
+CHECK_KINDS = ("http", "tcp", "grpc", "prometheus", "postgres", "redis", "redisStream", "dns", "usage")
 _DEPENDENCIES = ("postgres", "redis", "redisStream", "dns")
 _BOUNDS = "has(self.warning) || has(self.critical) || has(self.above) || has(self.below)"
 _ANY_DEPENDENCY = " || ".join(f"has(self.{kind})" for kind in _DEPENDENCIES)
@@ -179,8 +179,8 @@ class Check(ApiModel):
 
     model_config = validated(
         rule(
-            f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size() == 1",
-            f"a check has exactly one type: set one of {', '.join(_KINDS[:-1])} or {_KINDS[-1]}",
+            f"[{', '.join(f'has(self.{kind})' for kind in CHECK_KINDS)}].filter(x, x).size() == 1",
+            f"a check has exactly one type: set one of {', '.join(CHECK_KINDS[:-1])} or {CHECK_KINDS[-1]}",
         ),
         rule(
             "!has(self.scope) || self.scope == 'Service' || !has(self.prometheus)",

@@ -68,6 +68,7 @@ KINDS: Final = (
         (
             ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
             ("Phase", "string", ".status.phase", 0),
+            ("Spec", "string", '.status.conditions[?(@.type=="SpecValid")].reason', 0),
             ("Health", "string", ".status.health.state", 0),
             ("Rollout", "string", ".status.rollout.step", 0),
             ("Target", "string", ".spec.targetRef.name", 0),

@@ -39,6 +39,8 @@ class ConditionType(StrEnum):
     ALERTS_DELIVERED = "AlertsDelivered"
     # Present only while pods cannot leave their Services, or that is not known.
     CAN_LEAVE = "CanLeaveServices"
+    # Present only while something in the specification cannot be read.
+    SPEC_VALID = "SpecValid"
 
 
 class Reason(StrEnum):

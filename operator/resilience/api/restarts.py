@@ -11,7 +11,7 @@ from resilience.api.rules import at_least
 from resilience.api.scalars import Amount, Duration, Label, ObjectName
 from resilience.api.schedule import Window
 
-_KINDS = ("memory", "memorySlope", "cpu", "uptime", "check", "containerRestarts")
+POLICY_KINDS = ("memory", "memorySlope", "cpu", "uptime", "check", "containerRestarts")
 
 
 class Of(StrEnum):
@@ -70,8 +70,8 @@ class Policy(ApiModel):
 
     model_config = validated(
         rule(
-            f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size() == 1",
-            f"a policy has exactly one rule: set one of {', '.join(_KINDS[:-1])} or {_KINDS[-1]}",
+            f"[{', '.join(f'has(self.{kind})' for kind in POLICY_KINDS)}].filter(x, x).size() == 1",
+            f"a policy has exactly one rule: set one of {', '.join(POLICY_KINDS[:-1])} or {POLICY_KINDS[-1]}",
         ),
     )
 

@@ -4,7 +4,7 @@
 """
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -20,6 +20,10 @@ from resilience.api.status_flags import FlagsStatus, FlagStatus, ReplayStatus
 from resilience.api.status_restarts import Attention, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.status_rollout import RolloutResult, RolloutStatus, StepDuration
 from resilience.api.status_slo import SloStatus
+
+# Longest JSON of a part of the specification in status.
+LONGEST_SETTINGS: Final = 8192
+_Settings = Annotated[str, Field(max_length=LONGEST_SETTINGS)]
 
 
 class Condition(ApiModel):
@@ -133,6 +137,13 @@ class Effective(ApiModel):
     )
 
 
+class LastReadable(ApiModel):
+    """Parts of the specification as they could last be read, as JSON; in force while they cannot be."""
+
+    rollout: _Settings = Field(default="", description="spec.rollout.")
+    drain: _Settings = Field(default="", description="spec.drain.")
+
+
 class Status(ApiModel):
     """Written by the operator only."""
 
@@ -147,6 +158,7 @@ class Status(ApiModel):
         default="", description="Current work, its reason, what blocks it and the time of the next pass."
     )
     effective: Effective | None = None
+    last_readable: LastReadable | None = volatile(default=None)
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=16,

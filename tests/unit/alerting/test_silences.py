@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from resilience.adapters.kube import salvage
+from resilience.api import parts
 from resilience.api.alerts import Silence
 from resilience.api.names import ANNOTATION_EXPLAIN_ALERT
 from resilience.api.reasons import HealthState, Phase
@@ -115,9 +115,10 @@ def test_a_time_without_a_zone_is_utc() -> None:
     assert ours.until.utcoffset() == timedelta()
 
 
-def test_silences_that_cannot_be_read_silence_nobody() -> None:
+def test_a_silence_that_cannot_be_read_silences_nobody_and_the_others_hold() -> None:
     raw = make_spec(alerts={"defaultReceiver": "team"}).to_api()
     raw["alerts"]["silences"] = [silence('check="memory"'), silence("service=~(")]
-    part = salvage.partial(raw)
-    assert part is not None
-    assert (part.alerts.silences, part.alerts.default_receiver) == ([], "team")
+    reading = parts.read(raw, {})
+    assert reading.spec is not None
+    assert [each.matchers for each in reading.spec.alerts.silences] == [['check="memory"']]
+    assert [problem.words.startswith("spec.alerts.silences[1].matchers[0]") for problem in reading.problems] == [True]

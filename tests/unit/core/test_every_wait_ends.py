@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING
+from resilience.api.parts import Problem
 from resilience.api.reasons import (
     BlockReason,
     Colour,
@@ -70,6 +71,17 @@ def release(step: ReleaseStep | None, towards: Colour = GREEN, **fields: Any) ->
     return decide(*look(Scenario(step, towards, **usual | fields, workload=workload)), NOW)
 
 
+def unread() -> Decision:
+    """A pass a day after spec.rollout became unreadable, before a release began."""
+    notes = {ANNOTATION_SERVING: OLD, ANNOTATION_CLAIM: "checkout/resource-uid"}
+    new = Status(observed_generation=1)
+    resource, seen = look(Scenario(None, ago=DAY, status=new, workload={"annotations": notes}))
+    resource = replace(resource, problems=(Problem("rollout", "", "spec.rollout.strategy: Input should be another"),))
+    first = decide(resource, seen, NOW - DAY)
+    assert first.status is not None
+    return decide(replace(resource, status=first.status), seen, NOW)
+
+
 def at(step: str) -> Status:
     """Status of a release that has been at this step for a day."""
     return running(ago=DAY, steps=[StepTime(name=step, since=NOW - DAY)])
@@ -127,6 +139,7 @@ NO_DATA: Final = checked(HealthState.UNKNOWN, ago=600)
 Ends = str | type | RestartOutcome | timedelta
 RELEASES: Final[dict[str, tuple[Callable[[], Decision], Ends]]] = {
     "what must hold before a release begins": (lambda: release(None, view={"quota_short": "no room"}), MarkFailed),
+    "settings of a release that can be read": (unread, "ServiceStalled"),
     "the second Deployment to be created": (
         lambda: release(None, status=at("Preflight")),
         "NotProgressing",

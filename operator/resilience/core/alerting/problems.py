@@ -67,8 +67,8 @@ class Problem:
 def problems_of(resource: Resource, status: Status, workload: Workload | None, now: datetime) -> list[Problem]:
     """Everything that is wrong now."""
     spec = resource.spec
-    problems = [*_of_service(status, workload), *_of_operations(status, workload, now)]
-    if spec is not None and not _is_unobservable(status):
+    problems = [*_of_service(resource, status, workload), *_of_operations(status, workload, now)]
+    if spec is not None and not _is_unobservable(resource, status):
         problems.extend(_of_checks(spec, status, resource.key.namespace))
     if spec is not None and spec.slo is not None and status.slo is not None:
         problems.extend(_of_slo(spec.slo, status.slo, now))
@@ -82,11 +82,11 @@ def failed_restart_expiry(status: Status) -> datetime:
     return last.started_at + last.duration + _FAILED_RESTART
 
 
-def _of_service(status: Status, workload: Workload | None) -> Iterator[Problem]:
+def _of_service(resource: Resource, status: Status, workload: Workload | None) -> Iterator[Problem]:
     stalled, healthy = _stalled_condition(status), conditions.find(status.conditions, ConditionType.HEALTHY)
     if stalled is not None:
         yield Problem(AlertName.STALLED, stalled.message, since=stalled.last_transition_time)
-    if _is_unobservable(status):
+    if _is_unobservable(resource, status):
         return
     if workload is not None and _is_down(status, workload):
         words = "; ".join(f"{pod.pod}: {pod.reason}" for pod in status.attention[:3])
@@ -107,9 +107,12 @@ def _needing_attention(status: Status) -> list[Attention]:
     return attention.waits_for_gates(status.attention)
 
 
-def _is_unobservable(status: Status) -> bool:
+def _is_unobservable(resource: Resource, status: Status) -> bool:
     """Nothing is known of the service, or it is incomplete and so has never served."""
     stalled = _stalled_condition(status)
+    if stalled is not None and stalled.reason == Reason.INVALID_SPEC and resource.spec is not None:
+        # Only a part of the specification cannot be read.
+        return False
     return stalled is not None and (stalled.reason in BLIND or status.first_healthy_at is None)
 
 

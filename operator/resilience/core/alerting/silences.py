@@ -14,7 +14,8 @@ def silence_of(alert: Alert, alerts: Alerts, now: datetime) -> Silence | None:
     active = [
         silence
         for silence in alerts.silences
-        if silence.until > now and all(matchers.parse(matcher).matches(labels) for matcher in silence.matchers)
+        if silence.until > now
+        and all(matcher.matches(labels) for text in silence.matchers for matcher in matchers.parse(text))
     ]
     return max(active, key=lambda silence: silence.until, default=None)
 

@@ -18,6 +18,7 @@ from resilience.api.status_base import format_time
 from resilience.api.status_flags import FlagStatus, OverrideStatus
 from resilience.core.health import dependencies, pace
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL
+from resilience.core.model import wrong_parts
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.context import Context
 from resilience.core.model.decision import Event, StepResult, earliest
@@ -82,8 +83,12 @@ def update(context: Context) -> StepResult:
         return StepResult(context.status)
     before = {flag.name: flag for flag in context.status.degradation}
     steps = [_step(context, flag, before.get(flag.name)) for flag in context.spec.degradation.flags]
+    after = {step.flag.name: step.flag for step in steps}
+    if wrong_parts.lacks(context.resource, "degradation"):
+        # To an application a flag that is gone is off. The order stays: another one would be another publication.
+        after = before | after
     return StepResult(
-        context.status.model_copy(update={"degradation": [step.flag for step in steps]}),
+        context.status.model_copy(update={"degradation": list(after.values())}),
         events=tuple(event for step in steps for event in step.events),
         requeue_after=earliest(*(step.wait for step in steps)),
     )

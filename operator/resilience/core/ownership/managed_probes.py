@@ -11,6 +11,7 @@ from typing import Final
 
 from resilience.api.checks import Check, HttpCheck, Scheme
 from resilience.api.names import FIELD_MANAGER
+from resilience.api.reasons import Reason
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
 from resilience.core.health import hosts, pace
@@ -38,6 +39,14 @@ class TemplatePlan:
     fields: Mapping[str, object]
     conflicts: tuple[FieldConflict, ...]
     in_sync: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownFields:
+    """The fields that the operator should own are not known, so they stay as they are; the message says why."""
+
+    reason: Reason
+    message: str
 
 
 def plan(

@@ -12,6 +12,7 @@ from resilience.api.names import LABEL_READABLE
 from resilience.api.restarts import ConfigKind
 from resilience.api.status import Status
 from resilience.api.status_restarts import ContentStatus
+from resilience.core.model import wrong_parts
 from resilience.core.model.check_state import NOT_LABELLED, CheckState
 from resilience.core.model.context import Context
 from resilience.core.model.decision import earliest
@@ -86,7 +87,9 @@ def remember(context: Context) -> Status:
     That is the first content of each object, and any content that all pods were created after.
     """
     status, restarts = context.status, context.status.restarts
-    if context.spec.restart.on_change and context.observation.pods is None:
+    # What pods have must not be lost while onChange cannot be read.
+    is_unread = not context.spec.restart.on_change and wrong_parts.lacks(context.resource, "restart")
+    if is_unread or (context.spec.restart.on_change and context.observation.pods is None):
         return status
     known = {(entry.kind, entry.name): entry for entry in restarts.contents}
     assumed = [_assumed(context, entry, known.get((entry.kind, entry.name))) for entry in _objects(context)]

@@ -18,6 +18,7 @@ from resilience.api.status_restarts import PastRestart
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health import pace
 from resilience.core.health.thresholds import WELL
+from resilience.core.model import wrong_parts
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.context import Context
 from resilience.core.model.observation import Observation, Pod
@@ -89,6 +90,7 @@ def _without_dependency(context: Context, fired: Sequence[Firing]) -> _Left:
         for check in spec.health.checks
         if check.scope is Scope.DEPENDENCY and _is_unsteady(observation.checks.get(check.name), steady)
     ]
+    lost += wrong_parts.hidden_dependencies(context.resource)
     if not lost or not doubtful or observation.pods is None:
         return tuple(fired), None
     uids = {firing.pod.uid for firing in doubtful}

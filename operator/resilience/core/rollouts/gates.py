@@ -53,9 +53,11 @@ def evaluate(
     *,
     brief: bool = False,
     baseline: Baseline | None = None,
+    unread: frozenset[str] = frozenset(),
 ) -> GateVerdict:
     """The gate's verdict over these pods.
 
+    `unread`: checks that the specification has and that cannot be read, so that only a person can pass the gate.
     `brief`: one pass is enough, as when something worse has to be cured. `baseline`: a check that fails as it failed
     before the candidate got traffic counts neither for the candidate nor against it.
     """
@@ -71,11 +73,16 @@ def evaluate(
     for name, state in judged.items():
         if state is not None and _is_unhealthy(state, pods):
             return GateVerdict(failure=_failure(name, state))
-    reasons = {name: reason for name, state in judged.items() if (reason := _reason_to_wait(name, state, pods))}
+    unknown = {name: f"check {name} cannot be read, see condition SpecValid" for name in judged if name in unread}
+    reasons = unknown | {
+        name: reason
+        for name, state in judged.items()
+        if name not in unknown and (reason := _reason_to_wait(name, state, pods))
+    }
     if reasons:
         # A person may overrule a check that is inconclusive, not one that has not run or is about to fail.
-        is_inconclusive = all(_is_inconclusive(states[name]) for name in reasons)
-        late = _at_deadline(judged, now)
+        is_inconclusive = all(name in unknown or _is_inconclusive(states[name]) for name in reasons)
+        late = _at_deadline({name: state for name, state in judged.items() if name not in unknown}, now)
         return GateVerdict(waiting=next(iter(reasons.values())), inconclusive=is_inconclusive, at_deadline=late)
     since = max((state.settled_since or state.since for state in states.values() if state is not None), default=now)
     remaining = since + gate.for_ - now

@@ -92,6 +92,7 @@ def _gate_verdict(context: RolloutContext) -> GateVerdict:
         current_pods(context),
         context.now,
         baseline=baseline.of(context),
+        unread=context.unread_checks,
     )
 
 
