@@ -2,16 +2,18 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
+    # The first process of a container ignores a signal that it has no handler for. Without one, a pod that is deleted
+    # while its container starts would lead until it is killed, and nobody after it until the Lease has run out.
+    signal.signal(signal.SIGTERM, _end)
     parser = argparse.ArgumentParser(prog="resilience", description="The Resilience Operator.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run the operator")
@@ -24,8 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _operate(chosen.command)
 
 
+def _end(*_: object) -> None:
+    """Ends a process that has not begun to work."""
+    raise SystemExit(0)
+
+
 def _operate(command: str) -> int:
-    # Imported late: `ping` must be quick, and needs none of it.
+    # Imported late: `ping` must be quick and needs none of it, and the imports take seconds.
+    from pydantic import ValidationError
+
     from resilience import app
     from resilience.adapters.telemetry import logging
     from resilience.config import Settings
