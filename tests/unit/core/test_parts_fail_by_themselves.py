@@ -16,7 +16,7 @@ from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason, ReleaseStep, RolloutOutcome
 from resilience.api.status import Condition, Status
 from resilience.api.status_flags import FlagsStatus, FlagStatus, ReplayStatus
-from resilience.api.status_restarts import ConfigStatus
+from resilience.api.status_restarts import ContentStatus
 from resilience.api.status_slo import Outage, SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model import conditions
@@ -24,6 +24,7 @@ from resilience.core.model.actions import CreateGreen, Hold
 from resilience.core.model.decision import ApplyTemplate, Decision, PublishFlags, RemoveFlags
 from resilience.core.model.observation import Observation
 from resilience.core.reconcile import decide
+from resilience.core.restarts.content import CONTENT_CHECK
 from tests.support.factories import (
     LONG_AGO,
     NOW,
@@ -382,15 +383,15 @@ def test_outages_count_on_while_the_objective_cannot_be_read() -> None:
 
 def test_the_content_that_pods_have_is_not_forgotten() -> None:
     spec = SOUND | {"restart": {"onChange": [{"kind": "ConfigMap", "name": "a"}, {"kind": "Volume", "name": "b"}]}}
-    config = ConfigStatus(fingerprint="a-1", changed_at=LONG_AGO)
+    content = ContentStatus(kind="ConfigMap", name="a", fingerprint="a-1", changed_at=LONG_AGO)
     status = known()
-    status["restarts"] = status.get("restarts", {}) | {"config": config.to_api()}
+    status["restarts"] = status.get("restarts", {}) | {"contents": [content.to_api()]}
 
     decision = pass_over(spec, status=status)
 
     assert decision.status is not None
-    assert decision.status.restart is None and decision.status.restarts.config == config
-    assert "restart/onchange" not in {target.check for target in decision.checks}
+    assert decision.status.restart is None and decision.status.restarts.contents == [content]
+    assert not any(target.check.startswith(CONTENT_CHECK) for target in decision.checks)
 
 
 def test_a_check_that_cannot_be_read_may_be_the_dependency_that_is_down() -> None:
