@@ -16,6 +16,8 @@ COPY --from=build /app /app
 # over 128 KiB are mapped each by itself (glibc would raise that limit by and by), and threads share two arenas.
 ENV PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072
+# A user that the image does not know, as OpenShift chooses them, has a home all the same: libraries look for files there.
+ENV HOME=/
 USER 10001:10001
 EXPOSE 8080
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "resilience"]

@@ -11,7 +11,7 @@ FAST := tests/unit tests/contract tests/hostile tests/variety
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help packages check fast lint test proof soak demo generate clean
+.PHONY: help packages check fast lint test proof soak demo generate sbom clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ generate: $(VENV)/.ready ## Write generated files again: CRDs, reference pages, 
 	@$(BIN)/python -m resilience.api.crd
 	@$(BIN)/python -m tests.support.reference
 	@$(BIN)/python -m monitoring
+
+sbom: $(VENV)/.ready ## Write what the image contains of Python packages to build/sbom.json (CycloneDX)
+	@$(BIN)/python -m tests.support.sbom requirements.lock build/sbom.json
 
 clean: ## Remove the cluster, the environment and build output; caches in ~/.cache stay
 	@[ ! -x $(BIN)/python ] || $(BIN)/python -m tests.cluster down

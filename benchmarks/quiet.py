@@ -27,8 +27,9 @@ from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.telemetry.metrics import PrometheusMetrics
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.destinations import ConnectionsTarget, DeadLetters
 from resilience.core.model.observation import Key
-from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, Probe
+from resilience.core.model.probes import HttpTarget, Probe
 from resilience.ports import Batch
 from resilience.runtime.alerting.alert_index import AlertIndex
 from resilience.runtime.checking.check_runner import CheckRunner

@@ -18,9 +18,11 @@ from monitoring.panel import (
     quantile,
     rate,
 )
+from monitoring.rule import of_installation
 
 _P: Final = "resilience_operator"
 _R: Final = "resilience_receiver"
+_LEADERS: Final = of_installation(f"{_P}_leader{{{EVERYWHERE}}}", EVERYWHERE)
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 
 
@@ -51,9 +53,9 @@ def _stats() -> list[Panel]:
         Panel(
             Kind.STAT,
             "Leaders",
-            "Replicas that may write. One is right; with none no service is managed, two are two installations.",
+            "Replicas that may write, by installation. One is right; with none no service is managed.",
             "short",
-            [Query(f"sum({_P}_leader{{{EVERYWHERE}}})")],
+            [Query(f"sum by (installation) ({_LEADERS})", "{{installation}}")],
             width=4,
             height=4,
             steps=((None, BAD), (1, GOOD), (2, BAD)),

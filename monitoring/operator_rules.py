@@ -3,9 +3,14 @@
 from datetime import timedelta
 from typing import Final
 
-from monitoring.rule import Alert, Group
+from monitoring.rule import INSTALLATION, Alert, Group, of_installation
 
 _MINUTE: Final = timedelta(minutes=1)
+_OF: Final = "cluster, namespace, name"
+_ERRORS: Final = 'increase(resilience_operator_reconciles_total{result="error"}[10m])'
+_FAILED: Final = 'rate(resilience_operator_api_requests_total{code=~"5..|none"}[10m])'
+_REQUESTS: Final = "rate(resilience_operator_api_requests_total[10m])"
+_ACTIONS: Final = "rate(resilience_operator_event_to_action_seconds_bucket[15m])"
 
 
 def groups() -> list[Group]:
@@ -13,11 +18,26 @@ def groups() -> list[Group]:
     return [Group("resilience-operator", timedelta(seconds=30), [*_absence(), *_faults(), *_undelivered()])]
 
 
+def _sum(series: str, *by: str) -> str:
+    """The sum over the replicas of an installation."""
+    return f"sum by ({', '.join(('cluster', 'installation', *by))}) ({of_installation(series)})"
+
+
+def _shared() -> str:
+    """Number of services that this installation and another one look after."""
+    mine, of_all = (
+        f"max by (installation, {_OF}) ({of_installation('resilience_service_phase', matcher)})"
+        for matcher in (INSTALLATION, "")
+    )
+    several = f"count by ({_OF}) ({of_all}) > 1"
+    return f"count by (cluster, installation) ({mine} and on ({_OF}) ({several})) > 0"
+
+
 def _absence() -> list[Alert]:
     return [
         Alert(
             "ResilienceOperatorDown",
-            "absent(resilience_operator_leader)",
+            f"absent(resilience_operator_build_info{{{INSTALLATION}}})",
             "critical",
             "No replica of the Resilience Operator is scraped",
             "No metric of the operator has come in for 5 minutes: it is gone, or cannot be scraped.",
@@ -26,7 +46,7 @@ def _absence() -> list[Alert]:
         ),
         Alert(
             "ResilienceOperatorNoLeader",
-            "sum by (cluster) (resilience_operator_leader) == 0",
+            f"{_sum('resilience_operator_leader')} == 0",
             "critical",
             "No replica of the Resilience Operator leads",
             "For 2 minutes no service has been managed: replicas run, and none of them holds the Lease.",
@@ -35,12 +55,21 @@ def _absence() -> list[Alert]:
         ),
         Alert(
             "ResilienceOperatorTwoLeaders",
-            "sum by (cluster) (resilience_operator_leader) > 1",
+            f"{_sum('resilience_operator_leader')} > 1",
             "critical",
             "More than one replica of the Resilience Operator thinks that it leads",
-            "For 2 minutes {{ $value }} replicas have said that they lead; are there two installations?",
-            "helm list -A: one installation for a set of namespaces; check the clocks of the nodes.",
+            "For 2 minutes {{ $value }} replicas have said that they lead.",
+            "Check the clocks of the nodes; the logs of the replicas say when each took the Lease.",
             keep=2 * _MINUTE,
+        ),
+        Alert(
+            "ResilienceServicesShared",
+            _shared(),
+            "critical",
+            "Another Resilience Operator looks after the same services",
+            "For 5 minutes {{ $value }} services have been looked after by another installation, too.",
+            "helm list -A: give each installation namespaces of its own, or uninstall one.",
+            keep=5 * _MINUTE,
         ),
     ]
 
@@ -49,7 +78,7 @@ def _faults() -> list[Alert]:
     return [
         Alert(
             "ResilienceOperatorErrors",
-            'sum by (cluster) (increase(resilience_operator_reconciles_total{result="error"}[10m])) > 0',
+            f"{_sum(_ERRORS)} > 0",
             "warning",
             "Passes of the Resilience Operator end in errors",
             "{{ $value | humanize }} passes over services ended in an unexpected error within 10 minutes.",
@@ -57,8 +86,7 @@ def _faults() -> list[Alert]:
         ),
         Alert(
             "ResilienceOperatorApiErrors",
-            'sum by (cluster) (rate(resilience_operator_api_requests_total{code=~"5..|none"}[10m]))'
-            " / sum by (cluster) (rate(resilience_operator_api_requests_total[10m])) > 0.05",
+            f"{_sum(_FAILED)} / {_sum(_REQUESTS)} > 0.05",
             "warning",
             "The Kubernetes API fails requests of the Resilience Operator",
             "{{ $value | humanizePercentage }} of its requests failed within 10 minutes; meanwhile it waits.",
@@ -67,8 +95,7 @@ def _faults() -> list[Alert]:
         ),
         Alert(
             "ResilienceOperatorSlow",
-            "histogram_quantile(0.95,"
-            " sum by (cluster, le) (rate(resilience_operator_event_to_action_seconds_bucket[15m]))) > 10",
+            f"histogram_quantile(0.95, {_sum(_ACTIONS, 'le')}) > 10",
             "warning",
             "The Resilience Operator is slow to act",
             "One in twenty events takes longer than {{ $value | humanizeDuration }} until something is done.",
@@ -77,7 +104,7 @@ def _faults() -> list[Alert]:
         ),
         Alert(
             "ResilienceOperatorLoopLags",
-            "max by (cluster, work) (resilience_operator_loop_lag_seconds) > 0.5",
+            f"max by (cluster, installation, work) ({of_installation('resilience_operator_loop_lag_seconds')}) > 0.5",
             "warning",
             "The Resilience Operator stands still again and again",
             "Its event loop is held for up to {{ $value | humanizeDuration }} by {{ $labels.work }}, every minute.",
@@ -86,7 +113,7 @@ def _faults() -> list[Alert]:
         ),
         Alert(
             "ResilienceWatchesRestart",
-            "sum by (cluster, resource) (increase(resilience_operator_watch_restarts_total[15m])) > 30",
+            f"{_sum('increase(resilience_operator_watch_restarts_total[15m])', 'resource')} > 30",
             "warning",
             "Watches of the Resilience Operator break again and again",
             "The watch of {{ $labels.resource }} began anew {{ $value | humanize }} times within 15 minutes.",
@@ -94,7 +121,7 @@ def _faults() -> list[Alert]:
         ),
         Alert(
             "ResiliencePinsFought",
-            "sum by (cluster) (increase(resilience_operator_pins_lost_total[1h])) > 3",
+            f"{_sum('increase(resilience_operator_pins_lost_total[1h])')} > 3",
             "warning",
             "Somebody fights the Resilience Operator over a Service",
             "Pins of releases were taken off Services {{ $value | humanize }} times within an hour, and put back.",
@@ -107,7 +134,7 @@ def _undelivered() -> list[Alert]:
     return [
         Alert(
             "ResilienceAlertsUndelivered",
-            "max by (cluster, namespace, name) (resilience_receiver_dead_letters) > 0",
+            f"max by (installation, {_OF}) ({of_installation('resilience_receiver_dead_letters')}) > 0",
             "critical",
             "AlertReceiver {{ $labels.namespace }}/{{ $labels.name }} cannot be reached",
             "{{ $value }} alerts could not be delivered to it in time.",

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
+# Of which installation a rule looks at series: of every one. The chart writes the name of its own in place of it.
+INSTALLATION: Final = 'installation=~".*"'
 _UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
 
@@ -65,6 +67,12 @@ class Group:
             "interval": prometheus_duration(self.every),
             "rules": [rule.to_prometheus() for rule in self.rules],
         }
+
+
+def of_installation(series: str, matcher: str = INSTALLATION) -> str:
+    """The series, each with the label `installation` of the replica that was scraped, if that is one of those meant."""
+    replicas = f"max by (cluster, job, instance, installation) (resilience_operator_build_info{{{matcher}}})"
+    return f"{series} * on (cluster, job, instance) group_left (installation) {replicas}"
 
 
 def prometheus_duration(span: timedelta) -> str:

@@ -7,10 +7,10 @@ Multiwindow, multi-burn-rate: https://sre.google/workbook/alerting-on-slos/. The
 from datetime import timedelta
 from typing import Final
 
-from monitoring.rule import Alert, Group, Record, prometheus_duration
+from monitoring.rule import INSTALLATION, Alert, Group, Record, of_installation, prometheus_duration
 from resilience.core.report.slo import BURNS, Burn
 
-_OF: Final = "cluster, namespace, name"
+_OF: Final = "cluster, installation, namespace, name"
 _OUTAGE: Final = "resilience:service_unavailable"
 _OBJECTIVE: Final = "resilience:service_slo_objective:ratio"
 
@@ -20,10 +20,10 @@ def groups(*, shortened: float = 1.0) -> list[Group]:
     windows = sorted({window for burn in BURNS for window in (burn.long, burn.short)})
     records = [
         # One series, no matter which replica leads.
-        Record(_OUTAGE, f"1 - max by ({_OF}) (resilience_service_available)"),
-        Record(_OBJECTIVE, f"max by ({_OF}) (resilience_service_slo_objective_ratio)"),
+        Record(_OUTAGE, f"1 - max by ({_OF}) ({of_installation('resilience_service_available')})"),
+        Record(_OBJECTIVE, f"max by ({_OF}) ({of_installation('resilience_service_slo_objective_ratio')})"),
         *(
-            Record(_ratio(window), f"avg_over_time({_OUTAGE}[{prometheus_duration(window / shortened)}])")
+            Record(_ratio(window), f"avg_over_time({_mine(_OUTAGE)}[{prometheus_duration(window / shortened)}])")
             for window in windows
         ),
     ]
@@ -33,13 +33,19 @@ def groups(*, shortened: float = 1.0) -> list[Group]:
     return [Group("resilience-objectives", every, [*records, *alerts])]
 
 
+def _mine(recorded: str) -> str:
+    """The series of one installation, for another one has recorded its own under the same name."""
+    return f"{recorded}{{{INSTALLATION}}}"
+
+
 def _ratio(window: timedelta) -> str:
     return f"{_OUTAGE}:ratio_rate{prometheus_duration(window)}"
 
 
 def _alert(burn: Burn) -> Alert:
     long, short = prometheus_duration(burn.long), prometheus_duration(burn.short)
-    rates = [f"{_ratio(window)} / on ({_OF}) (1 - {_OBJECTIVE}) > {burn.rate:g}" for window in (burn.long, burn.short)]
+    budget = f"(1 - {_mine(_OBJECTIVE)})"
+    rates = [f"{_mine(_ratio(window))} / on ({_OF}) {budget} > {burn.rate:g}" for window in (burn.long, burn.short)]
     return Alert(
         name="ErrorBudgetBurns",
         expression=" and ".join(rates),

@@ -3,11 +3,13 @@
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _RECEIVER: Final = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"
 _URL: Final = r"^(https?://[^\s@]+)?$"
+# Without user and password, which would be shown with every value of the environment.
+_PROXY: Final = r"^(http://([^\s/?#@:\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?)?$"
 
 
 class Settings(BaseSettings):
@@ -75,6 +77,22 @@ class Settings(BaseSettings):
         default=(),
         description="CIDRs that checks may connect to although they are refused by default, separated by commas.",
     )
+    proxy_http: str = Field(
+        default="", pattern=_PROXY, description="Proxy for http addresses outside of the cluster; empty for none."
+    )
+    proxy_https: str = Field(
+        default="",
+        pattern=_PROXY,
+        description="Proxy for https addresses, which is asked for tunnels: http://proxy.example:3128; empty for none.",
+    )
+    no_proxy: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Domains, addresses and CIDRs that are reached without a proxy, each with a port or without;"
+        " separated by commas.",
+    )
+    proxy_credentials: SecretStr = Field(
+        default=SecretStr(""), description="`user:password` for the proxies; empty for none."
+    )
     prometheus_url: str = Field(
         default="",
         # Without user and password, which would be shown with every value of the environment.
@@ -87,6 +105,23 @@ class Settings(BaseSettings):
     prometheus_ca_file: str = Field(
         default="",
         description="File with the authorities that its certificate is verified with; empty for the system's.",
+    )
+    prometheus_headers_file: str = Field(
+        default="",
+        description="File with further headers for it, one `Name: value` a line: X-Scope-OrgID; empty for none.",
+    )
+    prometheus_basic_auth_file: str = Field(
+        default="", description="File with `user:password` for basic authentication there; empty for none."
+    )
+    prometheus_oauth2_token_url: str = Field(
+        default="",
+        pattern=_URL,
+        description="Token endpoint of the OAuth2 server whose tokens it takes; empty: none.",
+    )
+    prometheus_oauth2_client_id: str = Field(default="", description="Identifier of the OAuth2 client.")
+    prometheus_oauth2_client_secret_file: str = Field(default="", description="File with the secret of that client.")
+    prometheus_oauth2_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Scopes of the tokens, separated by commas."
     )
 
     alerts_default_receiver: str = Field(
@@ -118,7 +153,15 @@ class Settings(BaseSettings):
         description="Dashboard that messages lead to; {namespace} and {service} are filled in. Empty for no link.",
     )
 
-    @field_validator("namespaces", "refused_namespaces", "allowed_networks", "flags_readers", mode="before")
+    @field_validator(
+        "namespaces",
+        "refused_namespaces",
+        "allowed_networks",
+        "flags_readers",
+        "no_proxy",
+        "prometheus_oauth2_scopes",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -129,6 +172,11 @@ class Settings(BaseSettings):
     def finalizers(self) -> bool:
         """Resources get a finalizer: not where our rights are in their namespace, and may end before they do."""
         return not self.namespaces
+
+    @property
+    def installation(self) -> str:
+        """Name of this installation among those of the cluster: namespace/name of its Lease."""
+        return f"{self.pod_namespace}/{self.lease_name}"
 
     def refuses(self, namespace: str) -> bool:
         """The operator must not touch this namespace."""

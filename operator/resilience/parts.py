@@ -28,6 +28,7 @@ from resilience.adapters.live_settings import LiveSettings
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.proxy import Proxies
 from resilience.adapters.receivers.notifier import Notifiers
 from resilience.adapters.receivers.wording import Origin
 from resilience.adapters.telemetry.logging import set_level
@@ -36,6 +37,7 @@ from resilience.adapters.telemetry.metrics import PrometheusMetrics
 from resilience.config import Settings
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import Key
+from resilience.core.model.probes import HttpLogin, OAuth2, SecretRef
 from resilience.core.restarts.fair_queue import Caps
 from resilience.runtime.alerting.alert_index import AlertIndex, Heartbeat
 from resilience.runtime.alerting.dispatcher import Dispatcher
@@ -100,7 +102,8 @@ class Parts:
 @contextlib.asynccontextmanager
 async def assemble(settings: Settings) -> AsyncIterator[Parts]:
     """Creates all parts over one connection to the API server."""
-    metrics, clock, lag = PrometheusMetrics(version=__version__), SystemClock(), LoopLag()
+    metrics = PrometheusMetrics(version=__version__, installation=settings.installation)
+    clock, lag = SystemClock(), LoopLag()
     metrics.loop_lag(lag.of_last_minute)
     calm = KubeApiOutage(monotonic=clock.monotonic)
 
@@ -121,7 +124,8 @@ def _parts(
     lag: LoopLag,
     calm: KubeApiOutage,
 ) -> Parts:
-    client = HttpClient(guard=_address_guard(settings, transport), version=__version__)
+    proxies = _proxies(settings)
+    client = HttpClient(guard=_address_guard(settings, transport), version=__version__, proxies=proxies)
     cluster = KubeCluster(transport=transport, namespaces=settings.namespaces, instance=settings.pod_name)
     lease = KubeLease(
         transport=transport,
@@ -137,7 +141,7 @@ def _parts(
     credentials = Credentials(secrets=secrets, monotonic=clock.monotonic)
     redis = RedisConnections(guard=client.guard, credentials=credentials)
     network = NetworkChecker(
-        client=client, loop_lag=lag.worst, credentials=credentials, prometheus=_prometheus(settings)
+        client=client, loop_lag=lag.worst, credentials=credentials, prometheus=_prometheus(settings, proxies)
     )
     hub, couriers = _alerting(
         settings,
@@ -294,14 +298,40 @@ def _shown(metrics: PrometheusMetrics, clock: SystemClock, publication: Publicat
     metrics.flag_published(channel="http", seconds=(clock.now() - publication.updated_at).total_seconds())
 
 
-def _prometheus(settings: Settings) -> PrometheusClient | None:
+def _prometheus(settings: Settings, proxies: Proxies) -> PrometheusClient | None:
     if not settings.prometheus_url:
         return None
     return PrometheusClient(
         url=settings.prometheus_url,
         token_file=settings.prometheus_token_file,
         ca_file=settings.prometheus_ca_file,
+        headers_file=settings.prometheus_headers_file,
+        login=_prometheus_login(settings),
         version=__version__,
+        proxies=proxies,
+    )
+
+
+def _prometheus_login(settings: Settings) -> HttpLogin:
+    """Its Secrets are mounted files."""
+    if settings.prometheus_oauth2_token_url:
+        client = OAuth2(
+            token_url=settings.prometheus_oauth2_token_url,
+            client_id=settings.prometheus_oauth2_client_id,
+            secret=SecretRef("", settings.prometheus_oauth2_client_secret_file, ""),
+            scopes=settings.prometheus_oauth2_scopes,
+        )
+        return HttpLogin(oauth2=client)
+    file = settings.prometheus_basic_auth_file
+    return HttpLogin(basic=SecretRef("", file, "") if file else None)
+
+
+def _proxies(settings: Settings) -> Proxies:
+    return Proxies(
+        http=settings.proxy_http,
+        https=settings.proxy_https,
+        bypass=settings.no_proxy,
+        credentials=settings.proxy_credentials.get_secret_value(),
     )
 
 

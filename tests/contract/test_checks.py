@@ -240,7 +240,8 @@ async def test_a_failure_while_the_operator_lagged_is_inconclusive(server: Fault
     assert (failed.outcome, failed.reason) == (Outcome.INCONCLUSIVE, "OwnLoopLagged")
     assert "250 ms" in failed.message
     passed = await lagging.check(http(server.port, "/status/200"), timeout=TIMEOUT)
-    assert passed.outcome is Outcome.PASS
+    # How long it took was the operator's affair as much as the target's, so it breaks no bound.
+    assert (passed.outcome, passed.latency_seconds) == (Outcome.PASS, None)
 
 
 async def test_loop_lag_is_measured() -> None:

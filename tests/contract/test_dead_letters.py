@@ -10,7 +10,9 @@ import pytest
 
 from resilience.adapters.checks.redis.dead_letters import RedisDeadLetters
 from resilience.core.health.thresholds import Outcome
-from resilience.core.model.probes import DeadLetters, RedisKind, RedisPlace, RedisStreamProbe
+from resilience.core.model.bounds import NO_LEVELS
+from resilience.core.model.destinations import DeadLetters
+from resilience.core.model.probes import RedisKind, RedisPlace, RedisStreamProbe
 from resilience.ports import Refused, Unavailable
 from tests.support import redis
 from tests.support.host import needs
@@ -101,7 +103,7 @@ async def test_the_rights_that_the_documentation_asks_for_are_enough(server: Ser
 async def test_the_check_counts_them(server: Server) -> None:
     server.command("XADD", "jobs", "*", "job", "0")
     async with asking() as asker:
-        probe = RedisStreamProbe(letters(server).place, "jobs", "", 10_000, HOUR, 1000, dead_letter="dlq")
+        probe = RedisStreamProbe(letters(server).place, "jobs", "", NO_LEVELS, NO_LEVELS, NO_LEVELS, dead_letter="dlq")
         result = await asker.check(probe)
         assert (result.outcome, result.dead_letters) == (Outcome.PASS, 0)
         bury(server, 12)

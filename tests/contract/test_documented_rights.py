@@ -9,6 +9,7 @@ import pytest
 
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import Outcome
+from resilience.core.model.bounds import Levels
 from resilience.core.model.probes import RedisProbe, RedisStreamProbe
 from tests.support import postgres, redis
 from tests.support.host import needs
@@ -60,9 +61,9 @@ async def test_the_acl_of_streams(server: Server) -> None:
         probe(server, username=secret("user"), password=secret("password")).place,
         "orders",
         "workers",
-        10_000,
-        timedelta(minutes=5),
-        1000,
+        Levels.most(warning=10_000),
+        Levels.most(critical=300),
+        Levels.most(warning=1000),
     )
     async with asking(user="resilience", password="open") as asker:
         result = await asker.check(asked)

@@ -9,7 +9,8 @@ from resilience.adapters import drain
 from resilience.adapters.drain import HttpDrainer, HttpProber
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.http import HttpClient
-from resilience.core.model.probes import ConnectionsTarget, HttpTarget
+from resilience.core.model.destinations import ConnectionsTarget
+from resilience.core.model.probes import HttpTarget
 from resilience.ports import Refused, Unavailable
 from tests.support.faulty import Faulty, faulty_server
 

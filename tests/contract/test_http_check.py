@@ -23,11 +23,13 @@ from resilience.adapters.net.address import AddressGuard, Resolve
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.login import Logins
 from resilience.api.checks import Scheme
 from resilience.api.reasons import HealthState
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.bounds import Bounds, Levels
 from resilience.core.model.check_state import Component
-from resilience.core.model.probes import Bounds, HttpProbe, HttpTarget, SecretRef, TlsTrust
+from resilience.core.model.probes import HttpProbe, HttpTarget, SecretRef, TlsTrust
 from resilience.ports import Invalid, Refused, Unavailable
 from tests.support.faulty import faulty_server
 from tests.support.secrets import FakeSecrets
@@ -89,7 +91,7 @@ async def run(
     resolve: Resolve | None = None,
 ) -> CheckResult:
     client = HttpClient(guard=AddressGuard(allowed=LOOPBACK, resolve=resolve), version="1")
-    return await check_http(probe, client=client, credentials=known or credentials(), timeout=timeout)
+    return await check_http(probe, client=client, logins=Logins(client, known or credentials()), timeout=timeout)
 
 
 async def asked(
@@ -98,7 +100,7 @@ async def asked(
     status: int = 200,
     expect: frozenset[int] = frozenset(),
     components: bool = False,
-    number: tuple[str, Bounds] | None = None,
+    number: tuple[str, Levels] | None = None,
 ) -> CheckResult:
     """The result for one body, JSON or raw."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -109,7 +111,7 @@ async def asked(
 # Numbers
 
 
-NUMBER = ("queue.length", Bounds(above=100))
+NUMBER = ("queue.length", Levels(Bounds(above=100)))
 
 
 @pytest.mark.parametrize("value", [0, 100, 99.5, -3, 1e-300])
@@ -128,9 +130,36 @@ async def test_a_number_within_bounds_passes(value: float) -> None:
     ],
 )
 async def test_a_number_out_of_bounds_fails(value: float, bounds: Bounds, words: str) -> None:
-    result = await asked({"queue": {"length": value}}, number=("queue.length", bounds))
+    result = await asked({"queue": {"length": value}}, number=("queue.length", Levels(bounds)))
     assert (result.outcome, result.reason) == (Outcome.FAIL, "OutOfBounds")
     assert result.message == f"GET /health: {words}"
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome", "reason", "words"),
+    [
+        (5, Outcome.PASS, "HTTP200", "answered 200"),
+        (70, Outcome.WARN, "OutOfBounds", "queue.length: 70 is above 50"),
+        (101, Outcome.FAIL, "OutOfBounds", "queue.length: 101 is above 100"),
+        (0, Outcome.WARN, "OutOfBounds", "queue.length: 0 is below 1"),
+    ],
+)
+async def test_a_number_by_severity(value: float, outcome: Outcome, reason: str, words: str) -> None:
+    levels = Levels(critical=Bounds(above=100), warning=Bounds(above=50, below=1))
+
+    result = await asked({"queue": {"length": value}}, number=("queue.length", levels))
+
+    assert (result.outcome, result.reason, result.figure) == (outcome, reason, value)
+    assert words in result.message
+
+
+async def test_an_unhealthy_component_is_worse_than_a_number_that_warns() -> None:
+    levels = Levels(warning=Bounds(above=50))
+    body = {"queue": {"length": 70}, "components": {"db": "down"}}
+
+    result = await asked(body, components=True, number=("queue.length", levels))
+
+    assert (result.outcome, result.reason) == (Outcome.FAIL, "ComponentUnhealthy")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +178,7 @@ async def test_a_number_out_of_bounds_fails(value: float, bounds: Bounds, words:
 )
 async def test_paths(path: str, outcome: Outcome) -> None:
     body = {"pools": [{}, {"open": 3}], "a.b": 3, "deep": {"1": 3}}
-    result = await asked(body, number=(path, Bounds(above=100)))
+    result = await asked(body, number=(path, NUMBER[1]))
     assert result.outcome is outcome
     assert result.reason == ("HTTP200" if outcome is Outcome.PASS else "NoNumber")
 
@@ -252,10 +281,38 @@ async def test_components_of_a_bad_status_are_kept() -> None:
         (b'{"checks": {"a": "\xff"}}', "the body is not JSON"),
     ],
 )
-async def test_a_body_without_components_fails(body: bytes, words: str) -> None:
+async def test_a_body_without_components_warns(body: bytes, words: str) -> None:
     result = await asked(body, components=True)
-    assert (result.outcome, result.reason, result.components) == (Outcome.FAIL, "NoComponents", ())
-    assert result.message.startswith(f"GET /health: {words}; remove http.components")
+    assert (result.outcome, result.reason, result.components) == (Outcome.WARN, "NoComponents", ())
+    assert result.message.startswith(f"GET /health: {words}; have the application list them")
+    assert result.message.endswith("or remove http.components")
+
+
+async def test_components_of_which_no_state_can_be_read_warn() -> None:
+    result = await asked({"Status": 2, "Entries": {"db": {"Status": 2}}}, components=True)
+    assert (result.outcome, result.reason) == (Outcome.WARN, "NoComponents")
+    assert "no component in the body has a word for its state that is known" in result.message
+    assert result.components == (Component("db", HealthState.UNKNOWN),)
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "reason"),
+    [
+        (b"Healthy", Outcome.WARN, "NoComponents"),
+        (b"Degraded", Outcome.WARN, "ComponentWarning"),
+        (b"Unhealthy\n", Outcome.FAIL, "ComponentUnhealthy"),
+        (b'{"status": "DOWN"}', Outcome.FAIL, "ComponentUnhealthy"),
+        (b'{"data": {"status": "degraded"}}', Outcome.WARN, "ComponentWarning"),
+        (b'"unhealthy"', Outcome.FAIL, "ComponentUnhealthy"),
+        (b'{"healthy": false, "message": "no"}', Outcome.FAIL, "ComponentUnhealthy"),
+        # Where components are listed they alone count.
+        (b'{"status": "DOWN", "components": {"a": "UP"}}', Outcome.PASS, "HTTP200"),
+    ],
+)
+async def test_a_word_for_the_whole_counts_where_nothing_is_listed(body: bytes, outcome: Outcome, reason: str) -> None:
+    result = await asked(body, components=True)
+    assert (result.outcome, result.reason) == (outcome, reason), result
+    assert (await asked(body)).outcome is Outcome.PASS
 
 
 async def test_components_are_not_read_unless_asked_for() -> None:
@@ -271,6 +328,8 @@ async def test_components_are_not_read_unless_asked_for() -> None:
         ({"a": "warn"}, 3, "ComponentWarning"),
         ({"a": "ok"}, 3, "HTTP200"),
         ({}, 3, "NoComponents"),
+        ({}, 120, "OutOfBounds"),
+        ({"a": "?"}, None, "NoNumber"),
     ],
 )
 async def test_failures_speak_before_warnings(states: dict[str, str], number: int | None, reason: str) -> None:

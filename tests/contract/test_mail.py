@@ -3,6 +3,7 @@
 import asyncio
 import email
 import ssl
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
@@ -26,12 +27,24 @@ class Mailbox:
         self.mails: list[EmailMessage] = []
         self.encrypted: list[bool] = []
         self.logins: list[bytes | None] = []
+        self.greetings: list[str] = []
+        self.refusal = "550 nobody of that name"
+
+    async def handle_EHLO(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        self.greetings.append(hostname)
+        return responses
 
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        # As Postfix does with reject_non_fqdn_helo_hostname, which answers the recipient.
+        if "." not in (session.host_name or ""):
+            return f"504 5.5.2 <{session.host_name}>: Helo command rejected: need fully-qualified hostname"
         if address.endswith("@refused.example"):
-            return "550 nobody of that name"
+            return self.refusal
         if address.endswith("@busy.example"):
             return "451 later"
         envelope.rcpt_tos.append(address)
@@ -133,11 +146,56 @@ async def test_tls_from_the_start(authority: Authority) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "shop.example"),
+        ({"from": "operator@bücher.example"}, "xn--bcher-kva.example"),
+        ({"hello": "mail.shop.example"}, "mail.shop.example"),
+        ({"hello": "[192.0.2.1]"}, "[192.0.2.1]"),
+    ],
+)
+async def test_the_server_is_greeted_with_a_full_name(authority: Authority, fields: dict[str, Any], said: str) -> None:
+    with mail_server(served(authority), enable_SMTPUTF8=True) as (mailbox, port):
+        await make_post(authority).send(make_message(make_alert()), **spec(port, **fields))
+    assert set(mailbox.greetings) == {said}
+    assert len(mailbox.mails) == 1
+
+
+async def test_a_server_that_wants_another_name_is_quoted(authority: Authority) -> None:
+    with mail_server(served(authority)) as (_, port):
+        trouble = await make_post(authority).fails(make_message(make_alert()), **spec(port, hello="pod"))
+    assert trouble.permanent
+    assert trouble.message.endswith("(504); it says: 5.5.2 <pod>: Helo command rejected: need fully-qualified hostname")
+
+
+async def test_a_greeting_that_is_refused_at_once_is_quoted(authority: Authority) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"554-5.7.1 You are not\twelcome\x1b[31m: password=hunter2\r\n554 more\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        trouble = await make_post(authority).fails(make_message(make_alert()), **spec(port))
+    assert trouble.message == "the mail server answered 554; it says: 5.7.1 You are not welcome [31m: password=***"
+
+
+@pytest.mark.parametrize("echo", [TOKEN, b64encode(f"\0operator\0{TOKEN}".encode()).decode()])
+async def test_a_server_that_repeats_the_login_is_not_quoted(authority: Authority, echo: str) -> None:
+    with mail_server(served(authority)) as (mailbox, port):
+        mailbox.refusal = f"550 {echo}"
+        receiver = spec(port, authFrom=from_secret("login"), to=["nobody@refused.example"])
+        trouble = await make_post(authority).fails(make_message(make_alert()), **receiver)
+    assert trouble.message == "the mail server accepts no mail for 1 of the recipients (550)"
+
+
+@pytest.mark.parametrize(
     ("fields", "permanent", "words"),
     [
-        ({"authFrom": from_secret("wrong")}, True, "check the Secret"),
-        ({"to": ["nobody@refused.example"]}, True, "accepts no mail"),
-        ({"to": ["somebody@busy.example"]}, False, "accepts no mail"),
+        ({"authFrom": from_secret("wrong")}, True, "check the Secret; it says: 5.7.8"),
+        ({"to": ["nobody@refused.example"]}, True, "accepts no mail for 1 of the recipients (550); it says: nobody of"),
+        ({"to": ["somebody@busy.example"]}, False, "accepts no mail for 1 of the recipients (451); it says: later"),
     ],
 )
 async def test_what_the_server_refuses(
@@ -154,7 +212,7 @@ async def test_recipients_that_are_not_taken_are_named(authority: Authority) -> 
         to = ["team@shop.example", "nobody@refused.example"]
         receipt = await make_post(authority).receipt(make_message(make_alert()), **spec(port, to=to))
     assert len(mailbox.mails) == 1
-    assert "1 of 2 recipients: nobody@refused.example" in receipt.note
+    assert "1 of 2 recipients: nobody@refused.example; it says: nobody of that name" in receipt.note
 
 
 async def test_a_server_that_knows_no_login(authority: Authority) -> None:

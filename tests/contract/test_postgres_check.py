@@ -13,6 +13,7 @@ import pytest
 
 from resilience.adapters.checks.postgres import connections
 from resilience.core.health.thresholds import Outcome
+from resilience.core.model.bounds import NO_LEVELS, Bounds, Levels
 from resilience.core.model.probes import SecretRef
 from tests.support import postgres, postgres_checks
 from tests.support.postgres_checks import NAMES, SHORT, Operator, app, prepared, said, sessions
@@ -107,6 +108,46 @@ async def test_queries(server: postgres.Postgres, operator: Operator, query: str
     assert (said(again), again.reconnected) == ((PASS, "Answered"), False), again
 
 
+@pytest.mark.parametrize(
+    ("query", "outcome", "reason", "words"),
+    [
+        ("SELECT 3", PASS, "Answered", "SELECT answered; the value is about 3"),
+        ("SELECT 12::bigint", WARN, "OutOfBounds", "the value is about 12, above 10"),
+        ("SELECT 123.456", FAIL, "OutOfBounds", "the value is about 120, above 100"),
+        ("SELECT -0.5::float8, 'fine'::mood", WARN, "OutOfBounds", "the value is about -0.5, below 0"),
+        ("SELECT '1e300'::numeric * '1e300'::numeric", FAIL, "OutOfBounds", "about inf, above 100"),
+        ("SELECT count(*) FROM orders WHERE id > 1000", PASS, "Answered", "about 0"),
+        # No number is no good news (lausser/check_mysql_health#21).
+        ("SELECT max(id) FROM orders WHERE id > 1000", UNKNOWN, "NoData", "the query returned no row, or no number"),
+        ("SELECT id FROM orders WHERE id > 1000", UNKNOWN, "NoData", "no row"),
+        ("SELECT 'NaN'::float8", UNKNOWN, "NoData", "no number in it"),
+        ("SELECT 'twelve'", FAIL, "QueryFailed", "the first column of the query is no number"),
+        ("SELECT true", FAIL, "QueryFailed", "is no number"),
+        ("SELECT 1/0", FAIL, "QueryFailed", "SQLSTATE 22012"),
+    ],
+)
+async def test_the_value_of_a_query(
+    server: postgres.Postgres, operator: Operator, query: str, outcome: Outcome, reason: str, words: str
+) -> None:
+    bounds = Levels(critical=Bounds(above=100), warning=Bounds(above=10, below=0))
+
+    result = await operator.run(app(server), query=query, levels=bounds)
+
+    assert said(result) == (outcome, reason), result
+    assert words in result.message and result.replication_lag is None
+    assert (result.figure is not None) == (reason in ("Answered", "OutOfBounds"))
+    assert said(await operator.run(query="SELECT 1")) == (PASS, "Answered")
+
+
+async def test_a_row_that_is_too_long_is_not_read(server: postgres.Postgres, operator: Operator) -> None:
+    wide = "SELECT 1, repeat('x', 1000000)"
+
+    result = await operator.run(app(server), query=wide, levels=NO_LEVELS)
+
+    assert said(result) == (FAIL, "AnswerTooLong"), result
+    assert said(await operator.run(query=wide)) == (PASS, "Answered")
+
+
 async def test_what_a_query_sets_ends_with_it(server: postgres.Postgres, operator: Operator) -> None:
     assert said(await operator.run(app(server), query="SELECT set_config('work_mem', '77MB', false)"))[0] is PASS
     after = await operator.run(query="SELECT 1 / (current_setting('work_mem') <> '77MB')::int")
@@ -158,6 +199,7 @@ async def test_replication(server: postgres.Postgres, standby: postgres.Postgres
             await asyncio.sleep(0.02)
         assert said(behind) == (WARN, "ReplicaLags"), behind
         assert f"{who} is " in behind.message and "s behind, above 1s" in behind.message
+        assert behind.replication_lag is not None and behind.replication_lag > 1 and behind.figure is None
     standby.run("SELECT pg_wal_replay_resume()")
     # Rights can be taken from everybody; what answers is well all the same.
     server.run("REVOKE SELECT ON pg_stat_activity, pg_stat_replication FROM PUBLIC")

@@ -21,6 +21,7 @@ from resilience.adapters.checks.prometheus.promql import force_namespace
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.http import HttpClient
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.bounds import NO_LEVELS, Bounds, Levels
 from resilience.core.model.probes import PrometheusProbe
 from resilience.ports import Invalid
 from tests.support import prometheus
@@ -39,7 +40,7 @@ no_traffic{namespace="shop"} NaN
 some_traffic{namespace="shop",pod="a"} NaN
 some_traffic{namespace="shop",pod="b"} 1
 """ + "".join(f'many{{namespace="shop",number="{number}"}} 1\n' for number in range(101))
-FAIL, PASS, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.INCONCLUSIVE
+FAIL, PASS, WARN, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE
 TIMEOUT = timedelta(seconds=2)
 ABOVE = {"above": 0.05}
 
@@ -58,6 +59,7 @@ async def run(
     *,
     timeout: timedelta = TIMEOUT,
     bounds: Mapping[str, float] = ABOVE,
+    warning: Bounds = NO_LEVELS.warning,
 ) -> CheckResult:
     if isinstance(client, str):
         client = PrometheusClient(url=client, version="1.2.3")
@@ -67,7 +69,7 @@ async def run(
         credentials=no_secrets(),
         prometheus=client,
     )
-    probe = PrometheusProbe(query, "shop", **bounds)
+    probe = PrometheusProbe(query, "shop", Levels(Bounds(**bounds), warning))
     return await checker.check(probe, timeout=timeout)
 
 
@@ -107,6 +109,23 @@ async def run(
 )
 async def test_outcomes(server: str, query: str, bounds: dict[str, float], outcome: Outcome, reason: str) -> None:
     result = await run(server, query, bounds=bounds)
+    assert (result.outcome, result.reason) == (outcome, reason), result
+
+
+@pytest.mark.parametrize(
+    ("query", "warning", "outcome", "reason"),
+    [
+        ("errors_ratio", Bounds(above=0.01), WARN, "OutOfBounds"),
+        ("errors_ratio", Bounds(above=0.03), PASS, "WithinBounds"),
+        ("errors_ratio * 2", Bounds(above=0.01), FAIL, "OutOfBounds"),
+        ("requests / 1000", Bounds(below=0.006), WARN, "OutOfBounds"),
+        # Of values that are not known nobody can say that they are only a warning; a query without data passes no gate.
+        ("some_traffic / 100", Bounds(above=0.001), UNKNOWN, "NoData"),
+        ("no_traffic", Bounds(above=0), UNKNOWN, "NoData"),
+    ],
+)
+async def test_warnings(server: str, query: str, warning: Bounds, outcome: Outcome, reason: str) -> None:
+    result = await run(server, query, warning=warning)
     assert (result.outcome, result.reason) == (outcome, reason), result
 
 
@@ -229,7 +248,7 @@ async def strange() -> AsyncIterator[tuple[Strange, str]]:
         ("deep", "Unavailable", "the server that answered 200 is not Prometheus"),
         ("400", "QueryRefused", "Prometheus query: because of this"),
         ("422", "QueryRefused", "Prometheus query: because of this"),
-        ("401", "Unavailable", "answered 401; check prometheus.token in the operator's values"),
+        ("401", "Unavailable", "answered 401; check prometheus.token and prometheus.tenant in the operator's values"),
         ("403", "Unavailable", "answered 403; check"),
         ("404", "Unavailable", "answered 404"),
         ("429", "Unavailable", "answered 429"),

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from resilience.adapters.checks.redis.link import ANSWER_LIMIT
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.bounds import NO_LEVELS, Levels
 from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe, RedisStreamProbe
 from tests.support import redis
 from tests.support.host import needs
@@ -21,6 +23,7 @@ from tests.support.redis_checks import asking, secret, told
 pytestmark = needs(redis.PROGRAM)
 FAIL, PASS, WARN, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE
 # What the group of the tests is called, and its stream; names that need care on the wire.
+LAG = Levels.most(critical=300)
 STREAM, GROUP = "shop orders\r\n{1} ü", "the workers"
 
 
@@ -38,8 +41,9 @@ def server(running: Server) -> Server:
 
 def probe(server: Server, *, group: str = GROUP, stream: str = STREAM, **more: Any) -> RedisStreamProbe:
     place = RedisPlace(RedisKind.STANDALONE, ((HOST, server.port),))
-    limits = {"max_length": 10, "max_pending": 3, "max_lag": timedelta(minutes=5), "place": place}
-    return RedisStreamProbe(**{"stream": stream, "group": group, **limits, **more})
+    limits: dict[str, Any] = {"length": Levels.most(warning=10), "pending": Levels.most(warning=3), "lag": LAG}
+    found = RedisStreamProbe(place=place, stream=stream, group=group, **limits)
+    return replace(found, **more)
 
 
 def add(server: Server, *, seconds_ago: float = 0.0, count: int = 1, stream: str = STREAM, value: str = "x") -> None:
@@ -117,8 +121,9 @@ async def test_too_many_pending(server: Server) -> None:
     # Both are so; the longest is said first.
     assert told(pending) == (WARN, "StreamTooLong")
     assert words(pending) == "12 entries, more than 10; 4 entries are not acknowledged, more than 3"
-    assert told(await check(probe(server, max_length=100))) == (WARN, "TooManyPending")
-    assert told(await check(probe(server, max_length=100, max_pending=4))) == (PASS, "KeepsUp")
+    roomy = Levels.most(warning=100)
+    assert told(await check(probe(server, length=roomy))) == (WARN, "TooManyPending")
+    assert told(await check(probe(server, length=roomy, pending=Levels.most(warning=4)))) == (PASS, "KeepsUp")
 
 
 async def test_a_group_that_is_behind(server: Server) -> None:
@@ -136,7 +141,7 @@ async def test_a_group_that_is_behind(server: Server) -> None:
     assert words(pending) == expected.replace("0 not ack", "2 not ack").replace("22 not", "20 not")
     server.command("XACK", STREAM, GROUP, *old)
     assert told(await check(probe(server))) == (WARN, "StreamTooLong")
-    assert told(await check(probe(server, max_length=100))) == (PASS, "KeepsUp")
+    assert told(await check(probe(server, length=Levels.most(warning=100)))) == (PASS, "KeepsUp")
 
 
 async def test_a_pending_entry_that_is_gone_still_waits(server: Server) -> None:
@@ -177,7 +182,7 @@ async def test_ids_that_are_no_times(server: Server) -> None:
     server.command("XADD", STREAM, "18446744073709551615-18446744073709551615", "key", "x")
     assert told(await check(probe(server))) == (PASS, "KeepsUp")
     deliver(server, 10)
-    assert told(await check(probe(server, max_pending=10))) == (PASS, "KeepsUp")
+    assert told(await check(probe(server, pending=Levels.most(warning=10)))) == (PASS, "KeepsUp")
 
 
 async def test_a_big_entry_says_nothing_of_the_queue(server: Server) -> None:
@@ -196,7 +201,7 @@ async def test_it_shares_the_connection_with_the_redis_check(server: Server) -> 
     group(server)
     before = server.clients()
     async with asking() as asker:
-        asked = [probe(server, max_length=each) for each in range(1, 50)]
+        asked = [probe(server, length=Levels.most(warning=each)) for each in range(1, 50)]
         results = await asyncio.gather(*map(asker.check, asked))
         assert {told(each) for each in results} == {(PASS, "KeepsUp")}
         plain = RedisProbe(asked[0].place, frozenset({RedisVerify.ROLE}), timedelta(seconds=10))
@@ -243,3 +248,43 @@ async def test_a_server_that_hangs_or_is_gone(tmp_path: Path) -> None:
             assert told(back) == (PASS, "KeepsUp") and back.reconnected
             server.kill()
             assert told(await asker.check(probe(server))) == (FAIL, "ConnectionRefused")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "outcome", "reason"),
+    [
+        ({"lag": Levels.most(warning=60)}, WARN, "GroupLags"),
+        ({"lag": Levels.most(warning=60, critical=120)}, FAIL, "GroupLags"),
+        ({"length": Levels.most(warning=2, critical=10)}, WARN, "StreamTooLong"),
+        ({"length": Levels.most(warning=2, critical=5)}, FAIL, "StreamTooLong"),
+        ({"pending": Levels.most(critical=3)}, FAIL, "TooManyPending"),
+        # The worst decides, and it alone is told.
+        ({"length": Levels.most(warning=2), "pending": Levels.most(critical=3)}, FAIL, "TooManyPending"),
+        ({"lag": Levels.most(critical=60), "pending": Levels.most(critical=3)}, FAIL, "GroupLags"),
+        ({}, PASS, "KeepsUp"),
+    ],
+)
+async def test_bounds_by_severity(server: Server, bounds: dict[str, Any], outcome: Outcome, reason: str) -> None:
+    group(server)
+    add(server, seconds_ago=150, count=6)
+    deliver(server, 4)
+    roomy = probe(server, length=NO_LEVELS, lag=NO_LEVELS, pending=NO_LEVELS)
+
+    result = await check(replace(roomy, **bounds))
+
+    assert told(result) == (outcome, reason), result
+
+
+async def test_deleted_entries_make_no_lag(server: Server) -> None:
+    # Servers cannot count a lag behind deleted entries, and some count a wrong one (redis/redis#13337, #13957).
+    group(server)
+    add(server, seconds_ago=900, count=4)
+    for entry in deliver(server, 1):
+        server.command("XACK", STREAM, GROUP, entry)
+    server.command("XTRIM", STREAM, "MAXLEN", 0)
+    assert told(await check(probe(server))) == (PASS, "KeepsUp")
+    add(server, count=1)
+    for entry in deliver(server, 1):
+        server.command("XACK", STREAM, GROUP, entry)
+    caught_up = await check(probe(server))
+    assert told(caught_up) == (PASS, "KeepsUp") and "old" not in caught_up.message, caught_up

@@ -8,12 +8,15 @@ import pytest
 import yaml
 
 from monitoring.__main__ import rules
+from monitoring.rule import INSTALLATION
 from tests.support.counts import PROOF
 from tests.support.host import needs
 
 PROMTOOL = "promtool"
 pytestmark = needs(PROMTOOL)
 SHOP = '{namespace="shop", name="checkout"}'
+# What a rule knows the replicas of an installation by.
+REPLICA = {"resilience_operator_build_info": "1x5000"}
 
 
 def promtool(*words: str) -> str:
@@ -35,7 +38,7 @@ def run(folder: Path, series: dict[str, str], *cases: dict[str, Any]) -> None:
         "tests": [
             {
                 "interval": "1m",
-                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "input_series": [{"series": name, "values": values} for name, values in (REPLICA | series).items()],
                 "alert_rule_test": list(cases),
             }
         ],
@@ -117,7 +120,7 @@ def operator(name: str, **annotations: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "series", "quiet", "loud"),
     [
-        ("ResilienceOperatorDown", {"resilience_operator_leader": "1x10 _x60"}, "10m", "25m"),
+        ("ResilienceOperatorDown", {"resilience_operator_build_info": "1x10 _x60"}, "10m", "25m"),
         ("ResilienceOperatorNoLeader", {"resilience_operator_leader": "1x10 0x60"}, "11m", "15m"),
         (
             "ResilienceOperatorTwoLeaders",
@@ -184,7 +187,7 @@ def test_an_operator_that_is_gone_or_ill_is_told(
         "tests": [
             {
                 "interval": "1m",
-                "input_series": [{"series": each, "values": values} for each, values in series.items()],
+                "input_series": [{"series": each, "values": values} for each, values in (REPLICA | series).items()],
                 "promql_expr_test": [
                     {"expr": count, "eval_time": quiet, "exp_samples": []},
                     {"expr": count, "eval_time": loud, "exp_samples": [{"labels": "{}", "value": 1}]},
@@ -194,3 +197,68 @@ def test_an_operator_that_is_gone_or_ill_is_told(
     }
     (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
     promtool("test", "rules", str(tmp_path / "test.yaml"))
+
+
+def replica(instance: str, *, name: str, leads: int = 1, phase: str = "1x120", out: bool = False) -> dict[str, str]:
+    """The series of one replica, which looks after a service of that name."""
+    service = f'{{namespace="shop", name="{name}", instance="{instance}"}}'
+    return {
+        f'resilience_operator_build_info{{installation="{instance}/operator", instance="{instance}"}}': "1x120",
+        f'resilience_operator_leader{{instance="{instance}"}}': f"{leads}x120",
+        f"resilience_service_phase{service}": phase,
+        f"resilience_service_available{service}": "0x120" if out else "1x120",
+        f"resilience_service_slo_objective_ratio{service}": "0.999x120",
+    }
+
+
+def quiet(folder: Path, *, of: str, series: dict[str, str]) -> None:
+    """No rule fires, as the chart of installation `of` has them; else promtool's words are the error."""
+    files = []
+    for path in rules():
+        files.append(folder / f"{of}-{path.name}")
+        files[-1].write_text(path.read_text().replace(INSTALLATION, f'installation="{of}/operator"'))
+    test = {
+        "rule_files": [str(path) for path in files],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": each, "values": values} for each, values in series.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+                        "eval_time": "90m",
+                        "exp_samples": [],
+                    }
+                ],
+            }
+        ],
+    }
+    (folder / f"{of}.yaml").write_text(yaml.safe_dump(test))
+    promtool("test", "rules", str(folder / f"{of}.yaml"))
+
+
+def test_an_installation_does_not_page_for_another_one(tmp_path: Path) -> None:
+    # given: two installations; nobody leads in one of them, and its service is out
+    ill = replica("b", name="other", leads=0, out=True)
+    series = {**replica("a", name="checkout"), **ill, 'resilience_operator_pins_lost_total{instance="b"}': "0+1x120"}
+    # then: the rules of the first one tell nothing
+    quiet(tmp_path, of="a", series=series)
+    # and those of the second one do
+    with pytest.raises(AssertionError) as caught:
+        quiet(tmp_path, of="b", series=series)
+    for name in ("ErrorBudgetBurns", "ResilienceOperatorNoLeader", "ResiliencePinsFought"):
+        assert f'alertname="{name}"' in str(caught.value)
+
+
+def test_two_leaders_of_two_installations_are_right(tmp_path: Path) -> None:
+    series = {**replica("a", name="checkout"), **replica("b", name="other")}
+    run(tmp_path, series, expected("ResilienceOperatorTwoLeaders", "60m"))
+
+
+def test_an_installation_is_told_when_another_one_looks_after_its_services(tmp_path: Path) -> None:
+    shared = {**replica("a", name="checkout"), **replica("b", name="checkout", phase="_x60 1x60")}
+    alone = {**replica("a", name="checkout"), **replica("b", name="other")}
+    quiet(tmp_path, of="a", series=alone)
+    with pytest.raises(AssertionError, match="ResilienceServicesShared"):
+        quiet(tmp_path, of="a", series=shared)

@@ -337,6 +337,17 @@ BROKEN_RECEIVERS: dict[str, tuple[Object, str]] = {
     "slack with both": ({"slack": {"urlFrom": of("a"), "tokenFrom": of("b")}}, "either urlFrom"),
     "a bot without a channel": ({"slack": {"tokenFrom": of("a")}}, "slack.tokenFrom needs slack.channel"),
     "no alertmanager": ({"alertmanager": {}}, "either a service or urls"),
+    "two ways to log in": (
+        {
+            "webhook": {
+                "urlFrom": of("a"),
+                "basicAuthFrom": of("b"),
+                "oauth2": {"tokenUrl": "https://a", "clientId": "b", "clientSecretFrom": of("c")},
+            }
+        },
+        "set basicAuthFrom or oauth2, not both",
+    ),
+    "a proxy before a Service": ({"alertmanager": {"service": {"name": "a"}, "proxy": "Never"}}, "has no proxy"),
     "a password in the clear": (
         {"email": {"host": "a", "from": "a@b", "to": ["a@b"], "authFrom": of("a"), "startTls": "Never"}},
         "would send a password in the clear",

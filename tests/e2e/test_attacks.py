@@ -242,7 +242,7 @@ def memory(operator: Release) -> int:
 
 def is_degraded(space: Space) -> bool:
     (flag,) = space.status().get("degradation") or [{}]
-    return bool(flag.get("on"))
+    return bool(flag.get("active"))
 
 
 def writes_elsewhere(cluster: KindCluster, mine: set[str], since: str) -> list[str]:

@@ -42,7 +42,7 @@ _NO_VOLUME = {
 _NO_MAP = {"env": {"KNOB": {"configMapKeyRef": {"name": "nosuch", "key": "k"}}}}
 CASES = (
     Case("crash loop", "Unknown", "--previous", {"env": {"CRASH": "1"}}),
-    Case("5xx after the switch", "Unknown", "health", {"env": {"FAIL_HEALTH_AFTER": "5"}}, _LONG),
+    Case("5xx after the switch", "Verification", "health", {"env": {"FAIL_HEALTH_AFTER": "5"}}, _LONG),
     Case("no such image", "Configuration", "push image", image="missing"),
     Case("bad pull secret", "Authentication", "Secret pull", _SECRET, image="private"),
     Case("never ready", "Timeout", "probe", {"env": {"FAIL_READY": "1"}}, QUICK),

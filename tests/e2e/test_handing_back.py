@@ -19,7 +19,8 @@ from tests.support.shop_manifests import shop as plain_shop
 from tests.support.space import Space
 from tests.support.traffic import traffic
 
-# The API server's regular expressions know no space but ASCII's, so it takes this path; ours refuse it.
+# The API server's regular expressions know no space but ASCII's, so it takes this path; ours refuse it. The rest of the
+# specification is in force.
 UNREADABLE: Object = {"verify": {"path": "/readyz\u00a0"}}
 CAUGHT = STEPS if PROOF else ["green Warm"]
 SLOW = rollout(blueGreen={"warmPeriod": "20s"})

@@ -207,7 +207,7 @@ def test_flags_stand_while_operator_and_api_server_are_gone(operator: Release, s
         wait_until(lambda: all(heard(shop, pod)[-1:] and heard(shop, pod)[-1][1] for pod in new), what="the flag")
     # and whoever leads now neither forgets it nor says it again
     stays(lambda: published(shop)["flags.version"] == version, seconds=5, what="the version")
-    assert flag(shop)["on"] is True
+    assert flag(shop)["active"] is True
     assert sum(": FlagOn: " in each for each in shop.events()) == 1
 
 

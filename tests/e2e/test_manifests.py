@@ -125,9 +125,9 @@ def test_short_name_category_and_explain(kubectl: Kubectl) -> None:
 
 def test_columns(kubectl: Kubectl) -> None:
     kubectl.apply("columns", GOOD)
-    narrow = ["NAME", "PHASE", "HEALTH", "ROLLOUT", "TARGET", "RESTARTS", "AGE"]
+    narrow = ["NAME", "READY", "PHASE", "SPEC", "HEALTH", "ROLLOUT", "TARGET", "RESTARTS", "AGE"]
     assert kubectl("get", "rsvc", "columns").splitlines()[0].split() == narrow
-    wide = ["NAME", "PHASE", "HEALTH", "ROLLOUT", "TARGET", "RESTARTS", "DEGRADED", "SLO", "TOLD", "EXPLANATION", "AGE"]
+    wide = [*narrow[:-1], "DEGRADED", "SLO", "ALERTS", "EXPLANATION", "AGE"]
     assert kubectl("get", "rsvc", "columns", "-o", "wide").splitlines()[0].split() == wide
 
 

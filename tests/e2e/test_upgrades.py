@@ -15,6 +15,7 @@ from tests.cluster import engine
 from tests.cluster.images import LATER
 from tests.cluster.paths import cache
 from tests.cluster.shell import exclusive
+from tests.support.chart import PROJECT, with_values
 from tests.support.counts import PROOF, Figures
 from tests.support.kube import Object, wait_until
 from tests.support.release import Release
@@ -130,3 +131,30 @@ def test_the_operator_is_upgraded_and_rolled_back_in_restarts(
     assert clients.failed == 0, clients.failures()
     assert witness.fewest_serving() >= 1
     assert space.retiring() == []
+
+
+@pytest.mark.exclusive
+def test_an_upgrade_reuses_the_values_of_the_first_chart(
+    operator: Release, space: Space, figures: Figures, tmp_path: Path
+) -> None:
+    """With a user as OpenShift chooses them, whom the image does not know."""
+    # given: the operator with the values of the first chart, and a shop under load that restarts
+    operator.install(chart=with_values(tmp_path, PROJECT / "tests/chart/values/01-first.yaml"))
+    try:
+        space.start(*plain_shop())
+        with Witness(space) as witness, traffic(space.url()) as clients:
+            began = time.monotonic()
+            value = space.request("restart")
+            witness.wait(partial(reached, "leaving"), what="a pod that leaves", since=began)
+            # when: it is upgraded with what the release has
+            operator.reuse_values(podSecurityContext={"runAsUser": 1000660000, "runAsGroup": 0})
+            result = space.ended(value, timeout=60)
+        # then: the restart ends as if nothing had been
+        figures.write(duration=result["duration"], **clients.figures())
+        assert result["result"] == "Succeeded", result
+        assert clients.failed == 0, clients.failures()
+        assert len(witness.names(since=began)) == 1, "exactly one replacement"
+        assert {pod["spec"]["securityContext"]["runAsUser"] for pod in operator.pods()} == {1000660000}
+        assert not any(operator.restarts().values()), "no replica crashed"
+    finally:
+        operator.install()

@@ -16,6 +16,7 @@ from resilience.adapters.kube.pods import PodsReader
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.login import Logins
 from resilience.core.model.probes import HttpProbe, HttpTarget, SecretRef
 from resilience.core.model.workload import Workload
 from resilience.core.replacement import availability
@@ -148,11 +149,12 @@ async def test_a_refused_check_does_not_read_its_secret_in_every_run() -> None:
     secrets, now = OneSecret("Authorization: Bearer x"), 0.0
     credentials = Credentials(secrets, lambda: now)
     client = HttpClient(guard=loopback_guard(), version="0")
+    logins = Logins(client, credentials)
     async with http_server(refuse) as port:
         probe = HttpProbe(HttpTarget("127.0.0.1", port, "/"), headers=SecretRef("evil", "login", "header"))
         for second in range(20):
             now = float(second)
-            result = await check_http(probe, client=client, credentials=credentials, timeout=timedelta(seconds=10))
+            result = await check_http(probe, client=client, logins=logins, timeout=timedelta(seconds=10))
             require("401" in result.message, f"the server did not refuse: {result}")
     require(secrets.reads > 0, "the Secret was never read")
     # The first read, and a fresh one in ten seconds.

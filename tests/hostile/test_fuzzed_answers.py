@@ -22,8 +22,10 @@ from resilience.adapters.checks.redis.redis_check import check_redis
 from resilience.adapters.checks.redis.stream_check import check_redis_stream
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.login import Logins
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import CheckResult
+from resilience.core.model.bounds import Levels
 from resilience.core.model.probes import (
     GrpcProbe,
     HttpProbe,
@@ -45,6 +47,7 @@ TIMEOUT: Final = timedelta(milliseconds=400)
 # Whoever promises more than it sends is waited for until here; a hundred times the time-out.
 PATIENCE: Final = 40.0
 SECONDS: Final = timedelta(seconds=30)
+HUNDRED = Levels.most(critical=100)
 Ask = Callable[[int], Awaitable[object]]
 
 
@@ -107,7 +110,7 @@ def test_http(answers: list[bytes]) -> None:
         client = HttpClient(guard=loopback_guard(), version="1")
         probe = HttpProbe(HttpTarget("127.0.0.1", port, "/"), components=True)
         known = Credentials(OneSecret(""), lambda: 0.0)
-        judged(await results(check_http(probe, client=client, credentials=known, timeout=TIMEOUT)))
+        judged(await results(check_http(probe, client=client, logins=Logins(client, known), timeout=TIMEOUT)))
 
     against(answers, ask)
 
@@ -187,7 +190,7 @@ def test_redis(answers: list[bytes]) -> None:
         place = RedisPlace(RedisKind.STANDALONE, (("127.0.0.1", port),))
         probe = RedisProbe(place, frozenset({RedisVerify.ROLE, RedisVerify.WRITE, RedisVerify.LAG}), SECONDS)
         judged(await results(check_redis(probe, connections=connections, timeout=TIMEOUT)))
-        stream = RedisStreamProbe(place, "jobs", "workers", 100, SECONDS, 100, "dead")
+        stream = RedisStreamProbe(place, "jobs", "workers", HUNDRED, HUNDRED, HUNDRED, "dead")
         judged(await results(check_redis_stream(stream, connections=connections, timeout=TIMEOUT)))
         await connections.close()
 

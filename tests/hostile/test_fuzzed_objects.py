@@ -259,4 +259,4 @@ def scrambled(draw: st.DrawFn, whole: Any) -> Any:
 def test_a_resource_of_any_content_is_read(spec: Any, status: Any) -> None:
     resource = parse.resource({"metadata": META, "spec": spec, "status": status})
 
-    assert resource.spec is not None or resource.problem
+    assert resource.spec is not None or resource.problems

@@ -232,6 +232,7 @@ def lanes(workers: int, later: Sequence[Kind]) -> Iterator[tuple[Kind, ...]]:
     if workers == 1:
         yield (*_BUSY, *_BOTH)
         return
+    apart: list[tuple[Kind, ...]]
     apart = [_LAST, *[_KILLING] * _MOST_KILLING] if workers >= _ENOUGH_FOR_KILLING else [_BOTH]
     apart = [lane for lane in apart if any(kind in later for kind in lane)]
     yield from apart

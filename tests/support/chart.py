@@ -4,6 +4,7 @@ Must not start or change anything: `helm lint` and `helm template` only.
 """
 
 import json
+import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -38,10 +39,11 @@ def helm() -> str:
 
 
 class Chart:
-    """The chart as helm renders it."""
+    """The chart as helm renders it, or one of another folder."""
 
-    def __init__(self, *, namespace: str = "resilience", kube_version: str = "1.32.0") -> None:
+    def __init__(self, *, namespace: str = "resilience", kube_version: str = "1.32.0", folder: Path = CHART) -> None:
         self._helm = helm()
+        self._folder = folder
         self._namespace = namespace
         self._kube_version = kube_version
         # Cached by values: helm is slow.
@@ -55,15 +57,23 @@ class Chart:
     def render(self, **values: Any) -> list[Object]:
         key = json.dumps(values, sort_keys=True)
         if key not in self._rendered:
-            result = self.run("template", "resilience-operator", str(CHART), values=values)
+            result = self.run("template", "resilience-operator", str(self._folder), values=values)
             assert result.returncode == 0, result.stderr
             self._rendered[key] = result.stdout
         return _parsed(self._rendered[key])
 
     def refusal(self, **values: Any) -> str:
-        result = self.run("template", "resilience-operator", str(CHART), values=values)
+        result = self.run("template", "resilience-operator", str(self._folder), values=values)
         assert result.returncode != 0, "rendered, but should have been refused"
         return result.stderr
+
+
+def with_values(folder: Path, values: Path) -> Path:
+    """A copy of the chart whose own values are these: `helm upgrade --reuse-values` has it so, with those of before."""
+    chart = folder / "reusing"
+    shutil.copytree(CHART, chart)
+    shutil.copyfile(values, chart / "values.yaml")
+    return chart
 
 
 def _parsed(text: str) -> list[Object]:

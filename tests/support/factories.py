@@ -54,7 +54,6 @@ def make_resource(
         finalizers=(FINALIZER,),
         deleting_since=None,
         spec=spec or make_spec(),
-        problem="",
         status=status or Status(observed_generation=1),
         raw_status={},
     )

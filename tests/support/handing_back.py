@@ -11,7 +11,7 @@ PROBES: Object = {"readiness": {"check": "ready"}, "startup": {"check": "live"}}
 
 
 def ours(found: Object) -> set[str]:
-    """What of an object's metadata is the operator's."""
+    """Names of the operator's labels and annotations on the object."""
     meta = found["metadata"]
     marks = {*(meta.get("labels") or {}), *(meta.get("annotations") or {})}
     return {mark for mark in marks if mark.startswith("resilience.dev/")}

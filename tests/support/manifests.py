@@ -10,10 +10,25 @@ from typing import Any
 import yaml
 
 from resilience.api.reasons import AlertName, HealthState, Phase, ReplaceStep, RestartOutcome, Severity
-from resilience.api.status import CheckStatus, Condition, Effective, Handled, HealthStatus, HistoryEntry, Status
+from resilience.api.status import (
+    CheckStatus,
+    Condition,
+    Effective,
+    Handled,
+    HealthStatus,
+    HistoryEntry,
+    LastReadable,
+    Status,
+)
 from resilience.api.status_alerts import AlertsStatus, FiringAlert
 from resilience.api.status_base import Requests
-from resilience.api.status_restarts import ReplacementStatus, RestartResult, RestartsStatus, RestartStatus
+from resilience.api.status_restarts import (
+    ContentStatus,
+    ReplacementStatus,
+    RestartResult,
+    RestartsStatus,
+    RestartStatus,
+)
 from resilience.api.status_rollout import FailedBefore, FailingCheck, RolloutStatus
 from resilience.api.status_slo import DayOfOutages, Outage, SloStatus
 
@@ -76,6 +91,8 @@ def headers(*entries: Spec) -> Spec:
     return check(http={"path": "/", "headers": list(entries)})
 
 
+SECRET: Spec = {"secretKeyRef": {"name": "db", "key": "dsn"}}
+
 # Changes to GOOD (None: removed), and the texts that the answer must contain.
 BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     "no target": ({"targetRef": None}, ("spec.targetRef: Required value",)),
@@ -110,6 +127,32 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     "url with a port besides": (
         check(scope="Dependency", http={"url": "https://partner.example/", "port": 443}),
         ("http.url says port and scheme itself",),
+    ),
+    "proxy before a Service": (
+        check(http={"path": "/", "proxy": "Always"}),
+        ("http.proxy needs http.url; pods and Services are reached directly",),
+    ),
+    "two ways to log in": (
+        check(
+            http={
+                "path": "/",
+                "basicAuthFrom": {"secretKeyRef": {"name": "a", "key": "b"}},
+                "oauth2": {
+                    "tokenUrl": "https://login.example/token",
+                    "clientId": "a",
+                    "clientSecretFrom": {"secretKeyRef": {"name": "a", "key": "b"}},
+                },
+            }
+        ),
+        ("there is one way to log in: set basicAuthFrom or oauth2, not both",),
+    ),
+    "silence without a matcher": (
+        {"alerts": {"silences": [{"matchers": [], "author": "a", "reason": "b", "until": "2026-12-01T08:00:00Z"}]}},
+        ("spec.alerts.silences[0].matchers",),
+    ),
+    "silence without an end": (
+        {"alerts": {"silences": [{"matchers": ['severity="info"'], "author": "a", "reason": "b"}]}},
+        ("spec.alerts.silences[0].until: Required value",),
     ),
     "url with a password": (
         check(scope="Dependency", http={"url": "https://u:p@partner.example/"}),
@@ -170,10 +213,75 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         {"restart": {"windows": [{"schedule": "at night", "duration": "1h"}]}},
         ("write a cron schedule: minute hour day month weekday",),
     ),
+    "onChange of no object": (
+        {"restart": {"onChange": [{"kind": "Secret"}]}},
+        ("spec.restart.onChange[0]", "name one object by kind and name, or set mounted: true without them"),
+    ),
+    "onChange of one object and of all": (
+        {"restart": {"onChange": [{"kind": "Secret", "name": "token", "mounted": True}]}},
+        ("spec.restart.onChange[0]", "name one object by kind and name, or set mounted: true without them"),
+    ),
+    "onChange that ignores what it names": (
+        {"restart": {"onChange": [{"kind": "Secret", "name": "token", "ignore": ["token"]}]}},
+        ("spec.restart.onChange[0]", "set mounted: true, or remove ignore"),
+    ),
     "line in words": (
         {"restart": {"policies": [{"name": "p", "memory": {"above": "ninety"}}]}},
         ('write a share ("90%") or an amount',),
     ),
+    "bounds that are none": (
+        check(prometheus={"query": "up", "warning": {}}),
+        ("health.checks[0].prometheus.warning", "bounds are missing: set above, below or both"),
+    ),
+    "critical before the warning": (
+        check(prometheus={"query": "up", "warning": {"above": "10"}, "critical": {"above": "9.5"}}),
+        ("a warning comes first",),
+    ),
+    "critical before the warning, in short": (
+        check(http={"path": "/", "json": {"field": "n", "warning": {"below": "1"}, "below": "2"}}),
+        ("a warning comes first",),
+    ),
+    "bounds that nothing passes": (
+        check(prometheus={"query": "up", "warning": {"above": "1"}, "critical": {"below": "2"}}),
+        ("no value would pass",),
+    ),
+    "critical in two places": (
+        check(prometheus={"query": "up", "above": "1", "critical": {"below": "0"}}),
+        ("above and below are short for critical.above and critical.below",),
+    ),
+    "value that nothing passes": (
+        check(scope="Dependency", postgres={"dsnFrom": SECRET, "value": {"critical": {"above": "1", "below": "2"}}}),
+        ("no value would pass",),
+    ),
+    "latency of a query to Prometheus": (
+        check(prometheus={"query": "up", "above": "1"}, latency={"warning": "1s"}),
+        ("a prometheus or usage check asks neither",),
+    ),
+    "latency that is critical first": (
+        check(http={"path": "/"}, latency={"warning": "2s", "critical": "1s"}),
+        ("a warning comes first",),
+    ),
+    "pending entries that are critical first": (
+        {
+            "health": {
+                "checks": [
+                    {"name": "cache", "scope": "Dependency", "redis": {"address": "r:6379"}},
+                    {
+                        "name": "jobs",
+                        "scope": "Dependency",
+                        "redisStream": {"redis": "cache", "stream": "s", "pending": {"warning": 9, "critical": 8}},
+                    },
+                ]
+            }
+        },
+        ("a warning comes first",),
+    ),
+    "check that never rests": (check(http={"path": "/"}, interval="500ms"), ("interval must be at least 1s",)),
+    "check that takes longer than its interval": (
+        check(http={"path": "/"}, interval="1s", timeout="2s"),
+        ("a check's timeout must be at most its interval",),
+    ),
+    "check that takes for ever": (check(http={"path": "/"}, timeout="31s"), ("timeout must be at most 30s",)),
     "check of no type": (check(), ("spec.health.checks[0]", ONE_TYPE)),
     "two checks of one name": (
         {"health": {"checks": [{"name": "a", "tcp": {}}, {"name": "a", "tcp": {}}]}},
@@ -222,7 +330,7 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
         check(scope="Pod", prometheus={"query": "up", "below": "1"}),
         ("a prometheus check asks no pod and no dependency: take scope away",),
     ),
-    "query without a bound": (check(prometheus={"query": "up"}), ("needs a bound: set above, below or both",)),
+    "query without a bound": (check(prometheus={"query": "up"}), ("needs a bound: set warning, critical or both",)),
     "query with its bounds mixed up": (
         check(prometheus={"query": "up", "above": "0", "below": "1"}),
         ("no value would pass",),
@@ -248,7 +356,6 @@ BROKEN: dict[str, tuple[Spec, tuple[str, ...]]] = {
     ),
 }
 
-SECRET: Spec = {"secretKeyRef": {"name": "db", "key": "dsn"}}
 ACCEPTED: dict[str, Spec] = {
     "the least": {"targetRef": {"kind": "StatefulSet", "name": "db.main"}},
     "the usual": GOOD,
@@ -261,6 +368,37 @@ ACCEPTED: dict[str, Spec] = {
     "a url is a whole address": {
         **GOOD,
         **check(scope="Dependency", http={"url": "https://partner.example:8443/ping?full=1", "tls": {}}),
+    },
+    "a url behind a proxy and a login": {
+        **GOOD,
+        **check(
+            scope="Dependency",
+            http={
+                "url": "https://partner.example/ping",
+                "proxy": "Always",
+                "oauth2": {
+                    "tokenUrl": "https://login.example/token",
+                    "clientId": "shop",
+                    "clientSecretFrom": SECRET,
+                    "scopes": ["read"],
+                    "endpointParams": [{"name": "audience", "value": "partner"}],
+                    "tls": {"caFrom": SECRET},
+                },
+            },
+        ),
+    },
+    "a silence": {
+        **GOOD,
+        "alerts": {
+            "silences": [
+                {
+                    "matchers": ['check=~"mem.*"'],
+                    "author": "Ada",
+                    "reason": "known",
+                    "until": "2026-12-01T08:00:00+01:00",
+                }
+            ]
+        },
     },
     "what it depends on": {
         **GOOD,
@@ -292,7 +430,11 @@ ACCEPTED: dict[str, Spec] = {
         "restart": {
             "windows": [{"schedule": "0 2 * * *", "duration": "3h", "timeZone": "Europe/London"}],
             "budget": {"max": 10, "per": "1h"},
-            "onChange": [{"kind": "ConfigMap", "name": "checkout-config"}],
+            "onChange": [
+                {"kind": "ConfigMap", "name": "checkout-config"},
+                {"kind": "Secret", "name": "checkout-token", "optional": True},
+                {"mounted": True, "ignore": ["certificate"]},
+            ],
             "policies": [
                 {"name": "leak", "memory": {"above": "90%", "for": "5m"}},
                 {"name": "oom", "memorySlope": {"limitWithin": "2h"}},
@@ -300,6 +442,57 @@ ACCEPTED: dict[str, Spec] = {
                 {"name": "aged", "uptime": {}},
                 {"name": "flappy", "containerRestarts": {"above": 5}, "dryRun": True},
             ],
+        },
+    },
+    "bounds by severity, and a pace of its own": {
+        **GOOD,
+        "health": {
+            "checks": [
+                {
+                    "name": "hits",
+                    "interval": "1m",
+                    "timeout": "5s",
+                    "failureThreshold": 2,
+                    "successThreshold": 1,
+                    "prometheus": {"query": "up", "warning": {"below": "0.5"}},
+                },
+                {
+                    "name": "errors",
+                    "prometheus": {"query": "up", "warning": {"above": "0.01"}, "critical": {"above": "0.05"}},
+                },
+                {
+                    "name": "queue",
+                    "latency": {"warning": "500ms", "critical": "1.5s"},
+                    "http": {
+                        "path": "/",
+                        "json": {"field": "n", "above": "9", "below": "-9", "warning": {"above": "8", "below": "-8"}},
+                    },
+                },
+                {
+                    "name": "db",
+                    "scope": "Dependency",
+                    "latency": {"critical": "1s"},
+                    "postgres": {
+                        "dsnFrom": SECRET,
+                        "query": "SELECT count(*) FROM jobs",
+                        "value": {"warning": {"above": "100"}, "critical": {"above": "1000"}},
+                    },
+                },
+                {"name": "cache", "scope": "Dependency", "redis": {"address": "r:6379"}},
+                {
+                    "name": "jobs",
+                    "scope": "Dependency",
+                    "redisStream": {
+                        "redis": "cache",
+                        "stream": "s",
+                        "group": "g",
+                        "length": {"warning": 10, "critical": 10},
+                        "lag": {"warning": "1m", "critical": "5m"},
+                        "pending": {"critical": 5},
+                        "maxLength": 10000,
+                    },
+                },
+            ]
         },
     },
     "no preStop": {**GOOD, "drain": {"preStop": "0s"}},
@@ -360,6 +553,7 @@ def full_status() -> Status:
         first_healthy_at=now,
         explanation="All is well.",
         effective=Effective(interval=long, timeout=short, pre_stop=long, grace_period=long, propagation_delay=short),
+        last_readable=LastReadable(rollout='{"strategy":"BlueGreen"}', drain="{}"),
         conditions=[
             Condition(type="Degraded", status="False", last_transition_time=now, reason="Fine", message="m"),
             Condition(type="AlertsDelivered", status="Unknown", last_transition_time=now, reason="NobodyToTell"),
@@ -379,7 +573,10 @@ def full_status() -> Status:
             ),
         ),
         restart=running,
-        restarts=RestartsStatus(summary="1 of 10 this hour"),
+        restarts=RestartsStatus(
+            summary="1 of 10 this hour",
+            contents=[ContentStatus(kind="ConfigMap", name="settings", fingerprint="1a2b-3c4d", changed_at=now)],
+        ),
         last_restart=ended,
         alerts=AlertsStatus(firing=[alert], suppressed=3, undelivered=1, last_error="it answered 404"),
         slo=objective,

@@ -9,6 +9,7 @@ from typing import Any
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.proxy import Proxies
 from resilience.adapters.net.resolver import SystemResolver
 from resilience.adapters.receivers.notifier import Notifiers
 from resilience.adapters.receivers.wording import Origin
@@ -73,6 +74,7 @@ class Post:
     allowed: tuple[str, ...] = ("127.0.0.0/8",)
     cluster: str = ""
     names: dict[str, list[str]] = field(default_factory=dict)
+    proxies: Proxies | None = None
 
     def __post_init__(self) -> None:
         self.secrets.values.setdefault(SecretRef("shop", "alerts", "token"), TOKEN)
@@ -95,7 +97,7 @@ class Post:
     def notifiers(self) -> Notifiers:
         guard = AddressGuard(allowed=[ip_network(network) for network in self.allowed], resolve=self._resolve)
         return Notifiers(
-            client=HttpClient(guard=guard, version="0"),
+            client=HttpClient(guard=guard, version="0", proxies=self.proxies),
             credentials=Credentials(secrets=self.secrets, monotonic=lambda: 0.0),
             origin=replace(ORIGIN, cluster=self.cluster),
             now=lambda: self.now,

@@ -1,4 +1,4 @@
-"""Writes the parts of the docs that the code already says: fields, settings, profiles, labels, metrics, a snippet.
+"""Writes the parts of the docs that the code already says (fields, settings, labels, …), and the chart's defaults.
 
 Each page keeps its own words; only what lies between two markers is written. Must not explain what the code does not
 say: a description that is missing here is missing in the code.
@@ -23,6 +23,7 @@ from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Profile, ResilientServiceSpec, TargetKind, TargetRef
 from resilience.config import Settings
 from resilience.core.model.profiles import resolve
+from tests.support import chart_defaults
 
 Node = dict[str, Any]
 
@@ -286,6 +287,9 @@ PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     PROJECT / "docs" / "concepts" / "drain.md": drain,
 }
 
+# Files that are generated as a whole.
+FILES: Final[Mapping[Path, Callable[[], str]]] = {chart_defaults.FILE: chart_defaults.text}
+
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
@@ -301,7 +305,9 @@ def _plain(value: object) -> str:
 
 
 def renewed(path: Path) -> str:
-    """The page with its generated part up to date. Raises ValueError when a marker is missing."""
+    """The file, or the page with its generated part, up to date. Raises ValueError when a marker is missing."""
+    if path in FILES:
+        return FILES[path]()
     before, begin, rest = path.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -310,8 +316,8 @@ def renewed(path: Path) -> str:
 
 
 def stale() -> list[Path]:
-    """Pages whose generated part is out of date."""
-    return [path for path in PAGES if renewed(path) != path.read_text()]
+    """Files, and pages whose generated part, are out of date."""
+    return [path for path in (*PAGES, *FILES) if not path.exists() or renewed(path) != path.read_text()]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -56,15 +56,21 @@ class Release:
             if (template.get("annotations") or {}).get(_TREE) != self._tree:
                 self.install()
 
-    def install(self, **values: Any) -> None:
+    def install(self, *, chart: Path = CHART, **values: Any) -> None:
         """Installs or upgrades to exactly these values, and waits until a replica leads."""
         chosen = self._values(**values)
         # A definition that was applied by hand before is taken over, as a user would do it.
         options = ("--install", "--create-namespace", "--take-ownership", "--wait", "--timeout=60s", "--values=-")
         try:
-            self._helm("upgrade", NAME, str(CHART), *options, stdin=json.dumps(chosen))
+            self._helm("upgrade", NAME, str(chart), *options, stdin=json.dumps(chosen))
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.logs()}") from error
+        self.leader()
+
+    def reuse_values(self, **values: Any) -> None:
+        """Upgrades to this tree's chart with the values of before and these, and waits until a replica leads."""
+        options = ("--reuse-values", "--wait", "--timeout=60s", "--values=-")
+        self._helm("upgrade", NAME, str(CHART), *options, stdin=json.dumps(values))
         self.leader()
 
     def begin_upgrade(self, chart: Path, **values: Any) -> None:

@@ -14,8 +14,13 @@ EVERYTHING: Values = {
     "admissionPolicy": {"enabled": True},
     "imagePullSecrets": [{"name": "registry"}],
     "extraEnv": [{"name": "RESILIENCE_SOMETHING", "value": "1"}],
-    "prometheus": {"url": "https://prometheus.monitoring:9090/p", "token": {"secret": "t"}, "ca": {"configMap": "c"}},
+    "prometheus": {
+        "url": "https://prometheus.monitoring:9090/p",
+        "token": {"secret": "t"},
+        "ca": {"configMap": "c"},
+    },
     "serviceAccount": {"create": False, "name": "given"},
+    "proxy": {"https": "http://proxy:3128", "noProxy": ["a.example", "10.0.0.0/8"], "credentials": {"secret": "p"}},
     "service": {"annotations": {"prometheus.io/scrape": "true"}},
     "podLabels": {"team": "platform"},
     "podAnnotations": {"a": "b"},
@@ -78,8 +83,8 @@ def test_every_pod_is_restricted(chart: Chart, values: Values) -> None:
     assert len(specs) == 3
     for spec in specs:
         context = spec["securityContext"]
-        assert (context["runAsNonRoot"], context["runAsUser"]) == (True, 10001)
-        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        # No user or group: OpenShift refuses any that is not of the namespace's own range.
+        assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
         for container in spec["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -140,6 +145,36 @@ def test_prometheus_reaches_the_operator_and_nothing_else(chart: Chart) -> None:
     assert "PROMETHEUS" not in str(one(objects, "Job"))
 
 
+def test_a_proxy_is_known_where_checks_run(chart: Chart) -> None:
+    objects = chart.render(**EVERYTHING)
+    (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    env = {
+        item["name"]: item.get("value", item.get("valueFrom")) for item in container["env"] if "PROXY" in item["name"]
+    }
+    assert env == {
+        "RESILIENCE_PROXY_HTTP": "",
+        "RESILIENCE_PROXY_HTTPS": "http://proxy:3128",
+        "RESILIENCE_NO_PROXY": "a.example,10.0.0.0/8",
+        "RESILIENCE_PROXY_CREDENTIALS": {"secretKeyRef": {"name": "p", "key": "credentials"}},
+    }
+    assert "PROXY" not in str(one(objects, "Job"))
+
+
+def test_logins_at_prometheus_are_mounted(chart: Chart) -> None:
+    client = {"tokenUrl": "https://login/token", "clientId": "operator", "secret": "o", "scopes": ["a", "b"]}
+    prometheus = {"url": "http://p:9090", "headers": {"secret": "h"}, "basicAuth": {"secret": "b"}, "oauth2": client}
+    spec = one(chart.render(prometheus=prometheus), "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    env = {item["name"].removeprefix("RESILIENCE_PROMETHEUS_"): item.get("value") for item in container["env"]}
+    folder = "/etc/resilience/prometheus"
+    assert env["OAUTH2_TOKEN_URL"] == "https://login/token"
+    assert (env["OAUTH2_CLIENT_ID"], env["OAUTH2_SCOPES"]) == ("operator", "a,b")
+    files = {env["HEADERS_FILE"], env["BASIC_AUTH_FILE"], env["OAUTH2_CLIENT_SECRET_FILE"]}
+    items = [item for source in spec["volumes"][1]["projected"]["sources"] for item in source["secret"]["items"]]
+    assert files == {f"{folder}/{item['path']}" for item in items}
+    assert sorted(source["secret"]["name"] for source in spec["volumes"][1]["projected"]["sources"]) == ["b", "h", "o"]
+
+
 @pytest.mark.parametrize("values", [{}, {"prometheus": {"url": "http://prometheus:9090"}}], ids=["none", "only a URL"])
 def test_nothing_is_mounted_without_need(chart: Chart, values: Values) -> None:
     spec = one(chart.render(**values), "Deployment")["spec"]["template"]["spec"]
@@ -179,12 +214,6 @@ def test_metrics_can_be_left_to_those_who_scrape(chart: Chart) -> None:
     assert flags == {"ports": [{"port": "flags", "protocol": "TCP"}]}
     objects = chart.render(networkPolicy={"metricsFrom": [monitoring]}, flags={"enabled": False})
     assert len(one(objects, "NetworkPolicy")["spec"]["ingress"]) == 1
-
-
-def test_a_value_that_an_older_release_did_not_have_is_the_default(chart: Chart) -> None:
-    (deployment,) = [item for item in chart.render(servicesPerNamespace=None) if item["kind"] == "Deployment"]
-    env = {item["name"]: item.get("value") for item in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
-    assert env["RESILIENCE_SERVICES_PER_NAMESPACE"] == "500"
 
 
 def test_without_flags_over_http_nothing_of_it_is_there(chart: Chart) -> None:
@@ -243,7 +272,9 @@ def test_the_operators_own_receivers_can_be_told_where_nothing_else_is_looked_af
         ({"namespaces": "shop"}, "/namespaces"),
         ({"replica": 3}, "'replica' not allowed"),
         ({"alerts": {"defaultReceiver": "team"}}, "/alerts/defaultReceiver"),
-        ({"replicas": 0}, "/replicas"),
+        ({"replicas": -1}, "/replicas"),
+        ({"image": {"digest": "0123"}}, "/image/digest"),
+        ({"image": {"registry": "https://registry.example"}}, "/image/registry"),
         ({"log": {"level": "loud"}}, "/log/level"),
         ({"serviceAccount": {"create": False}}, "/serviceAccount/name"),
         ({"prometheus": {"url": "prometheus:9090"}}, "/prometheus/url"),
@@ -267,7 +298,7 @@ def test_chart_and_program_have_one_version() -> None:
 def test_every_value_is_in_the_schema() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
-    assert set(schema["properties"]) - set(values) == {"global"}
+    assert set(schema["properties"]) - set(values) == {"global", "enabled"}
     assert set(values) <= set(schema["properties"])
 
 

@@ -1,6 +1,7 @@
 """The generated CRD: up to date, structural, bounded and explained, whatever is added to the models."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from resilience.api import crd
+from resilience.api.scalars import DURATION_PATTERN
 from resilience.api.status import Status
 from resilience.api.status_receiver import ReceiverStatus
 from resilience.api.v1alpha1 import Drain, ResilientService, Rollout
@@ -64,6 +66,75 @@ def test_it_is_yaml_without_anchors(kind: crd.Kind) -> None:
 
 def test_every_field_is_described() -> None:
     assert offenders(lambda path, node: path.endswith("[]") or len(node.get("description", "")) >= 5) == []
+
+
+def said(kind: crd.Kind, part: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Path, node and whether it is required, of each field of a part as `kubectl explain` shows it."""
+
+    def fields(node: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+        for name, field in node.get("properties", {}).items():
+            yield f"{path}.{name}", field, name in node.get("required", [])
+            yield from fields(field, f"{path}.{name}")
+            yield from fields(field.get("items", {}), f"{path}.{name}[]")
+
+    (version,) = crd.definition(kind)["spec"]["versions"]
+    return fields(version["schema"]["openAPIV3Schema"]["properties"][part], part)
+
+
+@pytest.mark.parametrize("kind", crd.KINDS, ids=lambda kind: kind.name)
+def test_every_field_that_may_be_absent_says_its_default(kind: crd.Kind) -> None:
+    silent, wrong = [], []
+    for path, node, required in said(kind, "spec"):
+        words = node["description"].lower()
+        if not required and node.get("type") != "object":
+            silent += [path] if re.search(r"\bdefault\b", words) is None else []
+            default = str(node.get("default") or "").lower()
+            wrong += [path] if default and default not in words else []
+    assert (silent, wrong) == ([], [])
+
+
+@pytest.mark.parametrize("kind", crd.KINDS, ids=lambda kind: kind.name)
+def test_every_duration_of_the_spec_says_how_it_is_written(kind: crd.Kind) -> None:
+    durations = [node for _, node, _ in said(kind, "spec") if node.get("pattern") == DURATION_PATTERN]
+
+    assert durations
+    assert all("A duration, as 500ms, 90s or 1h30m." in node["description"] for node in durations)
+
+
+def test_every_share_says_that_it_is_one() -> None:
+    shares = [(path, node["description"]) for path, node, _ in said(SERVICES, "spec") if "%" in node.get("pattern", "")]
+
+    assert len(shares) > 5
+    assert [path for path, words in shares if "%" not in words and "share" not in words] == []
+
+
+def test_defaults_of_profiles_are_not_called_none() -> None:
+    words = {path: node["description"] for path, node, _ in said(SERVICES, "spec")}
+    for path in ("health.interval", "health.timeout", "drain.preStop", "drain.gracePeriod", "drain.propagationDelay"):
+        assert "the default is the profile's" in words[f"spec.{path}"], path
+
+
+def test_no_key_is_a_boolean_for_yaml() -> None:
+    """YAML 1.1 reads `on: true` as `true: true`. The former name of a field is still read, and written by nobody."""
+    booleans = {"y", "n", "yes", "no", "on", "off", "true", "false"}
+    found = [
+        (path, node["description"])
+        for kind in crd.KINDS
+        for part in ("spec", "status")
+        for path, node, _ in said(kind, part)
+        if path.rpartition(".")[2].lower() in booleans
+    ]
+
+    former = "Former name of active; no longer written."
+    assert found == [("status.degradation[].on", former), ("status.degradation[].override.on", former)]
+
+
+def test_columns_say_whether_it_is_ready_and_whether_alerts_arrive() -> None:
+    paths = {name: path for name, _, path, _ in SERVICES.columns}
+
+    assert paths["Ready"] == '.status.conditions[?(@.type=="Ready")].status'
+    assert paths["Alerts"] == '.status.conditions[?(@.type=="AlertsDelivered")].reason'
+    assert "Told" not in paths
 
 
 def test_every_list_is_bounded_and_says_how_it_merges() -> None:

@@ -58,7 +58,7 @@ def test_a_forgotten_resource_can_come_back() -> None:
 
 
 def test_values() -> None:
-    metrics = PrometheusMetrics(version="1.2.3")
+    metrics = PrometheusMetrics(version="1.2.3", installation="ops/resilience")
     value = metrics.registry.get_sample_value
     metrics.reconciled(seconds=0.01, result="done")
     metrics.refused(reason="BelowFloor")
@@ -74,7 +74,7 @@ def test_values() -> None:
     assert value("resilience_operator_leader") == 0
     assert value("resilience_operator_api_requests_total", {"verb": "get", "code": "200"}) == 1
     assert value("resilience_operator_api_request_duration_seconds_count", {"verb": "get"}) == 1
-    assert value("resilience_operator_build_info", {"version": "1.2.3"}) == 1
+    assert value("resilience_operator_build_info", {"version": "1.2.3", "installation": "ops/resilience"}) == 1
 
 
 def test_health_is_one_state_at_a_time() -> None:
@@ -95,7 +95,7 @@ def test_names_and_labels() -> None:
     fill(metrics, CHECKOUT)
     metrics.reconciled(seconds=1, result="done")
     allowed = {"namespace", "name", "check", "outcome", "result", "state", "reason", "verb", "code", "version", "le"}
-    allowed |= {"severity", "phase", "flag", "to", "channel", "resource"}
+    allowed |= {"severity", "phase", "flag", "to", "channel", "resource", "installation"}
     for family in text_string_to_metric_families(text(metrics)):
         assert family.documentation.endswith(".") or family.name.startswith("process_")
         assert re.match(r"(resilience_(operator|service|receiver)|process)_[a-z_]+$", family.name)

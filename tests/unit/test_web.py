@@ -44,14 +44,14 @@ async def test_health_and_readiness() -> None:
 
 
 async def test_metrics() -> None:
-    metrics = PrometheusMetrics(version="1.2.3")
+    metrics = PrometheusMetrics(version="1.2.3", installation="ops/resilience")
     metrics.leader(True)
     async with serve(create_app(health=Patient(), metrics=metrics), 0) as port:
         status, body, answer = await get(port, "/metrics")
         assert status == 200
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4; charset=utf-8")
         assert "resilience_operator_leader 1.0\n" in body
-        assert 'resilience_operator_build_info{version="1.2.3"} 1.0\n' in body
+        assert 'resilience_operator_build_info{installation="ops/resilience",version="1.2.3"} 1.0\n' in body
         _, _, answer = await get(port, "/metrics", Accept="application/openmetrics-text; version=1.0.0")
         assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
 

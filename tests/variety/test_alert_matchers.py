@@ -33,7 +33,8 @@ def accepted(text: str) -> bool:
 def read(text: str) -> Matcher | None:
     """The matcher; None when it is refused."""
     try:
-        return matchers.parse(text)
+        (matcher,) = matchers.parse(text)
+        return matcher
     except ValueError:
         return None
 

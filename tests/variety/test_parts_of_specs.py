@@ -36,29 +36,28 @@ def test_a_wrong_limit_sets_no_policy_free(wrong: dict[str, Any]) -> None:
     assert read.spec.restart.policies == [] and read.spec.restart.on_change == []
 
 
-def test_alerts_without_their_routes_go_to_the_default_receiver() -> None:
-    read = resource(alerts={"routes": [WRONG_ROUTE], "defaultReceiver": "team", "suppressFor": "7s"})
+def test_a_route_that_cannot_be_read_leaves_the_others_and_the_default_receiver() -> None:
+    day = {"matchers": ['severity="info"'], "receiver": "day"}
+    read = resource(alerts={"routes": [WRONG_ROUTE, day], "defaultReceiver": "team", "suppressFor": "7s"})
 
-    assert read.spec is not None and read.spec.alerts.routes == []
+    assert read.spec is not None and [route.receiver for route in read.spec.alerts.routes] == ["day"]
     assert read.spec.alerts.default_receiver == "team"
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"rollout": {"strategy": "Canary"}},
-        {"probes": {"readiness": 7}},
         {"drain": {"maxWait": "soon"}},
         {"targetRef": None},
-        {"alerts": {"routes": [WRONG_ROUTE]}, "health": {"checks": [{}]}},
-        {"degradation": {"flags": [{}]}},
+        {"alerts": {"routes": [WRONG_ROUTE]}, "service": "checkout"},
+        {"profile": "Fast"},
     ],
     ids=str,
 )
-def test_without_any_other_part_nothing_is_done(wrong: dict[str, Any]) -> None:
+def test_without_what_everything_needs_nothing_is_done(wrong: dict[str, Any]) -> None:
     read = resource(**wrong)
 
-    assert read.spec is None and read.problem
+    assert read.spec is None and read.problems
 
 
 @pytest.mark.parametrize("part", [{"alerts": {"routes": [WRONG_ROUTE]}}, {"restart": {"windows": [NEVER]}}], ids=str)

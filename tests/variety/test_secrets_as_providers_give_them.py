@@ -4,6 +4,7 @@ A line break at the end, or a byte order mark before, is no part of a password. 
 """
 
 import base64
+import codecs
 from typing import Final, cast
 
 import pytest
@@ -13,11 +14,9 @@ from resilience.adapters.kube.transport import Transport
 from resilience.adapters.net.credentials import Credentials
 from resilience.api.names import LABEL_READABLE
 from resilience.core.model.probes import SecretRef
+from resilience.ports import Invalid
 from tests.support.transport import FakeTransport
 
-AS_IT_IS = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a Secret's value is used byte by byte, with what an editor added"
-)
 REF: Final = SecretRef("shop", "redis", "password")
 
 
@@ -32,11 +31,18 @@ async def given(stored: bytes) -> str:
     return await Credentials(secrets=secrets, monotonic=lambda: 0.0).value(REF)
 
 
-@AS_IT_IS
 @pytest.mark.parametrize(
     "stored",
-    [b"s3cret\n", b"s3cret\r\n", b"\xef\xbb\xbfs3cret", b"\xef\xbb\xbfs3cret\r\n"],
-    ids=["line break", "CRLF", "mark", "both"],
+    [
+        b"s3cret\n",
+        b"s3cret\r\n",
+        b"\xef\xbb\xbfs3cret",
+        b"\xef\xbb\xbfs3cret\r\n",
+        b"s3cret\n\n",
+        "s3cret\r\n".encode("utf-16"),
+        codecs.BOM_UTF16_BE + "s3cret\r\n".encode("utf-16-be"),
+    ],
+    ids=["line break", "CRLF", "mark", "both", "two", "PowerShell", "big-endian"],
 )
 async def test_what_an_editor_adds_is_no_part_of_a_password(stored: bytes) -> None:
     assert await given(stored) == "s3cret"
@@ -47,3 +53,9 @@ async def test_what_an_editor_adds_is_no_part_of_a_password(stored: bytes) -> No
 )
 async def test_what_is_inside_stays(text: str) -> None:
     assert await given(text.encode()) == text
+
+
+@pytest.mark.parametrize("stored", [b"\xff\xfes", b"s3cret\xff", b"\x80"], ids=["half", "byte", "start"])
+async def test_what_is_no_text_is_said_without_quoting_it(stored: bytes) -> None:
+    with pytest.raises(Invalid, match=r"^key password of Secret redis is not text$"):
+        await given(stored)

@@ -14,6 +14,7 @@ from resilience.adapters.kube import parse
 from resilience.adapters.kube.reader import KubeReader
 from resilience.adapters.kube.transport import Transport
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING, FINALIZER
+from resilience.api.parts import Problem
 from resilience.api.reasons import Colour, ReleaseStep
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.actions import Resume
@@ -129,7 +130,7 @@ def in_release(step: ReleaseStep, *, readable: bool) -> tuple[Resource, Decision
     require(seen.pods is not None and seen.pods.green is not None, "there is no second Deployment")
     resource = replace(resource, deleting_since=NOW)
     if not readable:
-        resource = replace(resource, spec=None, problem="rollout.strategy: Input should be 'RollingUpdate'")
+        resource = replace(resource, spec=None, problems=(Problem("targetRef", "", "spec.targetRef: Field required"),))
     return resource, decided(resource, seen)
 
 
@@ -178,9 +179,10 @@ def test_what_can_be_read_of_a_spec_drains_its_clients(wrong: dict[str, Any]) ->
 
     read = parse.resource(raw)
 
-    require(read.spec is None, "this version reads it")
-    assert read.remains is not None and read.remains.drain.signal is not None
-    assert read.remains.drain.max_wait == timedelta(seconds=20)
+    require(bool(read.problems), "this version reads it")
+    spec = read.spec or read.remains
+    assert spec is not None and spec.drain.signal is not None
+    assert spec.drain.max_wait == timedelta(seconds=20)
     assert (read.target_ref is None) is ("targetRef" in wrong)
 
 

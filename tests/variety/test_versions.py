@@ -13,9 +13,11 @@ from resilience.adapters.kube import parse, parse_workload, receivers
 from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
 from resilience.api.reasons import FailureClass, HealthState, ReplaceStep, Severity
+from resilience.api.status import Status
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.model import requests
 from resilience.core.model.observation import Pod, Resource
+from resilience.core.report.diff import is_worth_writing
 from tests.support.factories import NOW
 from tests.support.transport import FakeTransport
 from tests.variety import manifests
@@ -40,7 +42,7 @@ def restart(**fields: Any) -> Object:
 def test_a_field_that_this_version_does_not_know_is_no_problem() -> None:
     made = resource({"observedGeneration": 1, "later": [1], "restart": restart(later={"a": 1})})
 
-    assert made.spec is not None and not made.problem
+    assert made.spec is not None and not made.problems
     assert made.status.observed_generation == 1 and made.status.restart is not None
 
 
@@ -57,20 +59,39 @@ def test_a_restart_in_flight_goes_on_though_a_pod_is_in_a_step_of_the_next_versi
 
 def test_budgets_cool_downs_and_known_contents_are_not_forgotten_for_an_unknown_word_beside_them() -> None:
     recent = [{"at": AT, "policies": ["leak"]}, {"at": {"of": "the next version"}}, {"at": AT, "policies": ["hung"]}]
-    kept = {"recent": recent, "config": {"fingerprint": "f", "changedAt": AT}}
+    known = {"kind": "Secret", "name": "token", "fingerprint": "f", "changedAt": AT}
+    kept = {"recent": recent, "contents": [known | {"changedAt": "the next version's"}, known]}
     status = resource({"observedGeneration": 1, "restarts": kept}).status
 
     assert [past.policies for past in status.restarts.recent] == [["leak"], ["hung"]]
-    assert status.restarts.config is not None and status.restarts.config.fingerprint == "f"
+    assert [content.fingerprint for content in status.restarts.contents] == ["f"]
 
 
 def test_a_flag_stays_on_though_its_state_has_a_word_of_the_next_version() -> None:
-    lost = {"name": "redis-degraded", "on": True, "since": AT, "degradedSince": AT, "mode": "memory"}
-    other = {"name": "db-degraded", "on": False, "since": AT, "state": "Normal"}
+    lost = {"name": "redis-degraded", "active": True, "since": AT, "degradedSince": AT, "mode": "memory"}
+    other = {"name": "db-degraded", "active": False, "since": AT, "state": "Normal"}
     status = resource({"observedGeneration": 1, "degradation": [lost | {"state": "Proving"}, other]}).status
 
     assert [(flag.name, flag.on) for flag in status.degradation] == [("redis-degraded", True), ("db-degraded", False)]
     assert status.degradation[0].degraded_since is not None
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_flag_keeps_its_value_under_the_name_that_the_version_before_gave_it(value: bool) -> None:
+    # given: in YAML 1.1 the former name is a boolean
+    override = {"on": value, "until": AT}
+    stored = {"name": "redis-degraded", "on": value, "since": AT, "override": override}
+
+    # when
+    status = resource({"observedGeneration": 1, "degradation": [stored]}).status
+    (flag,) = status.degradation
+    written = flag.to_api()
+
+    # then: it is read, and written under its new name alone, without a write for that
+    assert flag.override is not None and (flag.on, flag.override.on) == (value, value)
+    assert (written["active"], written["override"]["active"]) == (value, value)
+    assert "on" not in written and "on" not in written["override"]
+    assert not is_worth_writing(status, Status.model_validate(status.to_api()))
 
 
 def test_words_that_have_an_unknown_are_unknown() -> None:

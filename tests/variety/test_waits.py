@@ -54,6 +54,15 @@ def test_a_gate_without_an_answer_is_not_waited_for_without_end(step: ReleaseSte
     assert ends_or_alerts(looked(step, seen))
 
 
+@pytest.mark.parametrize("step", [PREPARING, WARM], ids=str)
+def test_a_gate_without_data_ends_and_status_has_the_reason(step: ReleaseStep) -> None:
+    decision = looked(step, checked(HealthState.UNKNOWN, ago=360, reason="NoData", message="no series"))
+
+    assert any(isinstance(item, MarkFailed) for item in decision.actions)
+    failure = status_of(decision).rollout.failure
+    assert failure is not None and "NoData: no series" in failure.message
+
+
 def test_a_candidate_that_does_not_come_up_is_not() -> None:
     assert ends_or_alerts(looked(PREPARING, NEVER_ASKED, ready=False))
 

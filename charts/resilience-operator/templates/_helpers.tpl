@@ -1,3 +1,20 @@
+{{- /* Sets each value that is absent to its default: `helm upgrade --reuse-values` brings the values of an older chart.
+Every template begins with it. */ -}}
+{{- define "resilience-operator.defaults" -}}
+{{- range .Files.Get "files/defaults.json" | fromJsonArray }}
+{{- $at := $.Values }}
+{{- range initial .path }}
+{{- if not (kindIs "map" (index $at .)) }}
+{{- $_ := set $at . dict }}
+{{- end }}
+{{- $at = index $at . }}
+{{- end }}
+{{- if kindIs "invalid" (last .path | index $at) }}
+{{- $_ := set $at (last .path) .default }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "resilience-operator.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
 {{- end }}
@@ -22,49 +39,90 @@
 {{- end }}
 
 {{- define "resilience-operator.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- /* Never both: some container runtimes refuse a tag beside a digest. */ -}}
+{{- with .Values.image.registry }}{{ . }}/{{ end }}{{ .Values.image.repository }}
+{{- with .Values.image.digest }}@{{ . }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
 {{- define "resilience-operator.selector" -}}
-app.kubernetes.io/name: {{ include "resilience-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "resilience-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end }}
 
-{{- define "resilience-operator.commonLabels" -}}
-app.kubernetes.io/name: {{ include "resilience-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- define "resilience-operator.ownLabels" -}}
+app.kubernetes.io/name: {{ include "resilience-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{- define "resilience-operator.commonLabels" -}}
+{{ merge (include "resilience-operator.ownLabels" . | fromYaml) .Values.commonLabels | toYaml }}
+{{- end }}
+
 {{- define "resilience-operator.labels" -}}
-{{ include "resilience-operator.commonLabels" . }}
-app.kubernetes.io/component: operator
+{{ merge (dict "app.kubernetes.io/component" "operator") (include "resilience-operator.commonLabels" . | fromYaml) | toYaml }}
+{{- end }}
+
+{{- /* Of a pod that helm starts: never those that the Service and the PodDisruptionBudget select. */ -}}
+{{- define "resilience-operator.hookLabels" -}}
+{{ merge (dict "app.kubernetes.io/component" .component) (include "resilience-operator.ownLabels" .root | fromYaml)
+    .labels .root.Values.podLabels .root.Values.commonLabels | toYaml }}
 {{- end }}
 
 {{- define "resilience-operator.refusedNamespaces" -}}
 {{ append .Values.refusedNamespaces .Release.Namespace | uniq | join "," }}
 {{- end }}
 
-{{- define "resilience-operator.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-seccompProfile: {type: RuntimeDefault}
+{{- /* The same for every pod. */ -}}
+{{- define "resilience-operator.pod" -}}
+enableServiceLinks: false
+{{- with .Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
-{{- define "resilience-operator.securityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{- /* Of a pod that helm starts. The operator's pods run then: kept apart from them, it might find no node. */ -}}
+{{- define "resilience-operator.hookPod" -}}
+{{ include "resilience-operator.pod" . }}
+{{- with pick .Values.affinity "nodeAffinity" }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* The same for every container. */ -}}
+{{- define "resilience-operator.container" -}}
+image: {{ include "resilience-operator.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- with .Values.securityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "resilience-operator.env" -}}
 - {name: RESILIENCE_NAMESPACES, value: {{ join "," .Values.namespaces | quote }}}
 - {name: RESILIENCE_REFUSED_NAMESPACES, value: {{ include "resilience-operator.refusedNamespaces" . | quote }}}
-- {name: RESILIENCE_SERVICES_PER_NAMESPACE, value: {{ .Values.servicesPerNamespace | default 500 | int | quote }}}
+- {name: RESILIENCE_SERVICES_PER_NAMESPACE, value: {{ .Values.servicesPerNamespace | int | quote }}}
 - {name: RESILIENCE_POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
 - {name: RESILIENCE_POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
 - {name: RESILIENCE_LEASE_NAME, value: {{ include "resilience-operator.fullname" . }}}
@@ -90,6 +148,14 @@ capabilities: {drop: [ALL]}
 {{- /* Only where checks run: what is mounted for them, the Job that gives everything back must not need. */ -}}
 {{- define "resilience-operator.prometheusEnv" -}}
 - {name: RESILIENCE_SETTINGS_FILE, value: /etc/resilience/live/settings.json}
+{{- with .Values.proxy }}
+- {name: RESILIENCE_PROXY_HTTP, value: {{ .http | quote }}}
+- {name: RESILIENCE_PROXY_HTTPS, value: {{ .https | quote }}}
+- {name: RESILIENCE_NO_PROXY, value: {{ join "," .noProxy | quote }}}
+{{- if .credentials.secret }}
+- {name: RESILIENCE_PROXY_CREDENTIALS, valueFrom: {secretKeyRef: {name: {{ .credentials.secret | quote }}, key: {{ .credentials.key | quote }}}}}
+{{- end }}
+{{- end }}
 {{- with .Values.prometheus }}
 {{- if .url }}
 - {name: RESILIENCE_PROMETHEUS_URL, value: {{ .url | quote }}}
@@ -98,6 +164,20 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- if .ca.configMap }}
 - {name: RESILIENCE_PROMETHEUS_CA_FILE, value: /etc/resilience/prometheus/ca.crt}
+{{- end }}
+{{- if .headers.secret }}
+- {name: RESILIENCE_PROMETHEUS_HEADERS_FILE, value: /etc/resilience/prometheus/headers}
+{{- end }}
+{{- if .basicAuth.secret }}
+- {name: RESILIENCE_PROMETHEUS_BASIC_AUTH_FILE, value: /etc/resilience/prometheus/basic-auth}
+{{- end }}
+{{- with .oauth2 }}
+{{- if .secret }}
+- {name: RESILIENCE_PROMETHEUS_OAUTH2_TOKEN_URL, value: {{ .tokenUrl | quote }}}
+- {name: RESILIENCE_PROMETHEUS_OAUTH2_CLIENT_ID, value: {{ .clientId | quote }}}
+- {name: RESILIENCE_PROMETHEUS_OAUTH2_CLIENT_SECRET_FILE, value: /etc/resilience/prometheus/client-secret}
+- {name: RESILIENCE_PROMETHEUS_OAUTH2_SCOPES, value: {{ join "," .scopes | quote }}}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -112,10 +192,16 @@ capabilities: {drop: [ALL]}
 {{- define "resilience-operator.prometheusFiles" -}}
 {{- with .Values.prometheus }}
 {{- if and .url .token.secret }}
-- secret: {name: {{ .token.secret }}, items: [{key: {{ .token.key }}, path: token}]}
+- secret: {name: {{ .token.secret | quote }}, items: [{key: {{ .token.key | quote }}, path: token}]}
+{{- end }}
+{{- $url := .url }}
+{{- range $path, $from := dict "headers" .headers "basic-auth" .basicAuth "client-secret" .oauth2 }}
+{{- if and $url $from.secret }}
+- secret: {name: {{ $from.secret | quote }}, items: [{key: {{ $from.key | quote }}, path: {{ $path }}}]}
+{{- end }}
 {{- end }}
 {{- if and .url .ca.configMap }}
-- configMap: {name: {{ .ca.configMap }}, items: [{key: {{ .ca.key }}, path: ca.crt}]}
+- configMap: {name: {{ .ca.configMap | quote }}, items: [{key: {{ .ca.key | quote }}, path: ca.crt}]}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -185,7 +271,7 @@ capabilities: {drop: [ALL]}
 {{- define "resilience-operator.subjects" -}}
 - kind: ServiceAccount
   name: {{ include "resilience-operator.serviceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
 {{/* Annotations by which a Prometheus without its operator finds the pods. */}}

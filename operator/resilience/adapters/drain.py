@@ -10,7 +10,8 @@ from typing import Final
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
 from resilience.adapters.net.json_body import at_path, parse_json
-from resilience.core.model.probes import ConnectionsTarget, HttpTarget
+from resilience.core.model.destinations import ConnectionsTarget
+from resilience.core.model.probes import HttpTarget
 from resilience.ports import Refused, Unavailable
 
 _DRAIN_TIMEOUT: Final = timedelta(seconds=2)

@@ -7,10 +7,11 @@ from typing import Annotated
 from pydantic import Field
 
 from resilience.api.base import ApiModel, list_map, rule, validated
+from resilience.api.bounds import WITH_SHORT_FORM, Bounds, DurationBounds
 from resilience.api.dependency_checks import DnsCheck, PostgresCheck, RedisCheck, RedisStreamCheck
-from resilience.api.http import HttpRequest
+from resilience.api.http import ONE_LOGIN, Authenticated, HttpRequest, Proxied
 from resilience.api.restarts import Of
-from resilience.api.rules import at_least, at_most, compared, ordered
+from resilience.api.rules import at_least, at_most, compared
 from resilience.api.scalars import (
     Amount,
     Decimal,
@@ -28,8 +29,11 @@ from resilience.api.secrets import HeadersFrom, Tls
 SHORTEST_INTERVAL = timedelta(seconds=1)
 LONGEST_TIMEOUT = timedelta(seconds=30)
 
-_KINDS = ("http", "tcp", "grpc", "prometheus", "postgres", "redis", "redisStream", "dns", "usage")
+_Threshold = Annotated[int, Field(ge=1, le=100)]
+
+CHECK_KINDS = ("http", "tcp", "grpc", "prometheus", "postgres", "redis", "redisStream", "dns", "usage")
 _DEPENDENCIES = ("postgres", "redis", "redisStream", "dns")
+_BOUNDS = "has(self.warning) || has(self.critical) || has(self.above) || has(self.below)"
 _ANY_DEPENDENCY = " || ".join(f"has(self.{kind})" for kind in _DEPENDENCIES)
 _HAS_HOST = " || ".join(
     (
@@ -58,19 +62,18 @@ class Scheme(StrEnum):
 class JsonNumber(ApiModel):
     """A number in a JSON answer, within bounds."""
 
-    model_config = validated(
-        rule("has(self.above) || has(self.below)", "http.json needs a bound: set above, below or both"),
-        ordered("below", "above", "no value would pass: what is above `above` or below `below` fails; swap the bounds"),
-    )
+    model_config = validated(rule(_BOUNDS, "http.json needs a bound: set warning, critical or both"), *WITH_SHORT_FORM)
 
     field: Annotated[str, Field(min_length=1, max_length=253)] = Field(
         description="Path to the number, nested by dots: queue.length."
     )
-    above: Decimal | None = Field(default=None, description="A number above this fails.")
-    below: Decimal | None = Field(default=None, description="A number below this fails.")
+    warning: Bounds | None = Field(default=None, description="Warning out of these bounds; none by default.")
+    critical: Bounds | None = Field(default=None, description="Unhealthy out of these bounds; none by default.")
+    above: Decimal | None = Field(default=None, description="Short for critical.above: a number above this fails.")
+    below: Decimal | None = Field(default=None, description="Short for critical.below: a number below this fails.")
 
 
-class HttpCheck(HttpRequest):
+class HttpCheck(HttpRequest, Proxied, Authenticated):
     """Healthy when a GET answers with an expected status within the time-out; redirects are not followed."""
 
     model_config = validated(
@@ -80,6 +83,11 @@ class HttpCheck(HttpRequest):
             "http.url says port and scheme itself: take port and scheme away",
         ),
         rule("!has(self.tls) || has(self.url)", "http.tls needs http.url; pods and Services are not verified"),
+        rule(
+            "!has(self.proxy) || has(self.url)",
+            "http.proxy needs http.url; pods and Services are reached directly",
+        ),
+        ONE_LOGIN,
     )
 
     path: HttpPath | None = Field(default=None, description="Path of the request.")
@@ -102,7 +110,7 @@ class HttpCheck(HttpRequest):
     )
     components: bool = Field(
         default=False,
-        description="Read the application's own health body: components with a status each are shown and counted.",
+        description="Show and count the components that the application's health body lists; one without any warns.",
     )
     json_: JsonNumber | None = Field(default=None, alias="json", description="A number in the answer, within bounds.")
 
@@ -130,24 +138,28 @@ class PrometheusCheck(ApiModel):
     """Healthy when every value of the answer is within bounds; Unknown without data. Reads this namespace only."""
 
     model_config = validated(
-        rule("has(self.above) || has(self.below)", "a prometheus check needs a bound: set above, below or both"),
-        ordered(
-            "below", "above", "no value would pass: what is above `above` or below `below` fails; swap the two bounds"
-        ),
+        rule(_BOUNDS, "a prometheus check needs a bound: set warning, critical or both"), *WITH_SHORT_FORM
     )
 
     query: Annotated[str, Field(min_length=1, max_length=2048)] = Field(
         description="PromQL, for one value or few; every selector is limited to this namespace."
     )
-    above: Decimal | None = Field(default=None, description="A value above this fails.")
-    below: Decimal | None = Field(default=None, description="A value below this fails.")
+    warning: Bounds | None = Field(default=None, description="Warning out of these bounds; none by default.")
+    critical: Bounds | None = Field(default=None, description="Unhealthy out of these bounds; none by default.")
+    above: Decimal | None = Field(default=None, description="Short for critical.above: a value above this fails.")
+    below: Decimal | None = Field(default=None, description="Short for critical.below: a value below this fails.")
 
 
 class UsageBounds(ApiModel):
     """Thresholds for one resource."""
 
-    warning: Amount | None = Field(default=None, description="Warning above this; the default is the profile's.")
-    critical: Amount | None = Field(default=None, description="Unhealthy above this; the default is the profile's.")
+    warning: Amount | None = Field(
+        default=None, description='Warning above this share ("80%") or amount ("512Mi"); the default is the profile\'s.'
+    )
+    critical: Amount | None = Field(
+        default=None,
+        description='Unhealthy above this share ("95%") or amount ("512Mi"); the default is the profile\'s.',
+    )
 
 
 class UsageCheck(ApiModel):
@@ -167,8 +179,8 @@ class Check(ApiModel):
 
     model_config = validated(
         rule(
-            f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size() == 1",
-            f"a check has exactly one type: set one of {', '.join(_KINDS[:-1])} or {_KINDS[-1]}",
+            f"[{', '.join(f'has(self.{kind})' for kind in CHECK_KINDS)}].filter(x, x).size() == 1",
+            f"a check has exactly one type: set one of {', '.join(CHECK_KINDS[:-1])} or {CHECK_KINDS[-1]}",
         ),
         rule(
             "!has(self.scope) || self.scope == 'Service' || !has(self.prometheus)",
@@ -200,12 +212,36 @@ class Check(ApiModel):
             )
             for kind in ("tcp", "grpc")
         ),
+        rule(
+            "!has(self.latency) || !(has(self.prometheus) || has(self.usage))",
+            "latency is the time in which a service or a dependency answers: a prometheus or usage check asks neither",
+        ),
+        compared("timeout", "<=", "interval", "a check's timeout must be at most its interval"),
+        at_least("interval", format_duration(SHORTEST_INTERVAL)),
+        at_least("timeout", "100ms"),
+        at_most("timeout", format_duration(LONGEST_TIMEOUT)),
     )
 
     name: Label = Field(description="Unique name of the check.")
     scope: Scope = Field(
         default=Scope.SERVICE,
         description="Service (through the Service), Pod (every pod) or Dependency (a server that they depend on).",
+    )
+    interval: Duration | None = Field(
+        default=None,
+        description="Time between two runs, in every phase; at least 1s; default health.interval, and 1s in a gate.",
+    )
+    timeout: Duration | None = Field(
+        default=None, description="A run that takes longer has failed; at most 30s; default health.timeout."
+    )
+    failure_threshold: _Threshold | None = Field(
+        default=None, description="Failures in a row that make it Unhealthy; default health.failureThreshold."
+    )
+    success_threshold: _Threshold | None = Field(
+        default=None, description="Successes in a row that make it Healthy again; default health.successThreshold."
+    )
+    latency: DurationBounds | None = Field(
+        default=None, description="Bounds of the time in which it answers, below the time-out; none by default."
     )
     http: HttpCheck | None = None
     tcp: TcpCheck | None = None
@@ -219,7 +255,7 @@ class Check(ApiModel):
 
 
 class Health(ApiModel):
-    """Health checks of the service, and their pace."""
+    """Health checks of the service, and their pace unless they set their own."""
 
     model_config = validated(
         compared("timeout", "<=", "interval", "health.timeout must be at most health.interval"),
@@ -233,12 +269,14 @@ class Health(ApiModel):
         ),
     )
 
-    interval: Duration | None = Field(default=None, description="Time between two runs of a check; at least 1s.")
-    timeout: Duration | None = Field(default=None, description="A run that takes longer has failed; at most 30s.")
-    failure_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=3, description="Failures in a row that make a check Unhealthy."
+    interval: Duration | None = Field(
+        default=None, description="Time between two runs of a check, at least 1s; the default is the profile's."
     )
-    success_threshold: Annotated[int, Field(ge=1, le=100)] = Field(
+    timeout: Duration | None = Field(
+        default=None, description="A run that takes longer has failed, at most 30s; the default is the profile's."
+    )
+    failure_threshold: _Threshold = Field(default=3, description="Failures in a row that make a check Unhealthy.")
+    success_threshold: _Threshold = Field(
         default=2, description="Successes in a row that make an Unhealthy check Healthy again."
     )
     checks: list[Check] = Field(

@@ -4,6 +4,7 @@ Must not decide what a field allows: bounds, rules, defaults and descriptions ar
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from resilience.api.names import GROUP, KIND, PLURAL, RECEIVER_KIND, RECEIVER_PLURAL, VERSION
 from resilience.api.receivers import AlertReceiver
-from resilience.api.scalars import format_duration
+from resilience.api.scalars import DURATION_PATTERN, format_duration
 from resilience.api.v1alpha1 import ResilientService
 
 Schema = dict[str, Any]
@@ -65,14 +66,16 @@ KINDS: Final = (
         PLURAL,
         "rsvc",
         (
+            ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
             ("Phase", "string", ".status.phase", 0),
+            ("Spec", "string", '.status.conditions[?(@.type=="SpecValid")].reason', 0),
             ("Health", "string", ".status.health.state", 0),
             ("Rollout", "string", ".status.rollout.step", 0),
             ("Target", "string", ".spec.targetRef.name", 0),
             ("Restarts", "string", ".status.restarts.summary", 0),
             ("Degraded", "string", '.status.conditions[?(@.type=="Degraded")].status', 1),
             ("SLO", "string", ".status.slo.summary", 1),
-            ("Told", "string", '.status.conditions[?(@.type=="AlertsDelivered")].reason', 1),
+            ("Alerts", "string", '.status.conditions[?(@.type=="AlertsDelivered")].reason', 1),
             ("Explanation", "string", ".status.explanation", 1),
             ("Age", "date", ".metadata.creationTimestamp", 0),
         ),
@@ -121,7 +124,7 @@ def definition(kind: Kind) -> Schema:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [_column(*column) for column in kind.columns],
-                    "schema": {"openAPIV3Schema": schema(kind)},
+                    "schema": {"openAPIV3Schema": _explained(schema(kind))},
                 }
             ],
         },
@@ -145,6 +148,37 @@ def schema(kind: Kind) -> Schema:
             "status": _structural(parts["status"], definitions, dropped=_DROPPED | _DROPPED_IN_STATUS),
         },
     }
+
+
+def _explained(whole: Schema) -> Schema:
+    """The schema whose descriptions in spec also name unit and default, which `kubectl explain` does not show."""
+    parts = whole["properties"]
+    return {**whole, "properties": {**parts, "spec": _with_defaults(parts["spec"])}}
+
+
+def _with_defaults(node: Schema, *, required: bool = True) -> Schema:
+    result, words = dict(node), [node["description"]] if "description" in node else []
+    if node.get("pattern") == DURATION_PATTERN and words:
+        words.append("A duration, as 500ms, 90s or 1h30m.")
+    if words and not required and node.get("type") != "object" and not re.search(r"\bdefault\b", words[0]):
+        words.append(f"Default: {_written(node.get('default'))}.")
+    if words:
+        result["description"] = " ".join(words)
+    if "items" in node:
+        result["items"] = _with_defaults(node["items"])
+    if "properties" in node:
+        needed = node.get("required", ())
+        result["properties"] = {
+            name: _with_defaults(part, required=name in needed) for name, part in node["properties"].items()
+        }
+    return result
+
+
+def _written(default: Any) -> str:
+    """The default as a user writes it."""
+    if default is None or default in ("", [], {}):
+        return "none"
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
 @cache

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from resilience.api.base import ApiModel, rule, validated
+from resilience.api.bounds import CountBounds, DurationBounds, NumberBounds
 from resilience.api.rules import at_least
 from resilience.api.scalars import Duration, HostPort, ObjectName, Percent
 from resilience.api.secrets import FromSecret, Tls
@@ -25,7 +26,10 @@ class PostgresCheck(ApiModel):
     )
     tls: Tls | None = Field(default=None, description="Required when sslmode verifies against your own authorities.")
     query: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
-        default="SELECT 1", description="One statement, run read-only; any answer is healthy."
+        default="SELECT 1", description="One statement, run read-only; any answer is healthy, unless value has bounds."
+    )
+    value: NumberBounds | None = Field(
+        default=None, description="Bounds of the number in the first row and column of the answer; none by default."
     )
     max_connection_use: Percent | None = Field(
         default=None, description="Warning above this share of max_connections; default 80%."
@@ -125,7 +129,7 @@ class DeadLetter(ApiModel):
 
 
 class RedisStreamCheck(ApiModel):
-    """A stream as a queue: Warning when it grows too long, Unhealthy when its group falls behind."""
+    """A stream as a queue: Warning when it grows too long, Unhealthy when its group falls behind, unless set else."""
 
     model_config = validated(
         at_least("maxLag", "1s"),
@@ -142,15 +146,24 @@ class RedisStreamCheck(ApiModel):
     group: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
         default=None, description="Consumer group; without one only the length is checked."
     )
-    max_length: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
-        default=10_000, description="Warning when it has more entries."
+    length: CountBounds | None = Field(
+        default=None, description="Bounds of the number of its entries; default a warning above 10000."
     )
-    max_lag: Duration = Field(
-        default=timedelta(minutes=5),
-        description="Unhealthy when the oldest entry that the group has not delivered or acknowledged is older.",
+    lag: DurationBounds | None = Field(
+        default=None,
+        description="Bounds of the age of the oldest entry that is not delivered to the group, or not acknowledged;"
+        " default critical above 5m.",
     )
-    max_pending: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
-        default=1000, description="Warning when more entries are delivered and not acknowledged."
+    pending: CountBounds | None = Field(
+        default=None,
+        description="Bounds of the number of entries delivered and not acknowledged; default a warning above 1000.",
+    )
+    max_length: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        default=None, description="Earlier spelling of length.warning, which wins."
+    )
+    max_lag: Duration | None = Field(default=None, description="Earlier spelling of lag.critical, which wins.")
+    max_pending: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        default=None, description="Earlier spelling of pending.warning, which wins."
     )
     dead_letter: DeadLetter | None = Field(
         default=None, description="Stream of entries that no consumer could process."

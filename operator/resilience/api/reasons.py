@@ -39,6 +39,8 @@ class ConditionType(StrEnum):
     ALERTS_DELIVERED = "AlertsDelivered"
     # Present only while pods cannot leave their Services, or that is not known.
     CAN_LEAVE = "CanLeaveServices"
+    # Present only while something in the specification cannot be read.
+    SPEC_VALID = "SpecValid"
 
 
 class Reason(StrEnum):
@@ -242,6 +244,11 @@ class FailureClass(StrEnum):
     NETWORK = "Network"
     RESOURCE = "Resource"
     TIMEOUT = "Timeout"
+    # A gate or the measured requests said no.
+    VERIFICATION = "Verification"
+    # A person requested it.
+    ABORTED = "Aborted"
+    # Nobody knows: a crash, for instance.
     UNKNOWN = "Unknown"
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from resilience.api.base import ApiModel, rule, validated
+from resilience.api.http import ONE_LOGIN, Authenticated, Proxied
 from resilience.api.rules import at_least, at_most
 from resilience.api.scalars import Duration, HttpUrl, ObjectName
 from resilience.api.secrets import FromSecret, Tls
@@ -15,6 +16,7 @@ from resilience.api.status_receiver import ReceiverStatus
 _KINDS: Final = ("alertmanager", "webhook", "pagerduty", "slack", "msteams", "email", "apprise")
 _ADDRESS: Final = r"^[^\s@<>,;]{1,64}@[^\s@<>,;]{1,253}$"
 _CHANNEL: Final = r"^[#@]?[A-Za-z0-9._-]+$"
+_HELLO: Final = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[(IPv6:)?[0-9a-fA-F:.]+\])$"
 EmailAddress = Annotated[str, Field(min_length=3, max_length=320, pattern=_ADDRESS)]
 
 
@@ -26,11 +28,13 @@ class ServicePort(ApiModel):
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=9093, description="Number of the port.")
 
 
-class AlertmanagerReceiver(ApiModel):
+class AlertmanagerReceiver(Proxied, Authenticated):
     """Alertmanager does the routing: every alert is sent by itself, repeated while it fires, and ended."""
 
     model_config = validated(
-        rule("has(self.service) != has(self.urls)", "alertmanager has either a service or urls: set exactly one")
+        rule("has(self.service) != has(self.urls)", "alertmanager has either a service or urls: set exactly one"),
+        rule("!has(self.proxy) || has(self.urls)", "a Service has no proxy before it: take alertmanager.proxy away"),
+        ONE_LOGIN,
     )
 
     service: ServicePort | None = None
@@ -47,10 +51,15 @@ class AlertmanagerReceiver(ApiModel):
     tls: Tls | None = Field(default=None, description="Verification of the certificate.")
 
 
-class WebhookReceiver(ApiModel):
+class WebhookReceiver(Proxied, Authenticated):
     """A POST of the body that Alertmanager's webhook receivers read (version 4), signed if a key is given."""
 
+    model_config = validated(ONE_LOGIN)
+
     url_from: FromSecret = Field(description="The address.")
+    headers_from: FromSecret | None = Field(
+        default=None, description="Request headers, one `Name: value` a line, e.g. for a gateway."
+    )
     hmac_from: FromSecret | None = Field(
         default=None, description="Key of the HMAC-SHA256 in X-Resilience-Signature, over timestamp and body."
     )
@@ -64,14 +73,14 @@ class Region(StrEnum):
     EU = "EU"
 
 
-class PagerDutyReceiver(ApiModel):
+class PagerDutyReceiver(Proxied):
     """PagerDuty by Events API v2: an incident is triggered once, and resolved."""
 
     routing_key_from: FromSecret = Field(description="Integration key of the service.")
     region: Region = Field(default=Region.US, description="US or EU.")
 
 
-class SlackReceiver(ApiModel):
+class SlackReceiver(Proxied):
     """Slack. With a bot's token a conversation is one message that is kept up to date."""
 
     model_config = validated(
@@ -89,7 +98,7 @@ class SlackReceiver(ApiModel):
     )
 
 
-class TeamsReceiver(ApiModel):
+class TeamsReceiver(Proxied):
     """Microsoft Teams by a Workflows webhook, as adaptive cards."""
 
     url_from: FromSecret = Field(description="Address of the workflow.")
@@ -120,6 +129,10 @@ class EmailReceiver(ApiModel):
         min_length=1, max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}, description="Recipients."
     )
     auth_from: FromSecret | None = Field(default=None, description="`user:password`.")
+    hello: Annotated[str, Field(min_length=1, max_length=253, pattern=_HELLO)] | None = Field(
+        default=None,
+        description="Full name, or address in brackets, that is said in EHLO; default the domain of from.",
+    )
     start_tls: StartTls = Field(
         default=StartTls.REQUIRED, description="Required (STARTTLS), Implicit (TLS from the start) or Never."
     )

@@ -11,7 +11,7 @@ from resilience.api.rules import at_least
 from resilience.api.scalars import Amount, Duration, Label, ObjectName
 from resilience.api.schedule import Window
 
-_KINDS = ("memory", "memorySlope", "cpu", "uptime", "check", "containerRestarts")
+POLICY_KINDS = ("memory", "memorySlope", "cpu", "uptime", "check", "containerRestarts")
 
 
 class Of(StrEnum):
@@ -70,8 +70,8 @@ class Policy(ApiModel):
 
     model_config = validated(
         rule(
-            f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size() == 1",
-            f"a policy has exactly one rule: set one of {', '.join(_KINDS[:-1])} or {_KINDS[-1]}",
+            f"[{', '.join(f'has(self.{kind})' for kind in POLICY_KINDS)}].filter(x, x).size() == 1",
+            f"a policy has exactly one rule: set one of {', '.join(POLICY_KINDS[:-1])} or {POLICY_KINDS[-1]}",
         ),
     )
 
@@ -103,10 +103,40 @@ class ConfigKind(StrEnum):
 
 
 class OnChange(ApiModel):
-    """Pods are restarted when the content of this object changes."""
+    """Pods are restarted when the content of this object changes, or of those that they mount."""
 
-    kind: ConfigKind = Field(description="ConfigMap, or Secret (which needs the label resilience.dev/readable=true).")
-    name: ObjectName = Field(description="Name of the object, in the namespace of this resource.")
+    model_config = validated(
+        rule(
+            "has(self.mounted) && self.mounted ? !has(self.kind) && !has(self.name) : has(self.kind) && has(self.name)",
+            "name one object by kind and name, or set mounted: true without them",
+        ),
+        rule(
+            "!has(self.ignore) || self.ignore.size() == 0 || (has(self.mounted) && self.mounted)",
+            "ignore is about the objects that mounted finds: set mounted: true, or remove ignore",
+        ),
+    )
+
+    kind: ConfigKind | None = Field(
+        default=None,
+        description="ConfigMap, or Secret (which needs the label resilience.dev/readable=true).",
+    )
+    name: ObjectName | None = Field(default=None, description="Name of the object, in the namespace of this resource.")
+    optional: bool = Field(
+        default=False,
+        description="True: the object may be absent, and pods are restarted when it comes or goes. Objects that are "
+        "mounted have it from the pod template.",
+    )
+    mounted: bool = Field(
+        default=False,
+        description="True, instead of kind and name: all ConfigMaps and Secrets that the pod template mounts or reads "
+        "into the environment, at most 32. Secrets without the label resilience.dev/readable=true are left out.",
+    )
+    ignore: list[ObjectName] = Field(
+        default_factory=list,
+        max_length=64,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Names of objects that mounted leaves out.",
+    )
 
 
 class Restart(ApiModel):
@@ -131,7 +161,7 @@ class Restart(ApiModel):
     on_change: list[OnChange] = Field(
         default_factory=list,
         max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
         description="Restart all pods when the content of one of these changes.",
     )
     policies: list[Policy] = Field(

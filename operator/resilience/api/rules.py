@@ -29,12 +29,19 @@ def compared(field: str, operator: str, other: str, message: str) -> dict[str, s
 
 
 def ordered(least: str, most: str, message: str) -> dict[str, str]:
-    """The first of two numbers of one object, written as text, is at most the second, where both are set."""
+    """The first of two numbers of one object, written as text, is at most the second, where both are set.
+
+    A field is a path: `warning.above` may be absent with all of `warning`.
+    """
+    absent = " || ".join(f"!has(self.{path})" for field in (least, most) for path in _steps(field))
     unreadable = " || ".join(f"!self.{field}.matches(r'{DECIMAL_PATTERN}')" for field in (least, most))
-    return rule(
-        f"!has(self.{least}) || !has(self.{most}) || double(self.{least}) <= double(self.{most}) || {unreadable}",
-        message,
-    )
+    return rule(f"{absent} || double(self.{least}) <= double(self.{most}) || {unreadable}", message)
+
+
+def _steps(path: str) -> list[str]:
+    """The path and those that lead to it: `a` and `a.b` for `a.b`."""
+    parts = path.split(".")
+    return [".".join(parts[: count + 1]) for count in range(len(parts))]
 
 
 def whole_seconds(field: str, message: str) -> dict[str, str]:
@@ -63,9 +70,10 @@ def _probe(probe: str) -> list[dict[str, str]]:
         rule(
             f"{absent} || !({checks}) || self.health.checks.all(c, c.name != self.{name} || !has(c.http)"
             " || !(has(c.http.expectStatus) || has(c.http.json) || has(c.http.headersFrom)"
+            " || has(c.http.basicAuthFrom) || has(c.http.oauth2)"
             " || (has(c.http.components) && c.http.components)))",
             f"{name}: the kubelet only asks for a status of 200 to 399; name a check without expectStatus, components,"
-            " json and headersFrom",
+            " json, headersFrom and logins",
         ),
         rule(
             f"{absent} || !({checks}) || self.health.checks.all(c, c.name != self.{name} || ((has(c.http) ||"

@@ -1,7 +1,7 @@
 """Windows of time: a cron schedule in a time zone gives their beginnings, and a duration their length."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -35,7 +35,7 @@ def _zone(name: str) -> str:
 
 
 class Window(ApiModel):
-    """A time in which policies may restart pods."""
+    """A time that comes again and again: it opens by a cron schedule and stays open for a duration."""
 
     model_config = validated(at_least("duration", "1m"))
 
@@ -73,12 +73,15 @@ def opening(windows: list[Window], now: datetime) -> Opening:
 
 
 def _is_open(window: Window, now: datetime) -> bool:
-    # The search excludes its own start, and a window that opens in this very second is open.
-    local = (now.replace(microsecond=0) + timedelta(seconds=1)).astimezone(ZoneInfo(window.time_zone))
-    last = next(CronSim(window.schedule, local, reverse=True), None)
-    return last is not None and now < last.astimezone(now.tzinfo) + window.duration
+    opened_at = _next(window, now - window.duration)
+    return opened_at is not None and opened_at <= now
 
 
-def _next(window: Window, now: datetime) -> datetime | None:
-    opens_at = next(CronSim(window.schedule, now.astimezone(ZoneInfo(window.time_zone))), None)
-    return opens_at.astimezone(now.tzinfo) if opens_at is not None else None
+def _next(window: Window, moment: datetime) -> datetime | None:
+    """The first start after the moment; None when there is none within 50 years.
+
+    A fixed hour that the clocks repeat starts a window the first time. In the repetition the library gives that start
+    again, which is over.
+    """
+    starts = CronSim(window.schedule, moment.astimezone(ZoneInfo(window.time_zone)))
+    return next((start for local in starts if (start := local.astimezone(moment.tzinfo)) > moment), None)

@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field
 
 from resilience.api.base import ApiModel, rule, rules, validated
 from resilience.api.rules import at_least, at_most
-from resilience.api.scalars import Duration
+from resilience.api.scalars import Duration, format_duration
 
+LONGEST_WINDOW: Final = timedelta(days=90)
 _AVAILABILITY: Final = r"^[5-9][0-9](\.[0-9]{1,4})?%$"
 
 
@@ -34,7 +35,9 @@ Availability = Annotated[
 class Slo(ApiModel):
     """Objectives, measured by the operator's own checks; a query can measure what clients saw instead."""
 
-    model_config = validated(at_least("window", "1h"), at_most("window", "2160h"), at_least("recoveryTime", "1s"))
+    model_config = validated(
+        at_least("window", "1h"), at_most("window", format_duration(LONGEST_WINDOW)), at_least("recoveryTime", "1s")
+    )
 
     availability: Availability = Field(description="Share of the window without an outage, e.g. 99.9%.")
     window: Duration = Field(default=timedelta(hours=720), description="Sliding window; at most 90 days.")

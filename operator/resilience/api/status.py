@@ -4,7 +4,7 @@
 """
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -20,6 +20,10 @@ from resilience.api.status_flags import FlagsStatus, FlagStatus, ReplayStatus
 from resilience.api.status_restarts import Attention, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.status_rollout import RolloutResult, RolloutStatus, StepDuration
 from resilience.api.status_slo import SloStatus
+
+# Longest JSON of a part of the specification in status.
+LONGEST_SETTINGS: Final = 8192
+_Settings = Annotated[str, Field(max_length=LONGEST_SETTINGS)]
 
 
 class Condition(ApiModel):
@@ -47,6 +51,7 @@ class CheckStatus(ApiModel):
     """Result of a check. For scope Pod the worst pod's state, with the number of pods in it."""
 
     name: Text = Field(description="Name of the check.")
+    asks: Text = Field(default="", description="Hash of the type and address that it asks pods or the Service for.")
     state: HealthState
     reason: Text = Field(default="", description="Reason, as one CamelCase word.")
     message: Text = Field(default="", description="Observation, in words.")
@@ -72,9 +77,9 @@ class HealthStatus(ApiModel):
     passed: list[Text] | None = Field(
         default=None,
         max_length=32,
-        json_schema_extra={"x-kubernetes-list-type": "set", "volatile": True},
-        description="Names of the checks that have passed since they were made: only these can show that something "
-        "broke. A check that was never answered is Unknown, reason Unreachable.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="Checks that have passed since they ask what they ask now, as name or name@asks: only these can "
+        "show that something broke. A check that was never answered is Unknown, reason Unreachable.",
     )
 
 
@@ -132,6 +137,13 @@ class Effective(ApiModel):
     )
 
 
+class LastReadable(ApiModel):
+    """Parts of the specification as they could last be read, as JSON; in force while they cannot be."""
+
+    rollout: _Settings = Field(default="", description="spec.rollout.")
+    drain: _Settings = Field(default="", description="spec.drain.")
+
+
 class Status(ApiModel):
     """Written by the operator only."""
 
@@ -146,6 +158,7 @@ class Status(ApiModel):
         default="", description="Current work, its reason, what blocks it and the time of the next pass."
     )
     effective: Effective | None = None
+    last_readable: LastReadable | None = volatile(default=None)
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=16,

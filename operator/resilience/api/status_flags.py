@@ -1,5 +1,7 @@
 """Status of degradation flags, and of replays of dead letters."""
 
+from typing import Any
+
 from pydantic import Field
 
 from resilience.api.base import ApiModel
@@ -10,10 +12,19 @@ from resilience.api.scalars import Text
 from resilience.api.status_base import Time, volatile
 
 
+def _former_name() -> Any:
+    """The field `on` of the version before, which its own status and this version still read and no longer write.
+
+    In YAML 1.1 the key is a boolean. `active` takes its value, for a model is also filled by the names of its fields.
+    """
+    return volatile(default=None, alias="on", exclude=True, description="Former name of active; no longer written.")
+
+
 class OverrideStatus(ApiModel):
     """Value of a flag that a person set."""
 
-    on: bool = Field(description="The value.")
+    on: bool = Field(default=False, alias="active", description="The value.")
+    former_on: bool | None = _former_name()
     until: Time = Field(description="Time at which the override ends.")
 
 
@@ -22,7 +33,8 @@ class FlagStatus(ApiModel):
 
     name: Text = Field(description="Name of the flag.")
     state: FlagState = FlagState.NORMAL
-    on: bool = Field(default=False, description="State that is published to applications.")
+    on: bool = Field(default=False, alias="active", description="True while applications are told to degrade.")
+    former_on: bool | None = _former_name()
     mode: Text = Field(default="", description="Fallback of applications while the flag is on.")
     since: Time = Field(description="Time since which this state is published.")
     reason: Text = Field(default="", description="Reason, as one CamelCase word.")

@@ -108,10 +108,19 @@ class FiringPolicy(ApiModel):
 
 
 class ConfigStatus(ApiModel):
-    """Content of the objects of restart.onChange that the pods have."""
+    """One hash of all objects of restart.onChange, as the version before wrote it; nothing is compared with it."""
 
     fingerprint: Text = Field(description="Hash of the content.")
     changed_at: Time = Field(description="Time at which it was first observed.")
+
+
+class ContentStatus(ApiModel):
+    """Content of one object of restart.onChange that the pods have."""
+
+    kind: Text = Field(description="ConfigMap or Secret.")
+    name: Text = Field(description="Name of the object.")
+    fingerprint: Text = Field(description="Keyed hash of the content; it ends with absent when there was no object.")
+    changed_at: Time = Field(description="Time at which this content was first observed.")
 
 
 class Attention(ApiModel):
@@ -142,5 +151,11 @@ class RestartsStatus(ApiModel):
         max_length=100,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
         description="Restarts by policies that cool-down, budget and loop breaker count.",
+    )
+    contents: list[ContentStatus] = Field(
+        default_factory=list,
+        max_length=48,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
+        description="Content of the objects of restart.onChange that the pods have.",
     )
     config: ConfigStatus | None = None

@@ -130,13 +130,15 @@ class Drain(ApiModel):
 
     pre_stop: Duration | None = Field(
         default=None,
-        description="preStop sleep, for deletions that are not the operator's; 0s for none; whole seconds.",
+        description="preStop sleep, in whole seconds, for ends by others; 0s for none; the default is the profile's.",
     )
-    grace_period: Duration | None = Field(default=None, description="Grace period of the operator's own deletions.")
+    grace_period: Duration | None = Field(
+        default=None, description="Grace period of the operator's own deletions; the default is the profile's."
+    )
     propagation_delay: Duration | None = Field(
         default=None,
-        description="Time from a change of a Service's endpoints to every node's rules, and to a load balancer that "
-        "sends to pods itself.",
+        description="Time from a change of a Service's endpoints to every node's rules, and to load balancers that "
+        "send to pods themselves; the default is the profile's.",
     )
     signal: Signal | None = Field(default=None, description="Signal to a pod that it will be deleted.")
     quiet: Quiet | None = Field(
@@ -153,7 +155,7 @@ class Drain(ApiModel):
 class Verify(HttpRequest):
     """Requests that the operator sends through the Service while it restarts something, to measure what clients see."""
 
-    requests_per_second: Annotated[int, Field(ge=1, le=200)] = Field(default=20, description="Rate.")
+    requests_per_second: Annotated[int, Field(ge=1, le=200)] = Field(default=20, description="Requests per second.")
     path: HttpPath = Field(default="/", description="Path of the GET.")
 
 

@@ -7,23 +7,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from resilience.api import parts
 from resilience.api.reasons import Reason
-from resilience.api.status import Status
+from resilience.api.status import LastReadable, Status
+from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.alerting import service_status as alerts
 from resilience.core.degradation import dead_letters, flags
 from resilience.core.degradation import reconcile as degradation
 from resilience.core.health import reach, targets
-from resilience.core.health.ports import MissingPort
-from resilience.core.model import requests
+from resilience.core.model import requests, wrong_parts
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
-from resilience.core.model.decision import SOON, Claim, Decision, SetFinalizer, earliest, no_sooner_than_soon
+from resilience.core.model.decision import SOON, Claim, Decision, SetFinalizer, earliest
 from resilience.core.model.draft import Draft
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.model.probes import CheckTarget
 from resilience.core.model.profiles import resolve
 from resilience.core.ownership import claim, handback
-from resilience.core.ownership.managed_probes import TemplatePlan
+from resilience.core.ownership.managed_probes import TemplatePlan, UnknownFields
 from resilience.core.replacement.context import ReplacementContext
 from resilience.core.replacement.plan import ReplacementPlan, plan_replacements
 from resilience.core.report import phase, prerequisites, slo
@@ -60,7 +61,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
     if spec is None or workload is None or prerequisites.blocks_everything(verdict):
         return _stalled(resource, observation, status, verdict, now)
     effective = resolve(spec)
-    status = status.model_copy(update={"effective": effective})
+    status = status.model_copy(update={"effective": effective, "last_readable": _last_readable(resource, spec)})
     draft = Draft(Context(resource, spec, effective, observation, workload, status, now))
     fields = claim.plan_fields(draft.context)
     # Pods come first: replacements in flight must not wait for a claim that somebody refuses.
@@ -71,6 +72,7 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
         plan = _replace_pods(draft)
         rolled = _roll_out(draft, fields)
         verdict = prerequisites.of_rollout(verdict, draft.context.status, rolled.obstacle)
+    verdict = prerequisites.of_parts(verdict, resource)
     if verdict.reason in _MISSING:
         draft.wait(MISSING_POLL)
     has_acted = bool(draft.actions)
@@ -93,6 +95,14 @@ def decide(resource: Resource, observation: Observation, now: datetime) -> Decis
         pods_next=_in_flight(observation) or bool(degraded.actions) or final.status.flags != status.flags,
         refused=plan.refusal.reason if plan is not None and plan.refusal is not None else "",
         ticket=restarted.ticket,
+    )
+
+
+def _last_readable(resource: Resource, spec: ResilientServiceSpec) -> LastReadable:
+    before = resource.status.last_readable or LastReadable()
+    return LastReadable(
+        rollout=before.rollout if wrong_parts.lacks(resource, "rollout") else parts.settings(spec.rollout),
+        drain=before.drain if wrong_parts.lacks(resource, "drain") else parts.settings(spec.drain),
     )
 
 
@@ -130,7 +140,7 @@ def _replace_pods(draft: Draft) -> ReplacementPlan | None:
     return plan
 
 
-def _roll_out(draft: Draft, fields: TemplatePlan | MissingPort) -> RolloutResult:
+def _roll_out(draft: Draft, fields: TemplatePlan | UnknownFields) -> RolloutResult:
     """Claim the target, write managed fields, and advance the rollout, which waits until the target is claimed."""
     claimed = claim.adopt(draft.context)
     draft.take(claimed)
@@ -147,12 +157,10 @@ def _report(draft: Draft, facts: Facts) -> None:
     context = draft.context
     resource, observation, now = context.resource, context.observation, context.now
     status = compose_status(facts)
-    by_time = phase.next_change(resource, status, context.workload, now)
-    draft.wait(no_sooner_than_soon(by_time))
+    draft.wait(phase.next_change(resource, status, context.workload, now))
     counted = slo.reconcile(context.with_status(status))
     draft.take(counted)
-    alerted = alerts.reconcile(resource, counted.status, observation, now)
-    draft.take(replace(alerted, requeue_after=no_sooner_than_soon(alerted.requeue_after)))
+    draft.take(alerts.reconcile(resource, counted.status, observation, now))
 
 
 def _checks(context: Context) -> Iterator[CheckTarget]:

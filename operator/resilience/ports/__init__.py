@@ -12,8 +12,14 @@ from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.core.health.thresholds import CheckResult
+from resilience.core.model.destinations import ConnectionsTarget, DeadLetters
 from resilience.core.model.observation import Key
-from resilience.core.model.probes import ConnectionsTarget, DeadLetters, HttpTarget, NetworkProbe, Probe, RedisPlace
+from resilience.core.model.probes import (
+    HttpTarget,
+    NetworkProbe,
+    Probe,
+    RedisPlace,
+)
 from resilience.core.model.usage import PodUsage
 from resilience.core.report.metrics import ServiceFigures
 
@@ -28,6 +34,10 @@ class Conflict(PortError):
 
 class Refused(PortError):
     """The other side refuses the request (403, 422, an exhausted disruption budget); a retry alone changes nothing."""
+
+
+class NotLabelled(Refused):
+    """A Secret lacks the label by which its owner permits the read."""
 
 
 class NamespaceEnding(Refused):
@@ -78,7 +88,10 @@ class Secrets(Protocol):
     """Secrets that a resource references."""
 
     async def read(self, *, namespace: str, name: str, key: str) -> str:
-        """One value. Raises Refused for a Secret not labelled readable, Invalid when the Secret or key is missing."""
+        """One value, without a byte order mark and line breaks at its end.
+
+        Raises Refused for a Secret not labelled readable, Invalid when the Secret or key is missing.
+        """
         ...
 
 
@@ -224,8 +237,8 @@ class Contents(Protocol):
         """Identifier of all that fingerprints depend on besides the content; compare them within one epoch only."""
         ...
 
-    async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str:
-        """A hash. Raises Invalid when the object does not exist, Refused for a Secret that is not labelled readable."""
+    async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str | None:
+        """A hash; None when there is no such object. Raises NotLabelled for a Secret that is not labelled readable."""
         ...
 
 

@@ -156,7 +156,6 @@ def _stand_in(workload: Workload, last: Resource | None, since: datetime) -> Res
         finalizers=(),
         deleting_since=since,
         spec=None,
-        problem="",
         status=Status(),
         raw_status={},
         target=TargetRef(kind=workload.kind, name=workload.name),

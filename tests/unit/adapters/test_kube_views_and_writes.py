@@ -156,7 +156,7 @@ def test_endpoints_are_pods_only_and_serving_is_their_readiness() -> None:
 def test_a_spec_that_cannot_be_read_says_where() -> None:
     found = parse.resource({"metadata": META, "spec": {"targetRef": {"kind": "Job", "name": "x"}}})
 
-    assert found.spec is None and found.problem.startswith("targetRef.kind")
+    assert found.spec is None and found.problems[0].words.startswith("spec.targetRef.kind")
 
 
 @pytest.mark.parametrize(

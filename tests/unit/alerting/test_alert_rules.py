@@ -22,6 +22,7 @@ from resilience.api.status_flags import FlagStatus, OverrideStatus
 from resilience.api.status_restarts import Attention, FiringPolicy, RestartResult, RestartsStatus, RestartStatus
 from resilience.api.status_rollout import FailureStatus, RolloutStatus, Version
 from resilience.core.alerting import catalogue, rules
+from resilience.core.report import slo
 from tests.support.factories import NOW, make_resource, make_spec, make_workload
 
 MINUTE = timedelta(minutes=1)
@@ -86,7 +87,15 @@ def blocked(reason: str, *, dry_run: bool = False) -> RestartsStatus:
         (health(check("cache", HealthState.UNHEALTHY)), ["DependencyLost cache critical"]),
         (health(check("memory", HealthState.WARNING)), ["UsageHigh memory warning"]),
         (health(check("memory", HealthState.UNHEALTHY), unhealthy=True), ["UsageHigh memory critical"]),
-        (health(check("jobs", HealthState.UNHEALTHY, "GroupLags")), ["QueueBehind jobs warning"]),
+        (health(check("jobs", HealthState.UNHEALTHY, "GroupLags")), ["QueueBehind jobs critical"]),
+        (health(check("jobs", HealthState.WARNING, "GroupLags")), ["QueueBehind jobs warning"]),
+        (health(check("jobs", HealthState.WARNING, "StreamTooLong")), ["QueueBehind jobs warning"]),
+        (health(check("jobs", HealthState.UNHEALTHY, "TooManyPending")), ["QueueBehind jobs critical"]),
+        (health(check("jobs", HealthState.UNHEALTHY, "NoSuchStream")), ["QueueBehind jobs warning"]),
+        # Its Redis is slow, which says nothing about the queue.
+        (health(check("jobs", HealthState.WARNING, "Slow")), ["CheckWarning jobs warning"]),
+        (health(check("cache", HealthState.UNHEALTHY, "OutOfBounds")), ["ServiceUnhealthy cache critical"]),
+        (health(check("cache", HealthState.WARNING, "OutOfBounds")), ["CheckWarning cache warning"]),
         (health(check("jobs", HealthState.WARNING, "DeadLetters")), ["DeadLetters jobs warning"]),
         (health(check("jobs", HealthState.UNHEALTHY, "ConnectionRefused")), ["DependencyLost jobs critical"]),
         ({"rollout": FAILED_RELEASE}, ["ReleaseFailed warning"]),
@@ -110,6 +119,25 @@ def blocked(reason: str, *, dry_run: bool = False) -> RestartsStatus:
 )
 def test_each_by_its_own_fact(status: dict[str, Any], expected: list[str]) -> None:
     assert names(fires(**status)) == expected
+
+
+@pytest.mark.parametrize("subject", [each["name"] for each in CHECKS])
+@pytest.mark.parametrize("reason", ["OutOfBounds", "Slow", "GroupLags", "StreamTooLong", "UsageHigh", "DeadLetters"])
+def test_a_warning_pages_nobody_and_is_no_outage(subject: str, reason: str) -> None:
+    said = Status(phase=Phase.RUNNING, **health(check(subject, HealthState.WARNING, reason)))
+
+    assert {each.severity for each in fires(**health(check(subject, HealthState.WARNING, reason)))} == {
+        Severity.WARNING
+    }
+    assert slo.outage(said, make_workload()) is False
+
+
+def test_a_figure_out_of_bounds_is_as_mild_as_its_flag() -> None:
+    on = FlagStatus(name="degraded", on=True, since=NOW)
+
+    found = fires(**health(check("cache", HealthState.UNHEALTHY, "OutOfBounds")), degradation=[on])
+
+    assert names(found) == ["DependencyLost cache warning"]
 
 
 def test_a_service_that_served_and_has_no_pod_is_down() -> None:

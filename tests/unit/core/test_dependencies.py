@@ -7,16 +7,19 @@ import pytest
 
 from resilience.api.checks import Check, Scheme
 from resilience.api.dependency_checks import RedisVerify
+from resilience.api.http import ProxyUse
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.status import Status
 from resilience.core.health import dependencies
+from resilience.core.model.bounds import Bounds, Levels
 from resilience.core.model.decision import Decision
 from resilience.core.model.probes import (
-    Bounds,
     DnsProbe,
     GrpcProbe,
+    HttpLogin,
     HttpProbe,
     HttpTarget,
+    OAuth2,
     PostgresProbe,
     Probe,
     RedisKind,
@@ -70,7 +73,10 @@ def asked(check: dict[str, Any], *others: dict[str, Any]) -> Probe | None:
     ],
 )
 def test_an_address_is_taken_apart_and_https_is_verified(url: str, target: HttpTarget, trusted: bool) -> None:
-    assert asked({"http": {"url": url}}) == HttpProbe(target, trust=TlsTrust() if trusted else None)
+    trust = TlsTrust() if trusted else None
+    assert asked({"http": {"url": url}}) == HttpProbe(target, trust=trust, proxy=ProxyUse.OUTSIDE)
+    never = asked({"http": {"url": url, "proxy": "Never"}})
+    assert never == HttpProbe(target, trust=trust, proxy=ProxyUse.NEVER)
 
 
 def test_what_an_http_check_asks_besides() -> None:
@@ -87,10 +93,30 @@ def test_what_an_http_check_asks_besides() -> None:
         HttpTarget("db", 443, "/", Scheme.HTTPS),
         frozenset({200, 204}),
         components=True,
-        number=("queue.length", Bounds(above=10.5)),
+        number=("queue.length", Levels(Bounds(above=10.5))),
         headers=secret("token"),
         trust=TlsTrust(secret("ca"), "db.example"),
+        proxy=ProxyUse.OUTSIDE,
     )
+
+
+def test_an_http_check_logs_in_with_secrets_of_its_own_namespace() -> None:
+    client = {
+        "tokenUrl": "https://login/token",
+        "clientId": "shop",
+        "clientSecretFrom": ref("client"),
+        "scopes": ["read"],
+        "endpointParams": [{"name": "audience", "value": "db"}],
+        "tls": {"caFrom": ref("ca")},
+    }
+    token = asked({"http": {"url": "https://db", "oauth2": client}})
+    basic = asked({"http": {"url": "https://db", "basicAuthFrom": ref("login")}})
+    assert isinstance(token, HttpProbe)
+    assert isinstance(basic, HttpProbe)
+    trust = TlsTrust(secret("ca"))
+    expected = OAuth2("https://login/token", "shop", secret("client"), ("read",), (("audience", "db"),), trust)
+    assert token.login == HttpLogin(oauth2=expected)
+    assert basic.login == HttpLogin(basic=secret("login"))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +187,9 @@ def test_a_stream_is_where_its_redis_is() -> None:
     stream = {"redisStream": {"redis": "cache", "stream": "orders", "maxLength": 7}}
     place = RedisPlace(RedisKind.STANDALONE, (("r", 6379),), database=2)
 
-    assert asked(stream, redis) == RedisStreamProbe(place, "orders", "", 7, timedelta(minutes=5), 1000)
+    assert asked(stream, redis) == RedisStreamProbe(
+        place, "orders", "", Levels.most(warning=7), Levels.most(critical=300), Levels.most(warning=1000)
+    )
     # The check that it names may have been taken away by a stored object from before the rule.
     other = make_spec(health={"checks": [DATABASE]})
     made = Check.model_validate({"name": "s", "scope": "Dependency"} | stream)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from resilience.api.names import ANNOTATION_CLAIM, ANNOTATION_SERVING
+from resilience.api.parts import Problem
 from resilience.api.reasons import (
     BlockReason,
     Colour,
@@ -70,6 +71,17 @@ def release(step: ReleaseStep | None, towards: Colour = GREEN, **fields: Any) ->
     return decide(*look(Scenario(step, towards, **usual | fields, workload=workload)), NOW)
 
 
+def unread() -> Decision:
+    """A pass a day after spec.rollout became unreadable, before a release began."""
+    notes = {ANNOTATION_SERVING: OLD, ANNOTATION_CLAIM: "checkout/resource-uid"}
+    new = Status(observed_generation=1)
+    resource, seen = look(Scenario(None, ago=DAY, status=new, workload={"annotations": notes}))
+    resource = replace(resource, problems=(Problem("rollout", "", "spec.rollout.strategy: Input should be another"),))
+    first = decide(resource, seen, NOW - DAY)
+    assert first.status is not None
+    return decide(replace(resource, status=first.status), seen, NOW)
+
+
 def at(step: str) -> Status:
     """Status of a release that has been at this step for a day."""
     return running(ago=DAY, steps=[StepTime(name=step, since=NOW - DAY)])
@@ -121,17 +133,23 @@ REPLACED: Final = make_retiring("old", ReplaceStep.REPLACING)
 LISTED: Final = {"endpoints": tuple(make_endpoint(pod) for pod in (left(ReplaceStep.LEAVING), *FRESH))}
 QUIET_PODS: Final[dict[str, Any]] = {"signalled_at": NOW - DAY}
 BAD: Final = checked(HealthState.UNHEALTHY)
+NO_DATA: Final = checked(HealthState.UNKNOWN, ago=600)
 
 # An alert by its name, the action that ends the wait, the outcome of a restart, or a time until the next pass.
 Ends = str | type | RestartOutcome | timedelta
 RELEASES: Final[dict[str, tuple[Callable[[], Decision], Ends]]] = {
     "what must hold before a release begins": (lambda: release(None, view={"quota_short": "no room"}), MarkFailed),
+    "settings of a release that can be read": (unread, "ServiceStalled"),
     "the second Deployment to be created": (
         lambda: release(None, status=at("Preflight")),
         "NotProgressing",
     ),
     "candidate pods to become ready": (lambda: release(PREPARING, green=green_pods(ready=False)), MarkFailed),
     "the gate before traffic to answer": (lambda: release(PREPARING, rollout=BEFORE), "NotProgressing"),
+    "the gate before traffic to have data": (
+        lambda: release(PREPARING, rollout=BEFORE, seen=NO_DATA),
+        MarkFailed,
+    ),
     "the gate before traffic to pass for its time": (
         lambda: release(PREPARING, rollout=BEFORE, seen=checked(ago=60)),
         AdvanceGreen,
@@ -153,6 +171,7 @@ RELEASES: Final[dict[str, tuple[Callable[[], Decision], Ends]]] = {
     ),
     "the warm period": (lambda: release(WARM), AdvanceGreen),
     "the gate after the switch to answer": (lambda: release(WARM, rollout=AFTER), "NotProgressing"),
+    "the gate after the switch to have data": (lambda: release(WARM, rollout=AFTER, seen=NO_DATA), MarkFailed),
     "clients to leave the old pods": (
         lambda: release(DRAINING, own=own_pods(**QUIET_PODS), spec={"drain": QUIET}),
         AdvanceGreen,
@@ -200,6 +219,17 @@ RELEASES: Final[dict[str, tuple[Callable[[], Decision], Ends]]] = {
     "the gate after a rolling update to answer": (
         lambda: release(None, serving="", own=own_pods(NEW), status=at("Gate"), **ROLLING),
         "NotProgressing",
+    ),
+    "the gate after a rolling update to have data": (
+        lambda: release(
+            None,
+            serving="",
+            own=own_pods(NEW),
+            status=at("Gate"),
+            seen=checked(HealthState.UNKNOWN, ago=600, pods=own_pods(NEW)),
+            **ROLLING,
+        ),
+        MarkFailed,
     ),
     "a rolling update to end before adoption": (
         lambda: release(None, serving="", own=HALF, status=at("RollingUpdate")),

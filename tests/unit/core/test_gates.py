@@ -8,12 +8,14 @@ import pytest
 from resilience.api.reasons import FailureClass, HealthState
 from resilience.api.v1alpha1 import Gate
 from resilience.core.health import thresholds
+from resilience.core.health.reach import UNREACHABLE
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import GrpcProbe, HttpProbe, HttpTarget, PrometheusProbe, TcpProbe
 from resilience.core.model.profiles import resolve
 from resilience.core.model.workload import ContainerPort
 from resilience.core.rollouts import gates
+from resilience.core.rollouts.gates import SILENCE
 from tests.support.factories import NOW, make_check, make_pod, make_seen, make_service, make_spec
 
 A, B = make_pod("a"), make_pod("b")
@@ -71,6 +73,24 @@ def test_silence_is_waited_for_and_never_decides(checks: Any, words: str, inconc
 
 
 @pytest.mark.parametrize(
+    ("checks", "reason"),
+    [
+        ({"ready": said(), "parts": said(UNKNOWN, ago=SILENCE)}, "GateInconclusive"),
+        ({"parts": said(UNKNOWN, ago=SILENCE)}, "GateInconclusive"),
+        ({"ready": said(UNKNOWN, ago=SILENCE), "parts": said(UNKNOWN, reason=UNREACHABLE)}, "GateUnreachable"),
+        # Not for long, not often, not at all.
+        ({"ready": said(), "parts": said(UNKNOWN, ago=SILENCE - timedelta(seconds=1))}, None),
+        ({"ready": said(), "parts": said(UNKNOWN, silent=False, ago=SILENCE)}, None),
+        ({"ready": said()}, None),
+    ],
+)
+def test_silence_that_lasts_ends_the_gate_at_the_deadline(checks: Any, reason: str | None) -> None:
+    late = evaluate(**checks).at_deadline
+
+    assert (late.reason if late is not None else None) == reason
+
+
+@pytest.mark.parametrize(
     "checks",
     [
         {"ready": said(UNHEALTHY)},
@@ -83,7 +103,7 @@ def test_silence_is_waited_for_and_never_decides(checks: Any, words: str, inconc
 def test_a_failure_decides_whatever_else_is_unknown(checks: Any, brief: bool) -> None:
     failure = evaluate(brief=brief, **checks).failure
 
-    assert failure is not None and (failure.kind, failure.reason) == (FailureClass.UNKNOWN, "GateFailed")
+    assert failure is not None and (failure.kind, failure.reason) == (FailureClass.VERIFICATION, "GateFailed")
     assert failure.message == "check ready failed on the candidate: it said so"
     assert "check ready fails" in failure.advice
     assert not failure.is_transient and not failure.may_clear

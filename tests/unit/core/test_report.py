@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from resilience.api.parts import Problem
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.status import Status
 from resilience.api.status_restarts import RestartStatus
@@ -31,6 +32,8 @@ from tests.support.factories import (
 )
 from tests.support.model import stored
 
+MISSING = (Problem("targetRef", "", "targetRef: missing"),)
+
 
 @pytest.mark.parametrize(
     ("resource", "seen", "reason", "words"),
@@ -38,7 +41,7 @@ from tests.support.model import stored
         ({}, {}, Reason.NOT_STALLED, ""),
         ({}, {"namespace_refused": True}, Reason.NAMESPACE_REFUSED, "administrators"),
         ({}, {"too_many": 500}, Reason.TOO_MANY, "more than 500"),
-        ({"spec": None, "problem": "targetRef: missing"}, {}, Reason.INVALID_SPEC, "targetRef: missing"),
+        ({"spec": None, "problems": MISSING}, {}, Reason.INVALID_SPEC, "targetRef: missing"),
         ({}, {"workload": None}, Reason.TARGET_NOT_FOUND, "no Deployment checkout in namespace shop"),
         ({}, {"taken_by": "elder"}, Reason.TARGET_TAKEN, "older ResilientService elder"),
         ({"spec": make_spec(container="web")}, {}, Reason.CONTAINER_NOT_FOUND, "no container web; they have app"),

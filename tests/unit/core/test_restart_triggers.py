@@ -1,6 +1,6 @@
 """Restarts that nobody asked for, from what fires to a restart that has begun, and what status says meanwhile."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from resilience.api.reasons import HealthState, Reason, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.status_restarts import FiringPolicy, PodReference, RestartsStatus, RestartStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
-from resilience.core.model.decision import Decision, EvictPod, TakeOver
+from resilience.core.model.decision import SOON, Decision, EvictPod, TakeOver
 from resilience.core.model.observation import Pod, Turn
 from resilience.core.model.workload import ContainerPort
 from resilience.core.reconcile import decide
@@ -27,7 +27,7 @@ from tests.support.factories import (
 from tests.support.firing import AGED, GROWS, HUNG, LEAKS, fires, past, policy_spec
 from tests.support.model import stored
 
-SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 A, B, C = make_pod("a"), make_pod("b"), make_pod("c", created=LONG_AGO + MINUTE)
 GRANTED = Turn(granted=True)
 ASK = {"resilience.dev/restart-requested-at": "now"}
@@ -113,6 +113,25 @@ def test_a_dry_run_only_says_once_what_it_would_do() -> None:
     (firing,) = status_of(again).restarts.firing
     assert (firing.name, firing.pods, firing.dry_run) == ("stuck", 2, True)
     assert reasons(again) == [] and status_of(over).restarts.firing == []
+
+
+def test_in_the_repeated_hour_of_autumn_the_next_look_is_when_the_window_opens() -> None:
+    # given: 01:10 in London, for the second time that night
+    now = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
+    spec = policy_spec(HUNG, windows=[{"schedule": "30 1 * * *", "duration": "10m", "timeZone": "Europe/London"}])
+
+    # when
+    found = looked(spec=spec, checks=fires(HUNG, A), now=now)
+
+    # then
+    assert found.requeue_after == timedelta(days=1, minutes=20)
+    assert status_of(found).restarts.next_allowed_at == now + timedelta(days=1, minutes=20)
+
+
+@pytest.mark.parametrize(("asked", "given"), [(-HOUR, SOON), (timedelta(), SOON), (MINUTE, MINUTE), (None, None)])
+def test_no_pass_asks_for_the_next_one_without_a_pause(asked: timedelta | None, given: timedelta | None) -> None:
+    assert timedelta(seconds=0.2) <= SOON
+    assert Decision(requeue_after=asked).requeue_after == given
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_a_pause_of_somebody_else_is_left_alone() -> None:
     [
         (checked(pods=own_pods(NEW)), True, ""),
         (checked(pods=own_pods(NEW), ago=4), False, "checks ready pass; they have to for"),
-        (checked(HealthState.UNKNOWN, pods=own_pods(NEW)), False, "check ready is inconclusive"),
+        (checked(HealthState.UNKNOWN, pods=own_pods(NEW), ago=30), False, "check ready is inconclusive"),
         ({}, False, "check ready has not run against the candidate yet"),
         (BAD, False, "check ready failed on the candidate"),
     ],
@@ -340,3 +340,17 @@ def test_a_template_whose_hash_is_another_by_itself_is_no_release() -> None:
 
     assert found.events == ()
     assert found.status.rollout.serving == version(NEW)
+
+
+@pytest.mark.parametrize(("ago", "fails"), [(timedelta(minutes=9), False), (timedelta(minutes=11), True)])
+def test_a_gate_without_data_fails_at_the_deadline(ago: timedelta, fails: bool) -> None:
+    pods = own_pods(NEW, 2, created=NOW - ago, ready_changed=NOW - ago)
+    silent = checked(HealthState.UNKNOWN, reason="NoData", pods=pods, ago=500)
+
+    found = seen(status=SERVED, rollout=AFTER, seen=silent, own=pods)
+
+    failure = found.status.rollout.failure
+    assert (failure is not None) is fails
+    assert failure is None or "check ready was inconclusive" in failure.message
+    # It is looked at again, for nothing wakes it at the deadline.
+    assert fails or rolling.plan(stage(status=SERVED, rollout=AFTER, seen=silent, own=pods)).wait is not None

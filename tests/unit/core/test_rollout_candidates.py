@@ -171,6 +171,7 @@ def test_the_gate_after_the_switch(fields: Any, actions: Any, words: str) -> Non
 
     assert found.actions == actions
     assert words in found.waiting
+    assert found.failure is None or found.failure.kind is FailureClass.VERIFICATION
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,8 @@ def test_a_candidate_is_given_up_at_each_step(step: Any, towards: Colour, fields
 
     assert found.actions == actions
     assert found.failure is not None and found.waiting == found.failure.message
-    assert found.failure.reason == ("Aborted" if how == "abort" else "CrashLoop")
+    kind, reason = (FailureClass.ABORTED, "Aborted") if how == "abort" else (FailureClass.UNKNOWN, "CrashLoop")
+    assert (found.failure.kind, found.failure.reason) == (kind, reason)
 
 
 def test_a_newer_template_that_failed_protects_no_candidate() -> None:
@@ -314,4 +316,33 @@ def test_a_gate_that_was_never_answered_fails_at_the_deadline(step: ReleaseStep,
         FailureClass.TIMEOUT,
         "GateUnreachable",
     )
+    assert overruled.failure is None
+
+
+@pytest.mark.parametrize(
+    ("step", "rollout", "actions"),
+    [
+        (PREPARING, BEFORE, (MarkFailed(NEW), to(DISCARDING))),
+        (WARM, AFTER, (MarkFailed(NEW), to(REVERTING), UNPIN)),
+    ],
+)
+def test_a_gate_without_data_ends_at_the_deadline_with_the_reason(
+    step: ReleaseStep, rollout: Any, actions: Any
+) -> None:
+    silent = checked(UNKNOWN, reason="NoData", message="the query returns no series", ago=600)
+    late_by = timedelta(minutes=11)
+
+    early = plan(step, rollout=rollout, seen=silent, ago=timedelta(minutes=9))
+    late = plan(step, rollout=rollout, seen=silent, ago=late_by)
+    overruled = plan(step, rollout=rollout, seen=silent, ago=late_by, annotations=PROMOTE)
+    # A leader that has just begun.
+    fresh = plan(step, rollout=rollout, seen=checked(UNKNOWN, reason="NoData", ago=30), ago=late_by)
+
+    assert early.actions == fresh.actions == () and early.failure is None and fresh.failure is None
+    assert late.actions == actions and late.failure is not None
+    assert (late.failure.kind, late.failure.reason) == (FailureClass.TIMEOUT, "GateInconclusive")
+    assert late.failure.message == (
+        "check ready was inconclusive up to progressDeadline: NoData: the query returns no series"
+    )
+    assert "resilience.dev/retry-requested-at" in late.failure.advice
     assert overruled.failure is None

@@ -15,7 +15,7 @@ from tests.support.stages import LATER, NEW, OLD, version
 
 BROKEN = Failure(FailureClass.UNKNOWN, "CrashLoop", "pod green-1: it ended", "read its logs", "green-1")
 NO_IMAGE = Failure(FailureClass.CONFIGURATION, "ImageNotFound", "no such image", "push it", "green-1")
-ABORTED = Failure(FailureClass.UNKNOWN, "Aborted", "a person aborted the release", "change it")
+ABORTED = Failure(FailureClass.ABORTED, "Aborted", "a person aborted the release", "change it")
 
 
 def test_a_release_begins_with_a_trace_and_an_event() -> None:

@@ -15,7 +15,7 @@ from tests.support.progress import FRESH, SECOND, after, flight, follow, rest
 from tests.support.stages import LATER, NEW, OLD, version
 
 NO_IMAGE = Failure(FailureClass.CONFIGURATION, "ImageNotFound", "no such image", "push it", "green-1")
-ABORTED = Failure(FailureClass.UNKNOWN, "Aborted", "a person aborted the release", "change it")
+ABORTED = Failure(FailureClass.ABORTED, "Aborted", "a person aborted the release", "change it")
 FAILED = {"failure": NO_IMAGE}
 LEFT_BEHIND: dict[str, Any] = {"failed": NEW, "unwanted": version(NEW)}
 

@@ -108,10 +108,20 @@ def test_what_nobody_knows_neither_begins_nor_ends_an_outage() -> None:
 def test_an_outage_begins_with_the_first_failure_and_remembers_the_lag() -> None:
     known = follow(None, HealthState.HEALTHY, NOW)
     failing = CheckState("ready", HealthState.UNHEALTHY, "Failed", "", NOW, None, failing_since=NOW + 5 * MINUTE)
-    lag = CheckState("database", HealthState.HEALTHY, "Answered", "", NOW, None, figure=2.5)
+    lag = CheckState("database", HealthState.HEALTHY, "Answered", "", NOW, None, figure=90.0, replication_lag=2.5)
     known = follow(known, HealthState.UNHEALTHY, NOW + 6 * MINUTE, ready=failing, database=lag)
     assert known.outages[0].began == NOW + 5 * MINUTE
     assert known.outages[0].replication_lag == timedelta(seconds=2.5)
+
+
+def test_the_figures_of_other_checks_are_no_lag() -> None:
+    known = follow(None, HealthState.HEALTHY, NOW)
+    errors = CheckState("errors", HealthState.UNHEALTHY, "OutOfBounds", "", NOW, None, figure=3.0)
+    rows = CheckState("rows", HealthState.HEALTHY, "Answered", "", NOW, None, figure=7.0)
+
+    known = follow(known, HealthState.UNHEALTHY, NOW + MINUTE, errors=errors, rows=rows)
+
+    assert len(known.outages) == 1 and known.outages[0].replication_lag is None
 
 
 def test_a_young_service_is_judged_by_its_own_time_but_has_the_whole_budget() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from resilience.api.names import FIELD_MANAGER
 from resilience.core.health import ports, targets
+from resilience.core.model.bounds import Bounds, Levels
 from resilience.core.model.decision import ApplyTemplate
 from resilience.core.model.probes import GrpcProbe, HttpProbe, PrometheusProbe, TcpProbe
 from resilience.core.model.profiles import resolve
@@ -200,14 +201,14 @@ def test_a_query_is_asked_once_in_the_namespace_of_the_target() -> None:
     (found,) = check_targets(QUERY_CHECK)
 
     assert (found.check, found.pod_uid) == ("errors", "")
-    assert found.probe == PrometheusProbe("sum(errors)", "shop", above=0.05, below=-1.0)
+    assert found.probe == PrometheusProbe("sum(errors)", "shop", Levels(Bounds(above=0.05, below=-1.0)))
 
 
 def test_a_query_needs_a_target_and_no_service() -> None:
     alone = make_seen(make_pod("a"), services=())
 
     (found,) = check_targets(QUERY_CHECK, service=None, seen=alone)
-    assert found.probe == PrometheusProbe("sum(errors)", "shop", above=0.05, below=-1.0)
+    assert found.probe == PrometheusProbe("sum(errors)", "shop", Levels(Bounds(above=0.05, below=-1.0)))
     assert check_targets(QUERY_CHECK, seen=make_seen(make_pod("a"), workload=None)) == []
 
 

@@ -9,17 +9,20 @@ import pytest
 
 from resilience.api.reasons import HealthState
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.bounds import Levels
+from resilience.core.model.destinations import VerifyTarget
 from resilience.core.model.observation import Key
 from resilience.core.model.probes import (
     CheckTarget,
+    ContentProbe,
     HttpTarget,
     Probe,
     RedisKind,
     RedisPlace,
     RedisProbe,
     TcpProbe,
-    VerifyTarget,
 )
+from resilience.core.restarts.content import CONTENT_CHECK, check_name
 from resilience.ports import Metrics, Unavailable
 from resilience.runtime.checking.check_runner import CheckRunner
 from resilience.runtime.checking.traffic_meter import TrafficMeter
@@ -60,9 +63,11 @@ class Broken(FakeChecker):
 @dataclass(slots=True)
 class Counted:
     keys: list[Key] = field(default_factory=list)
+    checks: set[str] = field(default_factory=set)
 
     def checked(self, *, key: Key, check: str, outcome: str, seconds: float | None, at: float) -> None:
         self.keys.append(key)
+        self.checks.add(check)
 
 
 @dataclass(slots=True)
@@ -110,6 +115,19 @@ def test_only_transitions_wake_and_each_wakes_once() -> None:
     run_virtual(main())
 
 
+def test_names_of_objects_that_come_and_go_are_no_series_of_metrics() -> None:
+    async def main() -> None:
+        async with Bench() as bench:
+            for number in range(3):
+                name = f"settings-{number}"
+                probe = ContentProbe("shop", "ConfigMap", name)
+                bench.runner.sync(KEY, [replace(TARGET, check=check_name("ConfigMap", name), probe=probe)])
+                await asyncio.sleep(1)
+            assert bench.checker.ran == 3 and bench.counted.checks == {CONTENT_CHECK}
+
+    run_virtual(main())
+
+
 def test_a_sync_keeps_the_state_of_what_stays_and_drops_the_rest() -> None:
     async def main() -> None:
         async with Bench() as bench:
@@ -133,6 +151,7 @@ def test_a_sync_keeps_the_state_of_what_stays_and_drops_the_rest() -> None:
         {"failure_threshold": 9},
         {"sustained": timedelta(minutes=1)},
         {"probe": TcpProbe("10.0.0.1", 81)},
+        {"question": "another"},
     ],
 )
 def test_another_question_has_no_answer_yet(change: Any) -> None:
@@ -262,6 +281,39 @@ def test_a_dependency_that_is_down_is_asked_less_often(probe: Probe, interval: i
             before = bench.checker.ran
             await asyncio.sleep(interval * 5)
             assert bench.checker.ran - before >= 4
+
+    run_virtual(main())
+
+
+def test_an_interval_of_the_check_s_own_holds_while_the_dependency_is_down() -> None:
+    async def main() -> None:
+        async with Bench(FakeChecker(Outcome.FAIL)) as bench:
+            usual = replace(TARGET, probe=REDIS, interval=timedelta(seconds=1))
+            bench.runner.sync(KEY, [usual])
+            bench.runner.sync(Key("other", "service"), [replace(usual, fixed=True)])
+            await asyncio.sleep(20)
+            assert bench.checker.ran in range(19, 22)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(0.5, HealthState.HEALTHY), (1.5, HealthState.WARNING), (2.5, HealthState.UNHEALTHY)]
+)
+def test_each_service_has_its_own_bounds_for_the_same_answer(seconds: float, state: HealthState) -> None:
+    class Timed(FakeChecker):
+        async def check(self, probe: Probe, *, timeout: timedelta) -> CheckResult:
+            return replace(await FakeChecker.check(self, probe, timeout=timeout), latency_seconds=seconds)
+
+    async def main() -> None:
+        async with Bench(Timed()) as bench:
+            strict = replace(TARGET, check="strict", latency=Levels.most(warning=1.0, critical=2.0))
+            bench.runner.sync(KEY, [TARGET, strict])
+            await asyncio.sleep(40)
+            assert bench.state is HealthState.HEALTHY
+            assert bench.runner.states(KEY)["strict"].state is state
+            # One run answers both.
+            assert bench.checker.ran in range(4, 6)
 
     run_virtual(main())
 

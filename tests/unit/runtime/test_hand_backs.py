@@ -55,9 +55,11 @@ TARGET: Final = f"{APPS}/deployments/checkout"
 OURS: Final = f"{KEY.name}/resource-uid"
 TEMPLATE: Final = "containers: [{name: app, image: 'shop:1', ports: [{name: http, containerPort: 8080}]}]"
 READABLE: Final = {"rollout": {"strategy": "BlueGreen"}}
-# Each cannot be read: a strategy of a later version; no target that can be read; no target at all.
+# A part cannot be read: a strategy of a later version.
+IN_PART: Final = {"rollout": {"strategy": "Canary"}}
+# Each cannot be read: a profile of a later version; no target that can be read; no target at all.
 UNREADABLE: Final[dict[str, Object]] = {
-    "strategy": {"rollout": {"strategy": "Canary"}},
+    "profile": READABLE | {"profile": "Later"},
     "target": READABLE | {"targetRef": {"kind": "Rollout", "name": "checkout"}},
     "no target": READABLE | {"targetRef": None},
 }
@@ -209,7 +211,7 @@ def is_handed_back(deployment: Object) -> bool:
     return is_unmarked and "paused" not in deployment["spec"] and deployment["spec"]["progressDeadlineSeconds"] == 600
 
 
-@pytest.mark.parametrize("spec", [READABLE, *UNREADABLE.values()], ids=["readable", *UNREADABLE])
+@pytest.mark.parametrize("spec", [READABLE, IN_PART, *UNREADABLE.values()], ids=["readable", "in part", *UNREADABLE])
 def test_what_is_claimed_is_handed_back_whatever_the_spec_says(spec: Object) -> None:
     async def main() -> None:
         bench = Bench({f"{RESOURCES}/checkout": resource(spec), **adopted()})
@@ -223,7 +225,7 @@ def test_what_is_claimed_is_handed_back_whatever_the_spec_says(spec: Object) -> 
 
 def test_of_two_targets_both_are_handed_back_before_the_finalizer_goes() -> None:
     async def main() -> None:
-        spec = UNREADABLE["strategy"] | {"targetRef": {"kind": "Deployment", "name": "moved"}}
+        spec = UNREADABLE["profile"] | {"targetRef": {"kind": "Deployment", "name": "moved"}}
         bench = Bench({f"{RESOURCES}/checkout": resource(spec), **adopted(), **adopted("moved")})
         seen = []
         for _ in range(8):
@@ -276,7 +278,7 @@ def test_the_pin_of_a_target_that_is_gone_goes_too(base: dict[str, str]) -> None
     run_virtual(main())
 
 
-@pytest.mark.parametrize("spec", [READABLE, *UNREADABLE.values()], ids=["readable", *UNREADABLE])
+@pytest.mark.parametrize("spec", [READABLE, IN_PART, *UNREADABLE.values()], ids=["readable", "in part", *UNREADABLE])
 def test_uninstalling_needs_no_spec_either(spec: Object) -> None:
     async def main() -> None:
         bench = Bench({f"{RESOURCES}/checkout": resource(spec, deleted=False), **adopted()})
@@ -325,9 +327,10 @@ def test_an_orphan_is_handed_back_and_told_of_once() -> None:
         (resource(READABLE, deleted=False, uid="new"), True),
         (resource(READABLE | {"targetRef": {"kind": "Deployment", "name": "checkout"}}, deleted=False, name="x"), True),
         (resource(READABLE, deleted=False, name="x"), False),
-        (resource(UNREADABLE["strategy"], deleted=False, uid="new"), False),
+        (resource(UNREADABLE["profile"], deleted=False, uid="new"), False),
+        (resource(IN_PART, deleted=False, uid="new"), True),
     ],
-    ids=["made anew", "another one of this target", "one of another target", "one that cannot be read"],
+    ids=["made anew", "another one of this target", "one of another target", "unreadable", "unreadable in part"],
 )
 def test_an_orphan_that_somebody_takes_over_is_left_alone(other: Object, taken: bool) -> None:
     async def main() -> None:
@@ -348,7 +351,7 @@ def _checkout() -> Any:
 
 def test_a_live_resource_keeps_what_it_has_claimed_though_it_cannot_be_read() -> None:
     async def main() -> None:
-        for spec in UNREADABLE.values():
+        for spec in (IN_PART, *UNREADABLE.values()):
             bench = Bench({f"{RESOURCES}/checkout": resource(spec, deleted=False), **adopted()})
             bench.state.store.put_claim(*_checkout(), claimant="checkout")
             await bench.passes(3)
@@ -449,7 +452,7 @@ def test_in_a_refused_namespace_the_finalizer_is_left_to_the_operator_that_looks
     run_virtual(main())
 
 
-@pytest.mark.parametrize("spec", [READABLE, UNREADABLE["strategy"]], ids=["readable", "unreadable"])
+@pytest.mark.parametrize("spec", [READABLE, UNREADABLE["profile"]], ids=["readable", "unreadable"])
 def test_where_rights_may_end_with_the_namespace_no_finalizer_stays(spec: Object) -> None:
     async def main() -> None:
         before = Bench({f"{RESOURCES}/checkout": resource(spec, deleted=False), **adopted()}, finalizers=False)

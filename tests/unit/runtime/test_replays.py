@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from resilience.core.model.decision import Replay
+from resilience.core.model.destinations import DeadLetters
 from resilience.core.model.observation import Key
-from resilience.core.model.probes import DeadLetters, RedisKind, RedisPlace
+from resilience.core.model.probes import RedisKind, RedisPlace
 from resilience.core.model.replays import Replayed
 from resilience.ports import Batch, PortError, Refused, Unavailable
 from resilience.runtime.dead_letters import Replays

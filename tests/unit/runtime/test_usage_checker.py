@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.check_state import NOT_LABELLED
 from resilience.core.model.probes import (
     ContentProbe,
     Measure,
@@ -20,7 +21,7 @@ from resilience.core.model.probes import (
     UsageProbe,
 )
 from resilience.core.model.usage import ContainerUsage, PodUsage
-from resilience.ports import Invalid, Network, PortError, Refused, Unavailable
+from resilience.ports import Network, NotLabelled, PortError, Refused, Unavailable
 from resilience.runtime.checking.usage_checker import MeasuringChecker
 from tests.support.factories import NOW
 
@@ -51,12 +52,10 @@ class Bench:
     async def epoch(self) -> str:
         return "e"
 
-    async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str:
+    async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str | None:
         if self.fails is not None:
             raise self.fails
-        if (namespace, kind, name) not in self.contents:
-            raise Invalid(f"there is no {kind} {name}")
-        return self.contents[namespace, kind, name]
+        return self.contents.get((namespace, kind, name))
 
     async def check(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
         return CheckResult(Outcome.PASS, "Network", f"{timeout}")
@@ -130,7 +129,7 @@ def test_figures_that_are_old_or_of_others_say_nothing(probe: Probe, age: timede
 
 
 @pytest.mark.parametrize("error", [Unavailable("metrics-server is not installed"), Refused("label the Secret")])
-@pytest.mark.parametrize("probe", [lines(MEMORY), SLOPE, ContentProbe("shop", (("Secret", "s"),))])
+@pytest.mark.parametrize("probe", [lines(MEMORY), SLOPE, ContentProbe("shop", "Secret", "s")])
 def test_what_cannot_be_read_is_inconclusive_and_says_why(probe: Probe, error: PortError) -> None:
     bench = Bench(fails=error)
     bench.uses(511)
@@ -215,29 +214,41 @@ def test_measurements_that_nobody_asks_for_are_forgotten() -> None:
     assert grown(bench, per_minute=10, minutes=1, start=300).reason == "NotGrowing"
 
 
-def content(*objects: tuple[str, str], **found: str) -> str:
-    bench = Bench(contents={("shop", "ConfigMap", name): value for name, value in found.items()})
-    return bench.ask(
-        ContentProbe("shop", tuple(("ConfigMap", each) for pair in objects for each in pair if each))
-    ).fingerprint
+def content(found: str | None, *, optional: bool = False, fails: PortError | None = None) -> CheckResult:
+    held = {} if found is None else {("shop", "ConfigMap", "settings"): found}
+    return Bench(contents=held, fails=fails).ask(ContentProbe("shop", "ConfigMap", "settings", optional))
 
 
-ONE, TWO = ("one", ""), ("one", "two")
+def test_content_is_a_fingerprint_with_the_epoch_of_its_key() -> None:
+    assert (content("1").outcome, content("1").fingerprint) == (Outcome.PASS, "e-1")
+    assert content("a" * 64).fingerprint == f"e-{'a' * 16}"
 
 
-def test_content_is_one_fingerprint_of_all_objects_and_changes_with_any() -> None:
-    same = content(TWO, one="1", two="2")
+def test_an_object_that_is_not_there_has_no_content_unless_it_is_optional() -> None:
+    missing = content(None)
 
-    assert content(TWO, one="1", two="2") == same != ""
-    found = {content(TWO, one=one, two=two) for one, two in (("1", "3"), ("2", "1"), ("12", ""), ("", "12"))}
-    assert len(found | {same}) == 5
-    # The first part is of the objects alone.
-    assert {each.partition("-")[0] for each in found} == {same.partition("-")[0]}
-    assert content(ONE, one="1").partition("-")[0] != same.partition("-")[0]
+    assert (missing.outcome, missing.message, missing.fingerprint) == (
+        Outcome.INCONCLUSIVE,
+        "there is no ConfigMap settings",
+        "",
+    )
+    assert (content(None, optional=True).outcome, content(None, optional=True).fingerprint) == (
+        Outcome.PASS,
+        "e-absent",
+    )
 
 
-def test_as_long_as_one_object_is_missing_nothing_is_known() -> None:
-    assert content(TWO, one="1") == ""
+@pytest.mark.parametrize("optional", [False, True])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(NotLabelled("label it"), NOT_LABELLED), (Refused("no right"), "NotReadable"), (Unavailable("x"), "NotReadable")],
+)
+def test_an_object_that_cannot_be_read_is_neither_absent_nor_changed(
+    error: PortError, reason: str, optional: bool
+) -> None:
+    found = content("1", optional=optional, fails=error)
+
+    assert (found.outcome, found.reason, found.fingerprint) == (Outcome.INCONCLUSIVE, reason, "")
 
 
 def test_everything_else_is_asked_over_the_network() -> None:

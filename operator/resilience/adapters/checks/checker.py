@@ -5,6 +5,7 @@ Only this module decides if a failure counts against the target. Thresholds belo
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, assert_never
 
@@ -18,6 +19,7 @@ from resilience.adapters.checks.redis.connections import RedisConnections
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
+from resilience.adapters.net.login import Logins
 from resilience.api.checks import Scheme
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import (
@@ -53,7 +55,7 @@ class NetworkChecker:
         prometheus: PrometheusClient | None = None,
     ) -> None:
         self._client = client
-        self._credentials = credentials
+        self._logins = Logins(client, credentials)
         self._postgres = PostgresConnections(credentials=credentials, guard=client.guard)
         self._redis = RedisConnections(credentials=credentials, guard=client.guard)
         self._prometheus = prometheus
@@ -67,13 +69,16 @@ class NetworkChecker:
     async def check(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
         """Runs the check once, without retries. Never raises.
 
-        A failure while the operator's event loop lagged is inconclusive. A pass stays a pass: the target did answer.
+        A failure while the operator's event loop lagged is inconclusive. A pass stays a pass: the target did answer, if
+        nobody knows how fast.
         """
         began = asyncio.get_running_loop().time()
         result = await self._run_and_classify(probe, timeout=timeout)
         lag = self._loop_lag(began)
-        if result.outcome is not Outcome.FAIL or lag <= MAX_LAG_SECONDS:
+        if lag <= MAX_LAG_SECONDS:
             return result
+        if result.outcome is not Outcome.FAIL:
+            return replace(result, latency_seconds=None)
         return CheckResult(
             Outcome.INCONCLUSIVE,
             "OwnLoopLagged",
@@ -97,7 +102,7 @@ class NetworkChecker:
         client = self._client
         match probe:
             case HttpProbe():
-                return await http_check.check_http(probe, client=client, credentials=self._credentials, timeout=timeout)
+                return await http_check.check_http(probe, client=client, logins=self._logins, timeout=timeout)
             case TcpProbe():
                 return await tcp_check.check_tcp(probe, guard=client.guard, timeout=timeout)
             case GrpcProbe():

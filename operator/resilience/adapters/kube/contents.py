@@ -11,7 +11,7 @@ import json
 from resilience.adapters.kube.paths import named
 from resilience.adapters.kube.reader import require_readable
 from resilience.adapters.kube.transport import Transport
-from resilience.ports import Invalid
+from resilience.api.names import LABEL_FLAGS_OF
 
 _PLURALS = {"ConfigMap": "configmaps", "Secret": "secrets"}
 
@@ -24,13 +24,16 @@ class KubeContents:
         self._lease = lease
         self._key = b""
 
-    async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str:
+    async def fingerprint(self, *, namespace: str, kind: str, name: str) -> str | None:
         """See `ports.Contents`."""
         raw = await self._transport.find(named(_PLURALS[kind], namespace, name))
         if raw is None:
-            raise Invalid(f"there is no {kind} {name}")
+            return None
         if kind == "Secret":
             require_readable(raw)
+        if LABEL_FLAGS_OF in (raw["metadata"].get("labels") or {}):
+            # Degradation flags reach running pods, and a lost dependency must restart none of them.
+            raw = {}
         content = json.dumps([raw.get("data") or {}, raw.get("binaryData") or {}], sort_keys=True)
         return hmac.new(await self._secret_key(), content.encode(), hashlib.sha256).hexdigest()
 

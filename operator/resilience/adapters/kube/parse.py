@@ -8,6 +8,7 @@ from kubernetes.utils.quantity import parse_quantity
 from pydantic import BaseModel, ValidationError
 
 from resilience.adapters.kube import parse_trouble, readable, salvage
+from resilience.api import parts
 from resilience.api.names import (
     ANNOTATION_ACCEPT_PIN,
     ANNOTATION_FLAGS,
@@ -23,7 +24,6 @@ from resilience.api.names import (
 )
 from resilience.api.reasons import ReplaceStep
 from resilience.api.status import Status
-from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.model.observation import Budget, Key, Pod, Resource
 from resilience.core.model.service import Endpoint, Service, ServicePort
 from resilience.core.model.workload import ContainerPort, Resources
@@ -46,12 +46,13 @@ def time(text: object) -> datetime | None:
 
 
 def resource(raw: Json) -> Resource:
-    """A ResilientService; when its spec is invalid, `problem` is the reason, and `spec` lacks that part, or is None."""
+    """A ResilientService; what is wrong in its spec is in `problems`, and `spec` lacks that, or is None."""
     meta = raw["metadata"]
-    spec, problem = specification(ResilientServiceSpec, raw)
-    spec = spec or salvage.partial(raw.get("spec"))
     raw_status = raw.get("status") or {}
     status = _status(raw_status)
+    known = status.last_readable
+    reading = parts.read(raw.get("spec") or {}, known.model_dump() if known is not None else {})
+    spec = reading.spec
     return Resource(
         key=Key(meta["namespace"], meta["name"]),
         uid=meta["uid"],
@@ -62,7 +63,7 @@ def resource(raw: Json) -> Resource:
         finalizers=tuple(meta.get("finalizers") or ()),
         deleting_since=time(meta.get("deletionTimestamp")),
         spec=spec,
-        problem=problem,
+        problems=reading.problems,
         status=status,
         raw_status=raw_status,
         target=None if spec is not None else salvage.target(raw.get("spec")),

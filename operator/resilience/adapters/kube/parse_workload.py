@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from resilience.adapters.kube import selectors
 from resilience.adapters.kube.parse import Json, container_ports, grace_period, native_sidecars, resources
+from resilience.adapters.kube.parse_configs import configs
 from resilience.api.names import FIELD_MANAGER, LABEL_TEMPLATE_HASH, LABEL_TRACK
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.workload import TEMPLATE_FIELDS, Container, ReplicaSet, Template, Workload
@@ -145,6 +146,7 @@ def _template(raw: Json, managed: Iterable[Json]) -> Template:
         grace_period=grace_period(spec),
         claims=tuple(claims),
         sidecar_ports=tuple(port for sidecar in native_sidecars(spec) for port in container_ports(sidecar)),
+        configs=configs(spec),
     )
 
 
@@ -227,4 +229,5 @@ def replica_set(raw: Json, *, kept: str) -> ReplicaSet:
         images={
             entry["name"]: entry.get("image", "") for entry in (template.get("spec") or {}).get("containers") or []
         },
+        configs=configs(template.get("spec") or {}),
     )

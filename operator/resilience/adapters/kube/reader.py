@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import codecs
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -18,7 +19,7 @@ from resilience.core.model.flags import FlagsMap
 from resilience.core.model.observation import Key, PodsView, Resource
 from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import Workload
-from resilience.ports import Invalid, Refused
+from resilience.ports import Invalid, NotLabelled, Refused
 from resilience.ports.cluster import Marked, View
 
 log = structlog.get_logger(__name__)
@@ -159,11 +160,11 @@ def _flags(raw: Json) -> tuple[Key | None, FlagsMap]:
 
 
 def require_readable(raw: Json) -> None:
-    """Raises Refused unless the Secret's owner permits the read: any author of our resources can name a Secret."""
+    """Raises NotLabelled unless the Secret's owner permits the read: any author of our resources can name a Secret."""
     meta = raw["metadata"]
     if (meta.get("labels") or {}).get(LABEL_READABLE) != "true":
         name = meta["name"]
-        raise Refused(
+        raise NotLabelled(
             f"Secret {name} is not labelled {LABEL_READABLE}=true; if the operator may read it:"
             f" kubectl label secret {name} {LABEL_READABLE}=true"
         )
@@ -186,6 +187,16 @@ class KubeSecrets:
         if data is None:
             raise Invalid(f"Secret {name} has no key {key}")
         try:
-            return base64.b64decode(data).decode()
+            return _text(base64.b64decode(data))
         except ValueError as error:
             raise Invalid(f"key {key} of Secret {name} is not text") from error
+
+
+def _text(value: bytes) -> str:
+    """The value without what editors and shells add: a byte order mark, line breaks at the end, UTF-16 of Windows.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    encoding = "utf-16" if value.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return value.decode(encoding).rstrip("\r\n")

@@ -1,66 +1,19 @@
-"""The readable parts of a specification that cannot be read as a whole: a later operator wrote it, or a person erred.
+"""The readable rest of a specification that is not in force: any part helps to hand a workload back.
 
-A part that fails by itself leaves the others at work. For handing a workload back any part is better than none.
+`resilience.api.parts` reads one whose wrong parts leave the others at work.
 """
 
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from resilience.adapters.kube import readable
-from resilience.api.alerts import Alerts
-from resilience.api.restarts import Restart
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetRef
 
 # A specification with more wrong values than this is not worth the time.
 _MOST: Final = 200
-
-# Parts without which everything else is as it was. Without any other part releases or probes would change.
-_SEPARATE: Final[Mapping[str, type[BaseModel]]] = {"alerts": Alerts, "restart": Restart}
-# Fields of `restart` by which pods are restarted unasked: one wrong limit must not set them free.
-_UNASKED: Final = ("policies", "onChange")
-
-
-def partial(raw: object) -> ResilientServiceSpec | None:
-    """The specification without the parts that cannot be read; None when one of these is more than a part."""
-    if not isinstance(raw, Mapping):
-        return None
-    wrong = _wrong_parts(raw)
-    if not wrong <= _SEPARATE.keys():
-        return None
-    rest = dict(raw)
-    for part in wrong:
-        rest[part] = _readable(_SEPARATE[part], raw[part])
-    if "restart" in wrong:
-        rest["restart"] = {name: value for name, value in rest["restart"].items() if name not in _UNASKED}
-    try:
-        return ResilientServiceSpec.model_validate(rest)
-    except ValidationError:
-        # Fields that are right by themselves may contradict one another.
-        return None
-
-
-def _wrong_parts(raw: Mapping[str, Any]) -> set[str]:
-    try:
-        ResilientServiceSpec.model_validate(raw)
-    except ValidationError as error:
-        return {str((*problem["loc"], "")[0]) for problem in error.errors(include_url=False, include_input=False)}
-    return set()
-
-
-def _readable(model: type[BaseModel], raw: object) -> dict[str, Any]:
-    """The fields that are valid, each by itself."""
-
-    def is_valid(name: str, value: object) -> bool:
-        try:
-            model.model_validate({name: value})
-        except ValidationError:
-            return False
-        return True
-
-    return {name: value for name, value in raw.items() if is_valid(name, value)} if isinstance(raw, Mapping) else {}
 
 
 def target(raw: object) -> TargetRef | None:

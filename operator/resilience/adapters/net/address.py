@@ -7,7 +7,7 @@ resolves differently the second time (DNS rebinding) gains nothing. This module 
 import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -23,6 +23,8 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 _HOST: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 # Seconds for which an answer may stand in for a name service that fails.
 STALE: Final = 30.0
+# Names and numbers that mean this host, or a metadata service, to whoever resolves them.
+_SPECIAL: Final = re.compile(r"(?i)(.*\.)?(localhost|metadata\.google\.internal|metadata\.goog|0x[0-9a-f]*|[0-9]+)\.?")
 _KNOWN_NAMES: Final = 4096
 
 
@@ -80,14 +82,28 @@ class AddressGuard:
         refusals = {ip: self.rules.refusal(ip) for ip in candidates}
         permitted = [ip for ip, refusal in refusals.items() if refusal is None]
         if not permitted:
-            what = "; ".join(f"{ip} is {refusal}" for ip, refusal in list(refusals.items())[:3])
-            raise Refused(
-                f"the operator does not speak to {host!r}: {what}; its settings can allow the network if that is wanted"
-            )
+            raise _refused(host, refusals)
         return tuple(
             Address(ip=str(ip), port=port, family=socket.AF_INET if ip.version == 4 else socket.AF_INET6)
             for ip in permitted
         )
+
+    async def behind_proxy(self, host: str, *, timeout: timedelta) -> list[IPAddress]:
+        """All addresses of a host that a proxy is about to be asked for; empty when the name service tells none.
+
+        Raises:
+            Refused: one of them is not permitted (a proxy may choose any), or `host` is not a host name.
+        """
+        if literal(host) is None and _SPECIAL.fullmatch(host):
+            raise Refused(f"the operator does not ask a proxy for {host!r}")
+        try:
+            candidates = await self.resolve(host, timeout=timeout)
+        except NetworkFailure:
+            return []
+        for ip in candidates:
+            if (refusal := self.rules.refusal(ip)) is not None:
+                raise _refused(host, {ip: refusal})
+        return candidates
 
     async def resolve(self, host: str, *, timeout: timedelta) -> list[IPAddress]:
         """All addresses of `host`, at least one, including refused ones: for counting, not for connecting.
@@ -136,3 +152,10 @@ class AddressGuard:
         """The last answer, unless it is too old; it is judged anew."""
         at, addresses = self._answers.get(host, (0.0, []))
         return addresses if asyncio.get_running_loop().time() - at <= STALE else []
+
+
+def _refused(host: str, refusals: Mapping[IPAddress, str | None]) -> Refused:
+    what = "; ".join(f"{ip} is {refusal}" for ip, refusal in list(refusals.items())[:3])
+    return Refused(
+        f"the operator does not speak to {host!r}: {what}; its settings can allow the network if that is wanted"
+    )

@@ -43,9 +43,17 @@ class Answer:
 
 
 def request_bytes(
-    method: str, url: URL, *, user_agent: str, headers: Sequence[tuple[str, str]], body: bytes | None
+    method: str,
+    url: URL,
+    *,
+    user_agent: str,
+    headers: Sequence[tuple[str, str]],
+    body: bytes | None,
+    to_proxy: bool = False,
 ) -> bytes:
     """The request as bytes; `headers` replace our default headers with the same name.
+
+    `to_proxy`: for a proxy, which has to be told the whole URL (RFC 9112, 3.2.2).
 
     Raises:
         Refused: a header cannot be written, or only the operator may set it. The message quotes no value.
@@ -70,7 +78,8 @@ def request_bytes(
     # Host comes first (RFC 9110, 7.2), whoever sets it.
     lines.sort(key=lambda header: header[0].lower() != b"host")
     head = b"".join(b"%s: %s\r\n" % line for line in lines)
-    return b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method.encode(), url.raw_path_qs.encode(), head, body or b"")
+    path = f"{url.scheme}://{url.host_port_subcomponent}{url.raw_path_qs}" if to_proxy else url.raw_path_qs
+    return b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method.encode(), path.encode(), head, body or b"")
 
 
 def unwritable() -> Refused:

@@ -14,12 +14,12 @@ from resilience.adapters.net.http import no_answer
 from resilience.adapters.receivers import alertmanager_body
 from resilience.adapters.receivers.post import JSON, Poster
 from resilience.adapters.receivers.wording import Origin
+from resilience.api.http import ProxyUse
 from resilience.api.receivers import AlertmanagerReceiver
 from resilience.core.alerting.alertmanager_feed import EXPIRES
 from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
-from resilience.core.health.dependencies import secret, trust
-from resilience.core.model.headers import parse_headers
+from resilience.core.health.dependencies import trust
 from resilience.core.model.observation import Key
 from resilience.ports import DeliveryFailed, Receipt, Refused
 
@@ -42,13 +42,13 @@ class Alertmanager:
     ) -> Receipt:
         """Raises DeliveryFailed when no replica accepts the message."""
         tls = await self.credentials.tls(trust(spec.tls, key.namespace), fresh=fresh)
-        text = await self.credentials.value(secret(spec.headers_from, key.namespace), fresh=fresh)
-        headers = [JSON, *parse_headers(text)]
+        headers = [JSON, *await self.poster.access(spec, key.namespace, timeout=timeout, fresh=fresh)]
         alerts = alertmanager_body.api_alerts(message, self.origin, now=self.now(), expires=EXPIRES)
         peers = await self._peers(spec, key, timeout)
         name = _server_name(spec, key)
+        proxy = spec.proxy if spec.service is None else ProxyUse.NEVER
         answers = await asyncio.gather(
-            *(self._post(url, alerts, headers, timeout, tls, name) for url in peers), return_exceptions=True
+            *(self._post(url, alerts, headers, timeout, tls, name, proxy) for url in peers), return_exceptions=True
         )
         if all(isinstance(answer, BaseException) for answer in answers):
             raise next(answer for answer in answers if isinstance(answer, BaseException))
@@ -62,6 +62,7 @@ class Alertmanager:
         timeout: timedelta,
         tls: ssl.SSLContext | None,
         server_name: str,
+        proxy: ProxyUse | None,
     ) -> None:
         """Posts all batches to one replica, which has the whole time-out: a replica that hangs delays no other."""
         try:
@@ -69,7 +70,7 @@ class Alertmanager:
                 for start in range(0, len(alerts), BATCH):
                     body = json.dumps(alerts[start : start + BATCH]).encode()
                     await self.poster.post(
-                        url, body, timeout=timeout, headers=headers, tls=tls, server_name=server_name
+                        url, body, timeout=timeout, headers=headers, tls=tls, server_name=server_name, proxy=proxy
                     )
         except TimeoutError as error:
             raise DeliveryFailed(DeliveryFailure(str(no_answer(timeout)), unsure=True)) from error

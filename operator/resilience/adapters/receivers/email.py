@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.adapters.receivers import wording
 from resilience.adapters.receivers.wording import Origin
+from resilience.adapters.telemetry.redaction import redact_text
 from resilience.api.receivers import EmailReceiver, StartTls
 from resilience.core.alerting.delivery import DeliveryFailure
 from resilience.core.alerting.message import Message
@@ -26,7 +28,8 @@ from resilience.core.model.probes import TlsTrust
 from resilience.ports import DeliveryFailed, Receipt, Refused
 
 _DOMAIN: Final = "resilience-operator.invalid"
-_OURS: Final = "resilience-operator"
+# Characters of the server's own words that are shown.
+_SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,8 @@ class Email:
         except Refused as refusal:
             raise DeliveryFailed(DeliveryFailure(str(refusal), permanent=True)) from refusal
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise DeliveryFailed(_trouble(error)) from error
-        return Receipt(note=_partly(refused, len(spec.to)))
+            raise DeliveryFailed(_trouble(error, login=login)) from error
+        return Receipt(note=_partly(refused, len(spec.to), login=login))
 
 
 def letter(message: Message, origin: Origin, spec: EmailReceiver, *, at: datetime) -> EmailMessage:
@@ -74,14 +77,23 @@ def letter(message: Message, origin: Origin, spec: EmailReceiver, *, at: datetim
     return mail
 
 
+def hello(spec: EmailReceiver) -> str:
+    """The name to say in EHLO: the domain of the sender, unless another one is set. Many servers want a full one."""
+    domain = spec.hello or spec.from_.rpartition("@")[2]
+    try:
+        return domain.encode("idna").decode()
+    except UnicodeError:
+        return _DOMAIN
+
+
 async def _send(
     spec: EmailReceiver, connection: socket.socket, mail: EmailMessage, *, login: str, tls: ssl.SSLContext | None
-) -> Mapping[str, object]:
+) -> Mapping[str, aiosmtplib.SMTPResponse]:
     """Sends the mail. Returns the recipients that the server refused, if it accepted others."""
     name = (spec.tls.server_name if spec.tls is not None else None) or spec.host
     implicit = spec.start_tls is StartTls.IMPLICIT
     client = aiosmtplib.SMTP(
-        hostname=name, sock=connection, local_hostname=_OURS, use_tls=implicit, start_tls=False, tls_context=tls
+        hostname=name, sock=connection, local_hostname=hello(spec), use_tls=implicit, start_tls=False, tls_context=tls
     )
     try:
         await client.connect()
@@ -127,37 +139,46 @@ async def _connected(addresses: Sequence[Address], timeout: timedelta) -> socket
     raise OSError("no address")
 
 
-def _partly(refused: Mapping[str, object], total: int) -> str:
+def _partly(refused: Mapping[str, aiosmtplib.SMTPResponse], total: int, *, login: str) -> str:
     """Note that names the refused recipients; empty when there are none."""
     if not refused:
         return ""
-    return (
-        f"the mail server accepts no mail for {len(refused)} of {total} recipients: {', '.join(sorted(refused))[:500]}"
-    )
+    names, first = ", ".join(sorted(refused))[:500], _words(refused[min(refused)].message, login)
+    return f"the mail server accepts no mail for {len(refused)} of {total} recipients: {names}{first}"
 
 
-def _trouble(error: Exception) -> DeliveryFailure:
+def _trouble(error: Exception, *, login: str) -> DeliveryFailure:
     """Delivery failure for a mail error; 5xx is permanent: https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     match error:
-        case aiosmtplib.SMTPAuthenticationError(code=code):
+        case aiosmtplib.SMTPAuthenticationError(code=code, message=text):
             words = "the mail server does not accept the credentials: check the Secret"
-            return DeliveryFailure(words, permanent=code >= 500)
+            return DeliveryFailure(f"{words}{_words(text, login)}", permanent=code >= 500)
         case aiosmtplib.SMTPNotSupported():
             words = f"the mail server does not offer {error.args[0]}: check email.startTls, email.authFrom and the port"
             return DeliveryFailure(words, permanent=True)
         case aiosmtplib.SMTPRecipientsRefused(recipients=refused):
-            codes = sorted({recipient.code for recipient in refused})
-            words = (
-                f"the mail server accepts no mail for {len(refused)} of the recipients ({codes[0] if codes else '?'})"
-            )
-            return DeliveryFailure(words, permanent=all(code >= 500 for code in codes))
-        case aiosmtplib.SMTPResponseException(code=code):
-            return DeliveryFailure(f"the mail server answered {code}", permanent=code >= 500)
+            first = min(refused, key=lambda recipient: recipient.code)
+            words = f"the mail server accepts no mail for {len(refused)} of the recipients ({first.code})"
+            is_permanent = all(recipient.code >= 500 for recipient in refused)
+            return DeliveryFailure(f"{words}{_words(first.message, login)}", permanent=is_permanent)
+        case aiosmtplib.SMTPResponseException(code=code, message=text):
+            return DeliveryFailure(f"the mail server answered {code}{_words(text, login)}", permanent=code >= 500)
         case _ if isinstance(cause, OSError):
             return DeliveryFailure(str(from_os_error(cause)))
         case _:
             return DeliveryFailure("the connection to the mail server broke")
+
+
+def _words(text: str, login: str) -> str:
+    """The first line of the server's answer, to be appended; empty if there is none, or if it repeats the login."""
+    line = next((" ".join(line.split()) for line in text.splitlines() if line.strip()), "")
+    user, _, password = login.partition(":")
+    encoded = (b64encode(part.encode()).decode() for part in (user, password, f"\0{user}\0{password}") if part)
+    if not line or (password and password in line) or any(part in line for part in encoded):
+        return ""
+    shown = redact_text("".join(letter if letter.isprintable() else " " for letter in line))
+    return f"; it says: {shown[:_SHOWN]}"
 
 
 def _one_line(text: str) -> str:

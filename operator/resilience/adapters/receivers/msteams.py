@@ -36,7 +36,7 @@ class Teams:
     ) -> Receipt:
         """Raises DeliveryFailed."""
         url = await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)
-        await self.poster.post(url, card(message, self.origin), timeout=timeout)
+        await self.poster.post(url, card(message, self.origin), timeout=timeout, proxy=spec.proxy)
         return Receipt()
 
 

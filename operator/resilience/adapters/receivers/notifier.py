@@ -11,6 +11,7 @@ from typing import Final
 
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient, no_answer
+from resilience.adapters.net.login import Logins
 from resilience.adapters.receivers.alertmanager import Alertmanager
 from resilience.adapters.receivers.apprise_process import STARTING
 from resilience.adapters.receivers.apprise_url import Apprise
@@ -46,7 +47,7 @@ class Notifiers:
         pagerduty: Mapping[Region, str] = URLS,
         slack: str = API,
     ) -> None:
-        poster = Poster(client)
+        poster = Poster(client, Logins(client, credentials))
         self._alertmanager = Alertmanager(poster, credentials, origin, now)
         self._webhook = Webhook(poster, credentials, origin, now)
         self._pagerduty = PagerDuty(poster, credentials, origin, pagerduty)

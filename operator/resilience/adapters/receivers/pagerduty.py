@@ -46,7 +46,8 @@ class PagerDuty:
         """Raises DeliveryFailed."""
         routing_key = await self.credentials.value(secret(spec.routing_key_from, key.namespace), fresh=fresh)
         event = event_of(message, self.origin, routing_key=routing_key.strip(), source=str(key))
-        await self.poster.post(self.urls[spec.region], json.dumps(event).encode(), timeout=timeout)
+        body = json.dumps(event).encode()
+        await self.poster.post(self.urls[spec.region], body, timeout=timeout, proxy=spec.proxy)
         return Receipt()
 
 

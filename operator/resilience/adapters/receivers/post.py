@@ -14,8 +14,13 @@ from resilience.adapters.net.credentials import tls_context
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
 from resilience.adapters.net.http_wire import Answer
+from resilience.adapters.net.login import Logins, with_login
 from resilience.api.checks import Scheme
+from resilience.api.http import ProxyUse
+from resilience.api.receivers import AlertmanagerReceiver, WebhookReceiver
 from resilience.core.alerting.delivery import DeliveryFailure
+from resilience.core.health.dependencies import login, secret
+from resilience.core.model.headers import parse_headers
 from resilience.core.model.probes import HttpTarget
 from resilience.ports import DeliveryFailed, Refused
 
@@ -41,9 +46,26 @@ _LONGEST: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Poster:
-    """Posts to addresses that the client's guard permits."""
+    """Posts to addresses that the client's guard permits; through its proxy to what is outside of the cluster."""
 
     client: HttpClient
+    logins: Logins
+
+    async def access(
+        self, settings: AlertmanagerReceiver | WebhookReceiver, namespace: str, *, timeout: timedelta, fresh: bool
+    ) -> list[tuple[str, str]]:
+        """The headers that Secrets of the receiver hold, and its login.
+
+        Raises:
+            DeliveryFailed: there is no token for now.
+            Invalid, Unavailable, ValueError: a Secret is not readable, or holds something else.
+        """
+        text = await self.logins.credentials.value(secret(settings.headers_from, namespace), fresh=fresh)
+        try:
+            given = await self.logins.headers(login(settings, namespace), timeout=timeout / 2, fresh=fresh)
+        except NetworkFailure as failure:
+            raise DeliveryFailed(DeliveryFailure(str(failure))) from failure
+        return with_login(parse_headers(text), given)
 
     async def post(
         self,
@@ -54,6 +76,7 @@ class Poster:
         headers: Sequence[tuple[str, str]] = (JSON,),
         tls: ssl.SSLContext | None = None,
         server_name: str = "",
+        proxy: ProxyUse | None = None,
     ) -> Answer:
         """The answer that accepts the message.
 
@@ -65,7 +88,14 @@ class Poster:
             tls = tls_context("")
         try:
             answer = await self.client.request(
-                "POST", target, timeout=timeout, headers=headers, tls=tls, server_name=server_name, body=body
+                "POST",
+                target,
+                timeout=timeout,
+                headers=headers,
+                tls=tls,
+                server_name=server_name,
+                body=body,
+                proxy=proxy or ProxyUse.OUTSIDE,
             )
         except NetworkFailure as failure:
             raise DeliveryFailed(DeliveryFailure(str(failure), unsure=failure.reason in _UNSURE)) from failure

@@ -79,25 +79,27 @@ class Slack:
         body = {"text": wording.headline(message, self.origin)[:TEXT], "blocks": blocks(message, self.origin)}
         if spec.url_from is not None:
             url = await self.credentials.value(secret(spec.url_from, key.namespace), fresh=fresh)
-            await self.poster.post(url, json.dumps(body).encode(), timeout=timeout)
+            await self.poster.post(url, json.dumps(body).encode(), timeout=timeout, proxy=spec.proxy)
             return Receipt()
         token = await self.credentials.value(secret(spec.token_from, key.namespace), fresh=fresh)
         wanted = spec.channel or ""
         channel, at, chosen = [*message.handle.split(" "), "", ""][:3]
         if at and chosen == wanted:
             try:
-                await self._call("chat.update", token, {**body, "channel": channel, "ts": at}, timeout)
+                await self._call("chat.update", spec, token, {**body, "channel": channel, "ts": at}, timeout)
                 return Receipt(message.handle)
             except _Gone:
                 # Somebody deleted the message or its channel: post it anew.
                 pass
-        posted = await self._call("chat.postMessage", token, {**body, "channel": wanted}, timeout)
+        posted = await self._call("chat.postMessage", spec, token, {**body, "channel": wanted}, timeout)
         return Receipt(f"{posted} {wanted}" if posted else "")
 
-    async def _call(self, method: str, token: str, body: dict[str, Any], timeout: timedelta) -> str:
+    async def _call(
+        self, method: str, spec: SlackReceiver, token: str, body: dict[str, Any], timeout: timedelta
+    ) -> str:
         headers = [JSON, ("Authorization", f"Bearer {token.strip()}")]
         answer = await self.poster.post(
-            f"{self.api}/{method}", json.dumps(body).encode(), timeout=timeout, headers=headers
+            f"{self.api}/{method}", json.dumps(body).encode(), timeout=timeout, headers=headers, proxy=spec.proxy
         )
         return _handle(answer, editing=method == "chat.update")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from resilience.adapters.net.credentials import Credentials
+from resilience.adapters.net.login import with_login
 from resilience.adapters.receivers import alertmanager_body
 from resilience.adapters.receivers.post import JSON, Poster
 from resilience.adapters.receivers.wording import Origin
@@ -36,11 +37,13 @@ class Webhook:
         tls = await self.credentials.tls(trust(spec.tls, key.namespace), fresh=fresh)
         document = alertmanager_body.webhook(message, self.origin, receiver=key.name)
         body = json.dumps(document).encode()
-        headers = [JSON, ("X-Resilience-Delivery", message.delivery), ("X-Resilience-Kind", str(message.kind))]
+        given = await self.poster.access(spec, key.namespace, timeout=timeout, fresh=fresh)
+        own = [JSON, ("X-Resilience-Delivery", message.delivery), ("X-Resilience-Kind", str(message.kind))]
         if signing_key:
-            headers.extend(signature(signing_key, body, at=self.now()))
+            own.extend(signature(signing_key, body, at=self.now()))
+        headers = with_login(given, own)
         name = spec.tls.server_name or "" if spec.tls is not None else ""
-        await self.poster.post(url, body, timeout=timeout, headers=headers, tls=tls, server_name=name)
+        await self.poster.post(url, body, timeout=timeout, headers=headers, tls=tls, server_name=name, proxy=spec.proxy)
         return Receipt()
 
 

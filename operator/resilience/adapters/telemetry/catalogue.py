@@ -89,7 +89,12 @@ class OperatorMetrics(_Declaring):
             "Longest time in the last minute for which the event loop stood still, by the work that it did meanwhile.",
             "work",
         )
-        self.build = gauge("build_info", "Always 1; the label has the version.", "version")
+        self.build = gauge(
+            "build_info",
+            "Always 1; the version, and the installation as namespace/name of its Lease.",
+            "version",
+            "installation",
+        )
 
 
 class ServiceMetrics(_Declaring):

@@ -27,12 +27,12 @@ _CHANNELS: Final = ("configmap", "annotation", "http")
 class PrometheusMetrics:
     """Implements ports.Metrics, and the metrics that only adapters and the program set."""
 
-    def __init__(self, *, version: str) -> None:
+    def __init__(self, *, version: str, installation: str = "") -> None:
         self.registry = CollectorRegistry()
         self._operator = OperatorMetrics(self.registry)
         self._service = ServiceMetrics(self.registry)
         self._receiver = ReceiverMetrics(self.registry)
-        self._operator.build.labels(version).set(1)
+        self._operator.build.labels(version, installation).set(1)
         for channel in _CHANNELS:
             self._operator.told.labels(channel)
         # Labels of the histograms of each resource.

@@ -37,7 +37,11 @@ from resilience.core.report.prerequisites import BLIND
 # A failed restart is worth an alert for this long.
 _FAILED_RESTART: Final = timedelta(hours=1)
 # Reasons of a redisStream check that are about the stream itself; all others are about its Redis.
-_QUEUE: Final = ("StreamTooLong", "GroupLags", "TooManyPending", "NoSuchStream", "NoSuchGroup", "NotAStream")
+_QUEUE: Final = ("StreamTooLong", "GroupLags", "TooManyPending", "DeadLetters")
+# A stream that nobody has written to yet is not there either: no reason to wake anybody.
+_NO_QUEUE: Final = ("NoSuchStream", "NoSuchGroup", "NotAStream")
+# The reason of a figure that is out of bounds: the dependency works, and is not lost.
+_OUT_OF_BOUNDS: Final = "OutOfBounds"
 # Reasons for which a policy waits as planned.
 _PLANNED_WAITS: Final = (
     BlockReason.OUTSIDE_WINDOW,
@@ -63,8 +67,8 @@ class Problem:
 def problems_of(resource: Resource, status: Status, workload: Workload | None, now: datetime) -> list[Problem]:
     """Everything that is wrong now."""
     spec = resource.spec
-    problems = [*_of_service(status, workload), *_of_operations(status, workload, now)]
-    if spec is not None and not _is_unobservable(status):
+    problems = [*_of_service(resource, status, workload), *_of_operations(status, workload, now)]
+    if spec is not None and not _is_unobservable(resource, status):
         problems.extend(_of_checks(spec, status, resource.key.namespace))
     if spec is not None and spec.slo is not None and status.slo is not None:
         problems.extend(_of_slo(spec.slo, status.slo, now))
@@ -78,11 +82,11 @@ def failed_restart_expiry(status: Status) -> datetime:
     return last.started_at + last.duration + _FAILED_RESTART
 
 
-def _of_service(status: Status, workload: Workload | None) -> Iterator[Problem]:
+def _of_service(resource: Resource, status: Status, workload: Workload | None) -> Iterator[Problem]:
     stalled, healthy = _stalled_condition(status), conditions.find(status.conditions, ConditionType.HEALTHY)
     if stalled is not None:
         yield Problem(AlertName.STALLED, stalled.message, since=stalled.last_transition_time)
-    if _is_unobservable(status):
+    if _is_unobservable(resource, status):
         return
     if workload is not None and _is_down(status, workload):
         words = "; ".join(f"{pod.pod}: {pod.reason}" for pod in status.attention[:3])
@@ -103,9 +107,12 @@ def _needing_attention(status: Status) -> list[Attention]:
     return attention.waits_for_gates(status.attention)
 
 
-def _is_unobservable(status: Status) -> bool:
+def _is_unobservable(resource: Resource, status: Status) -> bool:
     """Nothing is known of the service, or it is incomplete and so has never served."""
     stalled = _stalled_condition(status)
+    if stalled is not None and stalled.reason == Reason.INVALID_SPEC and resource.spec is not None:
+        # Only a part of the specification cannot be read.
+        return False
     return stalled is not None and (stalled.reason in BLIND or status.first_healthy_at is None)
 
 
@@ -165,10 +172,10 @@ def _of_checks(spec: ResilientServiceSpec, status: Status, namespace: str) -> It
             continue
         if check.usage is not None:
             yield from _graded(AlertName.USAGE_HIGH, result)
-        elif check.redis_stream is not None and _is_about_queue(result):
+        elif check.redis_stream is not None and result.reason in (*_QUEUE, *_NO_QUEUE):
             name = AlertName.DEAD_LETTERS if result.reason == "DeadLetters" else AlertName.QUEUE_BEHIND
-            yield from _graded(name, result, at_most=Severity.WARNING)
-        elif check.scope is Scope.DEPENDENCY:
+            yield from _graded(name, result, Severity.WARNING if result.reason in _NO_QUEUE else Severity.CRITICAL)
+        elif check.scope is Scope.DEPENDENCY and (result.reason != _OUT_OF_BOUNDS or flag in on):
             yield from _dependency(check, result, spec, namespace, flag_on=flag in on, is_unhealthy=is_unhealthy)
         elif result.state is HealthState.UNHEALTHY:
             yield Problem(AlertName.SERVICE_UNHEALTHY, result.message, result.name)
@@ -215,10 +222,6 @@ def _graded(name: AlertName, result: CheckStatus, at_most: Severity = Severity.C
         yield Problem(name, result.message, result.name, at_most)
     elif result.state is HealthState.WARNING:
         yield Problem(name, result.message, result.name, Severity.WARNING)
-
-
-def _is_about_queue(result: CheckStatus) -> bool:
-    return result.state is HealthState.WARNING or result.reason in _QUEUE
 
 
 def _has_status(status: Status, kind: ConditionType, *, is_: str = "True") -> bool:

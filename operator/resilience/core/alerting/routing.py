@@ -92,7 +92,7 @@ def _by_route(alert: Alert, labels: Mapping[str, str], route: Route, number: int
 
 
 def _matches(route: Route, labels: Mapping[str, str]) -> bool:
-    return all(matchers.parse(matcher).matches(labels) for matcher in route.matchers)
+    return all(matcher.matches(labels) for text in route.matchers for matcher in matchers.parse(text))
 
 
 def _group(alert: Alert, labels: Mapping[str, str], by: Sequence[str]) -> Group:

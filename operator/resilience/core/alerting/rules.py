@@ -18,7 +18,8 @@ from resilience.api.scalars import format_duration
 from resilience.api.status import Status
 from resilience.api.status_alerts import FiringAlert
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.alerting.alert import worse
+from resilience.core.alerting import silences
+from resilience.core.alerting.alert import of_status, worse
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.alerting.problems import Problem, failed_restart_expiry, problems_of
 from resilience.core.model import trace_ids
@@ -55,11 +56,18 @@ def evaluate(resource: Resource, status: Status, workload: Workload | None, now:
     lasting = {problem.name for problem, since in dated if since + CATALOGUE[problem.name].lasts <= now}
     patience = _start_patience(spec, status)
     firing = []
+    ends = []
     for problem, since in dated:
-        withheld = _withheld_reason(problem, since, lasting, status, patience, now)
-        firing.append(_firing(problem, since, withheld, trace=trace_ids.new(resource.uid, since)))
+        alert = _firing(problem, since, trace=trace_ids.new(resource.uid, since))
+        silence = silences.silence_of(of_status(resource.key, alert), spec.alerts, now) if spec is not None else None
+        if silence is not None:
+            withheld = silences.words(silence)
+            ends.append(silence.until - now)
+        else:
+            withheld = _withheld_reason(problem, since, lasting, status, patience, now)
+        firing.append(alert.model_copy(update={"held": withheld}))
     waits = [at - now for problem, since in dated for at in _notify_times(problem.name, since, patience) if at > now]
-    return FiringAlerts(tuple(firing[:MOST]), min([*waits, *_failed_restart_waits(status, now)], default=None))
+    return FiringAlerts(tuple(firing[:MOST]), min([*waits, *ends, *_failed_restart_waits(status, now)], default=None))
 
 
 def _since(problem: Problem, before: FiringAlert | None, now: datetime) -> datetime:
@@ -69,7 +77,7 @@ def _since(problem: Problem, before: FiringAlert | None, now: datetime) -> datet
     return min(problem.since or now, now)
 
 
-def _firing(problem: Problem, since: datetime, withheld: str, *, trace: str) -> FiringAlert:
+def _firing(problem: Problem, since: datetime, *, trace: str) -> FiringAlert:
     return FiringAlert(
         name=problem.name,
         subject=problem.subject,
@@ -77,7 +85,6 @@ def _firing(problem: Problem, since: datetime, withheld: str, *, trace: str) -> 
         since=since,
         message=problem.message[:1024],
         cause=problem.cause[:253],
-        held=withheld,
         trace_id=trace,
     )
 

@@ -1,6 +1,7 @@
 """A service's own status of its alerts: what fires, who is notified, and whether the receivers can be reached."""
 
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -9,7 +10,7 @@ from resilience.api.names import ANNOTATION_EXPLAIN_ALERT
 from resilience.api.reasons import AlertName, ConditionType, Reason, Severity
 from resilience.api.status import Effective, Status
 from resilience.api.status_alerts import AlertsStatus
-from resilience.core.alerting import routing, rules
+from resilience.core.alerting import routing, rules, silences
 from resilience.core.alerting.alert import Alert, of_status
 from resilience.core.alerting.catalogue import CATALOGUE
 from resilience.core.alerting.routing import Aim, Pace
@@ -97,6 +98,8 @@ def explain(resource: Resource, status: Status, seen: Observation, now: datetime
         note = str(error)
     else:
         spec = resource.spec.alerts if resource.spec is not None else Alerts()
+        silence = silences.silence_of(alert, spec, now)
+        alert = replace(alert, held=silences.words(silence) if silence is not None else "")
         to = routing.aims(alert, spec, pace=Pace(), otherwise=seen.alerting.default)
         labels = ", ".join(f'{name}="{label}"' for name, label in alert.all_labels().items())
         note = f"{{{labels}}} goes to {routing.explain(to, now)}"

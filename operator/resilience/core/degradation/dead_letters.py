@@ -17,11 +17,11 @@ from resilience.api.status_flags import ReplayStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health import dependencies
 from resilience.core.health.thresholds import WELL
-from resilience.core.model import history, requests
+from resilience.core.model import history, requests, wrong_parts
 from resilience.core.model.context import Context
 from resilience.core.model.decision import SOON, Event, Replay, StepResult, earliest
+from resilience.core.model.destinations import DeadLetters
 from resilience.core.model.observation import Observation
-from resilience.core.model.probes import DeadLetters
 from resilience.core.model.replays import Replayed
 
 FIRST_PAUSE: Final = timedelta(minutes=1)
@@ -42,9 +42,12 @@ class _StreamStep:
 
 
 def reconcile(context: Context) -> StepResult:
-    """Begin, continue and end replays. While a flag is on, nothing is replayed."""
+    """Begin, continue and end replays. While a flag is on, nothing is replayed.
+
+    Nothing begins, moves or ends while a check of a dependency cannot be read, for it may be that of the stream.
+    """
     spec, status, observation, now = context.spec, context.status, context.observation, context.now
-    if spec.suspend:
+    if spec.suspend or wrong_parts.hidden_dependencies(context.resource):
         return StepResult(status)
     is_running = any(entry.finished_at is None for entry in status.replays)
     # A request that arrives during a replay is about the dead letters that have arrived since.
@@ -74,7 +77,7 @@ def reconcile(context: Context) -> StepResult:
         status.model_copy(update={"replays": entries, "history": past}),
         actions,
         tuple(events),
-        requeue_after=max(wait or SOON, SOON) if wait is not None or actions else None,
+        requeue_after=SOON if wait is None and actions else wait,
     )
 
 

@@ -16,8 +16,9 @@ from resilience.api.reasons import FlagState, HealthState, Reason
 from resilience.api.scalars import format_duration
 from resilience.api.status_base import format_time
 from resilience.api.status_flags import FlagStatus, OverrideStatus
-from resilience.core.health import dependencies
+from resilience.core.health import dependencies, pace
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL
+from resilience.core.model import wrong_parts
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.context import Context
 from resilience.core.model.decision import Event, StepResult, earliest
@@ -60,16 +61,12 @@ def targets(context: Context) -> tuple[CheckTarget, ...]:
     for flag in spec.degradation.flags:
         check = next((check for check in spec.health.checks if check.name == flag.check), None)
         probe = dependencies.probe(check, spec, namespace=context.namespace) if check is not None else None
-        if probe is None:
+        if check is None or probe is None:
             continue
         limits = thresholds(flag)
         wanted.append(
-            CheckTarget(
-                check=PREFIX + flag.name,
-                probe=_proving(probe),
-                pod_uid="",
-                interval=effective.interval,
-                timeout=effective.timeout,
+            replace(
+                pace.target(check, spec, effective, _proving(probe), name=PREFIX + flag.name),
                 failure_threshold=limits.failures,
                 success_threshold=limits.successes,
                 rows=True,
@@ -86,8 +83,12 @@ def update(context: Context) -> StepResult:
         return StepResult(context.status)
     before = {flag.name: flag for flag in context.status.degradation}
     steps = [_step(context, flag, before.get(flag.name)) for flag in context.spec.degradation.flags]
+    after = {step.flag.name: step.flag for step in steps}
+    if wrong_parts.lacks(context.resource, "degradation"):
+        # To an application a flag that is gone is off. The order stays: another one would be another publication.
+        after = before | after
     return StepResult(
-        context.status.model_copy(update={"degradation": [step.flag for step in steps]}),
+        context.status.model_copy(update={"degradation": list(after.values())}),
         events=tuple(event for step in steps for event in step.events),
         requeue_after=earliest(*(step.wait for step in steps)),
     )

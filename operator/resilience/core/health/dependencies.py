@@ -4,20 +4,25 @@ Probes can be compared: equal probes share one check and one connection, across 
 """
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
+from resilience.api.bounds import CountBounds
 from resilience.api.checks import Check, HttpCheck, Scheme
 from resilience.api.dependency_checks import PostgresCheck, RedisCheck, RedisStreamCheck
+from resilience.api.http import Authenticated, ProxyUse
 from resilience.api.secrets import FromSecret, Tls
 from resilience.api.v1alpha1 import ResilientServiceSpec
-from resilience.core.health import hosts, quantities
+from resilience.core.health import bounds, hosts, quantities
+from resilience.core.model.bounds import Levels
+from resilience.core.model.destinations import DeadLetters
 from resilience.core.model.probes import (
-    Bounds,
-    DeadLetters,
     DnsProbe,
     GrpcProbe,
+    HttpLogin,
     HttpProbe,
     HttpTarget,
+    OAuth2,
     PostgresProbe,
     Probe,
     RedisKind,
@@ -30,6 +35,10 @@ from resilience.core.model.probes import (
 )
 
 _CONNECTION_USE: Final = "80%"
+# Of a stream, unless the check says more: entries and pending entries that warn, and a lag that is critical.
+_LENGTH: Final = 10_000
+_PENDING: Final = 1000
+_LAG: Final = timedelta(minutes=5)
 
 
 def probe(check: Check, spec: ResilientServiceSpec, *, namespace: str) -> Probe | None:
@@ -55,7 +64,7 @@ def http_probe(check: HttpCheck, target: HttpTarget, *, namespace: str, trust: T
     """The probe of an http check for this address."""
     number = None
     if check.json_ is not None:
-        number = (check.json_.field, Bounds(above=_number(check.json_.above), below=_number(check.json_.below)))
+        number = (check.json_.field, bounds.of_number(check.json_))
     return HttpProbe(
         target,
         frozenset(check.expect_status or ()),
@@ -63,18 +72,16 @@ def http_probe(check: HttpCheck, target: HttpTarget, *, namespace: str, trust: T
         number=number,
         headers=secret(check.headers_from, namespace),
         trust=trust,
+        login=login(check, namespace),
     )
-
-
-def _number(text: str | None) -> float | None:
-    return None if text is None else float(text)
 
 
 def _at_url(check: HttpCheck, url: str, namespace: str) -> HttpProbe:
     # The pattern of the field admits no other URLs.
     target = replace(HttpTarget.at(url), host_header=check.host or "", headers=hosts.plain_headers(check))
     verified = trust(check.tls or Tls(), namespace) if target.scheme is Scheme.HTTPS else None
-    return http_probe(check, target, namespace=namespace, trust=verified)
+    probe = http_probe(check, target, namespace=namespace, trust=verified)
+    return replace(probe, proxy=check.proxy or ProxyUse.OUTSIDE)
 
 
 def _postgres(check: PostgresCheck, namespace: str) -> PostgresProbe:
@@ -86,6 +93,7 @@ def _postgres(check: PostgresCheck, namespace: str) -> PostgresProbe:
         max_waiting=check.max_waiting,
         max_lag=check.max_replication_lag,
         trust=trust(check.tls, namespace),
+        levels=None if check.value is None else bounds.of_number(check.value),
     )
 
 
@@ -122,11 +130,21 @@ def _stream(check: RedisStreamCheck, spec: ResilientServiceSpec, namespace: str)
         place=_place(redis, namespace),
         stream=check.stream,
         group=check.group or "",
-        max_length=check.max_length,
-        max_lag=check.max_lag,
-        max_pending=check.max_pending,
+        length=_count(check.length, check.max_length or _LENGTH),
+        lag=_lag(check),
+        pending=_count(check.pending, check.max_pending or _PENDING),
         dead_letter=check.dead_letter.stream if check.dead_letter is not None else "",
     )
+
+
+def _count(wanted: CountBounds | None, usual_warning: int) -> Levels:
+    wanted = wanted or CountBounds()
+    return bounds.largest(wanted.warning, wanted.critical, usual_warning=usual_warning)
+
+
+def _lag(check: RedisStreamCheck) -> Levels:
+    own, usual = bounds.of_latency(check.lag), (check.max_lag or _LAG).total_seconds()
+    return bounds.largest(own.warning.above, own.critical.above, usual_critical=usual)
 
 
 def dead_letters(check: RedisStreamCheck, spec: ResilientServiceSpec, *, namespace: str) -> DeadLetters | None:
@@ -147,6 +165,24 @@ def _host_port(address: str) -> tuple[str, int]:
 def secret(source: FromSecret | None, namespace: str) -> SecretRef | None:
     """A reference to a key of a Secret in this namespace; None without a source."""
     return None if source is None else SecretRef(namespace, source.secret_key_ref.name, source.secret_key_ref.key)
+
+
+def login(settings: Authenticated, namespace: str) -> HttpLogin:
+    """The login of a request, with Secrets of this namespace."""
+    client = settings.oauth2
+    if client is None:
+        return HttpLogin(basic=secret(settings.basic_auth_from, namespace))
+    ref = client.client_secret_from.secret_key_ref
+    return HttpLogin(
+        oauth2=OAuth2(
+            token_url=client.token_url,
+            client_id=client.client_id,
+            secret=SecretRef(namespace, ref.name, ref.key),
+            scopes=tuple(client.scopes),
+            params=tuple((param.name, param.value) for param in client.endpoint_params),
+            trust=trust(client.tls, namespace),
+        )
+    )
 
 
 def trust(tls: Tls | None, namespace: str) -> TlsTrust | None:

@@ -13,13 +13,6 @@ from resilience.core.model.service import Service, ServicePort
 from resilience.core.model.workload import Container, ContainerPort, Template, Workload
 
 
-@dataclass(frozen=True, slots=True)
-class MissingPort:
-    """A port that a probe's check names and nothing has; the message says which."""
-
-    message: str
-
-
 class PortMissing(Exception):
     """A check names a port that neither the Service nor any container has; the text says which."""
 

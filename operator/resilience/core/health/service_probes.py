@@ -1,7 +1,7 @@
 """Probes of the service itself: at its Service, at one of its pods, and queries about it."""
 
 from resilience.api.checks import Check, Scheme
-from resilience.core.health import dependencies, hosts
+from resilience.core.health import bounds, dependencies, hosts
 from resilience.core.model.observation import Observation
 from resilience.core.model.probes import GrpcProbe, HttpTarget, Probe, PrometheusProbe, TcpProbe
 
@@ -13,13 +13,8 @@ def probe(check: Check, observation: Observation, *, host: str, port: int, host_
     """
     assert observation.workload is not None
     if check.prometheus is not None:
-        bounds = check.prometheus
-        return PrometheusProbe(
-            query=bounds.query,
-            namespace=observation.workload.namespace,
-            above=None if bounds.above is None else float(bounds.above),
-            below=None if bounds.below is None else float(bounds.below),
-        )
+        levels = bounds.of_number(check.prometheus)
+        return PrometheusProbe(check.prometheus.query, observation.workload.namespace, levels)
     if check.http is not None:
         target = HttpTarget(
             host,

@@ -8,18 +8,16 @@ from typing import Final
 from resilience.api.checks import Check, Scope, UsageCheck
 from resilience.api.status import Effective, Status
 from resilience.api.v1alpha1 import QuietHttp, ResilientServiceSpec, SignalHttp
-from resilience.core.health import dependencies, hosts, quantities, service_probes
+from resilience.core.health import dependencies, hosts, pace, quantities, reach, service_probes
 from resilience.core.health.ports import check_port, container_port, find_container
+from resilience.core.model.destinations import ConnectionsTarget, VerifyTarget
 from resilience.core.model.observation import Observation, Pod
 from resilience.core.model.probes import (
     CheckTarget,
-    ConnectionsTarget,
     HttpTarget,
     Measure,
-    Probe,
     UsageLine,
     UsageProbe,
-    VerifyTarget,
 )
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Resources
@@ -181,16 +179,17 @@ def of_usage(
         return []
     namespace, known = observation.workload.namespace, {pod.uid: pod for pod in observation.all_pods}
     return [
-        _target(
-            name or check.name,
+        pace.target(
+            check,
+            spec,
+            effective,
             UsageProbe(
                 namespace,
                 pod,
                 container.name,
                 _usage_lines(usage, effective, quantities.resources(known.get(uid), container)),
             ),
-            spec,
-            effective,
+            name=name,
             pod_uid=uid,
             often=often,
         )
@@ -249,7 +248,7 @@ def at_dependency(
         if observation.workload is None
         else dependencies.probe(check, spec, namespace=observation.workload.namespace)
     )
-    return [] if probe is None else [_target(name or check.name, probe, spec, effective, often=often)]
+    return [] if probe is None else [pace.target(check, spec, effective, probe, name=name, often=often)]
 
 
 def check_target(
@@ -265,29 +264,10 @@ def check_target(
     often: timedelta | None = None,
     host_header: str = "",
 ) -> CheckTarget:
-    """One target, under the check's name unless `name` is given; `often` is the longest interval.
+    """One target, under the check's name unless `name` is given; `often` is the longest interval by default.
 
     `host_header` is what an http check says unless the spec sets another one; empty for the address.
     """
     probe = service_probes.probe(check, observation, host=host, port=port, host_header=host_header)
-    return _target(name or check.name, probe, spec, effective, pod_uid=pod_uid, often=often)
-
-
-def _target(
-    name: str,
-    probe: Probe,
-    spec: ResilientServiceSpec,
-    effective: Effective,
-    *,
-    pod_uid: str = "",
-    often: timedelta | None = None,
-) -> CheckTarget:
-    return CheckTarget(
-        check=name,
-        probe=probe,
-        pod_uid=pod_uid,
-        interval=min(effective.interval, often or effective.interval),
-        timeout=effective.timeout,
-        failure_threshold=spec.health.failure_threshold,
-        success_threshold=spec.health.success_threshold,
-    )
+    target = pace.target(check, spec, effective, probe, name=name, pod_uid=pod_uid, often=often)
+    return replace(target, question=reach.question(check, spec))

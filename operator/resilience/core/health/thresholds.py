@@ -46,8 +46,10 @@ class CheckResult:
     measured_at: datetime | None = None
     # Number of dead letters, for streams that have them.
     dead_letters: int | None = None
-    # The number that the check measures: replication lag in seconds, or the single value of a query.
+    # The number that the check compares with bounds, if it is a single one.
     figure: float | None = None
+    # Seconds that the replicas of a database are behind; only for checks that measure just that.
+    replication_lag: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,8 @@ class Fold:
     fingerprint: str = ""
     read_since: datetime | None = None
     dead_letters: int | None = None
-    # The last figure that a result had.
     figure: float | None = None
+    replication_lag: float | None = None
 
     @property
     def passes_in_row(self) -> int:
@@ -194,6 +196,7 @@ def _counted(before: Fold, result: CheckResult, *, failure_threshold: int, at: d
         components=result.components if is_conclusive else before.components,
         dead_letters=result.dead_letters if is_conclusive else before.dead_letters,
         figure=result.figure if result.figure is not None else before.figure,
+        replication_lag=before.replication_lag if result.replication_lag is None else result.replication_lag,
         failed=before.failed + (outcome is Outcome.FAIL),
         reconnects=before.reconnects + result.reconnected,
     )
@@ -227,7 +230,6 @@ _EXPLAINED_BY = {
     HealthState.WARNING: Outcome.WARN,
     HealthState.UNHEALTHY: Outcome.FAIL,
 }
-
 
 _BADNESS = {HealthState.HEALTHY: 0, HealthState.UNKNOWN: 1, HealthState.WARNING: 2, HealthState.UNHEALTHY: 3}
 
@@ -291,6 +293,7 @@ def of_service(name: str, folded: Fold) -> CheckState:
         reconnects=folded.reconnects,
         dead_letters=folded.dead_letters,
         figure=folded.figure,
+        replication_lag=folded.replication_lag,
         failing_since=folded.failing_since,
         ever_passed=folded.ever_passed,
     )

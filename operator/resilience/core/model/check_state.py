@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from resilience.api.reasons import HealthState
 from resilience.core.model.probes import Probe
+
+# Reason of a state: a Secret lacks the label by which its owner permits the read.
+NOT_LABELLED: Final = "NotLabelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,13 @@ class CheckState:
     reconnects: int = 0
     # Number of dead letters, for streams that have them.
     dead_letters: int | None = None
-    # The number that the check measures, as it was last known.
+    # The number that the check compares with bounds, as it was last known.
     figure: float | None = None
+    # Seconds that the replicas of a database are behind, as it was last known; None for all other checks.
+    replication_lag: float | None = None
     # True when it has passed at least once since this process has known it, at any pod.
     ever_passed: bool = False
+    # Identity of what the check asked for this state; empty when it is not known, or asks neither pods nor a Service.
+    question: str = ""
     # When the first failure in the row was measured.
     failing_since: datetime | None = None

@@ -8,13 +8,14 @@ from typing import Final
 from resilience.api.reasons import Reason, ReplaceStep
 from resilience.api.status import Status
 from resilience.core.model.actions import ReleaseAction
+from resilience.core.model.destinations import DeadLetters, VerifyTarget
 from resilience.core.model.flags import Publication
 from resilience.core.model.observation import Pod, Ticket
-from resilience.core.model.probes import CheckTarget, DeadLetters, HttpTarget, VerifyTarget
+from resilience.core.model.probes import CheckTarget, HttpTarget
 from resilience.core.model.service import Service
 from resilience.core.model.workload import ReplicaSet
 
-# After actions the next pass comes at once, because the event of a watch may be late or lost.
+# After actions the next pass comes at once, because the event of a watch may be late or lost. None comes sooner.
 SOON: Final = timedelta(milliseconds=200)
 
 # Actions. Every action is safe to repeat; the executor checks it again against a fresh read.
@@ -206,7 +207,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome of one pass. `status` None: leave it as it is."""
+    """The outcome of one pass. `status` None: leave it as it is. `requeue_after` is at least `SOON`."""
 
     actions: tuple[Action, ...] = ()
     status: Status | None = None
@@ -221,12 +222,12 @@ class Decision:
     # The request for a turn among the services whose policies fire.
     ticket: Ticket | None = None
 
+    def __post_init__(self) -> None:
+        if self.requeue_after is not None and self.requeue_after < SOON:
+            # A part may name a time that has come or passed: the floor keeps it from asking without a pause.
+            object.__setattr__(self, "requeue_after", SOON)
+
 
 def earliest(*waits: timedelta | None) -> timedelta | None:
     """The shortest of these waits; None when none of them is one."""
     return min((wait for wait in waits if wait is not None), default=None)
-
-
-def no_sooner_than_soon(wait: timedelta | None) -> timedelta | None:
-    """The wait, at least `SOON`; None stays None."""
-    return None if wait is None else max(wait, SOON)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from resilience.api.parts import Problem
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep
 from resilience.api.status import Status
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetRef
@@ -35,7 +36,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A ResilientService as read. `spec` lacks a part that cannot be read, or is None; `problem` then says why."""
+    """A ResilientService as read. `spec` lacks what cannot be read, or is None; `problems` then say why."""
 
     key: Key
     uid: str
@@ -46,9 +47,9 @@ class Resource:
     finalizers: tuple[str, ...]
     deleting_since: datetime | None
     spec: ResilientServiceSpec | None
-    problem: str
     status: Status
     raw_status: Mapping[str, object]
+    problems: tuple[Problem, ...] = ()
     # Of a specification that cannot be read as a whole: its target, and, for handing back only, what else can be read.
     target: TargetRef | None = None
     remains: ResilientServiceSpec | None = None

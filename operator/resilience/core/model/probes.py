@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 from resilience.api.checks import Scheme
 from resilience.api.dependency_checks import RedisVerify
+from resilience.api.http import ProxyUse
 from resilience.api.reasons import HealthState
+from resilience.core.model.bounds import NO_LEVELS, Levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,26 @@ class TlsTrust:
 
     ca: SecretRef | None = None
     server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    """A client of an OAuth2 server, and the token that it wants; `params` are further names and values."""
+
+    token_url: str
+    client_id: str
+    secret: SecretRef
+    scopes: tuple[str, ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    trust: TlsTrust | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLogin:
+    """The way in which a request says who asks: by `user:password` in a Secret, by a token, or not at all."""
+
+    basic: SecretRef | None = None
+    oauth2: OAuth2 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +84,6 @@ class HttpTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """Bounds of a number, which is good when it is neither above `above` nor below `below`."""
-
-    above: float | None = None
-    below: float | None = None
-
-    def breach(self, value: float) -> str:
-        """The bound that the number breaches, in words; empty when it breaches none."""
-        if self.above is not None and value > self.above:
-            return f"{value:g} is above {self.above:g}"
-        if self.below is not None and value < self.below:
-            return f"{value:g} is below {self.below:g}"
-        return ""
-
-
-@dataclass(frozen=True, slots=True)
 class HttpProbe:
     """An HTTP health check; healthy when the status is one of `expect`, or 200–399 when that is empty.
 
@@ -88,9 +94,12 @@ class HttpProbe:
     target: HttpTarget
     expect: frozenset[int] = frozenset()
     components: bool = False
-    number: tuple[str, Bounds] | None = None
+    number: tuple[str, Levels] | None = None
     headers: SecretRef | None = None
     trust: TlsTrust | None = None
+    # Pods and Services are never behind a proxy.
+    proxy: ProxyUse = ProxyUse.NEVER
+    login: HttpLogin = HttpLogin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +125,15 @@ class PrometheusProbe:
 
     query: str
     namespace: str
-    above: float | None = None
-    below: float | None = None
+    levels: Levels = NO_LEVELS
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresProbe:
-    """A PostgreSQL server. `max_connection_use` is a share, 0 to 1; `max_lag` None: replication lag is not checked."""
+    """A PostgreSQL server. `max_connection_use` is a share, 0 to 1; `max_lag` None: replication lag is not checked.
+
+    `levels` None: what the query returns does not count.
+    """
 
     dsn: SecretRef
     query: str
@@ -130,6 +141,7 @@ class PostgresProbe:
     max_waiting: int
     max_lag: timedelta | None = None
     trust: TlsTrust | None = None
+    levels: Levels | None = None
 
 
 class RedisKind(StrEnum):
@@ -167,27 +179,16 @@ class RedisProbe:
 
 @dataclass(frozen=True, slots=True)
 class RedisStreamProbe:
-    """A stream that serves as a queue. Without a group only the length counts."""
+    """A stream that serves as a queue. Without a group only the length counts. `lag` is in seconds."""
 
     place: RedisPlace
     stream: str
     group: str
-    max_length: int
-    max_lag: timedelta
-    max_pending: int
+    length: Levels
+    lag: Levels
+    pending: Levels
     # Key of the stream with entries that no consumer could process; empty for none.
     dead_letter: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetters:
-    """Dead letters that may go back to their stream, `batch` at a time, unless they are older than `max_age`."""
-
-    place: RedisPlace
-    stream: str
-    dead_letter: str
-    max_age: timedelta
-    batch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +242,12 @@ class SlopeProbe:
 
 @dataclass(frozen=True, slots=True)
 class ContentProbe:
-    """The content of ConfigMaps and Secrets, by kind and name, as one fingerprint; unknown while one is missing."""
+    """The content of a ConfigMap or Secret, as a fingerprint. One that is missing has none, unless it is optional."""
 
     namespace: str
-    objects: tuple[tuple[str, str], ...]
+    kind: str
+    name: str
+    optional: bool = False
 
 
 NetworkProbe = (
@@ -267,6 +270,10 @@ class CheckTarget:
     timeout: timedelta
     failure_threshold: int
     success_threshold: int
+    # Bounds of the time, in seconds, in which the target answers.
+    latency: Levels = NO_LEVELS
+    # The interval is the check's own: it also holds while the target is down.
+    fixed: bool = False
     # Time for which it also has to fail before the failure counts.
     sustained: timedelta = timedelta()
     # True when the first failure and the first success in a row trigger a pass, too.
@@ -275,22 +282,5 @@ class CheckTarget:
     assumed: HealthState = HealthState.UNKNOWN
     # False when it has never passed: until the application answers, failures may be ours (`health.reach`).
     proven: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyTarget:
-    """Requests to send through the Service while pods are replaced."""
-
-    target: HttpTarget
-    requests_per_second: int
-    # Counts of an earlier process, from which this one continues.
-    already_sent: int = 0
-    already_failed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionsTarget:
-    """Address at which a draining pod reports its connections; `field` is a path into its JSON, with dots."""
-
-    target: HttpTarget
-    field: str
+    # Identity of what the check asks pods or a Service, by the spec; empty for other checks.
+    question: str = ""

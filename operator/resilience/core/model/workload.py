@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from resilience.api.restarts import ConfigKind
 from resilience.api.v1alpha1 import TargetKind
 
 Labels = Mapping[str, str]
@@ -55,6 +56,15 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigReference:
+    """A ConfigMap or Secret of the workload's namespace. `optional`: pods start without it, too."""
+
+    kind: ConfigKind
+    name: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """A workload's pod template."""
 
@@ -69,6 +79,8 @@ class Template:
     needs_separate_nodes: bool = False
     # Ports of native sidecars: init containers with restartPolicy Always, which run as long as the pod.
     sidecar_ports: tuple[ContainerPort, ...] = ()
+    # The objects that its pods mount or read into their environment.
+    configs: tuple[ConfigReference, ...] = ()
 
     @property
     def ports(self) -> tuple[ContainerPort, ...]:
@@ -161,3 +173,5 @@ class ReplicaSet:
     fingerprint: str = ""
     # Images by container.
     images: Mapping[str, str] = field(default_factory=dict)
+    # The objects that its pods mount or read into their environment.
+    configs: tuple[ConfigReference, ...] = ()

@@ -3,13 +3,13 @@
 from resilience.api.names import ANNOTATION_CLAIM, FINALIZER, LABEL_MANAGED, LABEL_MANAGED_VALUE
 from resilience.api.reasons import ConditionType, Reason, Request
 from resilience.core.health import targets
-from resilience.core.health.ports import MissingPort, PortMissing, find_container
-from resilience.core.model import held, requests
+from resilience.core.health.ports import PortMissing, find_container
+from resilience.core.model import held, requests, wrong_parts
 from resilience.core.model.context import Context
 from resilience.core.model.decision import Action, ApplyTemplate, Claim, Event, MarkService, SetFinalizer, StepResult
 from resilience.core.model.observation import Observation, Resource
 from resilience.core.ownership import managed_probes
-from resilience.core.ownership.managed_probes import TemplatePlan
+from resilience.core.ownership.managed_probes import TemplatePlan, UnknownFields
 from resilience.core.replacement import availability
 from resilience.core.rollouts import rollout
 
@@ -31,8 +31,11 @@ def finalizer(resource: Resource, observation: Observation) -> tuple[SetFinalize
     return (SetFinalizer(present=wanted),) if is_set is not wanted else ()
 
 
-def plan_fields(context: Context) -> TemplatePlan | MissingPort:
-    """The fields of the managed container that the operator should own, or the port that is missing for them."""
+def plan_fields(context: Context) -> TemplatePlan | UnknownFields:
+    """The fields of the managed container that the operator should own, or the reason for which nobody knows them."""
+    if part := _unread_part(context):
+        words = f"probes and hook stay as they are until {part} can be read; see condition {ConditionType.SPEC_VALID}"
+        return UnknownFields(Reason.INVALID_SPEC, words)
     container = find_container(context.spec, context.workload)
     assert container is not None
     try:
@@ -47,10 +50,21 @@ def plan_fields(context: Context) -> TemplatePlan | MissingPort:
             ports=template.ports,
         )
     except PortMissing as missing:
-        return MissingPort(str(missing))
+        return UnknownFields(Reason.PORT_NOT_FOUND, str(missing))
 
 
-def sync(context: Context, wanted: TemplatePlan | MissingPort) -> StepResult:
+def _unread_part(context: Context) -> str:
+    """The part that cannot be read and that a probe depends on; empty when there is none."""
+    resource, probes = context.resource, context.spec.probes
+    if wrong_parts.lacks(resource, "probes"):
+        return "spec.probes"
+    named = {ref.check for ref in (probes.readiness, probes.startup, probes.liveness) if ref is not None}
+    unread = [problem.item for problem in resource.problems if problem.part == "health"]
+    # The pace of the checks is also that of the probes.
+    return "spec.health" if named and any(not item or item in named for item in unread) else ""
+
+
+def sync(context: Context, wanted: TemplatePlan | UnknownFields) -> StepResult:
     """Write managed fields when that rolls no pod that would not roll anyway, or when a person requests it."""
     status = context.status
     request = requests.pending(context.resource.annotations, status, Request.ADOPT)
@@ -60,9 +74,9 @@ def sync(context: Context, wanted: TemplatePlan | MissingPort) -> StepResult:
         return StepResult(status, (ApplyTemplate(wanted.container, wanted.fields),) if is_due else ())
     if request is None:
         return StepResult(status)
-    note = wanted.message if isinstance(wanted, MissingPort) else "the managed fields are in place"
+    note = wanted.message if isinstance(wanted, UnknownFields) else "the managed fields are in place"
     status = requests.handle(status, Request.ADOPT, request, now=context.now, note=note)
-    is_news = isinstance(wanted, MissingPort) or _was_synced(context.resource)
+    is_news = isinstance(wanted, UnknownFields) or _was_synced(context.resource)
     return StepResult(status, events=(Event(Reason.REQUEST_IGNORED, f"adopt: {note}"),) if is_news else ())
 
 

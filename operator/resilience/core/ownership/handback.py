@@ -163,7 +163,7 @@ def _left_to_others(resource: Resource, now: datetime) -> Decision:
     """Wait in a refused namespace: another operator may look after it, and has to hand the workload back first."""
     if not _last(resource) or resource.deleting_since is None:
         return Decision()
-    return Decision(requeue_after=max(resource.deleting_since + PATIENCE - now, SOON))
+    return Decision(requeue_after=resource.deleting_since + PATIENCE - now)
 
 
 def _last(resource: Resource) -> tuple[Action, ...]:

@@ -11,9 +11,11 @@ from typing import Final
 
 from resilience.api.checks import Check, HttpCheck, Scheme
 from resilience.api.names import FIELD_MANAGER
+from resilience.api.reasons import Reason
 from resilience.api.status import Effective
 from resilience.api.v1alpha1 import Management, ResilientServiceSpec
-from resilience.core.health import hosts
+from resilience.core.health import hosts, pace
+from resilience.core.health.pace import CheckPace
 from resilience.core.health.ports import PortMissing, container_port, probe_port
 from resilience.core.model.service import Service
 from resilience.core.model.workload import Container, ContainerPort
@@ -37,6 +39,14 @@ class TemplatePlan:
     fields: Mapping[str, object]
     conflicts: tuple[FieldConflict, ...]
     in_sync: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownFields:
+    """The fields that the operator should own are not known, so they stay as they are; the message says why."""
+
+    reason: Reason
+    message: str
 
 
 def plan(
@@ -111,27 +121,35 @@ def _render(
     ports: Sequence[ContainerPort],
 ) -> dict[str, object]:
     checks = {check.name: check for check in spec.health.checks}
-    period, timeout = _whole_seconds(effective.interval), _whole_seconds(effective.timeout)
     fields: dict[str, object] = {}
 
     def handler(check: Check) -> dict[str, object]:
         return _handler(check, container, probe_port(check, container, ports, service, spec))
 
-    usual = {"periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": spec.health.failure_threshold}
     for name, ref in (("readinessProbe", spec.probes.readiness), ("livenessProbe", spec.probes.liveness)):
         if ref is not None and ref.check in checks:
-            fields[name] = handler(checks[ref.check]) | usual
+            usual = pace.of(checks[ref.check], spec, effective)
+            fields[name] = handler(checks[ref.check]) | _times(usual, usual.interval, usual.failure_threshold)
     startup = spec.probes.startup
     if startup is not None and startup.check in checks:
-        # Probed every second: a start is observed as it happens, and the failure threshold is its time in seconds.
-        longest = _whole_seconds(startup.max_duration or timedelta(minutes=2))
-        often = {"periodSeconds": 1, "timeoutSeconds": timeout, "failureThreshold": longest}
-        fields["startupProbe"] = handler(checks[startup.check]) | often
+        # Probed every second, unless the check sets its interval: a start is observed as it happens.
+        usual = pace.of(checks[startup.check], spec, effective)
+        period, longest = usual.interval_in(timedelta(seconds=1)), startup.max_duration or timedelta(minutes=2)
+        times = _times(usual, period, math.ceil(_whole_seconds(longest) / _whole_seconds(period)))
+        fields["startupProbe"] = handler(checks[startup.check]) | times
     # The API rejects a sleep that is not shorter than the grace period of the template.
     sleep = min(effective.pre_stop, grace_period - timedelta(seconds=1))
     if sleep > timedelta():
         fields["lifecycle"] = {"preStop": {"sleep": {"seconds": _whole_seconds(sleep)}}}
     return fields
+
+
+def _times(usual: CheckPace, period: timedelta, failures: int) -> dict[str, object]:
+    return {
+        "periodSeconds": _whole_seconds(period),
+        "timeoutSeconds": _whole_seconds(usual.timeout),
+        "failureThreshold": failures,
+    }
 
 
 def _handler(check: Check, container: Container, port: int | str) -> dict[str, object]:

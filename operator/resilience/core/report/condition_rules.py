@@ -9,12 +9,11 @@ from resilience.api.status import HealthStatus, Status
 from resilience.api.v1alpha1 import Management, TargetKind
 from resilience.core.degradation import flags
 from resilience.core.health import reach
-from resilience.core.health.ports import MissingPort
 from resilience.core.model import conditions, held
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.context import Context
 from resilience.core.model.observation import Observation
-from resilience.core.ownership.managed_probes import TemplatePlan
+from resilience.core.ownership.managed_probes import TemplatePlan, UnknownFields
 from resilience.core.replacement import availability
 from resilience.core.replacement.plan import ReplacementPlan
 from resilience.core.rollouts.context import Move
@@ -31,7 +30,7 @@ class Facts:
 
     base: Context
     prerequisites: ConditionVerdict
-    template: TemplatePlan | MissingPort
+    template: TemplatePlan | UnknownFields
     plan: ReplacementPlan | None
     # None while suspended.
     move: Move | None = None
@@ -194,8 +193,8 @@ def can_leave(facts: Facts, status: Status) -> ConditionVerdict | None:
 def probes_synced(facts: Facts) -> ConditionVerdict:
     """ProbesSynced: the template has the fields that it should have from the operator."""
     kind, template, workload = ConditionType.PROBES_SYNCED, facts.template, facts.base.workload
-    if isinstance(template, MissingPort):
-        return ConditionVerdict(kind, False, Reason.PORT_NOT_FOUND, template.message)
+    if isinstance(template, UnknownFields):
+        return ConditionVerdict(kind, False, template.reason, template.message)
     if template.conflicts:
         named = "; ".join(
             f"{conflict.field} of container {template.container} belongs to {', '.join(conflict.owners)}"

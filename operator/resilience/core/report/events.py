@@ -17,8 +17,10 @@ def condition_events(before: Status, after: Status) -> tuple[Event, ...]:
     events = []
     for condition in after.conditions:
         old = known.get(condition.type)
+        # Another wrong part is news, though the condition has been False before.
+        news = condition.message if condition.type == ConditionType.SPEC_VALID else ""
         has_changed = (
-            (old.status, old.reason) != (condition.status, condition.reason)
+            (old.status, old.reason, old.message if news else "") != (condition.status, condition.reason, news)
             if old
             else condition.status != _WELL.get(condition.type, "True")
         )
@@ -39,13 +41,18 @@ def _gate_events(before: Status, after: Status) -> tuple[Event, ...]:
 
 
 def _event(kind: str, status: str, reason: str, message: str, is_first: bool) -> Event | None:
+    if kind == ConditionType.SPEC_VALID:
+        return Event(Reason(reason), message, warning=True)
     if kind == ConditionType.STALLED:
+        if status == "True" and reason == Reason.INVALID_SPEC:
+            # SpecValid says it.
+            return None
         if status == "True":
             return Event(Reason(reason), message, warning=True)
         return None if is_first else Event(Reason.NOT_STALLED, "the problem is resolved")
     if kind == ConditionType.HEALTHY and not (is_first and status == "Unknown"):
         return Event(Reason.HEALTH_CHANGED, f"Healthy is {status}: {message}", warning=status == "False")
-    if kind == ConditionType.PROBES_SYNCED and status == "False":
+    if kind == ConditionType.PROBES_SYNCED and status == "False" and reason != Reason.INVALID_SPEC:
         return Event(Reason(reason), message, warning=reason != Reason.WAITING_FOR_ROLLOUT)
     if kind == ConditionType.PROBES_SYNCED and reason == Reason.APPLIED:
         return Event(Reason.PROBES_APPLIED, message)

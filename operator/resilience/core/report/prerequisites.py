@@ -8,6 +8,7 @@ from resilience.api.status import Status
 from resilience.core.health import ports
 from resilience.core.health.ports import check_port, find_container
 from resilience.core.health.targets import client_service
+from resilience.core.model import wrong_parts
 from resilience.core.model.conditions import ConditionVerdict
 from resilience.core.model.observation import Observation, Resource
 
@@ -22,6 +23,7 @@ BLIND: Final = frozenset(
         Reason.CONTAINER_NOT_FOUND,
     }
 )
+_IN_PART: Final = "a part of the specification cannot be read, and everything else goes on without it"
 
 
 def find(resource: Resource, observation: Observation) -> ConditionVerdict:
@@ -33,7 +35,6 @@ def find(resource: Resource, observation: Observation) -> ConditionVerdict:
         or _service(resource, observation)
         or _container_port(resource, observation)
         or _leave_by(resource, observation)
-        or _part(resource)
         or ConditionVerdict(ConditionType.STALLED, False, Reason.NOT_STALLED)
     )
 
@@ -51,10 +52,24 @@ def of_rollout(verdict: ConditionVerdict, status: Status, obstacle: str) -> Cond
     return verdict
 
 
+def of_parts(verdict: ConditionVerdict, resource: Resource) -> ConditionVerdict:
+    """A part of the specification that cannot be read as the condition Stalled, when nothing worse is wrong."""
+    valid = spec_valid(resource)
+    return _stalled(Reason.INVALID_SPEC, valid.message) if valid is not None and not verdict.status else verdict
+
+
+def spec_valid(resource: Resource) -> ConditionVerdict | None:
+    """SpecValid: what of the specification cannot be read; None when all of it can."""
+    if not resource.problems:
+        return None
+    prefix = "the specification cannot be read" if resource.spec is None else _IN_PART
+    message = f"{prefix}: {wrong_parts.words(resource)}"
+    return ConditionVerdict(ConditionType.SPEC_VALID, False, Reason.INVALID_SPEC, message)
+
+
 def blocks_everything(verdict: ConditionVerdict) -> bool:
     """Nothing at all can be done, not even restarts and checks."""
-    # With this reason the specification may lack a part only; nothing at all is done where it is None.
-    return verdict.status is True and verdict.reason in BLIND - {Reason.INVALID_SPEC}
+    return verdict.status is True and verdict.reason in BLIND
 
 
 def _stalled(reason: Reason, message: str) -> ConditionVerdict:
@@ -74,16 +89,8 @@ def _unreadable(resource: Resource, observation: Observation) -> ConditionVerdic
             "operator looks after the oldest ones; delete some, or have the chart's value servicesPerNamespace raised",
         )
     if resource.spec is None:
-        return _stalled(Reason.INVALID_SPEC, f"the specification cannot be read: {resource.problem}")
+        return _stalled(Reason.INVALID_SPEC, f"the specification cannot be read: {wrong_parts.words(resource)}")
     return None
-
-
-def _part(resource: Resource) -> ConditionVerdict | None:
-    """A part of the specification cannot be read; the others are at work."""
-    if not resource.problem:
-        return None
-    words = "a part of the specification cannot be read, and everything else goes on without it"
-    return _stalled(Reason.INVALID_SPEC, f"{words}: {resource.problem}")
 
 
 def _target(resource: Resource, observation: Observation) -> ConditionVerdict | None:

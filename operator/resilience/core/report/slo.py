@@ -12,11 +12,12 @@ from typing import Final
 
 from resilience.api.reasons import HealthState, Phase, Severity
 from resilience.api.scalars import format_duration
-from resilience.api.slo import Slo
+from resilience.api.slo import LONGEST_WINDOW, Slo
 from resilience.api.status import CheckStatus, Effective, Status
 from resilience.api.status_slo import DayOfOutages, Outage, SloStatus
 from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.health import quantities
+from resilience.core.model import wrong_parts
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.context import Context
 from resilience.core.model.decision import StepResult
@@ -87,9 +88,23 @@ def reconcile(context: Context) -> StepResult:
     resource, spec, status, now = context.resource, context.spec, context.status, context.now
     starting = phase.starting(resource, status, now)
     checks = context.observation.checks
-    known = follow(spec, status.slo, status, context.workload, checks, now, starting=starting)
+    if wrong_parts.lacks(resource, "slo"):
+        known = _recorded(context, status.slo)
+    else:
+        known = follow(spec, status.slo, status, context.workload, checks, now, starting=starting)
     burns = known is not None and spec.slo is not None and burning(spec.slo, known, now) is not None
     return StepResult(status.model_copy(update={"slo": known}), requeue_after=next_change(known, burns=burns))
+
+
+def _recorded(context: Context, before: SloStatus | None) -> SloStatus | None:
+    """The record while the objective cannot be read: outages count, and nothing else changes."""
+    if before is None:
+        return None
+    observation, now = context.observation, context.now
+    is_out = outage(context.status, context.workload)
+    outages = _outages(before, context.status, is_out, observation.checks, now)
+    kept, days = _bounded(outages, before.days, now - LONGEST_WINDOW)
+    return before.model_copy(update={"outages": kept, "days": days})
 
 
 def follow(
@@ -202,7 +217,7 @@ def _outages(
         least = last.ended if last is not None and last.ended is not None else known.since
         began = min((_failing_since(check, checks) or now for check in wrong), default=now)
         reason = "; ".join(f"{check.name}: {check.message}" for check in wrong) or "no pod serves"
-        lags = [state.figure for state in checks.values() if state.figure is not None and state.name != QUERY]
+        lags = [state.replication_lag for state in checks.values() if state.replication_lag is not None]
         lag = timedelta(seconds=max(lags)) if lags else None
         # For a clock that was set back, and for a check that failed before the previous outage was over.
         began = min(max(began, least), now)

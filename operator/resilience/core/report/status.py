@@ -9,16 +9,16 @@ from resilience.api.checks import Scope
 from resilience.api.reasons import ConditionType, HealthState, Phase, Reason
 from resilience.api.status import CheckStatus, ComponentStatus, HealthStatus, Status
 from resilience.api.status_alerts import AlertsStatus
-from resilience.api.v1alpha1 import ResilientServiceSpec
 from resilience.core.failures import attention
 from resilience.core.health import ports, reach
 from resilience.core.health.targets import client_service
 from resilience.core.health.thresholds import NOT_RUN_YET, WELL, worst
-from resilience.core.model import conditions, history
+from resilience.core.model import conditions, history, wrong_parts
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.conditions import ConditionVerdict
-from resilience.core.model.observation import Observation, Resource
-from resilience.core.report import condition_rules, phase
+from resilience.core.model.context import Context
+from resilience.core.model.observation import Resource
+from resilience.core.report import condition_rules, phase, prerequisites
 from resilience.core.report.condition_rules import Facts
 from resilience.core.restarts import lifecycle, triggers
 from resilience.core.rollouts.description import describe_rollout
@@ -36,6 +36,8 @@ def stalled_status(resource: Resource, status: Status, verdict: ConditionVerdict
         verdict,
         ConditionVerdict(ConditionType.HEALTHY, None, Reason.CHECKS_UNKNOWN, not_known),
     ]
+    if (valid := prerequisites.spec_valid(resource)) is not None:
+        verdicts.append(valid)
     generation = resource.generation
     return status.model_copy(
         update={
@@ -73,7 +75,7 @@ def uninstalled_status(resource: Resource, now: datetime) -> Status:
 def compose_status(facts: Facts) -> Status:
     """The whole status after a pass."""
     status, now = facts.base.status, facts.base.now
-    health = _health(facts.base.spec, facts.base.observation, status.health)
+    health = _health(facts.base, status.health)
     troubled = attention.pods(facts.base.observation, facts.base.workload, facts.base.spec, status.attention, now=now)
     first = status.first_healthy_at or (now if phase.is_well(facts.base.workload, health) else None)
     status = status.model_copy(update={"attention": troubled, "first_healthy_at": first})
@@ -87,8 +89,8 @@ def compose_status(facts: Facts) -> Status:
         condition_rules.degraded(facts, status),
     ]
     generation = facts.base.resource.generation
-    leaving = condition_rules.can_leave(facts, status)
-    reported = [*verdicts, leaving] if leaving is not None else verdicts
+    present = (condition_rules.can_leave(facts, status), prerequisites.spec_valid(facts.base.resource))
+    reported = [*verdicts, *(verdict for verdict in present if verdict is not None)]
     updated = conditions.update(status.conditions, reported, generation=generation, now=now)
     return status.model_copy(
         update={
@@ -102,14 +104,17 @@ def compose_status(facts: Facts) -> Status:
     )
 
 
-def _health(spec: ResilientServiceSpec, observation: Observation, before: HealthStatus) -> HealthStatus:
+def _health(base: Context, before: HealthStatus) -> HealthStatus:
+    spec, observation = base.spec, base.observation
     known = {check.name: check for check in before.checks}
     checks = [
         _check(check.name, observation.checks.get(check.name), known.get(check.name)) for check in spec.health.checks
     ]
     dependencies = {check.name for check in spec.health.checks if check.scope is Scope.DEPENDENCY}
     counted = [condition_rules.counted(check.state, dependency=check.name in dependencies) for check in checks]
-    passed = reach.passed(spec, before, observation.checks)
+    # A check that cannot be read for a while has still passed.
+    lasting = wrong_parts.left_out(base.resource, "health").intersection(before.passed or ())
+    passed = sorted({*(reach.passed(spec, before, observation.checks) or ()), *lasting}) or None
     return HealthStatus(state=worst(counted), checks=checks, passed=passed)
 
 
@@ -120,6 +125,7 @@ def _check(name: str, state: CheckState | None, before: CheckStatus | None) -> C
         return before or unknown
     return CheckStatus(
         name=name,
+        asks=state.question,
         state=state.state,
         reason=state.reason,
         message=_words(state, before),
@@ -159,6 +165,9 @@ def _explanation(facts: Facts, status: Status, verdicts: Sequence[ConditionVerdi
     """One paragraph: the current state, its reason, the blocker, and what it waits for."""
     ready, _, stalled_verdict, healthy, progressing, synced, degraded = verdicts
     parts = [f"Stalled: {stalled_verdict.message}"] if stalled_verdict.status else []
+    valid = prerequisites.spec_valid(facts.base.resource)
+    if valid is not None and stalled_verdict.reason is not Reason.INVALID_SPEC:
+        parts.append(f"Specification: {valid.message}")
     if facts.base.spec.suspend:
         parts.append("Suspended by spec.suspend: observed and reported only")
     parts.append(f"{'Ready' if ready.status else 'Not ready'}: {ready.message}")

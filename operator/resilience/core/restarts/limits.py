@@ -16,7 +16,9 @@ from resilience.api.schedule import opening
 from resilience.api.status import Effective, Status
 from resilience.api.status_restarts import PastRestart
 from resilience.api.v1alpha1 import ResilientServiceSpec
+from resilience.core.health import pace
 from resilience.core.health.thresholds import WELL
+from resilience.core.model import wrong_parts
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.context import Context
 from resilience.core.model.observation import Observation, Pod
@@ -59,7 +61,7 @@ def allowed(context: Context, firing: Sequence[Firing]) -> _Left:
     past, effective, now = recent(context), context.effective, context.now
     left, block = _without_dependency(context, firing)
     if left:
-        left, block = _out_of_loops(effective, past, left, now)
+        left, block = _out_of_loops(context, past, left, now)
     if left:
         left, block = _after_proof(context, past, left)
     if left:
@@ -88,6 +90,7 @@ def _without_dependency(context: Context, fired: Sequence[Firing]) -> _Left:
         for check in spec.health.checks
         if check.scope is Scope.DEPENDENCY and _is_unsteady(observation.checks.get(check.name), steady)
     ]
+    lost += wrong_parts.hidden_dependencies(context.resource)
     if not lost or not doubtful or observation.pods is None:
         return tuple(fired), None
     uids = {firing.pod.uid for firing in doubtful}
@@ -128,15 +131,11 @@ def note_loops(context: Context, fired: Sequence[Firing]) -> tuple[Status, tuple
     The marks are in status, because a loop continues when the operator is restarted. Also returns the names of the
     policies that are newly marked.
     """
-    status, effective, now = context.status, context.effective, context.now
+    status, now = context.status, context.now
     past, new_names = list(status.restarts.recent), []
     for firing in fired:
         name, earlier = firing.policy.name, _restarts_before(past, firing)
-        if (
-            not earlier
-            or name in earlier[-1].futile
-            or now > firing.pod.created + _futile_age(effective, firing.policy)
-        ):
+        if not earlier or name in earlier[-1].futile or now > firing.pod.created + _futile_age(context, firing.policy):
             continue
         marked = earlier[-1].model_copy(update={"futile": [*earlier[-1].futile, name]})
         past[past.index(earlier[-1])] = marked
@@ -155,12 +154,14 @@ def loop_words(names: Iterable[str]) -> str:
     )
 
 
-def _futile_age(effective: Effective, policy: Policy) -> timedelta:
+def _futile_age(context: Context, policy: Policy) -> timedelta:
     """Age up to which a pod that fires shows that restarting was useless."""
+    spec, effective = context.spec, context.effective
     usage = policy.memory or policy.cpu
     needs = usage.for_ if usage is not None else timedelta()
-    if policy.check is not None:
-        needs = effective.interval * policy.check.failures
+    check = next((check for check in spec.health.checks if policy.check and check.name == policy.check.name), None)
+    if policy.check is not None and check is not None:
+        needs = pace.of(check, spec, effective).interval * policy.check.failures
     return max(effective.cool_down, LOOP_LEAST) + needs
 
 
@@ -170,7 +171,7 @@ def _restarts_before(past: Sequence[PastRestart], firing: Firing) -> list[PastRe
     return [restart for restart in past if firing.policy.name in restart.policies and restart.at <= young]
 
 
-def _loop_end(effective: Effective, past: Sequence[PastRestart], firing: Firing) -> datetime | None:
+def _loop_end(context: Context, past: Sequence[PastRestart], firing: Firing) -> datetime | None:
     """Time until which this policy does not restart the pod; None when it may.
 
     The reason is that the restart before the pod was futile, or that the last restarts failed and left their pod.
@@ -181,11 +182,11 @@ def _loop_end(effective: Effective, past: Sequence[PastRestart], firing: Firing)
     row = next((index for index, is_useless in enumerate(useless) if not is_useless), len(restarts))
     if not row:
         return None
-    return restarts[-1].at + min(_futile_age(effective, firing.policy) * (1 << min(row, 16)), LOOP_LAST)
+    return restarts[-1].at + min(_futile_age(context, firing.policy) * (1 << min(row, 16)), LOOP_LAST)
 
 
-def _out_of_loops(effective: Effective, past: Sequence[PastRestart], fired: Sequence[Firing], now: datetime) -> _Left:
-    ends = [(firing, _loop_end(effective, past, firing)) for firing in fired]
+def _out_of_loops(context: Context, past: Sequence[PastRestart], fired: Sequence[Firing], now: datetime) -> _Left:
+    ends = [(firing, _loop_end(context, past, firing)) for firing in fired]
     end_by_policy = {firing.policy.name: end for firing, end in ends if end is not None and end > now}
     if not end_by_policy:
         return tuple(fired), None

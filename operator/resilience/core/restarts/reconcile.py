@@ -1,17 +1,14 @@
 """Restarts in a pass: requests by a person first, then policies and changed configuration."""
 
-from dataclasses import replace
-
 from resilience.core.model.context import Context
-from resilience.core.model.decision import StepResult, no_sooner_than_soon
+from resilience.core.model.decision import StepResult
 from resilience.core.restarts import lifecycle, triggers
 
 
 def reconcile(context: Context) -> StepResult:
     """Accept requested and triggered restarts. The pods follow in a later pass, when status has the restart."""
     requested = _requests(context)
-    result = triggers.reconcile(context.with_status(requested.status)).after(requested)
-    return replace(result, requeue_after=no_sooner_than_soon(result.requeue_after))
+    return triggers.reconcile(context.with_status(requested.status)).after(requested)
 
 
 def _requests(context: Context) -> StepResult:

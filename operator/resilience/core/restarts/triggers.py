@@ -6,14 +6,14 @@ then replaced as in every other restart.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from math import ceil
 from typing import Final
 
 from resilience.api.reasons import BlockReason, HealthState, Reason
 from resilience.api.restarts import Policy
 from resilience.api.status import Status
-from resilience.api.status_restarts import ConfigStatus, FiringPolicy, PastRestart, PodReference, RestartStatus
+from resilience.api.status_restarts import FiringPolicy, PastRestart, PodReference, RestartStatus
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model import trace_ids
 from resilience.core.model.context import Context
@@ -22,6 +22,7 @@ from resilience.core.model.observation import Pod, Ticket
 from resilience.core.model.probes import CheckTarget
 from resilience.core.replacement import availability
 from resilience.core.restarts import content, limits, policies
+from resilience.core.restarts.content import Change
 from resilience.core.restarts.limits import Blocker
 from resilience.core.restarts.policies import Firing
 
@@ -41,17 +42,13 @@ class _Cause:
     words: str
     names: tuple[str, ...] = ()
     pods: tuple[Pod, ...] = ()
-    fingerprint: str = ""
-    # Pods that were created later have the changed content.
-    before: datetime | None = None
+    change: Change | None = None
 
 
 def not_judged(context: Context) -> tuple[str, ...]:
     """Messages about policies and content that cannot be judged, and so never restart anything, with the fix."""
     reasons = [reason] if (reason := policies.unmeasurable(context)) else []
-    check = content.state(context)
-    if check is not None and check.silent:
-        reasons.append(f"restart.onChange cannot be judged: {check.message}")
+    reasons.extend(content.not_judged(context))
     for policy in context.spec.restart.policies:
         state = context.observation.checks.get(policies.PREFIX + policy.name)
         is_silent = state is not None and state.state is HealthState.UNKNOWN and state.silent
@@ -62,8 +59,7 @@ def not_judged(context: Context) -> tuple[str, ...]:
 
 def targets(context: Context) -> tuple[CheckTarget, ...]:
     """The checks that policies and restart.onChange need."""
-    content_target = content.target(context)
-    return (*policies.targets(context), *((content_target,) if content_target is not None else ()))
+    return (*policies.targets(context), *content.targets(context))
 
 
 def reconcile(context: Context) -> StepResult:
@@ -80,14 +76,14 @@ def reconcile(context: Context) -> StepResult:
     result = StepResult(context.status, events=events, requeue_after=policies.next_due(context))
     if status.restart is not None:
         return replace(result, status=_blocked(context.status, None))
-    changed_since, wait = content.settled(context)
+    change, wait = content.settled(context)
     result = replace(result, requeue_after=earliest(result.requeue_after, wait))
-    if changed_since is None and not acting:
+    if change is None and not acting:
         return replace(result, status=_blocked(context.status, None))
-    free, block = _allowed(context, acting, content_changed=changed_since is not None)
+    free, block = _allowed(context, acting, content_changed=change is not None)
     if block is not None:
         return _postpone(context, result, block, before=status)
-    cause = _of_content(context, changed_since) if changed_since is not None else _of_policies(free)
+    cause = _of_content(change) if change is not None else _of_policies(free)
     return _in_turn(context, result, cause)
 
 
@@ -133,8 +129,9 @@ def _begin(context: Context, result: StepResult, cause: _Cause) -> StepResult:
     assert context.observation.pods is not None
     now, pods = context.now, availability.staying(context.observation.pods)
     born_before = max((pod.created for pod in pods), default=now)
-    if cause.before is not None:
-        born_before = min(born_before, cause.before)
+    if cause.change is not None:
+        # Pods that were created later have the changed content.
+        born_before = min(born_before, cause.change.since)
     begun = RestartStatus(
         reason=cause.words[:1024],
         policies=list(cause.names),
@@ -148,9 +145,10 @@ def _begin(context: Context, result: StepResult, cause: _Cause) -> StepResult:
     if cause.names:
         entry = PastRestart(at=now, policies=list(cause.names))
         restarts = restarts.model_copy(update={"recent": [*restarts.recent, entry][-limits.MOST :]})
-    if cause.fingerprint:
-        known = ConfigStatus(fingerprint=cause.fingerprint, changed_at=cause.before or now)
-        restarts = restarts.model_copy(update={"config": known})
+    if cause.change is not None:
+        new = {(entry.kind, entry.name): entry for entry in cause.change.contents}
+        contents = [new.get((entry.kind, entry.name), entry) for entry in restarts.contents]
+        restarts = restarts.model_copy(update={"contents": contents})
     words = f"restart of {begun.total} pod{'s' if begun.total != 1 else ''} began: {cause.words}"
     status = _blocked(context.status.model_copy(update={"restart": begun, "restarts": restarts}), None)
     event = Event(Reason.RESTART_STARTED, f"{words} (trace {begun.trace_id})")
@@ -167,10 +165,9 @@ def _of_policies(acting: Sequence[Firing]) -> _Cause:
     return _Cause("; ".join(f"policy {name}: {first[name]}" for name in names), names, tuple(worst))
 
 
-def _of_content(context: Context, since: datetime) -> _Cause:
-    state = context.observation.checks[content.CONTENT_CHECK]
-    named = ", ".join(f"{entry.kind} {entry.name}" for entry in context.spec.restart.on_change)
-    return _Cause(f"the content of {named} changed", fingerprint=state.fingerprint, before=since)
+def _of_content(change: Change) -> _Cause:
+    named = ", ".join(f"{entry.kind} {entry.name}" for entry in change.contents)
+    return _Cause(f"the content of {named} changed", change=change)
 
 
 def _impossible(context: Context) -> Blocker | None:

@@ -44,6 +44,9 @@ def adopt(context: RolloutContext) -> Move:
     """Pauses the target when its newest template serves completely, and again after somebody resumed it."""
     if context.workload.replicas == 0 or obstacle(context):
         return Move()
+    if context.unread and not context.noted:
+        # By settings that nobody has read nothing is adopted for the first time.
+        return Move()
     if context.workload.paused and ANNOTATION_FAILED in context.workload.annotations:
         # The operator left it paused earlier. The template that serves is the only one that has pods.
         active = [replica_set for replica_set in context.view.replica_sets if replica_set.replicas]

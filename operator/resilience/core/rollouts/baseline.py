@@ -12,6 +12,7 @@ from typing import Final
 from resilience.api.checks import Check
 from resilience.api.reasons import Colour, HealthState, ReleaseStep
 from resilience.api.status_rollout import FailedBefore, FailingCheck, Version
+from resilience.core.health import bounds
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Pod
 from resilience.core.model.traffic import Traffic
@@ -136,11 +137,14 @@ def _unhealthy_components(state: CheckState) -> list[str]:
 
 def _is_no_worse(check: Check, now: float | None, before: str | None) -> bool:
     """The number is no further out of bounds than it was; an unknown number may be worse."""
-    bounds = check.prometheus or (check.http.json_ if check.http is not None else None)
-    if now is None or before is None or bounds is None:
+    of_body = check.http.json_ if check.http is not None else None
+    of_row = check.postgres.value if check.postgres is not None else None
+    wanted = check.prometheus or of_body or of_row
+    if now is None or before is None or wanted is None:
         return False
+    most = bounds.of_number(wanted).critical.above
     # What status holds is rounded.
     then, margin = float(before), abs(float(before)) * 1e-5
-    if bounds.above is not None and now > float(bounds.above):
+    if most is not None and now > most:
         return now <= then + margin
     return now >= then - margin

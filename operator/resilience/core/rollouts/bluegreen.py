@@ -98,6 +98,11 @@ def wants_rollout(context: RolloutContext) -> bool:
     )
 
 
+def may_begin(context: RolloutContext) -> bool:
+    """The rollout that is wanted counts as one: its settings can be read, or it was in flight before they changed."""
+    return not context.unread or context.status.rollout.candidate is not None
+
+
 def _without_green(context: RolloutContext) -> Move:
     correction = records.correction(context)
     if correction:
@@ -129,6 +134,9 @@ def _begin(context: RolloutContext) -> Move:
     """
     if context.aborted(context.wanted):
         return fail(context, candidate.aborted())
+    if context.unread:
+        # Nothing that the candidate did: its deadline has not begun.
+        return Move(waiting=f"no release begins: {context.unread}")
     refusal = context.observation.refusal
     if refusal is not None and refusal.of_candidate:
         failure = classify.of_refusal(refusal.message)

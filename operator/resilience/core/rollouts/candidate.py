@@ -58,7 +58,7 @@ def roll_back_if_failed(context: RolloutContext) -> Move | None:
 def aborted() -> Failure:
     """A person's request to abort, as a failure."""
     return Failure(
-        kind=FailureClass.UNKNOWN,
+        kind=FailureClass.ABORTED,
         reason="Aborted",
         message="a person aborted the release",
         advice="change the template, or request it again: resilience.dev/retry-requested-at",
@@ -180,7 +180,12 @@ def wait_for_promotion(context: RolloutContext) -> Move | None:
     towards = context.green.towards
     serving_count = context.available(Colour.BLUE if towards is Colour.GREEN else Colour.GREEN)
     verdict = gates.evaluate(
-        context.spec.rollout.before, context.observation, context.pods_of(towards), context.now, brief=not serving_count
+        context.spec.rollout.before,
+        context.observation,
+        context.pods_of(towards),
+        context.now,
+        brief=not serving_count,
+        unread=context.unread_checks,
     )
     if verdict.failure is not None:
         return give_up(context, verdict.failure)
@@ -222,7 +227,9 @@ def gate_of_all(context: RolloutContext) -> Move | None:
     """
     # Only pods that are ready are checked.
     pods = context.usable_pods(context.green.towards)
-    verdict = gates.evaluate(context.spec.rollout.before, context.observation, pods, context.now, brief=True)
+    unread = context.unread_checks
+    gate = context.spec.rollout.before
+    verdict = gates.evaluate(gate, context.observation, pods, context.now, brief=True, unread=unread)
     if verdict.failure is not None:
         return give_up(context, verdict.failure)
     if verdict.passed or verdict.inconclusive:
@@ -244,6 +251,7 @@ def wait_for_acceptance(context: RolloutContext) -> Move | None:
         context.pods_of(context.green.towards),
         context.now,
         baseline=baseline.of(context),
+        unread=context.unread_checks,
     )
     if verdict.failure is not None:
         return give_up(context, verdict.failure)

@@ -13,7 +13,7 @@ from resilience.api.reasons import Colour, ReleaseStep, Request
 from resilience.api.v1alpha1 import BlueGreen
 from resilience.core.failures import stuck_pods
 from resilience.core.failures.classify import Failure
-from resilience.core.model import held, requests
+from resilience.core.model import held, requests, wrong_parts
 from resilience.core.model.context import PartContext
 from resilience.core.model.decision import Action
 from resilience.core.model.observation import Green, Pod, PodsView
@@ -57,6 +57,16 @@ class RolloutContext(PartContext):
     def settings(self) -> BlueGreen:
         """The blue-green settings of the spec, or their defaults."""
         return self.spec.rollout.blue_green or BlueGreen()
+
+    @property
+    def unread(self) -> str:
+        """The reason for which no rollout begins: settings that cannot be read; empty when they can be."""
+        return wrong_parts.lacks(self.resource, "rollout")
+
+    @property
+    def unread_checks(self) -> frozenset[str]:
+        """Names of the checks that cannot be read, so no gate can ask for them."""
+        return wrong_parts.left_out(self.resource, "health")
 
     @property
     def green(self) -> Green:

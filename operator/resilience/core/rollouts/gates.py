@@ -1,9 +1,10 @@
 """Gates of a rollout: checks that run against every candidate pod, and the verdict over their results.
 
-A failure decides. No data, an unreadable answer or a pod that was not checked yet does not: the gate waits.
+A failure decides. No data, an unreadable answer or a pod that was not checked yet does not: the gate waits, until the
+deadline of the rollout if the answers stay inconclusive.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +25,8 @@ from resilience.core.rollouts.baseline import Baseline
 PREFIX = "gate/"
 # A rollout waits for its gates, so their checks run more often than health checks.
 INTERVAL = timedelta(seconds=1)
+# A gate ends only after answers were inconclusive for so long. A leader that begins after the deadline counts anew.
+SILENCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class GateVerdict:
     failure: Failure | None = None
     # True when it waits because the answers are inconclusive, which a person may overrule.
     inconclusive: bool = False
-    # The failure that the wait turns into at the rollout's deadline: a check that nothing ever answered. Else None.
+    # The failure that the wait turns into at the rollout's deadline, when answers stay inconclusive. Else None.
     at_deadline: Failure | None = None
     # Time since which everything has passed.
     since: datetime | None = None
@@ -50,9 +53,11 @@ def evaluate(
     *,
     brief: bool = False,
     baseline: Baseline | None = None,
+    unread: frozenset[str] = frozenset(),
 ) -> GateVerdict:
     """The gate's verdict over these pods.
 
+    `unread`: checks that the specification has and that cannot be read, so that only a person can pass the gate.
     `brief`: one pass is enough, as when something worse has to be cured. `baseline`: a check that fails as it failed
     before the candidate got traffic counts neither for the candidate nor against it.
     """
@@ -68,13 +73,16 @@ def evaluate(
     for name, state in judged.items():
         if state is not None and _is_unhealthy(state, pods):
             return GateVerdict(failure=_failure(name, state))
-    reasons = {name: reason for name, state in judged.items() if (reason := _reason_to_wait(name, state, pods))}
+    unknown = {name: f"check {name} cannot be read, see condition SpecValid" for name in judged if name in unread}
+    reasons = unknown | {
+        name: reason
+        for name, state in judged.items()
+        if name not in unknown and (reason := _reason_to_wait(name, state, pods))
+    }
     if reasons:
         # A person may overrule a check that is inconclusive, not one that has not run or is about to fail.
-        is_inconclusive = all(_is_inconclusive(states[name]) for name in reasons)
-        late = next(
-            (_never_answered(name, state) for name, state in states.items() if reach.is_unreachable(state)), None
-        )
+        is_inconclusive = all(name in unknown or _is_inconclusive(states[name]) for name in reasons)
+        late = _at_deadline({name: state for name, state in judged.items() if name not in unknown}, now)
         return GateVerdict(waiting=next(iter(reasons.values())), inconclusive=is_inconclusive, at_deadline=late)
     since = max((state.settled_since or state.since for state in states.values() if state is not None), default=now)
     remaining = since + gate.for_ - now
@@ -108,21 +116,35 @@ def _reason_to_wait(name: str, state: CheckState | None, pods: Sequence[Pod]) ->
 
 def _failure(name: str, state: CheckState) -> Failure:
     return Failure(
-        kind=FailureClass.UNKNOWN,
+        kind=FailureClass.VERIFICATION,
         reason="GateFailed",
         message=f"check {name} failed on the candidate: {state.message}",
         advice=f"find out why check {name} fails on the new version; then release a corrected one",
     )
 
 
-def _never_answered(name: str, state: CheckState | None) -> Failure:
-    seen = state.message if state is not None else ""
-    return Failure(
-        kind=FailureClass.TIMEOUT,
-        reason="GateUnreachable",
-        message=f"check {name} was never answered, neither by the candidate nor before it: {seen}",
-        advice=f"{reach.RECIPE}; then request it again: resilience.dev/retry-requested-at",
-    )
+def _at_deadline(states: Mapping[str, CheckState | None], now: datetime) -> Failure | None:
+    """The failure at the rollout's deadline: of a check that nothing ever answered, else of one without data."""
+    never = next(((name, state) for name, state in states.items() if state and reach.is_unreachable(state)), None)
+    if never is not None:
+        name, state = never
+        return Failure(
+            kind=FailureClass.TIMEOUT,
+            reason="GateUnreachable",
+            message=f"check {name} was never answered, neither by the candidate nor before it: {state.message}",
+            advice=f"{reach.RECIPE}; then request it again: resilience.dev/retry-requested-at",
+        )
+    silent = ((name, state) for name, state in states.items() if state and _is_inconclusive(state))
+    for name, state in silent:
+        if now >= state.since + SILENCE:
+            return Failure(
+                kind=FailureClass.TIMEOUT,
+                reason="GateInconclusive",
+                message=f"check {name} was inconclusive up to progressDeadline: {state.reason}: {state.message}",
+                advice=f"find out why check {name} has no answer; then request it again: "
+                "resilience.dev/retry-requested-at",
+            )
+    return None
 
 
 def check_targets(

@@ -22,7 +22,7 @@ def failure(context: RolloutContext) -> Failure | None:
         return None
     path = context.spec.verify.path if context.spec.verify else ""
     return Failure(
-        kind=FailureClass.UNKNOWN,
+        kind=FailureClass.VERIFICATION,
         reason="RequestsFail",
         message=f"{traffic.failed_in_row} measured requests in a row failed through the Service",
         advice=f"find out why the new version does not answer {path}",

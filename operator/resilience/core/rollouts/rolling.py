@@ -85,7 +85,7 @@ def plan(context: RolloutContext) -> Move:
     failure = verdict.failure or (verdict.at_deadline if _is_over(context) else None)
     if failure is not None:
         return Move(actions=_failure_actions(context), failure=failure, waiting=failure.message)
-    wait = _DEADLINE_POLL if verdict.at_deadline is not None else verdict.wait
+    wait = _DEADLINE_POLL if verdict.inconclusive or verdict.at_deadline is not None else verdict.wait
     return Move(waiting=verdict.waiting, wait=wait, share=1.0)
 
 
@@ -107,6 +107,7 @@ def _gate_verdict(context: RolloutContext) -> GateVerdict:
         current_pods(context),
         context.now,
         baseline=baseline.of(context),
+        unread=context.unread_checks,
     )
 
 

@@ -232,7 +232,7 @@ def _in_flight(context: RolloutContext) -> tuple[RolloutStage, Version | None]:
     """The name of the step, and the version that is being rolled out; None when there is none."""
     if context.view.green is None:
         if bluegreen.wants_rollout(context) and not records.is_failed_again(context):
-            return RolloutStage.PREFLIGHT, rolling.version(context)
+            return RolloutStage.PREFLIGHT, rolling.version(context) if bluegreen.may_begin(context) else None
         is_pinned = any(service.pin for service in context.services) and not pins.keeps_apart(context)
         if is_pinned and context.status.rollout.candidate is not None:
             return RolloutStage.FINISHING, context.status.rollout.candidate

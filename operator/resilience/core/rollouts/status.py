@@ -109,9 +109,8 @@ def _follow(running: RolloutStatus, progress: Progress, now: datetime) -> tuple[
         and (failure is None or failure.version.hash != progress.candidate.hash)
     ):
         failure = _failure_status(progress.failure, progress.candidate, now)
-        is_aborted = progress.failure.reason == "Aborted"
         message = f"{name_of(progress.candidate)}: {failure.class_}: {failure.message}. {failure.advice}"
-        if not is_aborted:
+        if progress.failure.kind is not FailureClass.ABORTED:
             logs_of = progress.failure.pod if progress.failure.kind is FailureClass.UNKNOWN else ""
             events.append(Event(Reason.RELEASE_FAILED, f"{message} (trace {running.trace_id})", True, logs_of))
     is_gone = failure is not None and failure.version.hash != progress.failed

@@ -16,10 +16,19 @@ from typing import Final
 
 import structlog
 
-from resilience.core.health import thresholds
+from resilience.core.health import bounds, thresholds
 from resilience.core.model.check_state import CheckState
 from resilience.core.model.observation import Key
-from resilience.core.model.probes import CheckTarget, PostgresProbe, Probe, RedisPlace, RedisProbe, RedisStreamProbe
+from resilience.core.model.probes import (
+    CheckTarget,
+    ContentProbe,
+    PostgresProbe,
+    Probe,
+    RedisPlace,
+    RedisProbe,
+    RedisStreamProbe,
+)
+from resilience.core.restarts.content import CONTENT_CHECK
 from resilience.ports import Checker, Clock, Metrics
 from resilience.ports.on_behalf import on_behalf_of
 from resilience.runtime.namespace_slots import NamespaceSlots
@@ -29,7 +38,7 @@ log = structlog.get_logger(__name__)
 Id = tuple[Key, str, str]
 # Equal probes with the same interval and timeout share one run.
 _RunKey = tuple[Probe, timedelta, timedelta]
-# A dependency that is down is checked less often: after at most so many times its interval, and so long.
+# A dependency that is down is checked less often: after at most so many times the usual interval, and so long.
 _BACK_OFF_TIMES: Final = 4
 _BACK_OFF_MAX: Final = timedelta(seconds=30)
 # Seconds. Checks that are due within it run together: one wake-up of the loop costs more than most checks.
@@ -139,15 +148,19 @@ class CheckRunner:
         """Folded state of each check of the key, by name."""
         by_check: dict[str, dict[str, thresholds.Fold]] = {}
         probes: dict[str, dict[str, Probe]] = {}
+        questions: dict[str, str] = {}
         for target in self._of_key.get(key, ()):
             fold = self._runs[_run_key(target)].entries[_id(key, target)].fold
             by_check.setdefault(target.check, {})[target.pod_uid] = fold
             probes.setdefault(target.check, {})[target.pod_uid] = target.probe
+            questions[target.check] = target.question
         now = self.clock.now()
         return {
-            name: thresholds.of_service(name, folds[""])
+            name: replace(thresholds.of_service(name, folds[""]), question=questions[name])
             if "" in folds
-            else replace(thresholds.over_pods(name, folds, now=now), probes_by_pod=probes[name])
+            else replace(
+                thresholds.over_pods(name, folds, now=now), probes_by_pod=probes[name], question=questions[name]
+            )
             for name, folds in by_check.items()
         }
 
@@ -227,12 +240,17 @@ class CheckRunner:
     def _fold(self, key: Key, entry: _Entry, result: thresholds.CheckResult) -> None:
         target, before = entry.target, entry.fold
         now = self.clock.now()
+        judged = bounds.in_time(result, target.latency)
         self.metrics.checked(
-            key=key, check=target.check, outcome=result.outcome, seconds=result.latency_seconds, at=now.timestamp()
+            key=key,
+            check=CONTENT_CHECK if isinstance(target.probe, ContentProbe) else target.check,
+            outcome=judged.outcome,
+            seconds=judged.latency_seconds,
+            at=now.timestamp(),
         )
         entry.fold = thresholds.fold(
             before,
-            result,
+            judged,
             failure_threshold=target.failure_threshold,
             success_threshold=target.success_threshold,
             now=now,
@@ -248,14 +266,24 @@ class CheckRunner:
 
 
 def _invalidates_state(before: CheckTarget, after: CheckTarget) -> bool:
-    """The known state does not apply to `after`: its thresholds differ, or the probe of the same pod does."""
-    has_new_thresholds = (before.failure_threshold, before.sustained) != (after.failure_threshold, after.sustained)
-    return has_new_thresholds or (bool(after.pod_uid) and before.probe != after.probe)
+    """The known state does not apply to `after`: thresholds differ, or the spec asks for another thing than before.
+
+    A Service may get another address without that; a pod does not.
+    """
+    is_edited = (before.failure_threshold, before.sustained, before.question) != (
+        after.failure_threshold,
+        after.sustained,
+        after.question,
+    )
+    return is_edited or (bool(after.pod_uid) and before.probe != after.probe)
 
 
 def _pause(run: _Run, probe: Probe, interval: timedelta) -> timedelta:
-    """Time to the next run: longer after each failure of a dependency that every target counts as down."""
-    if not isinstance(probe, _DEPENDENCIES):
+    """Time to the next run: longer after each failure of a dependency that every target counts as down.
+
+    A check that sets its own interval keeps it.
+    """
+    if not isinstance(probe, _DEPENDENCIES) or any(entry.target.fixed for entry in run.entries.values()):
         return interval
     beyond = run.failures - max((entry.target.failure_threshold for entry in run.entries.values()), default=0)
     if beyond <= 0:

@@ -8,8 +8,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from resilience.core.model.destinations import VerifyTarget
 from resilience.core.model.observation import Key
-from resilience.core.model.probes import VerifyTarget
 from resilience.core.model.traffic import Traffic
 from resilience.ports import PortError, Prober
 from resilience.runtime.namespace_slots import NamespaceTurns

@@ -5,7 +5,6 @@ inconclusive: a missing metrics-server or an unreadable Secret never counts agai
 """
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +14,18 @@ from typing import Final
 from resilience.api.scalars import format_duration
 from resilience.core.health import memory_growth, quantities
 from resilience.core.health.thresholds import CheckResult, Outcome
-from resilience.core.model.probes import ContentProbe, Measure, MeasuredProbe, Probe, SlopeProbe, UsageLine, UsageProbe
+from resilience.core.model.check_state import NOT_LABELLED
+from resilience.core.model.probes import (
+    ContentProbe,
+    Measure,
+    MeasuredProbe,
+    Probe,
+    SlopeProbe,
+    UsageLine,
+    UsageProbe,
+)
 from resilience.core.model.usage import ContainerUsage, PodUsage
-from resilience.ports import Contents, Network, PortError, Usage
+from resilience.ports import Contents, Network, NotLabelled, PortError, Usage
 
 # An older figure says nothing about the current usage.
 _STALE: Final = timedelta(minutes=3)
@@ -103,13 +111,14 @@ class MeasuringChecker:
         return CheckResult(Outcome.PASS, "LimitFar", message, measured_at=at)
 
     async def _content(self, probe: ContentProbe) -> CheckResult:
-        names, contents = hashlib.sha256((await self.contents.epoch()).encode()), hashlib.sha256()
-        for kind, name in probe.objects:
-            content = await self.contents.fingerprint(namespace=probe.namespace, kind=kind, name=name)
-            names.update(f"{kind}/{name}\n".encode())
-            contents.update(f"{kind}/{name}={content}\n".encode())
-        # Names and contents apart: the content of an object does not change when the object is added to the check.
-        fingerprint = f"{names.hexdigest()[:8]}-{contents.hexdigest()[:16]}"
+        try:
+            content = await self.contents.fingerprint(namespace=probe.namespace, kind=probe.kind, name=probe.name)
+        except NotLabelled as error:
+            return CheckResult(Outcome.INCONCLUSIVE, NOT_LABELLED, str(error))
+        if content is None and not probe.optional:
+            return CheckResult(Outcome.INCONCLUSIVE, "NotFound", f"there is no {probe.kind} {probe.name}")
+        # Hashes of another epoch cannot be compared: it is part of each. That nothing is there is content, too.
+        fingerprint = f"{await self.contents.epoch()}-{content[:16] if content is not None else 'absent'}"
         return CheckResult(Outcome.PASS, "Read", "content read", fingerprint=fingerprint)
 
     def _of(

@@ -19,6 +19,7 @@ from resilience.adapters.checks.postgres.answer_limit import BoundedConnection
 from resilience.adapters.checks.postgres.dsn import SslMode, parse_dsn
 from resilience.adapters.checks.postgres.scram import Keys, log_in
 from resilience.adapters.checks.postgres.tls import Place, contexts
+from resilience.adapters.checks.postgres.wanted_server import UnwantedServer, require_wanted
 from resilience.adapters.net.address import Address, AddressGuard
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
@@ -92,7 +93,8 @@ class PostgresConnections:
         ca = await credentials.value(trust.ca if trust else None, fresh=fresh)
         try:
             # A resource that gives authorities wants them to be used.
-            dsn = parse_dsn(value, unstated=SslMode.VERIFY_FULL if trust else SslMode.PREFER)
+            unstated = SslMode.VERIFY_FULL if trust else SslMode.PREFER
+            dsn = parse_dsn(value, unstated=unstated, has_authorities=trust is not None)
         except Invalid as invalid:
             words = f"key {probe.dsn.key!r} of Secret {probe.dsn.name!r} holds no usable DSN: {invalid}"
             raise Invalid(words) from None
@@ -156,8 +158,8 @@ class PostgresConnections:
         """Begins a read-only transaction, on a new connection if necessary. True if that one replaces a lost one.
 
         Call it within the session's turn, and end the transaction with ROLLBACK. `deadline` is a loop time. No
-        statement runs longer, and each of several targets gets its share of the time. Raises what asyncpg and the
-        network raise.
+        statement runs longer, and each of several targets gets its share of the time. Raises UnwantedServer when none
+        that answers is what the DSN asks for, and what asyncpg and the network raise.
         """
         current = session.connection
         # If the name leads to other addresses now, the connection follows it, as every new client does.
@@ -169,9 +171,13 @@ class PostgresConnections:
             current.renew()
             try:
                 await _begin(session, deadline)
+                await _require_wanted(session)
                 return False
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 # It died since its last use, which says nothing about the server that answers now.
+                pass
+            except UnwantedServer:
+                # It was promoted or demoted; another one may have its role now.
                 pass
         session.drop()
         await self._open(session, targets, deadline)
@@ -214,8 +220,12 @@ class PostgresConnections:
                             threads=self._hashing,
                             timeout=timedelta(seconds=max(deadline - loop.time(), 0) / left / 2),
                         )
+                    await _require_wanted(session)
                 session.address = address
                 return
+            except UnwantedServer as error:
+                session.drop(lost=session.lost)
+                failure = error
             except (OSError, asyncpg.CannotConnectNowError) as error:
                 failure = error
         assert failure is not None  # there is at least one target
@@ -253,6 +263,11 @@ async def _connect(place: Place, host: str, address: Address) -> Any:
             failure = error
     assert failure is not None  # there is at least one way
     raise failure
+
+
+async def _require_wanted(session: Session) -> None:
+    with session.asking():
+        await require_wanted(session.connection, session.place.dsn.session)
 
 
 async def _begin(session: Session, deadline: float) -> None:

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]
 
+from resilience.adapters.checks.postgres import query
 from resilience.adapters.checks.postgres.connections import PostgresConnections, Session
 from resilience.adapters.checks.postgres.tls import Place
+from resilience.adapters.checks.postgres.wanted_server import UnwantedServer
 from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.api.scalars import format_duration
 from resilience.core.health.thresholds import CheckResult, Outcome
@@ -83,14 +85,23 @@ class _Run:
         return self.began + self.timeout.total_seconds()
 
     def result(
-        self, outcome: Outcome, reason: str, words: str, seconds: float | None = None, lag: float | None = None
+        self,
+        outcome: Outcome,
+        reason: str,
+        words: str,
+        seconds: float | None = None,
+        *,
+        figure: float | None = None,
+        lag: float | None = None,
     ) -> CheckResult:
-        message = f"{describe(self.probe)}: {words}"
-        return CheckResult(outcome, reason, message, seconds, reconnected=self.reconnected, figure=lag)
+        message, again = f"{describe(self.probe)}: {words}", self.reconnected
+        return CheckResult(outcome, reason, message, seconds, reconnected=again, figure=figure, replication_lag=lag)
 
 
 async def check_postgres(probe: PostgresProbe, *, connections: PostgresConnections, timeout: timedelta) -> CheckResult:
     """Passes when the query answers; warns when connections, locks or replicas are beyond what `probe` allows.
+
+    With bounds for the value of the query, this value decides as well.
 
     Refused credentials are read afresh and, if they changed, tried once more.
 
@@ -109,6 +120,8 @@ async def check_postgres(probe: PostgresProbe, *, connections: PostgresConnectio
         raise _network_failure(error, run) from error
     except asyncpg.PostgresError as error:
         return _refused(error, run)
+    except UnwantedServer as server:
+        return run.result(Outcome.FAIL, server.reason, str(server))
     except Exception as error:
         raise _strange(error, run) from error
 
@@ -135,7 +148,7 @@ async def _in_session(run: _Run, place: Place) -> CheckResult:
         run.inside = True
         began = loop.time()
         try:
-            problem = await _ask(session.connection, run.probe.query)
+            problem, figure = await query.ask(session.connection, run.probe)
         except asyncpg.PostgresError as error:
             if session.connection.is_closed():
                 raise
@@ -144,32 +157,27 @@ async def _in_session(run: _Run, place: Place) -> CheckResult:
             if problem:
                 result = run.result(Outcome.FAIL, "QueryFailed", problem)
             else:
-                result = await _judged(run, session, loop.time() - began)
+                result = await _judged(run, session, loop.time() - began, figure)
         with session.asking():
             await session.connection.execute("ROLLBACK")
         return result
 
 
-async def _ask(connection: Any, query: str) -> str:
-    """Runs the query up to its first row. Returns the problem in words if the query was not run, else an empty text.
+async def _judged(run: _Run, session: Session, seconds: float, figure: float | None) -> CheckResult:
+    """The result after the query has answered: a warning when there is a shortage, else a pass, unless its value fails.
 
-    The rows stay on the server: a single row may be a gigabyte.
+    `figure` is that value, as far as it has bounds.
     """
-    statement = await connection.prepare(query, name="")
-    if statement.get_parameters():
-        return "the query has parameters, and a check has nothing to put there"
-    if not statement.get_attributes():
-        return "the query returns no columns, so it is not run; a check needs one SELECT"
-    cursor = await statement.cursor()
-    await cursor.forward(1)
-    return ""
-
-
-async def _judged(run: _Run, session: Session, seconds: float) -> CheckResult:
-    """The result after the query has answered: a warning when there is a shortage, else a pass."""
     probe, short, behind = run.probe, [], None
     first_word = _FIRST_WORD.match(probe.query)
     facts = [f"{first_word[1].upper() if first_word else 'the query'} answered"]
+    if probe.levels is not None:
+        outcome, reason, words = query.verdict(probe.levels, figure)
+        if outcome not in (Outcome.PASS, Outcome.WARN):
+            return run.result(outcome, reason, words, seconds, figure=figure)
+        if outcome is Outcome.WARN:
+            short.append((reason, words))
+        facts.append(words)
     use = await _row(session, _USE)
     if use is None:
         facts.append(f"connections cannot be seen: {_GRANT}")
@@ -190,8 +198,10 @@ async def _judged(run: _Run, session: Session, seconds: float) -> CheckResult:
         elif words:
             facts.append(words)
     if short:
-        return run.result(Outcome.WARN, short[0][0], "; ".join(words for _, words in short), seconds, behind)
-    return run.result(Outcome.PASS, "Answered", "; ".join(facts), seconds, behind)
+        outcome, reason, words = Outcome.WARN, short[0][0], "; ".join(words for _, words in short)
+    else:
+        outcome, reason, words = Outcome.PASS, "Answered", "; ".join(facts)
+    return run.result(outcome, reason, words, seconds, figure=figure, lag=behind)
 
 
 async def _lag(session: Session, most: timedelta) -> tuple[bool, str, float | None]:

@@ -6,6 +6,8 @@ certificate is verified. This module must not offer a way to send an unlimited q
 
 import asyncio
 import ssl
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
@@ -15,20 +17,27 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, Field, ValidationError
 from yarl import URL
 
+from resilience.adapters.checks.prometheus.files import FileSecrets
 from resilience.adapters.checks.prometheus.promql import QueryRefused, force_namespace
 from resilience.adapters.net.address import AddressGuard
+from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
 from resilience.adapters.net.http_wire import Answer
+from resilience.adapters.net.login import NO_LOGIN, Logins, with_login
+from resilience.adapters.net.proxy import Proxies
 from resilience.adapters.net.threads import SharedThreads
-from resilience.core.model.probes import HttpTarget
+from resilience.api.http import ProxyUse
+from resilience.core.model.headers import parse_headers
+from resilience.core.model.probes import HttpLogin, HttpTarget
 from resilience.ports import Invalid, Unavailable
 
 ANSWER_LIMIT: Final = 1024 * 1024
 _SHOWN: Final = 200
 _KNOWN_QUERIES: Final = 1024
 _EVERYWHERE: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-# Prefix of advice about the query. Prometheus 2.48 to 2.53 list it among the warnings, later versions in its own list.
-_ADVICE: Final = "PromQL info:"
+# Marks of advice about the query. Prometheus lists `info` among the warnings from 2.48 to 2.53 and by itself later;
+# Thanos may put the name of a store before them.
+_ADVICE: Final = ("PromQL info:", "PromQL warning:")
 
 
 class TooLong(Unavailable):
@@ -66,6 +75,8 @@ class _Success(BaseModel):
     status: Literal["success"]
     data: Annotated[_Vector | _Scalar | _Other, Field(discriminator="kind")]
     warnings: list[str] = Field(default_factory=list)
+    # VictoriaMetrics
+    partial: bool = Field(default=False, alias="isPartial")
 
 
 class _Failure(BaseModel):
@@ -82,16 +93,29 @@ class _Limited:
 
 
 class PrometheusClient:
-    """Queries one server. `token_file` and `ca_file` are paths. Empty: no token, and the system's authorities.
+    """Queries one server. `token_file`, `ca_file` and `headers_file` are paths, and `login` refers to files.
+
+    Empty: no token, the system's authorities, and no further headers.
 
     Raises:
         Invalid: the authorities cannot be read.
     """
 
-    def __init__(self, *, url: str, version: str, token_file: str = "", ca_file: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        version: str,
+        token_file: str = "",
+        ca_file: str = "",
+        headers_file: str = "",
+        login: HttpLogin = NO_LOGIN,
+        proxies: Proxies | None = None,
+    ) -> None:
         self._url = URL(f"{url.rstrip('/')}/api/v1/query")
-        self._client = HttpClient(guard=AddressGuard(allowed=_EVERYWHERE), version=version)
-        self._token_file = token_file
+        self._client = HttpClient(guard=AddressGuard(allowed=_EVERYWHERE), version=version, proxies=proxies)
+        self._logins = Logins(self._client, Credentials(FileSecrets(), time.monotonic))
+        self._token_file, self._headers_file, self._login = token_file, headers_file, login
         self._tls = _authorities(ca_file)
         # One, for the parser holds the interpreter's lock: more threads would only stand still more often.
         self._parsing = SharedThreads("promql", total=1, share=1)
@@ -99,7 +123,9 @@ class PrometheusClient:
         self._known: dict[tuple[str, str], _Limited] = {}
 
     async def query(self, query: str, *, namespace: str, timeout: timedelta) -> Values:
-        """The query's current values, of series of this namespace only. Sent once; redirects are not followed.
+        """The query's current values, of series of this namespace only. Redirects are not followed.
+
+        It is sent once, and once more if a login is refused that has changed meanwhile.
 
         Raises:
             QueryRefused: the query may not be sent, the server rejects it, or its result has no values.
@@ -112,12 +138,45 @@ class PrometheusClient:
         if limited.refusal:
             raise QueryRefused(limited.refusal)
         url = self._url.with_query(query=limited.query, timeout=f"{timeout.total_seconds():.3f}")
-        headers = [("Authorization", f"Bearer {self._token()}")] if self._token_file else []
         target = HttpTarget.at(str(url))
-        answer = await self._client.request(
-            "GET", target, timeout=timeout, began=began, headers=headers, tls=self._tls, limit=ANSWER_LIMIT
-        )
+        headers = await self._headers(timeout / 2)
+        answer = await self._ask(target, headers, timeout, began)
+        if answer.status in (401, 403) and self._login != NO_LOGIN:
+            renewed = await self._headers(timeout / 2, fresh=True)
+            if renewed != headers:
+                answer = await self._ask(target, renewed, timeout, began)
         return _read(answer)
+
+    async def _ask(
+        self, target: HttpTarget, headers: Sequence[tuple[str, str]], timeout: timedelta, began: float
+    ) -> Answer:
+        return await self._client.request(
+            "GET",
+            target,
+            timeout=timeout,
+            began=began,
+            headers=headers,
+            tls=self._tls,
+            limit=ANSWER_LIMIT,
+            proxy=ProxyUse.OUTSIDE,
+        )
+
+    async def _headers(self, timeout: timedelta, *, fresh: bool = False) -> list[tuple[str, str]]:
+        """The headers of the file, and who asks."""
+        given = await self._logins.headers(self._login, timeout=timeout, fresh=fresh)
+        if self._token_file:
+            given = (("Authorization", f"Bearer {self._token()}"),)
+        return with_login(self._from_file(), given)
+
+    def _from_file(self) -> list[tuple[str, str]]:
+        # Read for each query, for whoever rotates a Secret expects it to be in force.
+        if not self._headers_file:
+            return []
+        try:
+            return parse_headers(Path(self._headers_file).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            words = f"{self._headers_file} must hold one `Name: value` a line"
+            raise Unavailable(f"{words}; it could not be read: {type(error).__name__}") from error
 
     async def _limited(self, query: str, namespace: str, *, timeout: timedelta) -> _Limited:
         key = query, namespace
@@ -168,7 +227,7 @@ def _read(answer: Answer) -> Values:
         raise Unavailable(f"the server that answered {answer.status} is not Prometheus") from error
     match answer.status:
         case 401 | 403:
-            hint = "; check prometheus.token in the operator's values"
+            hint = "; check prometheus.token and prometheus.headers in the operator's values"
         case status if 300 <= status < 400:
             hint = ", a redirect, which is not followed; correct prometheus.url in the operator's values"
         case _:
@@ -187,7 +246,8 @@ def _values(success: _Success, *, seconds: float) -> Values:
     numbers = tuple(point[1] for point in points if point is not None)
     if len(numbers) < len(points):
         raise QueryRefused("the query returns native histograms; compute a number from them with histogram_quantile")
-    return Values(numbers, any(not warning.startswith(_ADVICE) for warning in success.warnings), seconds)
+    doubts = [warning for warning in success.warnings if not any(mark in warning for mark in _ADVICE)]
+    return Values(numbers, success.partial or bool(doubts), seconds)
 
 
 def _words(text: str) -> str:

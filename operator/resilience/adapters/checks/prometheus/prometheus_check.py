@@ -10,7 +10,9 @@ from typing import Final
 
 from resilience.adapters.checks.prometheus.client import PrometheusClient, TooLong, Values
 from resilience.adapters.checks.prometheus.promql import QueryRefused
+from resilience.core.health.bounds import about
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.bounds import Bounds
 from resilience.core.model.probes import PrometheusProbe
 from resilience.ports import PortError
 
@@ -23,7 +25,7 @@ DESCRIPTION: Final = "Prometheus query"
 async def check_prometheus(
     probe: PrometheusProbe, *, client: PrometheusClient | None, timeout: timedelta
 ) -> CheckResult:
-    """Passes when there are values and all are within bounds. Never raises.
+    """Passes when there are values and all are within bounds; warns out of those for a warning. Never raises.
 
     `client` is None where no Prometheus server is configured.
     """
@@ -50,31 +52,27 @@ def _judged(result: Values, probe: PrometheusProbe) -> CheckResult:
     if not result.values:
         return _unknown("NoData", "the query returns no series")
     figure = result.values[0] if len(result.values) == 1 else None
-    words = _out_of_bounds(result.values, probe)
-    if words:
+    if words := _out_of_bounds(result.values, probe.levels.critical):
         return CheckResult(Outcome.FAIL, "OutOfBounds", f"{DESCRIPTION}: {words}", result.seconds, figure=figure)
     nan_count = sum(math.isnan(value) for value in result.values)
     if nan_count:
         return _unknown("NoData", f"{nan_count} of {len(result.values)} values are not a number")
+    if words := _out_of_bounds(result.values, probe.levels.warning):
+        return CheckResult(Outcome.WARN, "OutOfBounds", f"{DESCRIPTION}: {words}", result.seconds, figure=figure)
     # The message leaves the value out: if it changed with every run, status would be written every time.
     words = f"{DESCRIPTION}: every value is within bounds"
     return CheckResult(Outcome.PASS, "WithinBounds", words, result.seconds, figure=figure)
 
 
-def _out_of_bounds(values: tuple[float, ...], probe: PrometheusProbe) -> str:
+def _out_of_bounds(values: tuple[float, ...], bounds: Bounds) -> str:
     """The worst value and the bound that it breaks, in words; empty when none does. NaN breaks no bound."""
-    high = [value for value in values if probe.above is not None and value > probe.above]
-    low = [value for value in values if probe.below is not None and value < probe.below]
+    high = [value for value in values if bounds.above is not None and value > bounds.above]
+    low = [value for value in values if bounds.below is not None and value < bounds.below]
     if not high and not low:
         return ""
     many = f"{len(high) + len(low)} of {len(values)} values are out of bounds: " if len(values) > 1 else ""
-    worst = f"{_about(max(high))}, above {probe.above:g}" if high else f"{_about(min(low))}, below {probe.below:g}"
+    worst = f"{about(max(high))}, above {bounds.above:g}" if high else f"{about(min(low))}, below {bounds.below:g}"
     return f"{many}about {worst}"
-
-
-def _about(value: float) -> str:
-    """The value with two digits: enough for a person, and a small change does not cause a write of status."""
-    return f"{float(f'{value:.2g}'):g}"
 
 
 def _unknown(reason: str, words: str) -> CheckResult:

@@ -11,7 +11,7 @@ from resilience.adapters.checks.redis.connections import RedisConnections
 from resilience.adapters.checks.redis.link import Deadline
 from resilience.adapters.checks.redis.master import Run, find_master
 from resilience.adapters.net.failures import NetworkFailure
-from resilience.core.model.probes import DeadLetters
+from resilience.core.model.destinations import DeadLetters
 from resilience.ports import Batch, Refused, Unavailable
 
 _TIMEOUT: Final = timedelta(seconds=5)

@@ -12,7 +12,6 @@ from typing import Final
 from resilience.adapters.checks.redis.answers import (
     Command,
     Reply,
-    Shortage,
     Verdict,
     fields,
     items,
@@ -27,7 +26,9 @@ from resilience.adapters.checks.redis.master import Run, find_master
 from resilience.adapters.checks.redis.redis_check import concluded
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.api.scalars import format_duration
+from resilience.core.health.bounds import judge
 from resilience.core.health.thresholds import CheckResult, Outcome
+from resilience.core.model.bounds import Levels
 from resilience.core.model.probes import RedisStreamProbe
 
 _TIME: Final[Command] = ("TIME",)
@@ -58,7 +59,7 @@ def describe(probe: RedisStreamProbe) -> str:
 async def check_redis_stream(
     probe: RedisStreamProbe, *, connections: RedisConnections, timeout: timedelta
 ) -> CheckResult:
-    """Fails when the group is further behind than allowed; warns about a too long stream or too many pending entries.
+    """Fails or warns when the stream is too long, its group is behind, or too many entries are pending; see `probe`.
 
     Raises:
         Refused: an address is not permitted.
@@ -154,21 +155,28 @@ def _group(info: Mapping[str, str], waiting: list[Reply], ids: list[str], *, now
 
 
 def _judged(probe: RedisStreamProbe, length: int, group: _Group | None) -> tuple[Outcome, str, str]:
-    words = [f"{_about(length)} entries"]
-    short: list[Shortage] = []
-    if length > probe.max_length:
-        short.append(("StreamTooLong", f"{_about(length)} entries, more than {probe.max_length}"))
+    found: list[tuple[Outcome, str, str]] = []
+    if group is not None and group.oldest is not None:
+        outcome, most = _beyond(probe.lag, group.oldest)
+        limit = format_duration(timedelta(seconds=most))
+        found.append((outcome, "GroupLags", f"behind by more than {limit}: {', '.join(_in_words(group))}"))
+    outcome, most = _beyond(probe.length, length)
+    found.append((outcome, "StreamTooLong", f"{_about(length)} entries, more than {most:.0f}"))
     if group is not None:
-        words += _in_words(group)
-        if group.oldest is not None and group.oldest > probe.max_lag.total_seconds():
-            limit = format_duration(probe.max_lag)
-            return Outcome.FAIL, "GroupLags", f"behind by more than {limit}: {', '.join(_in_words(group))}"
-        if group.pending > probe.max_pending:
-            many = f"{_about(group.pending)} entries are not acknowledged, more than {probe.max_pending}"
-            short.append(("TooManyPending", many))
-    if short:
-        return Outcome.WARN, short[0][0], "; ".join(message for _, message in short)
+        outcome, most = _beyond(probe.pending, group.pending)
+        many = f"{_about(group.pending)} entries are not acknowledged, more than {most:.0f}"
+        found.append((outcome, "TooManyPending", many))
+    for worst in (Outcome.FAIL, Outcome.WARN):
+        if named := [(reason, words) for outcome, reason, words in found if outcome is worst]:
+            return worst, named[0][0], "; ".join(words for _, words in named)
+    words = [f"{_about(length)} entries", *(_in_words(group) if group is not None else ())]
     return Outcome.PASS, "KeepsUp" if group else "Answered", ", ".join(words)
+
+
+def _beyond(levels: Levels, value: float) -> tuple[Outcome, float]:
+    """The outcome, and the bound that the value is above; 0 when it is above none."""
+    outcome, bounds = judge(levels, value)
+    return outcome, bounds.above or 0.0
 
 
 def _in_words(group: _Group) -> list[str]:
