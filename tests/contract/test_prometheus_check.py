@@ -248,7 +248,7 @@ async def strange() -> AsyncIterator[tuple[Strange, str]]:
         ("deep", "Unavailable", "the server that answered 200 is not Prometheus"),
         ("400", "QueryRefused", "Prometheus query: because of this"),
         ("422", "QueryRefused", "Prometheus query: because of this"),
-        ("401", "Unavailable", "answered 401; check prometheus.token and prometheus.tenant in the operator's values"),
+        ("401", "Unavailable", "answered 401; check prometheus.token and prometheus.headers in the operator's values"),
         ("403", "Unavailable", "answered 403; check"),
         ("404", "Unavailable", "answered 404"),
         ("429", "Unavailable", "answered 429"),

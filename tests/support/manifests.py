@@ -444,7 +444,7 @@ ACCEPTED: dict[str, Spec] = {
             ],
         },
     },
-    "bounds by severity, and a pace of its own": {
+    "bounds by severity and a pace of its own": {
         **GOOD,
         "health": {
             "checks": [
