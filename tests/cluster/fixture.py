@@ -4,6 +4,8 @@ Use it with `pytest_plugins = ["tests.cluster.fixture"]` in the top-level confte
 pytest-kind has them (--keep-cluster, --cluster-name, --kind-bin, --kind-kubectl-bin).
 """
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,8 +44,8 @@ class LocalCluster(KindCluster):  # type: ignore[misc]  # pytest-kind has no typ
         Local(Progress()).down()
 
 
-_USED: Final = "used the cluster"
-_IS_USED: Final = pytest.StashKey[bool]()
+_USED: Final = "file that is there when the cluster was used"
+_MARK: Final = pytest.StashKey[Path]()
 _KEEP: Final = pytest.StashKey[bool]()
 
 
@@ -66,24 +68,33 @@ def cluster(request: pytest.FixtureRequest) -> KindCluster:
 
 
 def _note_use(config: pytest.Config) -> None:
-    config.stash[_IS_USED] = True
-    if hasattr(config, "workeroutput"):
-        config.workeroutput[_USED] = True
+    """A file, and no word at the end: a worker that crashes says nothing any more."""
+    _mark(config).touch()
+
+
+def _mark(config: pytest.Config) -> Path:
+    """One file for all workers of a run."""
+    if hasattr(config, "workerinput"):
+        return Path(config.workerinput[_USED])
+    if _MARK not in config.stash:
+        config.stash[_MARK] = Path(tempfile.mkdtemp(prefix="cluster-")) / "used"
+    return config.stash[_MARK]
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any, error: object) -> None:
-    """A worker has ended: remember whether it used the cluster. One that crashed cannot say, and may have."""
-    if error or getattr(node, "workeroutput", {}).get(_USED):
-        node.config.stash[_IS_USED] = True
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where to note that it used the cluster."""
+    node.workerinput[_USED] = str(_mark(node.config))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the cluster, in the one process that outlives all users of it."""
-    is_worker = hasattr(config, "workerinput")
-    keep = config.stash.get(_KEEP, config.getoption("keep_cluster"))
-    if config.stash.get(_IS_USED, False) and not is_worker and not keep:
+    if hasattr(config, "workerinput"):
+        return
+    is_used = _mark(config).exists()
+    shutil.rmtree(_mark(config).parent)
+    if is_used and not config.stash.get(_KEEP, config.getoption("keep_cluster")):
         engine.current().down()
 
 
