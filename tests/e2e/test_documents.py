@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -25,7 +26,7 @@ NAMESPACE = "shop"
 # Their first command installs the operator, so there must be none.
 INSTALLING = {DOCS / "getting-started.md"}
 
-pytestmark = [pytest.mark.exclusive, pytest.mark.long]
+pytestmark = pytest.mark.long
 
 
 class Reader:
@@ -62,7 +63,12 @@ def images(loaded: None) -> None:
         engine.current().provide(Image(tag=tag, context=OPERATOR.context, dockerfile=OPERATOR.dockerfile))
 
 
-@pytest.fixture(params=RUN, ids=lambda page: page.stem)
+def marked(page: Path) -> Any:
+    """Whoever has the operator installed by a page needs the cluster alone."""
+    return pytest.param(page, marks=pytest.mark.exclusive) if page in INSTALLING else page
+
+
+@pytest.fixture(params=[marked(page) for page in RUN], ids=lambda page: page.stem)
 def page(request: pytest.FixtureRequest, cluster: KindCluster, operator: Release) -> Iterator[Path]:
     """A page, before its first command; afterwards the operator of the other tests is back, and the shop is gone."""
     path: Path = request.param
@@ -75,7 +81,8 @@ def page(request: pytest.FixtureRequest, cluster: KindCluster, operator: Release
         if everywhere.find("namespaces", NAMESPACE) is not None:
             Kube(cluster, NAMESPACE).delete("rsvc", "--all", "--ignore-not-found", "--wait=false")
             everywhere.delete("namespace", NAMESPACE, "--wait=false")
-        operator.install()
+        if path in INSTALLING:
+            operator.install()
         wait_until(lambda: everywhere.find("namespaces", NAMESPACE) is None, what="the end of the shop", timeout=120)
 
 
