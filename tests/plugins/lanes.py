@@ -2,9 +2,10 @@
 
 Tests are of five kinds: `fast` (no cluster), `load` (measures what clients see; needs CPU), `waiting` (mostly waits
 for the cluster), `killing` (kills the operator, and bears that another test does) and `exclusive` (upgrades or
-reconfigures the operator, or stops the API server). At most two workers run `load` tests. The remaining workers run
-`waiting` tests. So `fast` tests keep two workers busy while the cluster starts for the others. When all of these are
-over, two further workers run the `killing` ones, and after them another one runs the `exclusive` ones.
+reconfigures the operator, or stops the API server). At most two workers run `load` tests, from the beginning on, for
+all of these together take longest. The remaining workers run `waiting` tests; one of them runs the `fast` ones before,
+while the cluster starts for the others. When all of these are over, two further workers run the `killing` ones, and
+after them another one runs the `exclusive` ones.
 
 Without `-n` this plugin does nothing. It must not change which tests run.
 """
@@ -47,7 +48,8 @@ class Kind(StrEnum):
     EXCLUSIVE = "exclusive"
 
 
-_BUSY: Final = (Kind.FAST, Kind.LOAD, Kind.WAITING)
+_BUSY: Final = (Kind.LOAD, Kind.WAITING, Kind.FAST)
+_EARLY: Final = (Kind.FAST, Kind.WAITING)
 _CALM: Final = (Kind.WAITING, Kind.FAST)
 # Lanes that begin when no test of an earlier kind is left.
 _KILLING: Final = (Kind.KILLING,)
@@ -239,7 +241,7 @@ def lanes(workers: int, later: Sequence[Kind]) -> Iterator[tuple[Kind, ...]]:
     rest = workers - len(apart)
     busy = min(_MOST_UNDER_LOAD, (rest + 1) // 2)
     yield from [_BUSY] * busy
-    yield from [_CALM] * (rest - busy)
+    yield from [_EARLY, *[_CALM] * (rest - busy)][: rest - busy]
 
 
 def _units(kind: Kind, labels: Sequence[Label]) -> Iterator[list[int]]:
