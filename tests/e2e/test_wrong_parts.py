@@ -84,8 +84,9 @@ def as_later(cluster: KindCluster, space: Space) -> Iterator[None]:
     finally:
         # What was written with these words goes first: the definition would refuse its next change.
         space.apply(resilient(**sound(space)))
-        back = [{"op": "replace", "path": "/spec", "value": before}]
-        cluster.kubectl("patch", "crd", CRD, "--type=json", "-p", json.dumps(back))
+        back = json.dumps([{"op": "replace", "path": "/spec", "value": before}])
+        # It is longer than an argument may be.
+        cluster.kubectl("patch", "crd", CRD, "--type=json", "--patch-file=/dev/stdin", input=back)
 
 
 def test_a_release_ends_with_something_wrong_in_each_part(
