@@ -30,7 +30,7 @@ def reached(step: str, pod: Sighting) -> bool:
 
 
 @pytest.mark.killing
-@pytest.mark.parametrize("step", STEPS if PROOF else ["leaving"])
+@pytest.mark.parametrize("step", STEPS if PROOF else ["accepted", "leaving", "deleting"])
 def test_the_operator_is_killed_at_each_step(
     operator: Release, killer: Killer, space: Space, figures: Figures, step: str
 ) -> None:
@@ -144,12 +144,11 @@ def stopped_api(operator: Release) -> Iterator[Callable[[float], None]]:
 
 
 @pytest.mark.exclusive
-@pytest.mark.skipif(not PROOF, reason="in chaos it is away in the middle of releases and restarts, too")
 def test_the_api_server_is_away_during_a_restart(
     operator: Release, stopped_api: Callable[[float], None], space: Space, figures: Figures
 ) -> None:
     # given: a restart in the middle of a replacement
-    replicas, seconds = 3, 30
+    replicas, seconds = count(1, proof=3), count(15, proof=30)
     space.start(*shop(replicas=replicas))
     with Witness(space) as witness, traffic(space.url()) as clients:
         began = time.monotonic()

@@ -48,7 +48,7 @@ def _later(now: str, step: str) -> bool:
 
 
 @pytest.mark.killing
-@pytest.mark.parametrize("step", STEPS if PROOF else ["blue Preparing"])
+@pytest.mark.parametrize("step", STEPS if PROOF else ["green Overlapping", "blue Preparing"])
 def test_the_operator_is_killed_in_a_good_release(
     operator: Release, killer: Killer, space: Space, figures: Figures, step: str
 ) -> None:
