@@ -3,7 +3,7 @@
 import asyncio
 import re
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -15,31 +15,13 @@ from resilience.adapters.checks.postgres import connections
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.bounds import NO_LEVELS, Bounds, Levels
 from resilience.core.model.probes import SecretRef
-from tests.support import postgres, postgres_checks
-from tests.support.postgres_checks import NAMES, SHORT, Operator, app, prepared, said, sessions
+from tests.support import postgres
+from tests.support.postgres_checks import NAMES, SHORT, Operator, app, said, sessions
 from tests.support.shop import free_port
 
 FAIL, PASS, WARN, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE
 
 pytestmark = pytest.mark.skipif(not postgres.available(), reason="needs PostgreSQL")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Postgres]:
-    with prepared() as running:
-        yield running
-
-
-@pytest.fixture
-async def operator() -> AsyncIterator[Operator]:
-    async with postgres_checks.operator() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def standby(server: postgres.Postgres) -> Iterator[postgres.Postgres]:
-    with postgres.standby(server) as running:
-        yield running
 
 
 @asynccontextmanager

@@ -2,23 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
 
 import pytest
 
 from resilience.adapters.checks.postgres.dsn import SslMode, parse_dsn
 from resilience.core.health.thresholds import Outcome
-from tests.support import postgres_checks
 from tests.support.faulty import faulty_server
 from tests.support.postgres_checks import DSN, SHORT, Operator, said
 
 FAIL, UNKNOWN = Outcome.FAIL, Outcome.INCONCLUSIVE
-
-
-@pytest.fixture
-async def operator() -> AsyncIterator[Operator]:
-    async with postgres_checks.operator() as made:
-        yield made
 
 
 @pytest.mark.parametrize(

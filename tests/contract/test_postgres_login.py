@@ -4,7 +4,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,24 +11,12 @@ import pytest
 
 from resilience.core.health.thresholds import Outcome
 from resilience.core.model.probes import TlsTrust
-from tests.support import postgres, postgres_checks
-from tests.support.postgres_checks import CA, DSN, PASSWORD, Authority, Operator, app, prepared, said
+from tests.support import postgres
+from tests.support.postgres_checks import CA, DSN, PASSWORD, Authority, Operator, app, said
 
 FAIL, PASS, WARN, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE
 
 pytestmark = pytest.mark.skipif(not postgres.available(), reason="needs PostgreSQL")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Postgres]:
-    with prepared() as running:
-        yield running
-
-
-@pytest.fixture
-async def operator() -> AsyncIterator[Operator]:
-    async with postgres_checks.operator() as made:
-        yield made
 
 
 @pytest.mark.parametrize(

@@ -1,34 +1,14 @@
 """target_session_attrs against a real primary and its standby: a standby does not do for who has to write."""
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
 from resilience.core.health.thresholds import Outcome
-from tests.support import postgres, postgres_checks
-from tests.support.postgres_checks import Operator, app, prepared, said
+from tests.support import postgres
+from tests.support.postgres_checks import Operator, app, said
 
 FAIL, PASS = Outcome.FAIL, Outcome.PASS
 
 pytestmark = pytest.mark.skipif(not postgres.available(), reason="needs PostgreSQL")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Postgres]:
-    with prepared() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def standby(server: postgres.Postgres) -> Iterator[postgres.Postgres]:
-    with postgres.standby(server) as running:
-        yield running
-
-
-@pytest.fixture
-async def operator() -> AsyncIterator[Operator]:
-    async with postgres_checks.operator() as made:
-        yield made
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ anchored, and none can take long, whoever wrote it.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -85,6 +85,11 @@ def parse(text: str) -> tuple[Matcher, ...]:
             return tuple(_utf8(text))
         except ValueError:
             raise error from None
+
+
+def all_match(texts: Iterable[str], labels: Mapping[str, str]) -> bool:
+    """Every matcher of these texts matches the labels. Raises ValueError as `parse`."""
+    return all(matcher.matches(labels) for text in texts for matcher in parse(text))
 
 
 def _matcher(label: str, operator: str, value: str) -> Matcher:

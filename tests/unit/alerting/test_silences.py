@@ -30,7 +30,7 @@ def silence(*matchers: str, ends_in: timedelta = HOUR) -> dict[str, Any]:
 
 
 def pass_at(at: timedelta, *silences: dict[str, Any], before: FiringAlerts | None = None) -> FiringAlerts:
-    """What fires while two checks warn since NOW."""
+    """The alerts that fire while two checks warn since NOW."""
     spec = make_spec(health={"checks": CHECKS}, alerts={"silences": list(silences), "defaultReceiver": "team"})
     warnings = [CheckStatus(name=each["name"], state=HealthState.WARNING, reason="R", message="m") for each in CHECKS]
     status = Status(phase=Phase.RUNNING, health=HealthStatus(state=HealthState.WARNING, checks=warnings))

@@ -128,7 +128,7 @@ DAMAGES: Final = st.lists(
 
 
 def comparable(decision: Decision) -> tuple[Any, ...]:
-    """What a pass does: writes, checks, restarts, flags, alerts but the one about the specification."""
+    """The deeds of a pass: writes, checks, restarts, flags, alerts but the one about the specification."""
     status = decision.status
     assert status is not None
     alerts = [alert for alert in status.alerts.firing if alert.name != "ServiceStalled"]
@@ -219,13 +219,27 @@ def released(raw: Spec) -> Iterator[tuple[WrittenModel, Operator]]:
     yield model, operator
 
 
+def second(operator: Operator) -> Decision:
+    """A second goes by, and everybody works."""
+    operator.model.now += timedelta(seconds=1)
+    operator.model.tick()
+    return operator.reconcile()
+
+
+def come_to(operator: Operator, step: ReleaseStep) -> None:
+    """The release in flight has come to this step."""
+    for _ in range(200):
+        second(operator)
+        if operator.model.green is not None and operator.model.green.step is step:
+            return
+    raise AssertionError(f"it never came to {step}")
+
+
 def work(operator: Operator, *, until: Any, passes: int = 300) -> None:
     """Time goes on and everybody works until it is so, and a few passes more."""
     model, more = operator.model, 8
     for _ in range(passes):
-        model.now += timedelta(seconds=1)
-        model.tick()
-        operator.reconcile()
+        second(operator)
         more -= bool(until())
         if not more:
             return
@@ -239,13 +253,7 @@ def test_a_release_in_flight_ends_with_something_wrong_in_each_part(step: Releas
     # given: the release has come to this step
     with released(RELEASED) as (model, operator):
         model.change("t1", Kind())
-        for _ in range(200):
-            model.now += timedelta(seconds=1)
-            model.tick()
-            operator.reconcile()
-            if model.green is not None and model.green.step is step:
-                break
-        assert model.green is not None and model.green.step is step
+        come_to(operator, step)
 
         # when
         model.raw = damaged(*ONE_IN_EACH, spec=RELEASED)
@@ -261,9 +269,7 @@ def test_a_bad_version_in_flight_is_taken_back_by_the_last_readable_gates() -> N
     with released(RELEASED) as (model, operator):
         model.change("bad", Kind(bad=True))
         for _ in range(3):
-            model.now += timedelta(seconds=1)
-            model.tick()
-            operator.reconcile()
+            second(operator)
         assert model.green is not None
 
         model.raw = damaged(*ONE_IN_EACH, spec=RELEASED)
@@ -278,9 +284,7 @@ def test_no_release_begins_until_its_settings_can_be_read_however_long_that_take
         model.raw = damaged(ONE_IN_EACH[-1], spec=RELEASED)
         model.change("t1", Kind())
         for _ in range(120):
-            model.now += timedelta(seconds=1)
-            model.tick()
-            decision = operator.reconcile()
+            decision = second(operator)
             assert not any(isinstance(action, CreateGreen) for action in decision.actions)
         assert model.paused and "no release begins: spec.rollout.strategy" in model.status.rollout.message
         assert "t1" not in {pod.fingerprint for pod in model.pods.values()}
@@ -298,20 +302,13 @@ def test_no_release_begins_until_its_settings_can_be_read_however_long_that_take
 def test_without_known_settings_a_candidate_waits_for_a_person_and_nothing_is_given_back(step: ReleaseStep) -> None:
     with released(RELEASED) as (model, operator):
         model.change("t1", Kind())
-        for _ in range(200):
-            model.now += timedelta(seconds=1)
-            model.tick()
-            operator.reconcile()
-            if model.green is not None and model.green.step is step:
-                break
+        come_to(operator, step)
 
         # when: status is lost, too
         model.raw = damaged(ONE_IN_EACH[-1], spec=RELEASED)
         model.status = Status(observed_generation=1, handled=model.status.handled)
         for _ in range(60):
-            model.now += timedelta(seconds=1)
-            model.tick()
-            operator.reconcile()
+            second(operator)
             assert model.serving() >= model.replicas
         if step is ReleaseStep.PREPARING:
             assert model.green is not None and model.green.step is step
@@ -328,9 +325,7 @@ def test_a_gate_whose_check_cannot_be_read_waits_for_a_person() -> None:
         model.raw = RELEASED | {"health": wrong}
         model.change("t1", Kind())
         for _ in range(30):
-            model.now += timedelta(seconds=1)
-            model.tick()
-            operator.reconcile()
+            second(operator)
         assert model.green is not None and model.green.step is ReleaseStep.PREPARING
         message = model.status.rollout.message
         assert "check ready cannot be read" in message and "promote or abort it" in message

@@ -126,7 +126,7 @@ def _headers(text: str, ref: SecretRef | None) -> list[tuple[str, str]]:
     try:
         return parse_headers(text)
     except ValueError as error:
-        raise Invalid(f"key {ref.key!r} of Secret {ref.name!r} must hold one `Name: value` a line") from error
+        raise Invalid(f"{ref.place} must hold one `Name: value` a line") from error
 
 
 def _may_be_outdated(probe: HttpProbe, result: Answer | NetworkFailure) -> bool:

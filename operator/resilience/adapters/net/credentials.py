@@ -5,7 +5,6 @@ a Secret that is not there, must not cost a request in every run: such reads hav
 logged.
 """
 
-import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +12,9 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Final
 
-from resilience.core.model.probes import SecretRef, TlsTrust
+from resilience.adapters.net.single_flight import SingleFlight
+from resilience.api.checks import Scheme
+from resilience.core.model.probes import HttpTarget, SecretRef, TlsTrust
 from resilience.ports import Invalid, Refused, Secrets
 
 KEPT: Final = timedelta(minutes=10)
@@ -45,7 +46,7 @@ class Credentials:
     secrets: Secrets
     monotonic: Callable[[], float]
     _known: dict[SecretRef, _Known] = field(default_factory=dict)
-    _reading: "dict[SecretRef, asyncio.Task[_Known]]" = field(default_factory=dict)
+    _reads: SingleFlight[SecretRef, _Known] = field(default_factory=SingleFlight)
 
     async def value(self, ref: SecretRef | None, *, fresh: bool = False) -> str:
         """The value, at most ten minutes old, or ten seconds if `fresh`; empty when there is no reference.
@@ -58,24 +59,10 @@ class Credentials:
             return ""
         known = self._known.get(ref)
         if known is None or not known.serves(self.monotonic(), fresh=fresh):
-            known = await self._shared(ref, fresh=fresh)
+            known = await self._reads.run(ref, lambda: self._read(ref, fresh=fresh))
         if known.problem:
             raise Invalid(known.problem)
         return known.value
-
-    async def _shared(self, ref: SecretRef, *, fresh: bool) -> _Known:
-        """Reads it, once for all who ask meanwhile: one who gives up must not take the answer from the others."""
-        task = self._reading.get(ref)
-        if task is None:
-            task = self._reading[ref] = asyncio.get_running_loop().create_task(self._read(ref, fresh=fresh))
-            task.add_done_callback(lambda done: self._done(ref, done))
-        return await asyncio.shield(task)
-
-    def _done(self, ref: SecretRef, task: "asyncio.Task[_Known]") -> None:
-        del self._reading[ref]
-        if not task.cancelled():
-            # Asked for here, for perhaps nobody waits any more.
-            task.exception()
 
     async def _read(self, ref: SecretRef, *, fresh: bool) -> _Known:
         value, problem, now = "", "", self.monotonic()
@@ -103,8 +90,12 @@ class Credentials:
         try:
             return tls_context(await self.value(trust.ca, fresh=fresh))
         except (ssl.SSLError, ValueError) as error:
-            words = f"key {trust.ca.key!r} of Secret {trust.ca.name!r} holds no PEM certificates"
-            raise Invalid(words) from error
+            raise Invalid(f"{trust.ca.place} holds no PEM certificates") from error
+
+
+def verified(target: HttpTarget, tls: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    """The context for this address: that of the system's authorities where https has none of its own."""
+    return tls_context("") if target.scheme is Scheme.HTTPS and tls is None else tls
 
 
 @lru_cache(maxsize=64)

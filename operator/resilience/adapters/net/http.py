@@ -12,10 +12,10 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Final
 
-from aiohappyeyeballs import start_connection
 from yarl import URL
 
 from resilience.adapters.net.address import Address, AddressGuard
+from resilience.adapters.net.connecting import connect
 from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.adapters.net.http_wire import BODY_LIMIT, Answer, AnswerReader, request_bytes, unwritable
 from resilience.adapters.net.proxy import Proxies, Proxy, open_tunnel, refused
@@ -24,8 +24,6 @@ from resilience.api.scalars import format_duration
 from resilience.core.model.probes import HttpTarget
 from resilience.ports import Refused
 
-# Seconds until the next address of a name is tried in parallel with the previous one (RFC 8305).
-_NEXT_ADDRESS: Final = 0.25
 # Checks request the same URLs again and again.
 _KNOWN_TARGETS: Final = 4096
 # The one status that only a proxy answers with.
@@ -87,7 +85,7 @@ class HttpClient:
         try:
             async with asyncio.timeout_at(deadline):
                 if via is None:
-                    connected = await _connect(addresses)
+                    connected = await connect(addresses)
                 else:
                     connected = await self.proxies.connect(via, timeout=left / 2)
                     if not is_forwarded:
@@ -133,12 +131,6 @@ def _headers(target: HttpTarget, headers: Sequence[tuple[str, str]]) -> list[tup
 def no_answer(timeout: timedelta, *, taken: bool = False) -> NetworkFailure:
     """The failure for a deadline that has passed. `taken`: the request was sent on a connection that held."""
     return NetworkFailure(f"no answer within {format_duration(timeout)}", reason="Timeout", taken=taken)
-
-
-async def _connect(addresses: Sequence[Address]) -> socket.socket:
-    """Connects to the first address that accepts."""
-    infos = [(address.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address.sockaddr) for address in addresses]
-    return await start_connection(infos, happy_eyeballs_delay=_NEXT_ADDRESS)
 
 
 async def _exchange(

@@ -13,12 +13,12 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import quote_plus, urlencode
 
-from resilience.adapters.net.credentials import AGAIN, KEPT, Credentials, tls_context
+from resilience.adapters.net.credentials import AGAIN, KEPT, Credentials, verified
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
 from resilience.adapters.net.http_wire import Answer
 from resilience.adapters.net.json_body import parse_json
-from resilience.api.checks import Scheme
+from resilience.adapters.net.single_flight import SingleFlight
 from resilience.api.http import ProxyUse
 from resilience.core.model.probes import HttpLogin, HttpTarget, OAuth2, SecretRef
 from resilience.ports import Invalid, PortError, Refused
@@ -55,7 +55,7 @@ class Logins:
     client: HttpClient
     credentials: Credentials
     _known: dict[OAuth2, _Known] = field(default_factory=dict)
-    _fetching: "dict[OAuth2, asyncio.Task[_Known]]" = field(default_factory=dict)
+    _fetches: SingleFlight[OAuth2, _Known] = field(default_factory=SingleFlight)
 
     async def headers(
         self, login: HttpLogin, *, timeout: timedelta, fresh: bool = False
@@ -82,7 +82,7 @@ class Logins:
                 secret = (await self.credentials.value(grant.secret, fresh=fresh)).strip()
                 known = self._known.get(grant)
                 if known is None or not self._serves(known, secret, fresh=fresh):
-                    known = await self._shared(grant, secret)
+                    known = await self._fetches.run(grant, lambda: self._fetch(grant, secret))
         except TimeoutError as error:
             raise _no_token(grant, "it did not answer in time") from error
         if known.is_refusal:
@@ -95,19 +95,6 @@ class Logins:
         now = self.credentials.monotonic()
         is_old = fresh and now >= known.got_at + AGAIN.total_seconds()
         return known.secret == secret and now < known.until and not is_old
-
-    async def _shared(self, grant: OAuth2, secret: str) -> _Known:
-        """Asks for a token, once for all who want it meanwhile: one who gives up must not take it from the others."""
-        task = self._fetching.get(grant)
-        if task is None:
-            task = self._fetching[grant] = asyncio.get_running_loop().create_task(self._fetch(grant, secret))
-            task.add_done_callback(lambda done: self._done(grant, done))
-        return await asyncio.shield(task)
-
-    def _done(self, grant: OAuth2, task: "asyncio.Task[_Known]") -> None:
-        del self._fetching[grant]
-        if not task.cancelled():
-            task.exception()
 
     async def _fetch(self, grant: OAuth2, secret: str) -> _Known:
         problem, is_refusal, token, lasts = "", False, "", AGAIN
@@ -138,9 +125,7 @@ class Logins:
 
     async def _post(self, grant: OAuth2, form: Sequence[tuple[str, str]], headers: Sequence[tuple[str, str]]) -> Answer:
         target = HttpTarget.at(grant.token_url)
-        tls = await self.credentials.tls(grant.trust)
-        if target.scheme is Scheme.HTTPS and tls is None:
-            tls = tls_context("")
+        tls = verified(target, await self.credentials.tls(grant.trust))
         try:
             return await self.client.request(
                 "POST",
@@ -203,4 +188,5 @@ def _no_token(grant: OAuth2, why: str) -> NetworkFailure:
 
 
 def _place(ref: SecretRef) -> str:
-    return f"key {ref.key!r} of Secret {ref.name!r}" if ref.key else ref.name
+    """A file of the operator's own settings has no key."""
+    return ref.place if ref.key else ref.name

@@ -14,10 +14,9 @@ from datetime import timedelta
 from ipaddress import ip_network
 from typing import Final
 
-from aiohappyeyeballs import start_connection
-
-from resilience.adapters.net.address import Address, AddressGuard
+from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.address_rules import IPAddress, IPNetwork, literal
+from resilience.adapters.net.connecting import connect
 from resilience.adapters.net.failures import NetworkFailure, from_os_error
 from resilience.api.checks import Scheme
 from resilience.api.http import ProxyUse
@@ -36,8 +35,6 @@ _WITH_PORT: Final = re.compile(r"(\[[^]]*\]|[^:]*):([0-9]{1,5})")
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
 # Bytes of a proxy's answer.
 _HEAD_LIMIT: Final = 16 * 1024
-# Seconds until the next address of the proxy is tried in parallel with the previous one (RFC 8305).
-_NEXT_ADDRESS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,7 @@ class Proxies:
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 addresses = await self._guard.addresses(proxy.host, proxy.port, timeout=timeout)
-                return await start_connection([_info(each) for each in addresses], happy_eyeballs_delay=_NEXT_ADDRESS)
+                return await connect(addresses)
         except TimeoutError as error:
             raise NetworkFailure(f"{where} did not answer in time", reason="ProxyFailed", own=True) from error
         except OSError as error:
@@ -148,10 +145,6 @@ def refused(status: int) -> NetworkFailure:
         return NetworkFailure(f"the proxy cannot reach it: it answered {status}", reason="HostUnreachable")
     hint = "check its credentials in the operator's settings" if status == 407 else "its rules have to allow the host"
     return NetworkFailure(f"the proxy answered {status}: {hint}", reason="ProxyRefused", own=True)
-
-
-def _info(address: Address) -> tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]:
-    return (address.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address.sockaddr)
 
 
 def _plain(host: str) -> str:

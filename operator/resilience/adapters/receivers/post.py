@@ -10,12 +10,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from resilience.adapters.net.credentials import tls_context
+from resilience.adapters.net.credentials import verified
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
 from resilience.adapters.net.http_wire import Answer
 from resilience.adapters.net.login import Logins, with_login
-from resilience.api.checks import Scheme
 from resilience.api.http import ProxyUse
 from resilience.api.receivers import AlertmanagerReceiver, WebhookReceiver
 from resilience.core.alerting.delivery import DeliveryFailure
@@ -84,15 +83,13 @@ class Poster:
             DeliveryFailed: the message was not accepted, or its acceptance is unknown.
         """
         target = target_of(url)
-        if target.scheme is Scheme.HTTPS and tls is None:
-            tls = tls_context("")
         try:
             answer = await self.client.request(
                 "POST",
                 target,
                 timeout=timeout,
                 headers=headers,
-                tls=tls,
+                tls=verified(target, tls),
                 server_name=server_name,
                 body=body,
                 proxy=proxy or ProxyUse.OUTSIDE,

@@ -63,7 +63,7 @@ def aims(alert: Alert, alerts: Alerts, *, pace: Pace, otherwise: Key | None) -> 
     labels, namespace = alert.all_labels(), alert.key.namespace
     aims_by_receiver: dict[Key, Aim] = {}
     for number, route in enumerate(alerts.routes, start=1):
-        if not _matches(route, labels):
+        if not matchers.all_match(route.matchers, labels):
             continue
         receiver = Key(namespace, route.receiver)
         aims_by_receiver.setdefault(receiver, _by_route(alert, labels, route, number, receiver, pace))
@@ -89,10 +89,6 @@ def _by_route(alert: Alert, labels: Mapping[str, str], route: Route, number: int
         active=tuple(route.active_times),
         mute=tuple(route.mute_times),
     )
-
-
-def _matches(route: Route, labels: Mapping[str, str]) -> bool:
-    return all(matcher.matches(labels) for text in route.matchers for matcher in matchers.parse(text))
 
 
 def _group(alert: Alert, labels: Mapping[str, str], by: Sequence[str]) -> Group:

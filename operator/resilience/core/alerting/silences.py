@@ -12,10 +12,7 @@ def silence_of(alert: Alert, alerts: Alerts, now: datetime) -> Silence | None:
     """The silence that withholds the alert for longest; None when there is none, or all have ended."""
     labels = alert.all_labels()
     active = [
-        silence
-        for silence in alerts.silences
-        if silence.until > now
-        and all(matcher.matches(labels) for text in silence.matchers for matcher in matchers.parse(text))
+        silence for silence in alerts.silences if silence.until > now and matchers.all_match(silence.matchers, labels)
     ]
     return max(active, key=lambda silence: silence.until, default=None)
 

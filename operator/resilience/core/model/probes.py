@@ -21,6 +21,11 @@ class SecretRef:
     name: str
     key: str
 
+    @property
+    def place(self) -> str:
+        """The place of the value, for people in its namespace."""
+        return f"key {self.key!r} of Secret {self.name!r}"
+
 
 @dataclass(frozen=True, slots=True)
 class TlsTrust:

@@ -104,12 +104,12 @@ def not_judged(context: Context) -> list[str]:
     """Messages about objects that cannot be read or are left out, with the fix."""
     silent = [(entry, state) for entry in _objects(context) if (state := _state(context, entry)) and state.silent]
     named = {(entry.kind, entry.name) for entry in context.spec.restart.on_change}
-    left_out = [
-        entry.name for entry, state in silent if state.reason == NOT_LABELLED and (entry.kind, entry.name) not in named
-    ]
-    unread = [
-        state.message for entry, state in silent if state.reason != NOT_LABELLED or (entry.kind, entry.name) in named
-    ]
+    left_out, unread = [], []
+    for entry, state in silent:
+        if state.reason == NOT_LABELLED and (entry.kind, entry.name) not in named:
+            left_out.append(entry.name)
+        else:
+            unread.append(state.message)
     messages = [f"restart.onChange cannot be judged: {_some(unread, '; ')}"] if unread else []
     if left_out:
         messages.append(

@@ -96,7 +96,7 @@ class PostgresConnections:
             unstated = SslMode.VERIFY_FULL if trust else SslMode.PREFER
             dsn = parse_dsn(value, unstated=unstated, has_authorities=trust is not None)
         except Invalid as invalid:
-            words = f"key {probe.dsn.key!r} of Secret {probe.dsn.name!r} holds no usable DSN: {invalid}"
+            words = f"{probe.dsn.place} holds no usable DSN: {invalid}"
             raise Invalid(words) from None
         if trust is not None and dsn.sslmode is SslMode.REQUIRE:
             # libpq does the same where there are authorities.

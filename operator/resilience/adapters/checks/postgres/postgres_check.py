@@ -249,7 +249,7 @@ def _refused(error: Any, run: _Run) -> CheckResult:
     code = _sqlstate(error)
     if code in _AUTHENTICATION:
         dsn = run.probe.dsn
-        words = f"user or password in key {dsn.key!r} of Secret {dsn.name!r} are refused (SQLSTATE {code})"
+        words = f"user or password in {dsn.place} are refused (SQLSTATE {code})"
         return run.result(Outcome.FAIL, "AuthenticationFailed", words)
     reason, words = _MEANINGS.get(code, ("SessionRefused", "the server refuses the session"))
     return run.result(Outcome.FAIL, reason, f"{words} (SQLSTATE {code})")

@@ -293,7 +293,7 @@ def _refused(node: Node) -> str:
     if node.password is None and node.username is None:
         return f"{node} requires a password, and the check names none"
     named = [
-        f"the {what} in key {ref.key!r} of Secret {ref.name!r}"
+        f"the {what} in {ref.place}"
         for what, ref in (("user name", node.username), ("password", node.password))
         if ref is not None
     ]
