@@ -33,9 +33,11 @@ def _end(*_: object) -> None:
 
 def _operate(command: str) -> int:
     # Imported late: `ping` must be quick and needs none of it, and the imports take seconds.
+    import structlog
     from pydantic import ValidationError
 
     from resilience import app
+    from resilience.adapters import process
     from resilience.adapters.telemetry import logging
     from resilience.config import Settings
     from resilience.ports import PortError
@@ -48,11 +50,17 @@ def _operate(command: str) -> int:
             print(f"RESILIENCE_{name}: {problem['msg']}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return 2
     logging.configure(level=settings.log_level, log_format=settings.log_format)
+    code = 1
     try:
-        return asyncio.run({"run": app.run, "release": app.release}[command](settings))
+        # A runner that is closed, as by asyncio.run, waits for all tasks; see app.run.
+        code = asyncio.Runner().run({"run": app.run, "release": app.release}[command](settings))
     except (app.TooOld, PortError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - for a person who installs
-        return 2
+        code = 2
+    except (Exception, asyncio.CancelledError):
+        structlog.get_logger(__name__).exception("ended")
+    finally:
+        process.end(code=code)
 
 
 def _ping(url: str) -> int:

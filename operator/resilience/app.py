@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Collection, Coroutine
-from typing import Final
+from typing import Any, Final
 
 import kopf
 import stamina
@@ -12,6 +12,7 @@ import structlog
 
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.live_settings import SettingsFile
+from resilience.adapters.process import end_within
 from resilience.config import Settings
 from resilience.handlers import flags, lifecycle, resources
 from resilience.handlers.watch_log import count_watches
@@ -27,6 +28,8 @@ OLDEST_MINOR: Final = 32
 _CONFIRM_SECONDS: Final = 5.0
 # Shorter than the Job's own deadline in the chart, so that the command can still report what is left.
 _RELEASE_PATIENCE: Final = 200.0
+# For the end of the work, in seconds: shorter than the 30 that the kubelet gives a pod.
+_LONGEST_END: Final = 20.0
 
 
 class TooOld(Exception):
@@ -34,7 +37,12 @@ class TooOld(Exception):
 
 
 async def run(settings: Settings) -> int:
-    """Serves, waits for leadership, works until stopped or until leadership is lost; returns the exit code."""
+    """Serves, waits for leadership, works until stopped or until leadership is lost; returns the exit code.
+
+    kopf's watches still run when it returns, and the process must end without waiting for them. They only enqueue, so
+    nothing is cut off; and a watch that is cancelled while the API server does not answer may go on for ever (kopf
+    1.45 takes the cancellation for the end of its pause).
+    """
     stop = asyncio.Event()
     _listen_for_signals(stop)
     async with assemble(settings) as parts:
@@ -66,7 +74,7 @@ async def _in_turn(parts: Parts, stop: asyncio.Event, watching: "asyncio.Task[No
     """Waits for leadership, then leads."""
     if not await _first(parts.lease.acquire(), _either(stop.wait(), watching)):
         if not stop.is_set():
-            log.error("ended", part=watching.get_name(), error=repr(watching.exception()))
+            _log_end(watching)
         return
     parts.metrics.leader(True)
     try:
@@ -78,10 +86,10 @@ async def _in_turn(parts: Parts, stop: asyncio.Event, watching: "asyncio.Task[No
 @contextlib.asynccontextmanager
 async def _flags(parts: Parts, stop: asyncio.Event) -> "AsyncIterator[asyncio.Task[None]]":
     """Work of every replica, leading or not: follow the flags and serve them to readers. Yields the watch."""
-    enough, ready = asyncio.Event(), asyncio.Event()
+    ready = asyncio.Event()
     registry = kopf.OperatorRegistry()
     flags.register(registry, queue=parts.state.queue, store=parts.state.store, board=parts.board)
-    watching = asyncio.create_task(_watch(parts, registry, stop=enough, ready=ready), name="watch of flags")
+    watching = asyncio.create_task(_watch(parts, registry, ready=ready), name="watch of flags")
     await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
     _listen_for_signals(stop)
     confirming = asyncio.create_task(_confirm(parts), name="flags confirmed")
@@ -91,9 +99,8 @@ async def _flags(parts: Parts, stop: asyncio.Event) -> "AsyncIterator[asyncio.Ta
         async with web.serve(app, settings.flags_port) if settings.flags_port else contextlib.nullcontext():
             yield watching
     finally:
+        end_within(seconds=_LONGEST_END)
         confirming.cancel()
-        enough.set()
-        await asyncio.wait([watching])
 
 
 async def _confirm(parts: Parts) -> None:
@@ -114,10 +121,10 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
 
     The end of any part ends the process: a fresh process is simpler than a repaired one.
     """
-    enough, ready = asyncio.Event(), asyncio.Event()
+    ready = asyncio.Event()
     registry = kopf.OperatorRegistry()
     resources.register(registry, queue=parts.state.queue, store=parts.state.store, couriers=parts.couriers)
-    watching = asyncio.create_task(_watch(parts, registry, stop=enough, ready=ready), name="watches")
+    watching = asyncio.create_task(_watch(parts, registry, ready=ready), name="watches")
     # kopf takes over the signals when it starts; the operator takes them back: the order of the shutdown matters.
     await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
     _listen_for_signals(stop)
@@ -133,21 +140,25 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
         [watching, flag_watch, *tasks, asyncio.create_task(stop.wait(), name="stop")],
         return_when=asyncio.FIRST_COMPLETED,
     )
+    end_within(seconds=_LONGEST_END)
     if not stop.is_set():
         for task in done:
-            log.error("ended", part=task.get_name(), error=repr(task.exception()))
-    # The operator's tasks first: kopf waits for every task that was created after it before it cancels them.
+            _log_end(task)
     await end_work(parts, tasks)
     await parts.sentinels.close()
     await parts.network.close()
-    enough.set()
-    await asyncio.wait([watching])
+
+
+def _log_end(task: "asyncio.Task[Any]") -> None:
+    """Logs a part that should not have ended; kopf cancels what began after it when one of its own tasks fails."""
+    error = "still ending" if not task.done() else "cancelled" if task.cancelled() else repr(task.exception())
+    log.error("ended", part=task.get_name(), error=error)
 
 
 async def end_work(parts: Parts, tasks: Collection["asyncio.Task[None]"]) -> None:
     """Ends everything that writes, each part at its next await, then hands the Lease over.
 
-    Not earlier, or two versions would write during an upgrade; and not later, for the watches may take seconds to end.
+    Not earlier, or two versions would write during an upgrade.
     """
     parts.board.close()
     for task in tasks:
@@ -157,14 +168,13 @@ async def end_work(parts: Parts, tasks: Collection["asyncio.Task[None]"]) -> Non
     await parts.lease.give_up()
 
 
-async def _watch(parts: Parts, registry: kopf.OperatorRegistry, *, stop: asyncio.Event, ready: asyncio.Event) -> None:
+async def _watch(parts: Parts, registry: kopf.OperatorRegistry, *, ready: asyncio.Event) -> None:
     lifecycle.register_login(registry, server=parts.transport.server)
     count_watches(parts.metrics.watch_began)
     namespaces = await parts.cluster.readable_namespaces()
     await kopf.operator(
         registry=registry,
         settings=lifecycle.settings(clusterwide=not parts.settings.namespaces),
-        stop_flag=stop,
         ready_flag=ready,
         clusterwide=not parts.settings.namespaces,
         namespaces=namespaces,

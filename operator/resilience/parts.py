@@ -87,10 +87,12 @@ class Parts:
         )
 
     def problems(self) -> list[str]:
-        """Reasons to restart the process; only the leader has loops that can be stuck."""
-        if not self.lease.held():
-            return []
+        """Reasons to restart the process: its loops are stuck. A standby has only the one that tries to lead."""
         now, reasons = self.clock.monotonic(), []
+        if self.lease.untried() > _LOOP_STUCK:
+            reasons.append(f"the lease has not been tried for {self.lease.untried():.0f} s")
+        if not self.lease.held():
+            return reasons
         if now - self.controller.last_turn > _LOOP_STUCK:
             reasons.append(f"the controller's loop has not turned for {now - self.controller.last_turn:.0f} s")
         silence = 3 * self.settings.resync_interval.total_seconds()

@@ -22,6 +22,7 @@ from resilience.api.checks import Scheme
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import GrpcProbe, HttpProbe, HttpTarget, NetworkProbe, TcpProbe
 from tests.support.faulty import BIG, Faulty, faulty_server
+from tests.support.ports import server_port
 from tests.support.secrets import no_secrets
 
 TIMEOUT = timedelta(milliseconds=300)
@@ -45,11 +46,6 @@ def http(port: int, path: str, *, expect: frozenset[int] = frozenset(), scheme: 
 
 async def run(probe: NetworkProbe) -> CheckResult:
     return await checker().check(probe, timeout=TIMEOUT)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -82,7 +78,7 @@ async def test_http_messages_are_for_people(server: Faulty) -> None:
     assert answered.message == "GET /status/503 answered 503"
     assert answered.latency_seconds is not None and 0 < answered.latency_seconds < 0.3
     assert (await run(http(server.port, "/hang"))).message == "GET /hang: no answer within 300ms"
-    refused = await run(http(free_port(), "/"))
+    refused = await run(http(server_port(), "/"))
     assert (refused.outcome, refused.reason) == (Outcome.FAIL, "ConnectionRefused")
     assert refused.message == "GET /: the connection was refused"
 
@@ -168,7 +164,7 @@ async def test_tcp(server: Faulty) -> None:
     connected = await run(TcpProbe("127.0.0.1", server.port))
     assert connected.outcome is Outcome.PASS
     assert connected.latency_seconds is not None
-    refused = await run(TcpProbe("127.0.0.1", free_port()))
+    refused = await run(TcpProbe("127.0.0.1", server_port()))
     assert (refused.outcome, refused.reason) == (Outcome.FAIL, "ConnectionRefused")
 
 

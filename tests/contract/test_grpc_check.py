@@ -20,6 +20,7 @@ from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.http import HttpClient
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import GrpcProbe
+from tests.support.ports import server_port
 from tests.support.secrets import no_secrets
 
 
@@ -28,11 +29,6 @@ async def run(probe: GrpcProbe) -> CheckResult:
     return await NetworkChecker(client=client, loop_lag=lambda since: 0.0, credentials=no_secrets()).check(
         probe, timeout=timedelta(milliseconds=500)
     )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @asynccontextmanager
@@ -91,7 +87,7 @@ async def test_an_answer_that_comes_compressed_all_the_same_is_not_unpacked() ->
 
 
 async def test_grpc_failures() -> None:
-    refused = await run(GrpcProbe("127.0.0.1", free_port(), ""))
+    refused = await run(GrpcProbe("127.0.0.1", server_port(), ""))
     assert (refused.outcome, refused.reason) == (Outcome.FAIL, "ConnectionRefused"), refused
     bare = grpc.aio.server()
     port = bare.add_insecure_port("127.0.0.1:0")

@@ -16,8 +16,8 @@ from resilience.core.health.thresholds import Outcome
 from resilience.core.model.bounds import NO_LEVELS, Bounds, Levels
 from resilience.core.model.probes import SecretRef
 from tests.support import postgres
+from tests.support.ports import server_port
 from tests.support.postgres_checks import NAMES, SHORT, Operator, app, said, sessions
-from tests.support.shop import free_port
 
 FAIL, PASS, WARN, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE
 
@@ -307,7 +307,7 @@ async def test_their_number_is_bounded(
 
 
 async def test_several_hosts_and_names_that_move(server: postgres.Postgres, operator: Operator) -> None:
-    dead = f"127.0.0.1:{free_port()}"
+    dead = f"127.0.0.1:{server_port()}"
     both = app(server).replace("@127.0.0.1", f"@nowhere.shop,{dead},db.shop")
     assert said(await operator.run(both)) == (PASS, "Answered")
     assert said(await operator.run(app(server).replace("127.0.0.1", "two.shop"))) == (PASS, "Answered")

@@ -25,8 +25,8 @@ from resilience.core.model.bounds import NO_LEVELS, Bounds, Levels
 from resilience.core.model.probes import PrometheusProbe
 from resilience.ports import Invalid
 from tests.support import prometheus
+from tests.support.ports import server_port
 from tests.support.secrets import no_secrets
-from tests.support.shop import free_port
 
 METRICS = """
 errors_ratio{namespace="shop"} 0.03
@@ -191,7 +191,7 @@ async def test_without_a_server_it_says_so() -> None:
     missing = await run(None)
     assert (missing.outcome, missing.reason) == (UNKNOWN, "NotConfigured")
     assert "set prometheus.url in the operator's values" in missing.message
-    down = await run(f"http://127.0.0.1:{free_port()}")
+    down = await run(f"http://127.0.0.1:{server_port()}")
     assert (down.outcome, down.reason) == (UNKNOWN, "Unavailable")
     assert down.message == "Prometheus query: the connection was refused"
     unknown = await run("http://prometheus.invalid")

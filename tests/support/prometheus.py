@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 import yaml
 
-from tests.support.shop import free_port
+from tests.support.ports import server_port
 
 PROGRAM = "prometheus"
 Object = dict[str, Any]
@@ -49,7 +49,7 @@ def running(folder: Path, *, metrics: str) -> Iterator[str]:
 def serving(folder: Path, config: str, *, listen: str = "127.0.0.1") -> Iterator[str]:
     """URL of a server that has scraped something by this configuration. `listen`: an address that others can reach."""
     (folder / "prometheus.yml").write_text(config)
-    port = free_port()
+    port = server_port()
     options = (f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data")
     command = [PROGRAM, *options, f"--web.listen-address={listen}:{port}"]
     with (folder / "log").open("wb") as log:

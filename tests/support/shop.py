@@ -131,12 +131,6 @@ def started(**env: str) -> Iterator[Shop]:
         end(process)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def catches(process: subprocess.Popen[str], *, number: int) -> bool:
     """The process already has a handler for that signal."""
     status = Path(f"/proc/{process.pid}/status").read_text()

@@ -42,7 +42,7 @@ def stream(capsys: pytest.CaptureFixture[str]) -> Iterator[Written]:
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name in ("kubernetes", "kubernetes_asyncio", "urllib3", "aiohttp", "asyncio", "grpc"):
+    for name in ("kubernetes", "kubernetes_asyncio", "urllib3", "aiohttp", "asyncio", "grpc", "kopf.objects"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 
@@ -76,14 +76,15 @@ def test_lines_of_kopf_carry_the_object(stream: Written, log_format: str) -> Non
         logging.getLogger("kopf.objects"),
         {"settings": QUIET, "k8s_skip": False, "k8s_ref": reference | {"uid": "u", "namespace": "shop"}},
     )
-    adapter.info("Handler 'x' succeeded.")
+    adapter.info("Handler 'x' is in progress.")
+    adapter.warning("Handler 'x' has failed.")
     text = stream.getvalue()
     assert text.count("\n") == 1
     assert "settings" not in text and "k8s_ref" not in text
     if log_format == "json":
         (line,) = lines(stream)
         assert (line["namespace"], line["name"], line["kind"]) == ("shop", "checkout", "ResilientService")
-        assert line["event"] == "Handler 'x' succeeded."
+        assert line["event"] == "Handler 'x' has failed."
     else:
         assert "namespace=shop" in text and "name=checkout" in text
 

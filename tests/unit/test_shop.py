@@ -15,7 +15,8 @@ import pytest
 from tests.support.host import needs
 from tests.support.load import BackgroundLoad, Load
 from tests.support.load_report import Kind
-from tests.support.shop import Shop, catches, end, eventually, free_port, launch, listening, refused
+from tests.support.ports import server_port
+from tests.support.shop import Shop, catches, end, eventually, launch, listening, refused
 
 ORDER = b'{"order": "7"}'
 
@@ -274,7 +275,7 @@ def test_it_can_exit_at_once_on_sigterm(start: Start) -> None:
 
 
 def test_it_can_be_slow_to_start_and_is_still_quick_to_end() -> None:
-    port = free_port()
+    port = server_port()
     with launch(START_DELAY="60", PORT=str(port)) as process:
         assert eventually(lambda: catches(process, number=signal.SIGTERM))
         assert refused(port)

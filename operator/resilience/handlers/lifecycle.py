@@ -1,6 +1,5 @@
 """Settings and login of kopf, and nothing else."""
 
-import logging
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +18,6 @@ _WATCHED_BY_LABEL = (
 
 def settings(*, clusterwide: bool) -> kopf.OperatorSettings:
     """Settings with which kopf only watches, with filters on the server and time-outs everywhere."""
-    # kopf logs one line for each event of each object; our own lines report the same better.
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     kopf_settings = kopf.OperatorSettings()
     for group, version, plural in _WATCHED_BY_LABEL:
         kopf_settings.watching.label_selectors[group, version, plural] = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE}"

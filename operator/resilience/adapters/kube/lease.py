@@ -49,6 +49,7 @@ class KubeLease:
         self._monotonic = monotonic
         self._calm = calm
         self._renewed_at: float | None = None
+        self._last_try: float | None = None
         self._observed: tuple[str, float] = ("", 0.0)
 
     def held(self) -> bool:
@@ -58,6 +59,10 @@ class KubeLease:
     def followed(self) -> bool:
         """Some process leads: this one, or one whose renewal was observed within the lease's duration."""
         return self.held() or (bool(self._observed[0]) and self._monotonic() < self._observed[1] + DURATION)
+
+    def untried(self) -> float:
+        """Seconds since the Lease was last tried, to lead or to go on leading; 0 before the first time."""
+        return 0.0 if self._last_try is None else self._monotonic() - self._last_try
 
     async def acquire(self) -> None:
         """Waits until the Lease is ours."""
@@ -97,7 +102,7 @@ class KubeLease:
 
     async def _try(self) -> bool:
         """One attempt to take or renew the Lease succeeded; an error of the API counts as a failed attempt."""
-        began = self._monotonic()
+        self._last_try = began = self._monotonic()
         try:
             is_ours = await self._take_or_renew(asked_at=began)
         except PortError as error:

@@ -23,6 +23,9 @@ _MARKS: Final = {
 # At DEBUG these log bodies, including Secrets in base64, which no pattern can recognise.
 _NEVER_DEBUG: Final = ("kubernetes", "kubernetes_asyncio", "urllib3", "aiohttp", "asyncio", "grpc")
 
+# At INFO it logs one line for each event of each object; our own lines report the same better.
+_NEVER_INFO: Final = "kopf.objects"
+
 
 def configure(*, level: str, log_format: str) -> None:
     """Sends every log line to standard error.
@@ -60,6 +63,7 @@ def set_level(level: str) -> None:
     root.setLevel(level.upper())
     for name in _NEVER_DEBUG:
         logging.getLogger(name).setLevel(max(root.level, logging.INFO))
+    logging.getLogger(_NEVER_INFO).setLevel(max(root.level, logging.WARNING))
 
 
 def _formatter(log_format: str, stream: TextIO) -> logging.Formatter:
