@@ -33,6 +33,8 @@ OF_PODS = ("replacing", "leaving", "left", "draining", "deleting")
 # Each step once on the way to the later version, and once on the way back.
 RELEASES = list(zip(STEPS, reversed(STEPS), strict=True)) if PROOF else [("green Overlapping", "green Warm")]
 RESTARTS = list(zip(OF_PODS, reversed(OF_PODS), strict=True)) if PROOF else [("leaving", "draining")]
+ALL_VALUES = sorted((PROJECT / "tests/chart/values").glob("*.yaml"))
+EARLIER_VALUES = ALL_VALUES if PROOF else ALL_VALUES[:1]
 
 
 @pytest.fixture(scope="session")
@@ -134,12 +136,13 @@ def test_the_operator_is_upgraded_and_rolled_back_in_restarts(
 
 
 @pytest.mark.exclusive
-def test_an_upgrade_reuses_the_values_of_the_first_chart(
-    operator: Release, space: Space, figures: Figures, tmp_path: Path
+@pytest.mark.parametrize("values", EARLIER_VALUES, ids=lambda path: path.stem)
+def test_an_upgrade_reuses_the_values_of_an_earlier_chart(
+    operator: Release, space: Space, figures: Figures, tmp_path: Path, values: Path
 ) -> None:
     """With a user as OpenShift chooses them, whom the image does not know."""
-    # given: the operator with the values of the first chart, and a shop under load that restarts
-    operator.install(chart=with_values(tmp_path, PROJECT / "tests/chart/values/01-first.yaml"))
+    # given: the operator with these values, and a shop under load that restarts
+    operator.install(chart=with_values(tmp_path, values))
     try:
         space.start(*plain_shop())
         with Witness(space) as witness, traffic(space.url()) as clients:
