@@ -102,8 +102,9 @@ state = "{node.folder}/cd/state"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      BinaryName = "crun"
       SystemdCgroup = false
-      Root = "{node.folder}/runc"
+      Root = "{node.folder}/crun"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{node.folder}/cd/opt"
 """

@@ -4,8 +4,8 @@ Tests are of five kinds: `fast` (no cluster), `load` (measures what clients see;
 for the cluster), `killing` (kills the operator, and bears that another test does) and `exclusive` (upgrades or
 reconfigures the operator, or stops the API server). At most two workers run `load` tests, from the beginning on, for
 all of these together take longest. The remaining workers run `waiting` tests; one of them runs the `fast` ones before,
-while the cluster starts for the others. When all of these are over, two further workers run the `killing` ones, and
-after them another one runs the `exclusive` ones.
+while the cluster starts for the others. When no test of the cluster is left of these, two further workers run the
+`killing` ones, and after them another one runs the `exclusive` ones.
 
 Without `-n` this plugin does nothing. It must not change which tests run.
 """
@@ -212,7 +212,7 @@ class Lanes:
         """Nothing that must come before this lane is left, waiting or running elsewhere."""
         if not _is_later(lane):
             return True
-        earlier = [kind for kind in Kind if kind not in lane and kind is not Kind.EXCLUSIVE]
+        earlier = [kind for kind in Kind if kind not in lane and kind not in (Kind.EXCLUSIVE, Kind.FAST)]
         running = {
             self._labels[index].kind
             for other, indices in self._assigned.items()
