@@ -102,9 +102,8 @@ state = "{node.folder}/cd/state"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      BinaryName = "crun"
       SystemdCgroup = false
-      Root = "{node.folder}/crun"
+      Root = "{node.folder}/runc"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{node.folder}/cd/opt"
 """

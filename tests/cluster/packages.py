@@ -17,8 +17,7 @@ CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 # Package (Debian's name) → the program that shows that it is there.
 PROGRAMS = {
     "containerd": "containerd",
-    # A third of the time of runc for each container; containerd's own package brings runc.
-    "crun": "crun",
+    "runc": "runc",
     "iptables": "iptables",
     "iproute2": "ip",
     "util-linux": "nsenter",
