@@ -25,6 +25,13 @@ from tests.support.release import Release
 NAMESPACE = "shop"
 # Their first command installs the operator, so there must be none.
 INSTALLING = {DOCS / "getting-started.md"}
+# For a command that fails.
+SITUATION = f"""
+kubectl get rsvc,deploy,rs,pods,pdb -n {NAMESPACE} -o wide
+kubectl get rsvc,deploy,svc -n {NAMESPACE} -o yaml
+kubectl get events -n {NAMESPACE} --sort-by=.metadata.creationTimestamp
+kubectl logs -n resilience-system -l app.kubernetes.io/name=resilience-operator --prefix --tail=300
+"""
 
 pytestmark = pytest.mark.long
 
@@ -40,7 +47,13 @@ class Reader:
 
     def types(self, commands: str) -> str:
         """Runs them as one script that stops at the first failure; returns what they print."""
-        done = subprocess.run(
+        done = self._runs(commands)
+        told = f"{commands}\n--- printed:\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{told}\n{self._runs(SITUATION).stdout}"
+        return done.stdout
+
+    def _runs(self, commands: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             cwd=PROJECT,
             env=self._env,
@@ -50,8 +63,6 @@ class Reader:
             timeout=900,
             check=False,
         )
-        assert done.returncode == 0, f"{commands}\n--- printed:\n{done.stdout}\n{done.stderr}"
-        return done.stdout
 
 
 @pytest.fixture

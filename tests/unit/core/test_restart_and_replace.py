@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from resilience.api.names import ANNOTATION_SERVING
+from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_SERVING
 from resilience.api.reasons import ConditionType, HealthState, Reason, ReplaceStep, RestartOutcome
 from resilience.api.status import HistoryEntry, Status
 from resilience.api.status_restarts import ReplacementStatus, RestartStatus
+from resilience.api.status_rollout import FailureStatus, RolloutStatus, Version
 from resilience.api.v1alpha1 import ResilientServiceSpec, TargetKind
 from resilience.core.model import history
 from resilience.core.model.decision import Advance, Decision, DeletePod, EvictPod, GiveBack, SendSignal, TakeOver
@@ -415,6 +416,23 @@ def test_of_a_rolling_update_that_kubernetes_does_only_pods_are_read(
     spec: ResilientServiceSpec, workload: Workload, expected: Depth
 ) -> None:
     assert read_depth(make_resource(spec), workload) is expected
+
+
+@pytest.mark.parametrize("failed", ["now", "gone"])
+@pytest.mark.parametrize("strategy", ["RollingUpdate", "BlueGreen"])
+def test_pods_are_read_until_status_forgets_a_failed_version_that_is_gone(strategy: str, failed: str) -> None:
+    # given: at rest, and a template that somebody took back right after its release had ended
+    now = make_workload().template.fingerprint
+    notes = {ANNOTATION_SERVING: now, ANNOTATION_FAILED: failed}
+    adopted = make_workload(paused=True, annotations=notes) if strategy == "BlueGreen" else make_workload()
+    version = Version(hash=now if failed == "now" else failed, image="shop:3")
+    failure = FailureStatus(class_="Unknown", reason="CrashLoop", version=version, at=NOW)
+    known = RolloutStatus(serving=Version(hash=now, image="shop:2"), failure=failure)
+    # when
+    depth = read_depth(make_resource(make_spec(rollout={"strategy": strategy}), status=Status(rollout=known)), adopted)
+    # then
+    expected = Depth.LIMITS if strategy == "BlueGreen" else Depth.PODS
+    assert depth is (Depth.WATCHES if failed == "now" else expected)
 
 
 def test_a_pod_in_flight_waits_for_a_look_that_reads_all() -> None:

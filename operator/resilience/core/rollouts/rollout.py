@@ -71,11 +71,12 @@ class RolloutResult:
 
 
 def in_flight(resource: Resource, workload: Workload) -> bool:
-    """A template is being rolled out, so the observer has to read pods."""
-    rollout = resource.status.rollout
+    """A template is being rolled out, or status tells of one that failed and is gone, so the observer reads pods."""
+    rollout, wanted = resource.status.rollout, workload.template.fingerprint
     good = rollout.serving.hash if rollout.serving is not None else ""
     is_moving = rollout.candidate is not None or not workload.observed or workload.stale
-    return resource.spec is not None and (is_moving or good != workload.template.fingerprint)
+    is_past = rollout.failure is not None and rollout.failure.version.hash != wanted
+    return resource.spec is not None and (is_moving or is_past or good != wanted)
 
 
 def needs_pods(resource: Resource, workload: Workload) -> bool:
