@@ -122,6 +122,7 @@ def play(operator: Operator, events: list[tuple[str, Any]], *, floor: bool) -> N
 
 @THOROUGH
 @given(events=st.lists(st.one_of(PASSES, PASSES, PEOPLE), max_size=60), replicas=st.integers(1, 3), first=TEMPLATES)
+@example(events=[("run", 60), ("change", "bad1"), ("run", 60), ("change", "t1")], replicas=2, first="t1")
 def test_whatever_is_released_there_are_never_fewer_pods_in_service(
     events: list[Any], replicas: int, first: str
 ) -> None:
@@ -130,6 +131,8 @@ def test_whatever_is_released_there_are_never_fewer_pods_in_service(
     play(operator, events, floor=True)
     settle(operator, floor=True)
     assert operator.model.serving() >= replicas
+    failure = operator.model.status.rollout.failure
+    assert failure is None or failure.version.hash == operator.model.shown(operator.model.wanted)
 
 
 @THOROUGH
