@@ -1,4 +1,4 @@
-"""What is imported only when the first resource needs it: libraries that most clusters have no use for.
+"""Imports that wait until a resource needs them: libraries that most clusters have no use for.
 
 A module that imports such a library at its top is itself imported by a Lazy alone, so that types stay checked:
 

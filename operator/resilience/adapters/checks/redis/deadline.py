@@ -1,4 +1,4 @@
-"""When an operation has to be over."""
+"""The end of the time that an operation has."""
 
 import asyncio
 from dataclasses import dataclass
