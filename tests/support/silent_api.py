@@ -70,7 +70,7 @@ class Silent:
 
 
 def discovery() -> dict[str, object]:
-    """What an API server says about itself and its kinds, by path."""
+    """The answers of an API server about itself and its kinds, by path."""
     said: dict[str, object] = {
         "/version": {"minor": "36", "gitVersion": "v1.36.0"},
         "/api": {"versions": ["v1"]},

@@ -25,7 +25,7 @@ def describe(probe: GrpcProbe) -> str:
 
 
 def library() -> Call:
-    """What a call is made with; for a Lazy, because this imports gRPC."""
+    """Imports gRPC, for a Lazy: the call."""
     from resilience.adapters.checks.grpc_call import call
 
     return call
