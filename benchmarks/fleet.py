@@ -1,19 +1,17 @@
-"""A fleet on a real API server: Deployments whose pods kwok plays, headless Services, and a ResilientService each."""
+"""A fleet on a real API server: services whose pods kwok plays, and what one of the controllers needs for each."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
+from benchmarks.kinds import Kind, deployment, resource
 from resilience.adapters.kube.paths import collection, named
-from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.adapters.kube.transport import JSON_PATCH, Json, NotFound, Transport
 from resilience.api.names import PLURAL
 
 # A node has 254 addresses for its pods, and a release takes some more than those that serve.
 _PODS_OF_A_NODE: Final = 150
-PORT: Final = 8080
 _AT_ONCE: Final = 16
-_PER_NAMESPACE: Final = 100
-_QUICK: Final = {"warmPeriod": "5s"}
 _OF_US: Final = {"resilience.dev/benchmark": "scale"}
 
 
@@ -31,65 +29,23 @@ def node(name: str) -> Json:
     }
 
 
-def deployment(namespace: str, name: str, *, replicas: int) -> Json:
-    """Pods that are ready as soon as they are scheduled."""
-    container = {"name": "app", "image": "app:1", "ports": [{"name": "http", "containerPort": PORT}]}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "nodeSelector": {"type": "kwok"},
-                    "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
-                    "terminationGracePeriodSeconds": 1,
-                    "automountServiceAccountToken": False,
-                    "containers": [container],
-                },
-            },
-        },
-    }
+def placed(count: int, per_namespace: int) -> list[tuple[str, str]]:
+    """Namespace and name of each service."""
+    return [(f"scale-{number // per_namespace}", f"service-{number}") for number in range(count)]
 
 
-def service(namespace: str, name: str) -> Json:
-    """Headless: what kube-proxy makes of a thousand Services is not what is measured."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"clusterIP": "None", "selector": {"app": name}, "ports": [{"name": "http", "port": PORT}]},
-    }
-
-
-def resource(namespace: str, name: str, *, strategy: str = "RollingUpdate") -> Json:
-    """One plain HTTP check every 10 s."""
-    return {
-        "apiVersion": "resilience.dev/v1alpha1",
-        "kind": "ResilientService",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "profile": "Production",
-            "targetRef": {"kind": "Deployment", "name": name},
-            "service": {"name": name, "port": "http"},
-            "probes": {"management": "Observe"},
-            "health": {"checks": [{"name": "ready", "http": {"path": "/"}}]},
-            "slo": {"availability": "99.9%"},
-            "rollout": {"strategy": strategy, **({"blueGreen": _QUICK} if strategy == "BlueGreen" else {})},
-        },
-    }
+def spread(services: Sequence[tuple[str, str]], releases: int) -> list[tuple[str, str]]:
+    """So many of the services, at equal distances."""
+    return [services[number * len(services) // releases] for number in range(releases)]
 
 
 class Fleet:
-    """`count` services of so many pods each, a hundred services in each namespace."""
+    """`count` services of so many pods each, so many services in each namespace."""
 
-    def __init__(self, transport: Transport, count: int, *, replicas: int, strategy: str) -> None:
+    def __init__(self, transport: Transport, count: int, *, kind: Kind, replicas: int, per_namespace: int) -> None:
         self._transport = transport
-        self._replicas, self._strategy = replicas, strategy
-        self.services = [(f"scale-{number // _PER_NAMESPACE}", f"service-{number}") for number in range(count)]
+        self.kind = kind
+        self.services = placed(count, per_namespace)
         self._nodes = [f"kwok-{number}" for number in range(replicas * count // _PODS_OF_A_NODE + 2)]
         self._namespaces = sorted({namespace for namespace, _ in self.services})
 
@@ -104,44 +60,36 @@ class Fleet:
 
         async def one(namespace: str, name: str) -> None:
             nonlocal done
-            made = deployment(namespace, name, replicas=self._replicas)
-            await self._post(collection("deployments", namespace), made)
-            await self._post(collection("services", namespace), service(namespace, name))
-            await self._post(collection(PLURAL, namespace), resource(namespace, name, strategy=self._strategy))
+            for path, made in self.kind.made(namespace, name):
+                await self._post(path, made)
             done += 1
             report(done)
 
         await self._each(one(*each) for each in self.services)
 
     async def ready(self) -> int:
-        """Deployments whose pods are all available in the version that is wanted."""
-        return sum([_whole(each) for name in self._namespaces for each in await self._list("deployments", name)])
+        """Services whose pods are all available in the version that is wanted."""
+        return sum(map(self.kind.is_ready, await self._all(self.kind.templates)))
 
     async def running(self) -> int:
-        """ResilientServices that the operator calls healthy."""
-        found = [each for name in self._namespaces for each in await self._list(PLURAL, name)]
-        return sum((each.get("status") or {}).get("health", {}).get("state") == "Healthy" for each in found)
+        """Services that the controller looks after."""
+        return sum(map(self.kind.is_looked_after, await self._all(self.kind.reports)))
 
-    async def release(self, share: float, version: str, *, pause: float) -> int:
-        """A new template for a share of the services, of every namespace alike; how many.
+    def chosen(self, releases: int) -> list[tuple[str, str]]:
+        """So many services, of every namespace alike."""
+        return spread(self.services, releases)
 
-        `pause`: seconds from one to the next.
-        """
-        chosen = self.services[:: round(1 / share)]
+    async def release(self, namespace: str, name: str, version: str) -> None:
+        """A new template for one service."""
         env = [{"name": "VERSION", "value": version}]
-        patch = {"spec": {"template": {"spec": {"containers": [{"name": "app", "env": env}]}}}}
-        for namespace, name in chosen:
-            await self._patched(named("deployments", namespace, name), patch)
-            await asyncio.sleep(pause)
-        return len(chosen)
+        patch = [{"op": "add", "path": "/spec/template/spec/containers/0/env", "value": env}]
+        group, _, plural = self.kind.templates.rpartition("/")
+        path = f"{group}/namespaces/{namespace}/{plural}/{name}"
+        await self._transport.patch(path, patch, content_type=JSON_PATCH)
 
     async def ended(self) -> dict[str, str]:
-        """Trace id of the release that ended last, by service; empty before the first."""
-        found = [each for name in self._namespaces for each in await self._list(PLURAL, name)]
-        return {
-            each["metadata"]["name"]: ((each.get("status") or {}).get("lastRollout") or {}).get("traceId", "")
-            for each in found
-        }
+        """The release that ended last, by service; empty before the first."""
+        return {each["metadata"]["name"]: self.kind.ended(each) for each in await self._all(self.kind.reports)}
 
     async def restart(self, value: str) -> None:
         """Requests a restart of the first service."""
@@ -184,7 +132,10 @@ class Fleet:
 
     async def gone(self) -> None:
         """Takes it all away again."""
-        await self._each(self._deleted(named(PLURAL, namespace, name)) for namespace, name in self.services)
+        group, _, plural = self.kind.reports.rpartition("/")
+        await self._each(
+            self._deleted(f"{group}/namespaces/{namespace}/{plural}/{name}") for namespace, name in self.services
+        )
         await self._each(self._deleted(f"/api/v1/namespaces/{each}") for each in self._namespaces)
         for _ in range(600):
             left = {each["metadata"]["name"] for each in await self._transport.list("/api/v1/namespaces")}
@@ -193,14 +144,14 @@ class Fleet:
             await asyncio.sleep(1)
         await self._each(self._deleted(f"/api/v1/nodes/{name}") for name in self._nodes)
 
-    async def _list(self, plural: str, namespace: str) -> list[Json]:
-        return await self._transport.list(collection(plural, namespace))
+    async def _all(self, path: str) -> list[Json]:
+        """Those of the fleet."""
+        mine = set(self.services)
+        found = await self._transport.list(path)
+        return [each for each in found if (each["metadata"]["namespace"], each["metadata"]["name"]) in mine]
 
     async def _post(self, path: str, body: Json) -> None:
         await self._transport.post(path, body)
-
-    async def _patched(self, path: str, patch: Json) -> None:
-        await self._transport.patch(path, patch, content_type="application/strategic-merge-patch+json")
 
     async def _deleted(self, path: str) -> None:
         try:
@@ -217,10 +168,3 @@ class Fleet:
                 await each
 
         await asyncio.gather(*(one(each) for each in work))
-
-
-def _whole(raw: Json) -> bool:
-    spec, status = raw["spec"], raw.get("status") or {}
-    observed = status.get("observedGeneration") == raw["metadata"]["generation"]
-    counts = [status.get(each, 0) for each in ("replicas", "updatedReplicas", "availableReplicas")]
-    return bool(observed and counts == [spec["replicas"]] * 3)

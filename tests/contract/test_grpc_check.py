@@ -15,7 +15,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from resilience.adapters.checks.checker import NetworkChecker
-from resilience.adapters.checks.grpc_check import decode_status, encode_request
+from resilience.adapters.checks.grpc_messages import decode_status, encode_request
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.http import HttpClient
 from resilience.core.health.thresholds import CheckResult, Outcome

@@ -19,7 +19,8 @@ from aiohttp import web
 from resilience.adapters.checks.postgres.connections import PostgresConnections
 from resilience.adapters.checks.postgres.postgres_check import check_postgres
 from resilience.adapters.checks.prometheus.client import PrometheusClient
-from resilience.adapters.checks.prometheus.promql import LONGEST, QueryRefused, force_namespace
+from resilience.adapters.checks.prometheus.promql import LONGEST, force_namespace
+from resilience.adapters.checks.prometheus.refusal import QueryRefused
 from resilience.adapters.net.credentials import Credentials
 from resilience.core.model.probes import PostgresProbe, SecretRef
 from tests.hostile.support import OneSecret, http_server, in_words, loopback_guard, tcp_server

@@ -13,13 +13,14 @@ from typing import Final
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from resilience.adapters.checks.grpc_check import check_grpc
+from resilience.adapters.checks.grpc_check import check_grpc, library
 from resilience.adapters.checks.http_check import check_http
 from resilience.adapters.checks.postgres.connections import PostgresConnections
 from resilience.adapters.checks.postgres.postgres_check import check_postgres
 from resilience.adapters.checks.redis.connections import RedisConnections
 from resilience.adapters.checks.redis.redis_check import check_redis
 from resilience.adapters.checks.redis.stream_check import check_redis_stream
+from resilience.adapters.lazy import Lazy
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
 from resilience.adapters.net.login import Logins
@@ -137,7 +138,11 @@ FRAME: Final = struct.Struct("!I")
 def test_grpc(answers: list[bytes]) -> None:
     async def ask(port: int) -> None:
         probe = GrpcProbe("127.0.0.1", port, "")
-        judged(await results(check_grpc(probe, guard=loopback_guard(), user_agent="x", timeout=TIMEOUT)))
+        judged(
+            await results(
+                check_grpc(probe, library=Lazy(library), guard=loopback_guard(), user_agent="x", timeout=TIMEOUT)
+            )
+        )
 
     against(answers, ask)
 

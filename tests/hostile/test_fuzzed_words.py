@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from resilience.adapters.checks.components import LONGEST_MESSAGE, LONGEST_NAME, MOST_COMPONENTS, read_components
 from resilience.adapters.checks.postgres.dsn import MOST_HOSTS, SslMode, parse_dsn
-from resilience.adapters.checks.prometheus.promql import LABEL, QueryRefused, force_namespace
+from resilience.adapters.checks.prometheus.promql import LABEL, force_namespace
+from resilience.adapters.checks.prometheus.refusal import QueryRefused
 from resilience.adapters.kube import calico_selector
 from resilience.adapters.net.json_body import at_path, parse_json
 from resilience.api import matchers

@@ -11,8 +11,9 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
+from resilience.adapters.checks.postgres import DESCRIPTION
 from resilience.adapters.checks.postgres.connections import PostgresConnections
-from resilience.adapters.checks.postgres.postgres_check import check_postgres, describe
+from resilience.adapters.checks.postgres.postgres_check import check_postgres
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
@@ -95,7 +96,7 @@ class Operator:
             result = await check_postgres(target, connections=self.connections, timeout=timeout)
         except NetworkFailure as failure:
             outcome = Outcome.INCONCLUSIVE if failure.own else Outcome.FAIL
-            result = CheckResult(outcome, failure.reason, f"{describe(target)}: {failure}")
+            result = CheckResult(outcome, failure.reason, f"{DESCRIPTION}: {failure}")
         except (Refused, Invalid) as error:
             result = CheckResult(Outcome.INCONCLUSIVE, type(error).__name__, str(error))
         for secret in ("s3cret", postgres.PASSWORD, "hidden"):

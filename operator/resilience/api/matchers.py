@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-import re2
 from pydantic import AfterValidator, Field
 
 from resilience.api.base import rule, rules
+
+if TYPE_CHECKING:
+    import re2
 
 # White space to Go: `\s` in its regular expressions, and everywhere else.
 _BLANK: Final = r"[\t\n\f\r ]*"
@@ -210,6 +212,9 @@ def _unescaped(escape: "re.Match[str]") -> bytes:
 
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> "re2._Regexp":
+    # Few clusters have such matchers; a validator cannot wait for a thread, and this takes less than 10 ms.
+    import re2
+
     options = re2.Options()
     # Errors are shown in status, not on the standard error output.
     options.log_errors = False
@@ -218,11 +223,11 @@ def _compiled(pattern: str) -> "re2._Regexp":
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        raise ValueError(f"{pattern!r} is not a regular expression that RE2 reads: {_words(error)}") from error
+        raise ValueError(f"{pattern!r} is not a regular expression that RE2 reads: {_words(error.args)}") from error
 
 
-def _words(error: re2.error) -> str:
-    reason = error.args[0] if error.args else ""
+def _words(arguments: tuple[object, ...]) -> str:
+    reason = arguments[0] if arguments else ""
     return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilience.adapters.checks.prometheus import promql as limiting
-from resilience.adapters.checks.prometheus.promql import QueryRefused, force_namespace
+from resilience.adapters.checks.prometheus.promql import force_namespace
+from resilience.adapters.checks.prometheus.refusal import QueryRefused
 
 X, Y = '{__name__="x",namespace="shop"}', '{__name__="y",namespace="shop"}'
 # Strings hold neither quotes nor backslashes but those of escapes, so this finds each of them.

@@ -7,15 +7,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
-from resilience.adapters.checks import dns_check, grpc_check, http_check, tcp_check
-from resilience.adapters.checks.postgres import postgres_check
-from resilience.adapters.checks.postgres.connections import PostgresConnections
+from resilience.adapters.checks import dns_check, grpc_check, http_check, postgres, tcp_check
 from resilience.adapters.checks.prometheus import prometheus_check
 from resilience.adapters.checks.prometheus.client import PrometheusClient
 from resilience.adapters.checks.redis import redis_check, stream_check
 from resilience.adapters.checks.redis.connections import RedisConnections
+from resilience.adapters.lazy import Lazy
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.adapters.net.http import HttpClient
@@ -34,6 +33,9 @@ from resilience.core.model.probes import (
     TcpProbe,
 )
 from resilience.ports import PortError, Refused
+
+if TYPE_CHECKING:
+    from resilience.adapters.checks.postgres.checks import PostgresChecks
 
 MAX_LAG_SECONDS: Final = 0.1
 # A port that requires TLS ends other connections so.
@@ -56,14 +58,16 @@ class NetworkChecker:
     ) -> None:
         self._client = client
         self._logins = Logins(client, credentials)
-        self._postgres = PostgresConnections(credentials=credentials, guard=client.guard)
+        self._grpc = Lazy(grpc_check.library)
+        self._postgres = Lazy(lambda: _postgres()(credentials, client.guard))
         self._redis = RedisConnections(credentials=credentials, guard=client.guard)
         self._prometheus = prometheus
         self._loop_lag = loop_lag
 
     async def close(self) -> None:
         """Closes the connections to dependencies."""
-        await self._postgres.close()
+        if self._postgres.is_loaded:
+            await (await self._postgres.get()).close()
         await self._redis.close()
 
     async def check(self, probe: NetworkProbe, *, timeout: timedelta) -> CheckResult:
@@ -107,12 +111,12 @@ class NetworkChecker:
                 return await tcp_check.check_tcp(probe, guard=client.guard, timeout=timeout)
             case GrpcProbe():
                 return await grpc_check.check_grpc(
-                    probe, guard=client.guard, user_agent=client.user_agent, timeout=timeout
+                    probe, library=self._grpc, guard=client.guard, user_agent=client.user_agent, timeout=timeout
                 )
             case PrometheusProbe():
                 return await prometheus_check.check_prometheus(probe, client=self._prometheus, timeout=timeout)
             case PostgresProbe():
-                return await postgres_check.check_postgres(probe, connections=self._postgres, timeout=timeout)
+                return await (await self._postgres.get()).check(probe, timeout=timeout)
             case RedisProbe():
                 return await redis_check.check_redis(probe, connections=self._redis, timeout=timeout)
             case RedisStreamProbe():
@@ -121,6 +125,12 @@ class NetworkChecker:
                 return await dns_check.check_dns(probe, guard_resolve=client.guard.resolve, timeout=timeout)
             case _:
                 assert_never(probe)
+
+
+def _postgres() -> "type[PostgresChecks]":
+    from resilience.adapters.checks.postgres.checks import PostgresChecks
+
+    return PostgresChecks
 
 
 def _hint(probe: NetworkProbe, failure: NetworkFailure) -> str:
@@ -144,7 +154,7 @@ def _describe(probe: NetworkProbe) -> str:
         case PrometheusProbe():
             return prometheus_check.DESCRIPTION
         case PostgresProbe():
-            return postgres_check.describe(probe)
+            return postgres.DESCRIPTION
         case RedisProbe():
             return redis_check.describe(probe)
         case RedisStreamProbe():

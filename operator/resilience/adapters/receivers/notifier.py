@@ -7,15 +7,15 @@ needs no restart and no waiting.
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from resilience.adapters.lazy import Lazy
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient, no_answer
 from resilience.adapters.net.login import Logins
 from resilience.adapters.receivers.alertmanager import Alertmanager
 from resilience.adapters.receivers.apprise_process import STARTING
 from resilience.adapters.receivers.apprise_url import Apprise
-from resilience.adapters.receivers.email import Email
 from resilience.adapters.receivers.msteams import Teams
 from resilience.adapters.receivers.pagerduty import URLS, PagerDuty
 from resilience.adapters.receivers.post import Poster
@@ -28,6 +28,9 @@ from resilience.core.alerting.message import Message
 from resilience.core.alerting.receiver import Receiver
 from resilience.ports import DeliveryFailed, Invalid, Receipt, Unavailable
 from resilience.ports.on_behalf import on_behalf_of
+
+if TYPE_CHECKING:
+    from resilience.adapters.receivers.email import Email
 
 # Additional time for a delivery that takes several steps, or for a process that has to start.
 _SLACK: Final = timedelta(seconds=1)
@@ -53,7 +56,7 @@ class Notifiers:
         self._pagerduty = PagerDuty(poster, credentials, origin, pagerduty)
         self._slack = Slack(poster, credentials, origin, slack)
         self._teams = Teams(poster, credentials, origin)
-        self._email = Email(client.guard, credentials, origin, now)
+        self._email = Lazy(lambda: _email()(client.guard, credentials, origin, now))
         self._apprise = Apprise(client.guard, credentials, origin)
 
     async def deliver(self, receiver: Receiver, message: Message) -> Receipt:
@@ -98,7 +101,14 @@ class Notifiers:
             case AlertReceiverSpec(msteams=settings) if settings is not None:
                 return await self._teams.deliver(settings, key, message, timeout=timeout, fresh=fresh)
             case AlertReceiverSpec(email=settings) if settings is not None:
-                return await self._email.deliver(settings, key, message, timeout=timeout, fresh=fresh)
+                email = await self._email.get()
+                return await email.deliver(settings, key, message, timeout=timeout, fresh=fresh)
             case AlertReceiverSpec(apprise=settings) if settings is not None:
                 return await self._apprise.deliver(settings, key, message, timeout=timeout, fresh=fresh)
         raise DeliveryFailed(DeliveryFailure("no kind of receiver is set", permanent=True))
+
+
+def _email() -> "type[Email]":
+    from resilience.adapters.receivers.email import Email
+
+    return Email

@@ -1,1 +1,6 @@
 """Checks of PostgreSQL."""
+
+from typing import Final
+
+# The subject of messages.
+DESCRIPTION: Final = "PostgreSQL"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]
 
-from resilience.adapters.checks.postgres import query
+from resilience.adapters.checks.postgres import DESCRIPTION, query
 from resilience.adapters.checks.postgres.connections import PostgresConnections, Session
 from resilience.adapters.checks.postgres.tls import Place
 from resilience.adapters.checks.postgres.wanted_server import UnwantedServer
@@ -60,11 +60,6 @@ _SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
 _FIRST_WORD: Final = re.compile(r"[\s(]*([A-Za-z]+)")
 
 
-def describe(probe: PostgresProbe) -> str:
-    """The subject of the check, for messages."""
-    return "PostgreSQL"
-
-
 @dataclass(slots=True)
 class _Run:
     """One run of a check; `began`, `turn_at` and `deadline` are loop times. `session`: None until it is known."""
@@ -94,7 +89,7 @@ class _Run:
         figure: float | None = None,
         lag: float | None = None,
     ) -> CheckResult:
-        message, again = f"{describe(self.probe)}: {words}", self.reconnected
+        message, again = f"{DESCRIPTION}: {words}", self.reconnected
         return CheckResult(outcome, reason, message, seconds, reconnected=again, figure=figure, replication_lag=lag)
 
 

@@ -7,7 +7,7 @@ certificate is verified. This module must not offer a way to send an unlimited q
 import asyncio
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
@@ -18,7 +18,8 @@ from pydantic import BaseModel, Field, ValidationError
 from yarl import URL
 
 from resilience.adapters.checks.prometheus.files import FileSecrets
-from resilience.adapters.checks.prometheus.promql import QueryRefused, force_namespace
+from resilience.adapters.checks.prometheus.refusal import QueryRefused
+from resilience.adapters.lazy import Lazy
 from resilience.adapters.net.address import AddressGuard
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
@@ -117,6 +118,7 @@ class PrometheusClient:
         self._logins = Logins(self._client, Credentials(FileSecrets(), time.monotonic))
         self._token_file, self._headers_file, self._login = token_file, headers_file, login
         self._tls = _authorities(ca_file)
+        self._limiter = Lazy(_limiter)
         # One, for the parser holds the interpreter's lock: more threads would only stand still more often.
         self._parsing = SharedThreads("promql", total=1, share=1)
         # By query and namespace, in the order of their first use.
@@ -181,9 +183,10 @@ class PrometheusClient:
     async def _limited(self, query: str, namespace: str, *, timeout: timedelta) -> _Limited:
         key = query, namespace
         if key not in self._known:
+            force = await self._limiter.get()
             try:
                 async with asyncio.timeout(timeout.total_seconds()):
-                    limited = await self._parsing.run(key, lambda: _limit(query, namespace))
+                    limited = await self._parsing.run(key, lambda: _limit(force, query, namespace))
             except TimeoutError as error:
                 raise Unavailable("the operator could not read the query in time") from error
             if len(self._known) >= _KNOWN_QUERIES:
@@ -206,9 +209,15 @@ def _authorities(ca_file: str) -> ssl.SSLContext:
         raise Invalid(f"RESILIENCE_PROMETHEUS_CA_FILE: {ca_file} holds no certificates that can be read") from error
 
 
-def _limit(query: str, namespace: str) -> _Limited:
+def _limiter() -> Callable[[str, str], str]:
+    from resilience.adapters.checks.prometheus.promql import force_namespace
+
+    return lambda query, namespace: force_namespace(query, namespace=namespace)
+
+
+def _limit(force: Callable[[str, str], str], query: str, namespace: str) -> _Limited:
     try:
-        return _Limited(query=force_namespace(query, namespace=namespace))
+        return _Limited(query=force(query, namespace))
     except QueryRefused as refusal:
         # Its words alone: an exception that is raised again and again keeps the frames of each time.
         return _Limited(refusal=str(refusal))

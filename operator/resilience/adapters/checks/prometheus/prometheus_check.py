@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from resilience.adapters.checks.prometheus.client import PrometheusClient, TooLong, Values
-from resilience.adapters.checks.prometheus.promql import QueryRefused
+from resilience.adapters.checks.prometheus.refusal import QueryRefused
 from resilience.core.health.bounds import about
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.bounds import Bounds

@@ -16,7 +16,7 @@ from typing import Final
 
 import promql_parser as promql
 
-from resilience.ports import Refused
+from resilience.adapters.checks.prometheus.refusal import QueryRefused
 
 LABEL: Final = "namespace"
 # The CRD allows no longer query. The parser recurses, and a far longer query would end the process.
@@ -49,10 +49,6 @@ _FUNCTIONS: Final = frozenset((
     "sort_by_label", "sort_by_label_desc", "sort_desc", "sqrt", "stddev_over_time", "stdvar_over_time",
     "sum_over_time", "tan", "tanh", "time", "timestamp", "vector", "year",
 ))  # fmt: skip
-
-
-class QueryRefused(Refused):
-    """The query may not be sent. The message says what to change in it."""
 
 
 def force_namespace(query: str, *, namespace: str) -> str:

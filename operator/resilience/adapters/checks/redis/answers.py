@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from redis.exceptions import MovedError, RedisError
-
 from resilience.core.health.thresholds import Outcome
 
 Command: TypeAlias = tuple[str | int, ...]
@@ -13,6 +11,8 @@ Reply: TypeAlias = "bytes | int | ServerError | list[Reply] | None"
 # A shortage of a server that works: reason and message.
 Shortage: TypeAlias = tuple[str, str]
 
+# The reason of a NetworkFailure.
+TOO_LONG: Final = "AnswerTooLong"
 PING: Final[Command] = ("PING",)
 ROLE: Final[Command] = ("ROLE",)
 
@@ -45,13 +45,12 @@ class Verdict(Exception):
 class ServerError(Exception):
     """An error reply of the server. `words` are for comparison; only the `code` may be shown."""
 
-    def __init__(self, error: RedisError) -> None:
+    def __init__(self, words: str, code: str, moved: tuple[str, int] | None = None) -> None:
         super().__init__()
-        self.words = str(error)
-        code = error.status_code or self.words.partition(" ")[0]
+        self.words = words
         self.code = code if _CODE.fullmatch(code) else "ERR"
         # Host and port where a cluster node locates the command's key; an empty host is the node's own.
-        self.moved = (error.host, error.port) if isinstance(error, MovedError) else None
+        self.moved = moved
 
 
 class LoginRefused(ServerError):

@@ -19,8 +19,8 @@ from resilience.adapters.checks.redis.answers import (
     required,
     text,
 )
-from resilience.adapters.checks.redis.connections import Node
 from resilience.adapters.checks.redis.master import WRITE, Run, first_answer, look, node_of
+from resilience.adapters.checks.redis.node import Node
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.model.probes import RedisProbe

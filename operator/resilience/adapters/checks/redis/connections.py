@@ -8,38 +8,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from resilience.adapters.checks.redis.answers import Command, LoginRefused, Reply, ServerError, Verdict, verdict
-from resilience.adapters.checks.redis.link import Deadline, Link, open_link
+from resilience.adapters.checks.redis.deadline import Deadline
+from resilience.adapters.checks.redis.node import Node
+from resilience.adapters.lazy import Lazy
 from resilience.adapters.net.address import Address, AddressGuard
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.failures import NetworkFailure, Untrusted
-from resilience.core.model.probes import SecretRef, TlsTrust
+
+if TYPE_CHECKING:
+    from resilience.adapters.checks.redis.link import Link
 
 # An unused connection is kept for this long.
 KEPT: Final = timedelta(minutes=2)
 MOST: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A Redis server or a Sentinel, and the login and TLS trust for it."""
-
-    host: str
-    port: int
-    username: SecretRef | None = None
-    password: SecretRef | None = None
-    trust: TlsTrust | None = None
-    database: int = 0
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def server_name(self) -> str:
-        """The name that the server's certificate has to carry."""
-        return (self.trust.server_name if self.trust else "") or self.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +55,7 @@ class _Slot:
     """The slot of one kept connection."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    link: Link | None = None
+    link: "Link | None" = None
     # Calls that use it or wait for it.
     users: int = 0
     expiry: asyncio.TimerHandle | None = None
@@ -85,7 +69,7 @@ class _Slot:
         commands: Sequence[Command],
         *,
         addresses: Sequence[Address],
-        connect: Callable[[], Awaitable[Link]],
+        connect: "Callable[[], Awaitable[Link]]",
         anew: bool,
     ) -> Answer:
         """Sends commands on the kept connection, or on a new one if `anew` is true or the kept one is dead."""
@@ -104,7 +88,7 @@ class _Slot:
         return await self._exchange(self.link, commands, reconnected=reconnected)
 
     async def _exchange(
-        self, link: Link, commands: Sequence[Command], *, kept: bool = False, reconnected: bool = False
+        self, link: "Link", commands: Sequence[Command], *, kept: bool = False, reconnected: bool = False
     ) -> Answer:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -137,8 +121,13 @@ class RedisConnections:
         self._guard = guard
         self._credentials = credentials
         self._most = most
+        self._library = Lazy(_library)
         # In the order of their last use.
         self._slots: dict[_Key, _Slot] = {}
+
+    async def load(self) -> None:
+        """Imports the library. Do it before a deadline begins, which is the server's."""
+        await self._library.get()
 
     async def ask(
         self, node: Node, *commands: Command, deadline: Deadline, anew: bool = False, keep: bool = True
@@ -169,7 +158,7 @@ class RedisConnections:
         except NetworkFailure as failure:
             raise NetworkFailure(f"{node}: {failure}", reason=failure.reason, own=failure.own) from failure
 
-    async def open(self, node: Node, *, deadline: Deadline, fresh: bool = False) -> Link:
+    async def open(self, node: Node, *, deadline: Deadline, fresh: bool = False) -> "Link":
         """A new connection for the caller alone, logged in. Raises as `ask` does. The caller closes it with `abort`."""
         try:
             login = await self._login(node, deadline=deadline, fresh=fresh)
@@ -227,8 +216,11 @@ class RedisConnections:
             else:
                 slot.drop()
 
-    async def _connected(self, node: Node, login: _Login, addresses: Sequence[Address], *, deadline: Deadline) -> Link:
-        link = await open_link(
+    async def _connected(
+        self, node: Node, login: _Login, addresses: Sequence[Address], *, deadline: Deadline
+    ) -> "Link":
+        library = await self._library.get()
+        link = await library.open(
             addresses,
             tls=await self._credentials.tls(node.trust),
             server_name=node.server_name,
@@ -279,6 +271,12 @@ class RedisConnections:
         if slot.expiry is not None:
             slot.expiry.cancel()
         slot.drop()
+
+
+def _library() -> "type[Link]":
+    from resilience.adapters.checks.redis.link import Link
+
+    return Link
 
 
 def _require_database(node: Node, select: Command, reply: Reply) -> None:

@@ -8,7 +8,6 @@ from typing import Final
 
 from resilience.adapters.checks.redis.answers import Command, Verdict, items, number, required
 from resilience.adapters.checks.redis.connections import RedisConnections
-from resilience.adapters.checks.redis.link import Deadline
 from resilience.adapters.checks.redis.master import Run, find_master
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.core.model.destinations import DeadLetters
@@ -38,7 +37,7 @@ class RedisDeadLetters:
 
     async def replay(self, letters: DeadLetters) -> Batch:
         """See `ports.DeadLetterReplayer`."""
-        run = Run(self._connections, Deadline.after(_TIMEOUT))
+        run = await Run.begin(self._connections, _TIMEOUT)
         age = letters.max_age // timedelta(milliseconds=1)
         move: Command = ("EVAL", _MOVE, 2, letters.dead_letter, letters.stream, letters.batch, age)
         try:

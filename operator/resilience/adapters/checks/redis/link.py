@@ -2,55 +2,28 @@
 
 The library speaks the protocol. This module opens the connection, because the library would resolve the name again, has
 no name for TLS to verify, hides errno, and reads answers of any length. It must not retry and must not judge an answer.
+A Lazy imports it, and nobody else.
 """
 
 import asyncio
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, InvalidResponse, MovedError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from resilience.adapters.checks.redis.answers import Command, LoginRefused, Reply, ServerError
+from resilience.adapters.checks.redis.answers import TOO_LONG, Command, LoginRefused, Reply, ServerError
+from resilience.adapters.checks.redis.deadline import Deadline
 from resilience.adapters.net.address import Address
 from resilience.adapters.net.failures import NetworkFailure, from_os_error
-from resilience.api.scalars import format_duration
 
 # Bytes of all answers to one batch. A line counts as additional bytes, because it takes more time than its bytes do.
 ANSWER_LIMIT: Final = 4 * 1024 * 1024
 _LINE: Final = 128
-TOO_LONG: Final = "AnswerTooLong"
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """The loop time at which an operation has to be over, and the whole time that it had."""
-
-    at: float
-    whole: timedelta
-
-    @classmethod
-    def after(cls, timeout: timedelta) -> "Deadline":
-        """The deadline that is `timeout` from now."""
-        return cls(asyncio.get_running_loop().time() + timeout.total_seconds(), timeout)
-
-    def left(self) -> timedelta:
-        """The time that is left; never negative."""
-        return timedelta(seconds=max(self.at - asyncio.get_running_loop().time(), 0))
-
-    def share(self, count: int) -> "Deadline":
-        """The deadline of the first of `count` equal parts of the time that is left."""
-        return Deadline.after(self.left() / count)
-
-    def over(self, *, own: bool = False) -> NetworkFailure:
-        """The failure for a deadline that has passed."""
-        return NetworkFailure(f"no answer within {format_duration(self.whole)}", reason="Timeout", own=own)
 
 
 class _Bounded(asyncio.StreamReader):
@@ -93,6 +66,38 @@ class Link(AbstractConnection):
         self._writer = writer
         self._transport = writer.transport
 
+    @classmethod
+    async def open(
+        cls,
+        addresses: Sequence[Address],
+        *,
+        tls: ssl.SSLContext | None,
+        server_name: str,
+        username: str,
+        password: str,
+        deadline: Deadline,
+    ) -> "Link":
+        """A connection to the first address that accepts one; user name and password are not presented yet.
+
+        Raises:
+            NetworkFailure: no address accepts one in time; Untrusted for a certificate.
+        """
+        failure: NetworkFailure | None = None
+        for left in range(len(addresses), 0, -1):
+            address = addresses[-left]
+            try:
+                # An address that drops packets silently must leave time for the next one.
+                async with asyncio.timeout(deadline.left().total_seconds() / left):
+                    reader, writer = await _streams(address, tls=tls, server_name=server_name)
+            except TimeoutError:
+                failure = deadline.over()
+            except OSError as error:
+                failure = _broken(error)
+            else:
+                return cls(address, reader, writer, username=username, password=password)
+        assert failure is not None  # the guard returns at least one address
+        raise failure
+
     async def login(self) -> None:
         """Presents user name and password, if there are any.
 
@@ -105,7 +110,7 @@ class Link(AbstractConnection):
                 await self.on_connect()
         except ServerError as error:
             if error.code == "NOPERM":
-                raise LoginRefused(RedisError("NOPERM")) from error
+                raise LoginRefused("NOPERM", "NOPERM") from error
             raise
 
     async def ask(self, commands: Sequence[Command]) -> list[Reply]:
@@ -155,7 +160,7 @@ class Link(AbstractConnection):
         try:
             reply: Reply = await self.read_response()
         except ResponseError as error:
-            return ServerError(error)
+            return ServerError(*_parts(error))
         return reply
 
     async def _connect(self) -> None:
@@ -167,37 +172,6 @@ class Link(AbstractConnection):
 
     def _host_error(self) -> str:
         return str(self.address)
-
-
-async def open_link(
-    addresses: Sequence[Address],
-    *,
-    tls: ssl.SSLContext | None,
-    server_name: str,
-    username: str,
-    password: str,
-    deadline: Deadline,
-) -> Link:
-    """A connection to the first address that accepts one; user name and password are not presented yet.
-
-    Raises:
-        NetworkFailure: no address accepts one in time; Untrusted for a certificate.
-    """
-    failure: NetworkFailure | None = None
-    for left in range(len(addresses), 0, -1):
-        address = addresses[-left]
-        try:
-            # An address that drops packets silently must leave time for the next one.
-            async with asyncio.timeout(deadline.left().total_seconds() / left):
-                reader, writer = await _streams(address, tls=tls, server_name=server_name)
-        except TimeoutError:
-            failure = deadline.over()
-        except OSError as error:
-            failure = _broken(error)
-        else:
-            return Link(address, reader, writer, username=username, password=password)
-    assert failure is not None  # the guard returns at least one address
-    raise failure
 
 
 async def _streams(
@@ -218,18 +192,25 @@ def _translated_errors() -> Iterator[None]:
     try:
         yield
     except AuthenticationError as error:
-        raise LoginRefused(error) from error
+        raise LoginRefused(*_parts(error)) from error
     except ResponseError as error:
-        raise ServerError(error) from error
+        raise ServerError(*_parts(error)) from error
     except RedisTimeoutError as error:
         raise NetworkFailure("the connection timed out", reason="Timeout") from error
     except RedisConnectionError as error:
         if error.status_code is not None:
-            raise ServerError(error) from error
+            raise ServerError(*_parts(error)) from error
         cause = error.__cause__ or error.__context__
         raise (_broken(cause) if isinstance(cause, OSError) else _closed()) from error
     except (InvalidResponse, ValueError, RecursionError) as error:
         raise NetworkFailure("the server that answers does not speak Redis' protocol", reason="NotRedis") from error
+
+
+def _parts(error: RedisError) -> tuple[str, str, tuple[str, int] | None]:
+    """Words, code and, of a cluster node, the place of the key."""
+    words = str(error)
+    moved = (error.host, error.port) if isinstance(error, MovedError) else None
+    return words, error.status_code or words.partition(" ")[0], moved
 
 
 def _broken(error: OSError) -> NetworkFailure:

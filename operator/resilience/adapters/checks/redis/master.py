@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from resilience.adapters.checks.redis.answers import (
@@ -21,8 +22,9 @@ from resilience.adapters.checks.redis.answers import (
     text,
     unreadable,
 )
-from resilience.adapters.checks.redis.connections import Answer, Node, RedisConnections
-from resilience.adapters.checks.redis.link import Deadline
+from resilience.adapters.checks.redis.connections import Answer, RedisConnections
+from resilience.adapters.checks.redis.deadline import Deadline
+from resilience.adapters.checks.redis.node import Node
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.api.dependency_checks import RedisVerify
 from resilience.api.scalars import format_duration
@@ -47,6 +49,12 @@ class Run:
     # Seconds that the master took to answer.
     seconds: float | None = None
     reconnected: bool = False
+
+    @classmethod
+    async def begin(cls, connections: RedisConnections, timeout: timedelta) -> "Run":
+        """A run whose time begins once the library is there."""
+        await connections.load()
+        return cls(connections, Deadline.after(timeout))
 
     async def ask(
         self, node: Node, *commands: Command, deadline: Deadline | None = None, anew: bool = False, keep: bool = True

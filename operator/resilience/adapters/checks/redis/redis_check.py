@@ -6,9 +6,9 @@ from typing import Final
 
 from resilience.adapters.checks.redis.answers import PING, ROLE, Command, Reply, Shortage, Verdict, lines, required
 from resilience.adapters.checks.redis.cluster import look_at_cluster
-from resilience.adapters.checks.redis.connections import Node, RedisConnections
-from resilience.adapters.checks.redis.link import Deadline
+from resilience.adapters.checks.redis.connections import RedisConnections
 from resilience.adapters.checks.redis.master import INFO_SERVER, Run, find_master, look, node_of, require_master
+from resilience.adapters.checks.redis.node import Node
 from resilience.api.dependency_checks import RedisVerify
 from resilience.core.health.thresholds import CheckResult, Outcome
 from resilience.core.model.probes import RedisKind, RedisPlace, RedisProbe
@@ -36,7 +36,7 @@ async def check_redis(probe: RedisProbe, *, connections: RedisConnections, timeo
         Invalid, Unavailable: a Secret cannot be used.
         NetworkFailure: no answer within `timeout`, of which name resolution may take at most half.
     """
-    run = Run(connections, Deadline.after(timeout))
+    run = await Run.begin(connections, timeout)
     try:
         if probe.place.kind is RedisKind.CLUSTER:
             node, short = await look_at_cluster(probe, run)

@@ -6,14 +6,18 @@ This module reads messages and must not judge them. A message that cannot be rea
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from resilience.adapters.checks.redis.answers import PING, Command, LoginRefused, Reply, ServerError, Verdict
-from resilience.adapters.checks.redis.connections import Node, RedisConnections
-from resilience.adapters.checks.redis.link import Deadline, Link
+from resilience.adapters.checks.redis.connections import RedisConnections
+from resilience.adapters.checks.redis.deadline import Deadline
+from resilience.adapters.checks.redis.node import Node
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.core.model.probes import RedisPlace
 from resilience.ports import MasterLost, Unavailable
+
+if TYPE_CHECKING:
+    from resilience.adapters.checks.redis.link import Link
 
 DOWN: Final = "+odown"
 SWITCHED: Final = "+switch-master"
@@ -34,6 +38,7 @@ class SentinelEvents:
     async def listen(self, place: RedisPlace, sentinel: tuple[str, int]) -> AsyncIterator[MasterLost | None]:
         """See `ports.Sentinels`."""
         node = Node(*sentinel, password=place.sentinel_password, trust=place.trust)
+        await self._connections.load()
         try:
             link = await self._connections.open(node, deadline=Deadline.after(_TIMEOUT), fresh=True)
             try:
@@ -51,7 +56,7 @@ class SentinelEvents:
             raise Unavailable(f"Sentinel {node} does not answer") from error
 
 
-async def _replies(link: Link) -> AsyncIterator[Reply]:
+async def _replies(link: "Link") -> AsyncIterator[Reply]:
     """Messages of the Sentinel, among them replies to PING. Raises TimeoutError when it does not reply to a PING."""
     reading = asyncio.ensure_future(link.hear())
     try:

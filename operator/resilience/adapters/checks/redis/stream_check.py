@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from resilience.adapters.checks.redis.answers import (
+    TOO_LONG,
     Command,
     Reply,
     Verdict,
@@ -20,9 +21,9 @@ from resilience.adapters.checks.redis.answers import (
     text,
     unreadable,
 )
-from resilience.adapters.checks.redis.connections import Node, RedisConnections
-from resilience.adapters.checks.redis.link import TOO_LONG, Deadline
+from resilience.adapters.checks.redis.connections import RedisConnections
 from resilience.adapters.checks.redis.master import Run, find_master
+from resilience.adapters.checks.redis.node import Node
 from resilience.adapters.checks.redis.redis_check import concluded
 from resilience.adapters.net.failures import NetworkFailure
 from resilience.api.scalars import format_duration
@@ -66,7 +67,7 @@ async def check_redis_stream(
         Invalid, Unavailable: a Secret cannot be used.
         NetworkFailure: no answer within `timeout`, of which name resolution may take at most half.
     """
-    run = Run(connections, Deadline.after(timeout))
+    run = await Run.begin(connections, timeout)
     letters: int | None = None
     try:
         outcome, reason, words = await _inspect(probe, run)
