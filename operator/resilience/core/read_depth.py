@@ -2,6 +2,7 @@
 
 from enum import Enum
 
+from resilience.api.names import ANNOTATION_PAUSED_FOR, ANNOTATION_SERVING
 from resilience.api.reasons import Request
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.failures import attention
@@ -25,12 +26,32 @@ def read_depth(resource: Resource, workload: Workload) -> Depth:
     Status only reports pods in trouble, their usage, and a rolling update by Kubernetes itself, so pods are enough for
     these.
     """
-    if _may_replace(resource) or rollout.needs_pods(resource, workload):
+    if _may_replace(resource) or _adopts(resource, workload):
         return Depth.LIMITS
     in_trouble = workload.available < workload.replicas and not workload.rolling
-    needs_pods = in_trouble or rollout.in_flight(resource, workload) or _measures_usage(resource)
+    needs_pods = in_trouble or _rolls_out(resource, workload) or _measures_usage(resource)
     needs_pods = needs_pods or attention.includes_stuck_pods(resource.status.attention)
     return Depth.PODS if needs_pods else Depth.WATCHES
+
+
+def _rolls_out(resource: Resource, workload: Workload) -> bool:
+    """A template is being rolled out, or status tells of one that failed and is gone, so the observer reads pods."""
+    known, wanted = resource.status.rollout, workload.template.fingerprint
+    good = known.serving.hash if known.serving is not None else ""
+    is_moving = known.candidate is not None or not workload.observed or workload.stale
+    is_past = known.failure is not None and known.failure.version.hash != wanted
+    return resource.spec is not None and (is_moving or is_past or good != wanted)
+
+
+def _adopts(resource: Resource, workload: Workload) -> bool:
+    """The operator has adopted, adopts or hands back the target, and has something to do about that."""
+    if resource.spec is None:
+        return False
+    serving = workload.annotations.get(ANNOTATION_SERVING)
+    if not rollout.is_blue_green(resource.spec):
+        return held.is_held(workload) or ANNOTATION_PAUSED_FOR in workload.annotations
+    is_at_rest = serving == workload.template.fingerprint and workload.paused and workload.replicas > 0
+    return not is_at_rest or _rolls_out(resource, workload)
 
 
 def _measures_usage(resource: Resource) -> bool:

@@ -5,17 +5,16 @@ The rules of each strategy are in `bluegreen` and `rolling`.
 
 from dataclasses import dataclass, replace
 
-from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR, ANNOTATION_SERVING
+from resilience.api.names import ANNOTATION_FAILED, ANNOTATION_PAUSED_FOR
 from resilience.api.reasons import Colour, Reason, ReleaseStep, Request, RolloutOutcome, RolloutStage
 from resilience.api.status_rollout import Version
 from resilience.api.v1alpha1 import Gate, ResilientServiceSpec, Strategy
-from resilience.core.model import held, requests
+from resilience.core.model import requests
 from resilience.core.model.actions import Hold, MarkFailed, Resume
 from resilience.core.model.context import Context
 from resilience.core.model.decision import Action, Event, StepResult, earliest
-from resilience.core.model.observation import Pod, PodsView, Resource
+from resilience.core.model.observation import Pod, PodsView
 from resilience.core.model.probes import CheckTarget
-from resilience.core.model.workload import Workload
 from resilience.core.rollouts import (
     adoption,
     baseline,
@@ -68,26 +67,6 @@ class RolloutResult:
     checks: tuple[CheckTarget, ...] = ()
     # The reason why blue-green is not possible; empty when it is possible or not wanted.
     obstacle: str = ""
-
-
-def in_flight(resource: Resource, workload: Workload) -> bool:
-    """A template is being rolled out, or status tells of one that failed and is gone, so the observer reads pods."""
-    rollout, wanted = resource.status.rollout, workload.template.fingerprint
-    good = rollout.serving.hash if rollout.serving is not None else ""
-    is_moving = rollout.candidate is not None or not workload.observed or workload.stale
-    is_past = rollout.failure is not None and rollout.failure.version.hash != wanted
-    return resource.spec is not None and (is_moving or is_past or good != wanted)
-
-
-def needs_pods(resource: Resource, workload: Workload) -> bool:
-    """The operator has adopted, adopts or hands back the target, and has something to do about that."""
-    if resource.spec is None:
-        return False
-    serving = workload.annotations.get(ANNOTATION_SERVING)
-    if not is_blue_green(resource.spec):
-        return held.is_held(workload) or ANNOTATION_PAUSED_FOR in workload.annotations
-    is_at_rest = serving == workload.template.fingerprint and workload.paused and workload.replicas > 0
-    return not is_at_rest or in_flight(resource, workload)
 
 
 def is_blue_green(spec: ResilientServiceSpec) -> bool:
