@@ -6,7 +6,8 @@ KEDA scales to zero by itself: the HorizontalPodAutoscaler that it makes never h
 from typing import Final
 
 from resilience.adapters.kube.paths import collection
-from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.adapters.kube.shared_lists import SharedLists
+from resilience.adapters.kube.transport import Json, NotFound
 from resilience.api.names import ANNOTATION_SCALE_UP
 from resilience.core.model.autoscaler import SCALING_UP_OFF, Autoscaler
 from resilience.core.model.workload import Workload
@@ -17,19 +18,19 @@ _PAUSED_AT: Final = "autoscaling.keda.sh/paused-replicas"
 _NEVER_IDLE: Final = ("cpu", "memory")
 
 
-async def read(transport: Transport, workload: Workload) -> Autoscaler | None:
+async def read(lists: SharedLists, workload: Workload) -> Autoscaler | None:
     """The autoscaler of the workload; None when there is none.
 
     Without KEDA, or without the right to read its objects, only HorizontalPodAutoscalers are known.
     """
     namespace = workload.namespace
     scaler = None
-    for raw in await transport.list(collection("horizontalpodautoscalers", namespace)):
+    for raw in await lists.list(collection("horizontalpodautoscalers", namespace)):
         if _is_target(raw, workload):
             scaler = _horizontal(raw)
             break
     try:
-        scaled = await transport.list(collection("scaledobjects", namespace))
+        scaled = await lists.list(collection("scaledobjects", namespace))
     except (NotFound, Refused):
         return scaler
     return next((_scaled(raw) for raw in scaled if _is_target(raw, workload) and _least(raw) == 0), scaler)

@@ -32,6 +32,8 @@ Json = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR: Final = 365 * 24 * 3600
+# Label of an EndpointSlice with the name of its Service.
+SLICE_SERVICE: Final = "kubernetes.io/service-name"
 
 
 def time(text: object) -> datetime | None:
@@ -253,7 +255,7 @@ def _selector_owner(meta: Json) -> str:
 
 def slice_service(raw: Json) -> str:
     """Name of the Service that an EndpointSlice belongs to; empty when it belongs to none."""
-    return str((raw["metadata"].get("labels") or {}).get("kubernetes.io/service-name", ""))
+    return str((raw["metadata"].get("labels") or {}).get(SLICE_SERVICE, ""))
 
 
 def endpoints(raw: Json) -> tuple[Endpoint, ...]:

@@ -14,6 +14,7 @@ import structlog
 from resilience.adapters.kube import autoscalers, mount_failures, parse, parse_workload, quota, selectors
 from resilience.adapters.kube.paths import collection, green_name, is_name, named, workload_path
 from resilience.adapters.kube.pod_policies import PodPolicies
+from resilience.adapters.kube.shared_lists import SharedLists
 from resilience.adapters.kube.transport import Json, Transport
 from resilience.adapters.telemetry import redaction
 from resilience.api.names import (
@@ -46,17 +47,17 @@ _NO_LOG: Final = "unable to retrieve container logs"
 class PodsReader:
     """Reads pods and their constraints; `policies` are those of networks and meshes."""
 
-    def __init__(self, *, transport: Transport, policies: PodPolicies) -> None:
+    def __init__(self, *, transport: Transport, lists: SharedLists, policies: PodPolicies) -> None:
         self._transport = transport
+        self._lists = lists
         self._policies = policies
 
     async def view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
         """Pods of the target; for `limits` and `releases` see `ports.cluster`."""
         namespace = workload.namespace
-        selector = ",".join(f"{key}={value}" for key, value in sorted(workload.selector.items()))
         chosen, sets, green, (retiring, limited) = await asyncio.gather(
-            self._transport.list(collection("pods", namespace), labels=selector),
-            self._replica_sets(workload, selector),
+            self._selected("pods", workload),
+            self._replica_sets(workload),
             self._green(workload) if releases else _nothing(),
             self._limits(workload) if limits else _unlimited(),
         )
@@ -67,12 +68,12 @@ class PodsReader:
         view = replace(limited, pods=pods, replica_sets=tuple(own))
         return await self._with_releases(workload, view, green, sets, chosen) if releases else view
 
-    async def _limits(self, workload: Workload) -> tuple[list[Json], PodsView]:
+    async def _limits(self, workload: Workload) -> tuple[Sequence[Json], PodsView]:
         """Pods that are being replaced, and the constraints on replacing more."""
         namespace, labels = workload.namespace, workload.template.labels
         retiring, budgets, policies, (exclusive, problem) = await asyncio.gather(
-            self._transport.list(collection("pods", namespace), labels=LABEL_RETIRING),
-            self._transport.list(collection("poddisruptionbudgets", namespace)),
+            self._lists.list(collection("pods", namespace), labels=LABEL_RETIRING),
+            self._lists.list(collection("poddisruptionbudgets", namespace)),
             self._policies.selecting(namespace, labels),
             self._exclusive_claims(workload),
         )
@@ -101,7 +102,7 @@ class PodsReader:
         return ""
 
     async def _with_releases(
-        self, workload: Workload, view: PodsView, raw_green: Json | None, sets: list[Json], pods: list[Json]
+        self, workload: Workload, view: PodsView, raw_green: Json | None, sets: Sequence[Json], pods: Sequence[Json]
     ) -> PodsView:
         notes = ((raw_green or {}).get("metadata") or {}).get("annotations") or {}
         is_ours = notes.get(ANNOTATION_GREEN_OF) == workload.name
@@ -113,7 +114,7 @@ class PodsReader:
             )
             green = replace(green, pods=green_pods)
         view = replace(
-            view, green=green, green_taken=occupied_name, autoscaler=await autoscalers.read(self._transport, workload)
+            view, green=green, green_taken=occupied_name, autoscaler=await autoscalers.read(self._lists, workload)
         )
         serving = held.serving_template(workload, view.replica_sets)
         if green is not None or not held.is_held(workload) or serving == workload.template.fingerprint:
@@ -127,21 +128,24 @@ class PodsReader:
     async def _nodes(self) -> tuple[Node, ...] | None:
         """The nodes, or None with rights in namespaces only: nodes are cluster-scoped."""
         try:
-            return tuple(await self._transport.views("/api/v1/nodes", _node))
+            return tuple(await self._lists.views("/api/v1/nodes", _node))
         except Refused:
             return None
 
     async def _quota(self, workload: Workload) -> str:
-        quotas = await self._transport.list(collection("resourcequotas", workload.namespace))
+        quotas = await self._lists.list(collection("resourcequotas", workload.namespace))
         if not quotas:
             return ""
         raw = await self._transport.get(workload_path(workload.kind, workload.namespace, workload.name))
         return quota.short(quotas, raw["spec"]["template"].get("spec") or {}, pods=workload.replicas)
 
-    async def _replica_sets(self, workload: Workload, selector: str) -> list[Json]:
-        if workload.kind is not TargetKind.DEPLOYMENT:
-            return []
-        return await self._transport.list(collection("replicasets", workload.namespace), labels=selector)
+    async def _replica_sets(self, workload: Workload) -> Sequence[Json]:
+        return await self._selected("replicasets", workload) if workload.kind is TargetKind.DEPLOYMENT else []
+
+    async def _selected(self, plural: str, workload: Workload) -> Sequence[Json]:
+        """Objects with the labels that the target selects by."""
+        path = collection(plural, workload.namespace)
+        return await (self._lists.selected(path, workload.selector) if workload.selector else self._lists.list(path))
 
     async def _exclusive_claims(self, workload: Workload) -> tuple[tuple[str, ...], str]:
         """The claims that one pod or node only can mount; or none, and the reason for which none was read."""
@@ -167,7 +171,7 @@ async def _nothing() -> Json | None:
     return None
 
 
-async def _unlimited() -> tuple[list[Json], PodsView]:
+async def _unlimited() -> tuple[Sequence[Json], PodsView]:
     return [], PodsView(limits_read=False)
 
 
