@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, NotFound
 from resilience.ports import PortError
+from tests.support.listing import as_decoded
 
 _IN: Final = re.compile(r"([^\s,]+) in \(([^)]*)\),?")
 
@@ -44,6 +46,11 @@ class MemoryApi:
 
     async def views(self, path: str, view: Any, *, labels: str = "", fields: str = "") -> Any:
         return [view(item) for item in await self.list(path, labels=labels, fields=fields)]
+
+    async def listed(
+        self, path: str, view: Any, *, labels: str = "", shape: Any = Json, most: int | None = None
+    ) -> Any:
+        return as_decoded(await self.list(path, labels=labels), view, shape)
 
     async def patch(self, path: str, body: Any, *, content_type: str = MERGE_PATCH, **_: str) -> Any:
         self._asked(path)

@@ -163,7 +163,9 @@ async def marked(step: str, *, app: str = "checkout") -> Pod:
     raw["metadata"]["annotations"] = {"resilience.dev/retiring-since": AT, "resilience.dev/taken-over-at": AT}
     workload = manifests.read_workload(manifests.deployment(made))
     raw["metadata"]["ownerReferences"] = [{"kind": "Deployment", "uid": workload.uid, "controller": True}]
-    transport: Any = FakeTransport(held={PODS if app == "checkout" else RETIRING: [raw], SETS: [manifests.replica_set(made)]})
+    transport: Any = FakeTransport(
+        held={PODS if app == "checkout" else RETIRING: [raw], SETS: [manifests.replica_set(made)]}
+    )
     reader = PodsReader(
         transport=transport,
         lists=SharedLists(transport=transport),

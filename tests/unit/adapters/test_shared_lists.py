@@ -7,9 +7,11 @@ from typing import Any, Final, cast
 
 import pytest
 
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.shared_lists import SharedLists
 from resilience.adapters.kube.transport import Transport
 from resilience.ports import Unavailable
+from tests.support.listing import as_decoded
 from tests.support.memory_api import matches
 from tests.support.virtual_time import run_virtual
 
@@ -41,8 +43,10 @@ class SlowApi:
             raise self.fails.pop()
         return found
 
-    async def views(self, path: str, view: Any, *, labels: str = "") -> Any:
-        return [view(each) for each in await self.list(path, labels=labels)]
+    async def listed(
+        self, path: str, view: Any, *, labels: str = "", shape: Any = Json, most: int | None = None
+    ) -> Any:
+        return as_decoded(await self.list(path, labels=labels), view, shape)
 
 
 def name(raw: dict[str, Any]) -> str:
@@ -67,7 +71,7 @@ def test_who_asks_while_a_list_is_read_shares_the_next_one() -> None:
     async def test(api: SlowApi, lists: SharedLists) -> None:
         async def ask(at: float) -> list[str]:
             await asyncio.sleep(at)
-            return names(await lists.list(PODS))
+            return names((await lists.list(PODS)).all())
 
         asked = [asyncio.create_task(ask(at)) for at in (0, 0, 0.2, 0.5, 0.9)]
         await asyncio.sleep(0.6)
@@ -98,7 +102,7 @@ def test_an_error_goes_to_all_who_share_the_list_and_to_nobody_else() -> None:
         second = asyncio.create_task(lists.list(PODS))
         answers = await asyncio.gather(*first, return_exceptions=True)
         assert [type(each) for each in answers] == [Unavailable, Unavailable]
-        assert await second == []
+        assert (await second).views == ()
 
     run(test, fails=[Unavailable("away")])
 
@@ -112,7 +116,7 @@ def test_who_gives_up_takes_nothing_from_the_others(gives_up_at: float) -> None:
         impatient, patient = (asyncio.create_task(lists.list(PODS)) for _ in range(2))
         await asyncio.sleep(gives_up_at)
         impatient.cancel()
-        assert names(await patient) == names(await begun) == ["a"]
+        assert names((await patient).views) == names((await begun).views) == ["a"]
         assert impatient.cancelled()
 
     assert run(test, items=[pod("a")]).ended == 2
@@ -142,7 +146,8 @@ def test_a_view_is_made_once_for_all() -> None:
         return name(raw)
 
     async def test(api: SlowApi, lists: SharedLists) -> None:
-        assert await asyncio.gather(*(lists.views(PODS, view) for _ in range(5))) == 5 * [["a", "b"]]
+        found = await asyncio.gather(*(lists.views(PODS, view) for _ in range(5)))
+        assert [each.views for each in found] == 5 * [("a", "b")]
 
     run(test, items=[pod("a"), pod("b")])
     assert made == ["a", "b"]

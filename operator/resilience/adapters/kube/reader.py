@@ -9,11 +9,13 @@ from typing import Final
 import structlog
 
 from resilience.adapters.kube import parse, parse_flags, parse_workload
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.paths import collection, is_name, named, namespace_path, resources_path, workload_path
 from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
+from resilience.adapters.kube.shapes import ServiceShape, SliceShape
 from resilience.adapters.kube.shared_lists import SharedLists
-from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.api.names import ANNOTATION_CLAIM, LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.flags import FlagsMap
@@ -87,14 +89,15 @@ class KubeReader:
 
     async def services(self, namespace: str) -> Sequence[Service]:
         """All Services of a namespace."""
-        return await self._lists.views(collection("services", namespace), parse.service)
+        listed = await self._lists.views(collection("services", namespace), parse.service, shape=ServiceShape)
+        return (*listed.views, *(parse.unread_service(item.raw, why=item.why) for item in listed.unread))
 
     async def endpoints(self, *, namespace: str, services: Sequence[str]) -> Sequence[Endpoint]:
         """Endpoints that the EndpointSlices of these Services list now."""
         if not services:
             return []
         chosen = [{parse.SLICE_SERVICE: service} for service in services]
-        slices = await self._lists.selected(collection("endpointslices", namespace), *chosen)
+        slices = await self._lists.selected(collection("endpointslices", namespace), *chosen, shape=SliceShape)
         return [endpoint for raw in slices for endpoint in parse.endpoints(raw)]
 
     async def marked(self) -> Marked:
