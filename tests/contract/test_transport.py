@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client
 
-from resilience.adapters.kube.transport import NotFound, Transport
+from resilience.adapters.kube.shapes import PodShape
+from resilience.adapters.kube.transport import NotFound, TooLong, Transport
 from resilience.ports import Conflict, Invalid, NamespaceEnding, PortError, Refused, Unavailable
 from tests.support.faulty import faulty_server
 
@@ -127,6 +128,26 @@ async def test_a_list_is_read_page_by_page() -> None:
     assert [each["n"] for each in found] == [1, 2]
     assert [each["labelSelector"] for each in asked] == ["a=b", "a=b"]
     assert asked[1]["continue"] == "next"
+
+
+def called(raw: dict[str, Any]) -> str:
+    return str(raw["metadata"]["name"])
+
+
+async def test_an_item_that_cannot_be_read_takes_no_other_along() -> None:
+    good, bad = {"metadata": {"name": "good"}}, {"metadata": {"name": "bad", "labels": 1}}
+    async with server(answers(200, {"items": [good, bad, {"metadata": None}]})) as url, transport_to(url) as (api, _):
+        found = await api.listed("/api/v1/pods", called, shape=PodShape)
+    with pytest.raises(Unavailable, match="bad cannot be read"):
+        found.all()
+    assert found.views == ("good",)
+    assert [item.raw for item in found.unread] == [bad, {"metadata": None}]
+
+
+async def test_a_list_that_is_too_long_to_be_kept_whole_is_given_up() -> None:
+    async with server(answers(200, {"items": [{"n": 1}]})) as url, transport_to(url) as (api, _):
+        with pytest.raises(TooLong):
+            await api.listed("/api/v1/pods", dict, most=10)
 
 
 async def test_what_is_not_there_is_none_when_looked_for() -> None:

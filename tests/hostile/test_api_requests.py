@@ -13,6 +13,7 @@ from aiohttp import web
 from resilience.adapters.checks.http_check import check_http
 from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
+from resilience.adapters.kube.shared_lists import SharedLists
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.net.credentials import Credentials
 from resilience.adapters.net.http import HttpClient
@@ -61,7 +62,11 @@ class ApiServer:
 
 
 def pods_reader(transport: Transport) -> PodsReader:
-    return PodsReader(transport=transport, policies=PodPolicies(transport=transport, namespaces=()))
+    return PodsReader(
+        transport=transport,
+        lists=SharedLists(transport=transport),
+        policies=PodPolicies(transport=transport, namespaces=()),
+    )
 
 
 def with_claims(*claims: str) -> Workload:

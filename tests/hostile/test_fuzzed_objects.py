@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilience.adapters.kube import parse, parse_flags, parse_workload
+from resilience.adapters.kube.shapes import BudgetShape, PodShape, ReplicaSetShape, ServiceShape, SliceShape
 from resilience.api.v1alpha1 import TargetKind
 from tests.support.counts import count
+from tests.support.listing import as_decoded
 from tests.support.manifests import changed as full_manifest
 from tests.support.manifests import full_status
 
@@ -227,6 +229,27 @@ def _replica_set(raw: Any) -> object:
 @given(data=st.data())
 def test_an_object_of_any_values_is_read(read: Callable[[Any], object], whole: Any, data: st.DataObject) -> None:
     read(data.draw(changed(whole)))
+
+
+@pytest.mark.parametrize(
+    ("read", "whole", "shape"),
+    [
+        (_pod, POD, PodShape),
+        (_replica_set, WORKLOAD, ReplicaSetShape),
+        (parse.service, SERVICE, ServiceShape),
+        (parse.endpoints, SLICE, SliceShape),
+        (parse.budget, BUDGET, BudgetShape),
+    ],
+    ids=["pod", "replica set", "service", "slice", "budget"],
+)
+@EXAMPLES
+@given(data=st.data())
+def test_nothing_that_is_used_is_left_out_of_a_list(
+    read: Callable[[Any], object], whole: Any, shape: Any, data: st.DataObject
+) -> None:
+    raw = data.draw(changed(whole))
+
+    assert as_decoded([raw], read, shape).all() == (read(raw),)
 
 
 JSON: Final[st.SearchStrategy[Any]] = st.recursive(

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, NotFound
 from resilience.ports import PortError
+from tests.support.listing import as_decoded
 
-_IN: Final = re.compile(r"^(\S+) in \((.*)\)$")
+_IN: Final = re.compile(r"([^\s,]+) in \(([^)]*)\),?")
 
 
 @dataclass(slots=True)
@@ -40,10 +42,15 @@ class MemoryApi:
         self._asked(path)
         inside = re.compile(re.escape(path).replace("apps/v1/", "apps/v1/(namespaces/[^/]+/)?") + "/[^/]+")
         found = [item for name, item in self.held.items() if inside.fullmatch(name)]
-        return copy.deepcopy([item for item in found if not fields and _matches(labels, item)])
+        return copy.deepcopy([item for item in found if not fields and matches(labels, item)])
 
     async def views(self, path: str, view: Any, *, labels: str = "", fields: str = "") -> Any:
         return [view(item) for item in await self.list(path, labels=labels, fields=fields)]
+
+    async def listed(
+        self, path: str, view: Any, *, labels: str = "", shape: Any = Json, most: int | None = None
+    ) -> Any:
+        return as_decoded(await self.list(path, labels=labels), view, shape)
 
     async def patch(self, path: str, body: Any, *, content_type: str = MERGE_PATCH, **_: str) -> Any:
         self._asked(path)
@@ -52,7 +59,7 @@ class MemoryApi:
         if path not in self.held:
             raise NotFound(path)
         if content_type not in (APPLY_PATCH, JSON_PATCH):
-            self.held[path] = _merged(self.held[path], body)
+            self.held[path] = merged(self.held[path], body)
         return copy.deepcopy(self.held[path])
 
     async def post(self, path: str, body: Any) -> Any:
@@ -70,7 +77,8 @@ class MemoryApi:
             raise NotFound(path)
 
 
-def _merged(before: Any, patch: Any) -> Any:
+def merged(before: Any, patch: Any) -> Any:
+    """The object after a merge patch; a version in the patch is a precondition and no change."""
     if not isinstance(patch, dict):
         return patch
     kept = dict(before) if isinstance(before, dict) else {}
@@ -78,13 +86,14 @@ def _merged(before: Any, patch: Any) -> Any:
         if value is None:
             kept.pop(name, None)
         elif name != "resourceVersion":
-            kept[name] = _merged(kept.get(name), value)
+            kept[name] = merged(kept.get(name), value)
     return kept
 
 
-def _matches(selector: str, item: Any) -> bool:
+def matches(selector: str, item: Any) -> bool:
+    """The object has the labels that the selector of a request asks for."""
     labels = item["metadata"].get("labels") or {}
-    if (several := _IN.match(selector)) is not None:
-        return labels.get(several[1]) in several[2].split(",")
-    wanted = [part.partition("=") for part in selector.split(",") if part]
+    if not all(labels.get(several[1]) in several[2].split(",") for several in _IN.finditer(selector)):
+        return False
+    wanted = [part.partition("=") for part in _IN.sub("", selector).split(",") if part]
     return all(name in labels and (not equals or labels[name] == value) for name, equals, value in wanted)

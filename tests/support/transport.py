@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.releases import KubeRollouts
 from resilience.adapters.kube.transport import MERGE_PATCH, NotFound, Transport
 from resilience.ports import PortError
+from tests.support.listing import as_decoded
 
 DEPLOYMENTS: Final = "/apis/apps/v1/namespaces/shop/deployments"
 SERVICES: Final = "/api/v1/namespaces/shop/services"
@@ -52,6 +54,11 @@ class FakeTransport:
 
     async def views(self, path: str, view: Any, *, labels: str = "", fields: str = "") -> Any:
         return [view(raw) for raw in await self.list(path, labels=labels, fields=fields)]
+
+    async def listed(
+        self, path: str, view: Any, *, labels: str = "", shape: Any = Json, most: int | None = None
+    ) -> Any:
+        return as_decoded(await self.list(path, labels=labels), view, shape)
 
     async def list(self, path: str, *, labels: str = "", fields: str = "") -> Any:
         chosen = "&".join(selector for selector in (labels, fields) if selector)

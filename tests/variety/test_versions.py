@@ -12,6 +12,7 @@ import pytest
 from resilience.adapters.kube import parse, parse_workload, receivers
 from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
+from resilience.adapters.kube.shared_lists import SharedLists
 from resilience.api.reasons import FailureClass, HealthState, ReplaceStep, Severity
 from resilience.api.status import Status
 from resilience.core.alerting.receiver import Receiver
@@ -26,6 +27,7 @@ from tests.variety.manifests import Object
 AT: Final = "2026-03-01T11:00:00.000Z"
 TEMPLATE: Final = "containers: [{name: app, image: 'shop:1', ports: [{name: http, containerPort: 8080}]}]"
 PODS: Final = "/api/v1/namespaces/shop/pods?app=checkout"
+RETIRING: Final = "/api/v1/namespaces/shop/pods?resilience.dev/retiring"
 SETS: Final = "/apis/apps/v1/namespaces/shop/replicasets?app=checkout"
 
 
@@ -161,9 +163,15 @@ async def marked(step: str, *, app: str = "checkout") -> Pod:
     raw["metadata"]["annotations"] = {"resilience.dev/retiring-since": AT, "resilience.dev/taken-over-at": AT}
     workload = manifests.read_workload(manifests.deployment(made))
     raw["metadata"]["ownerReferences"] = [{"kind": "Deployment", "uid": workload.uid, "controller": True}]
-    transport: Any = FakeTransport(held={PODS: [raw], SETS: [manifests.replica_set(made)]})
-    reader = PodsReader(transport=transport, policies=PodPolicies(transport=transport, namespaces=()))
-    view = await reader.view(workload, releases=False, limits=False)
+    transport: Any = FakeTransport(
+        held={PODS if app == "checkout" else RETIRING: [raw], SETS: [manifests.replica_set(made)]}
+    )
+    reader = PodsReader(
+        transport=transport,
+        lists=SharedLists(transport=transport),
+        policies=PodPolicies(transport=transport, namespaces=()),
+    )
+    view = await reader.view(workload, releases=False, limits=True)
     (pod,) = view.pods
     return pod
 

@@ -17,7 +17,7 @@ from resilience.core.ownership.remains import completed
 from resilience.core.read_depth import Depth, includes_green, read_depth
 from resilience.core.report.phase import is_down
 from resilience.core.rollouts import drain
-from resilience.ports import ApiOutage, Conflict, Drainer
+from resilience.ports import ApiOutage, Conflict, Drainer, Unavailable
 from resilience.ports.cluster import Cluster
 from resilience.runtime.service_state import ServiceState
 
@@ -121,9 +121,12 @@ class Observer:
 
     async def _abandoned(self, namespace: str, claimed: Sequence[Workload]) -> tuple[Service, ...]:
         """Services with our pin that select the pods of no claimed workload: the one that they led to is gone."""
+        services = await self._cluster.services(namespace)
+        if any(service.unread for service in services):
+            raise Unavailable("a Service cannot be read: it may have a pin of ours")
         return tuple(
             service
-            for service in await self._cluster.services(namespace)
+            for service in services
             if service.pin
             and not service.preview_of
             and not any(service.concerns(workload.template.labels) for workload in claimed)
@@ -178,6 +181,7 @@ class Observer:
             self._cluster.services(workload.namespace), self._pods(resource, workload, limits=True)
         )
         observation = Observation(workload=workload, services=tuple(services), pods=view)
+        _require_read(resource, observation)
         names = [service.name for service in observation.selecting]
         endpoints = await self._cluster.endpoints(namespace=workload.namespace, services=names)
         return replace(observation, endpoints=tuple(endpoints))
@@ -227,6 +231,15 @@ class Observer:
         if oldest is None or (resource.created, resource.uid) < (oldest.created, oldest.uid):
             return ""
         return oldest.key.name
+
+
+def _require_read(resource: Resource, observation: Observation) -> None:
+    """Raises Unavailable when a Service that concerns the resource cannot be read: clients may be led anywhere."""
+    named = resource.spec.service.name if resource.spec is not None and resource.spec.service is not None else ""
+    own = [*observation.selecting, *(service for service in observation.services if service.name == named)]
+    unread = next((service for service in own if service.unread), None)
+    if unread is not None:
+        raise Unavailable(f"Service {unread.name} cannot be read: {unread.unread}")
 
 
 def _checks_pods(resource: Resource) -> bool:

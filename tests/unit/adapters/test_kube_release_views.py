@@ -8,6 +8,7 @@ import pytest
 from resilience.adapters.kube import mount_failures, parse_workload, quota
 from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
+from resilience.adapters.kube.shared_lists import SharedLists
 from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.api.names import ANNOTATION_SERVING
 from resilience.api.reasons import Colour, ReleaseStep
@@ -116,11 +117,12 @@ def deployment(name: str = "checkout", uid: str = "blue", notes: Any = None, **f
 
 def replica_set(uid: str, owner: str, own_hash: str, **change: Any) -> dict[str, Any]:
     own = template({"pod-template-hash": own_hash}, **change)
-    return {"metadata": meta(uid, uid, ownerReferences=owned(owner)), "spec": {"template": own, "replicas": 1}}
+    named = meta(uid, uid, ownerReferences=owned(owner), labels=LABELS)
+    return {"metadata": named, "spec": {"template": own, "replicas": 1}}
 
 
 def pod(name: str, owner: str, **status: Any) -> dict[str, Any]:
-    return {"metadata": meta(name, name, ownerReferences=owned(owner)), "spec": {}, "status": status}
+    return {"metadata": meta(name, name, ownerReferences=owned(owner), labels=LABELS), "spec": {}, "status": status}
 
 
 def noted(**notes: str) -> dict[str, str]:
@@ -148,8 +150,9 @@ async def view(
     usual = {TARGET: target, f"{SETS}?app=checkout": sets, f"{PODS}?app=checkout": pods, GREEN: green}
     names = {"scalers": SCALERS, "scaled": SCALED, "quotas": QUOTAS, "nodes": NODES}
     transport = FakeTransport(usual | {names[key]: value for key, value in held.items()}, fails=fails or {})
+    api = cast(Transport, transport)
     reader = PodsReader(
-        transport=cast(Transport, transport), policies=PodPolicies(transport=cast(Transport, transport), namespaces=())
+        transport=api, lists=SharedLists(transport=api), policies=PodPolicies(transport=api, namespaces=())
     )
     return await reader.view(parse_workload.workload(TargetKind.DEPLOYMENT, target), releases=True, limits=True)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -406,6 +407,32 @@ def test_services_that_select_by_a_pods_own_label_are_read_too() -> None:
         )
         await observer.observe(make_resource(), thorough=True)
         assert asked == [["checkout", "own"]]
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("unread", "stops"),
+    [({"selector": {"app": "checkout"}}, True), ({"selector": {"app": "cart"}}, False), ({"name": "checkout"}, True)],
+    ids=["selects its pods", "selects other pods", "is the one of the specification"],
+)
+def test_a_service_that_cannot_be_read_stops_those_whom_it_concerns(unread: dict[str, Any], stops: bool) -> None:
+    async def main() -> None:
+        bench = Bench()
+
+        async def services(namespace: str) -> list[Service]:
+            return [make_service(), make_service(**{"name": "odd", "selector": {}} | unread, unread="odd")]
+
+        bench.cluster = cast(FakeCluster, _With(bench.cluster, services=services))
+        observer = Observer(
+            cluster=cast(Cluster, bench.cluster),
+            drainer=cast(Drainer, None),
+            state=bench.state,
+            calm=cast(ApiOutage, Always()),
+            refused=lambda _: False,
+        )
+        with pytest.raises(Unavailable) if stops else nullcontext():
+            await observer.observe(make_resource(), thorough=True)
 
     run_virtual(main())
 

@@ -5,8 +5,10 @@ KEDA scales to zero by itself: the HorizontalPodAutoscaler that it makes never h
 
 from typing import Final
 
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.paths import collection
-from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.adapters.kube.shared_lists import SharedLists
+from resilience.adapters.kube.transport import NotFound
 from resilience.api.names import ANNOTATION_SCALE_UP
 from resilience.core.model.autoscaler import SCALING_UP_OFF, Autoscaler
 from resilience.core.model.workload import Workload
@@ -17,22 +19,23 @@ _PAUSED_AT: Final = "autoscaling.keda.sh/paused-replicas"
 _NEVER_IDLE: Final = ("cpu", "memory")
 
 
-async def read(transport: Transport, workload: Workload) -> Autoscaler | None:
+async def read(lists: SharedLists, workload: Workload) -> Autoscaler | None:
     """The autoscaler of the workload; None when there is none.
 
     Without KEDA, or without the right to read its objects, only HorizontalPodAutoscalers are known.
     """
+
+    def concerns(raw: Json) -> bool:
+        return _is_target(raw, workload)
+
     namespace = workload.namespace
-    scaler = None
-    for raw in await transport.list(collection("horizontalpodautoscalers", namespace)):
-        if _is_target(raw, workload):
-            scaler = _horizontal(raw)
-            break
+    found = (await lists.list(collection("horizontalpodautoscalers", namespace))).about(concerns)
+    scaler = next((_horizontal(raw) for raw in found if concerns(raw)), None)
     try:
-        scaled = await transport.list(collection("scaledobjects", namespace))
+        scaled = (await lists.list(collection("scaledobjects", namespace))).about(concerns)
     except (NotFound, Refused):
         return scaler
-    return next((_scaled(raw) for raw in scaled if _is_target(raw, workload) and _least(raw) == 0), scaler)
+    return next((_scaled(raw) for raw in scaled if concerns(raw) and _least(raw) == 0), scaler)
 
 
 def _is_target(raw: Json, workload: Workload) -> bool:

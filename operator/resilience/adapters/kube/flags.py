@@ -1,8 +1,9 @@
 """The ConfigMap with a service's flags, and the annotation that brings a change to pods at once."""
 
 from resilience.adapters.kube import parse_flags
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.paths import collection, named
-from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.api.names import (
     ANNOTATION_FLAGS,
     FIELD_MANAGER,

@@ -15,8 +15,9 @@ import structlog
 
 from resilience.adapters.kube import parse
 from resilience.adapters.kube.api_outage import KubeApiOutage
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.paths import collection, named
-from resilience.adapters.kube.transport import Json, Transport
+from resilience.adapters.kube.transport import Transport
 from resilience.api.status_base import format_micro_time
 from resilience.ports import Conflict, PortError
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.paths import CORE, collection
-from resilience.adapters.kube.transport import Json, Transport
+from resilience.adapters.kube.transport import Transport
 from resilience.core.model.observation import Pod
 from resilience.ports import PortError
 

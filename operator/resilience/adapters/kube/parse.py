@@ -1,6 +1,7 @@
 """Parses raw resources, pods, Services and slices into the views of `core.model`. No I/O, no decision."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -8,7 +9,7 @@ from kubernetes.utils.quantity import parse_quantity
 from pydantic import BaseModel, ValidationError
 
 from resilience.adapters.kube import parse_trouble, readable, salvage
-from resilience.api import parts
+from resilience.adapters.kube.readings import Readings
 from resilience.api.names import (
     ANNOTATION_ACCEPT_PIN,
     ANNOTATION_FLAGS,
@@ -27,11 +28,15 @@ from resilience.api.status import Status
 from resilience.core.model.observation import Budget, Key, Pod, Resource
 from resilience.core.model.service import Endpoint, Service, ServicePort
 from resilience.core.model.workload import ContainerPort, Resources
+from resilience.ports import Unavailable
 
 Json = Mapping[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
+_READINGS: Final = Readings()
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR: Final = 365 * 24 * 3600
+# Label of an EndpointSlice with the name of its Service.
+SLICE_SERVICE: Final = "kubernetes.io/service-name"
 
 
 def time(text: object) -> datetime | None:
@@ -51,7 +56,8 @@ def resource(raw: Json) -> Resource:
     raw_status = raw.get("status") or {}
     status = _status(raw_status)
     known = status.last_readable
-    reading = parts.read(raw.get("spec") or {}, known.model_dump() if known is not None else {})
+    settings = known.model_dump() if known is not None else {}
+    reading = _READINGS.of(meta["uid"], meta.get("generation", 0), raw.get("spec") or {}, settings)
     spec = reading.spec
     return Resource(
         key=Key(meta["namespace"], meta["name"]),
@@ -240,6 +246,20 @@ def service(raw: Json) -> Service:
     )
 
 
+def unread_service(raw: Json, *, why: str) -> Service:
+    """A Service that is not as its kind is, as far as it tells whom it concerns.
+
+    Raises:
+        Unavailable: it does not tell that: it may lead to anybody's pods.
+    """
+    try:
+        meta, selector = raw["metadata"], (raw.get("spec") or {}).get("selector") or {}
+        usual = service({"metadata": {"namespace": meta["namespace"], "name": meta["name"]}})
+        return replace(usual, selector={str(key): str(value) for key, value in selector.items()}, unread=why)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Unavailable(f"a Service cannot be read: {why}") from error
+
+
 def _selector_owner(meta: Json) -> str:
     """The server-side apply manager of the selector; empty when there is none but us, or the owner accepts pins."""
     if (meta.get("annotations") or {}).get(ANNOTATION_ACCEPT_PIN) == "true":
@@ -253,7 +273,7 @@ def _selector_owner(meta: Json) -> str:
 
 def slice_service(raw: Json) -> str:
     """Name of the Service that an EndpointSlice belongs to; empty when it belongs to none."""
-    return str((raw["metadata"].get("labels") or {}).get("kubernetes.io/service-name", ""))
+    return str((raw["metadata"].get("labels") or {}).get(SLICE_SERVICE, ""))
 
 
 def endpoints(raw: Json) -> tuple[Endpoint, ...]:

@@ -14,9 +14,11 @@ from typing import Final
 
 import structlog
 
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.paths import within
 from resilience.adapters.kube.policy_kinds import KINDS, NETWORK_POLICIES, PolicyKind, Use
-from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.adapters.kube.shapes import PolicyShape
+from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.core.model.pod_policy import PodPolicy
 from resilience.ports import Refused
 
@@ -154,7 +156,7 @@ class PodPolicies:
             return _Policy(kind.kind, name, tuple(kind.read(raw)))
 
         try:
-            return tuple(await self._transport.views(path, policy))
+            return (await self._transport.listed(path, policy, shape=PolicyShape)).all()
         except NotFound:
             # The kind has been removed since the last look.
             self._kinds_until = 0.0

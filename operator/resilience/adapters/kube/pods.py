@@ -7,14 +7,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from resilience.adapters.kube import autoscalers, mount_failures, parse, parse_workload, quota, selectors
+from resilience.adapters.kube.listed import Json, Listed
 from resilience.adapters.kube.paths import collection, green_name, is_name, named, workload_path
 from resilience.adapters.kube.pod_policies import PodPolicies
-from resilience.adapters.kube.transport import Json, Transport
+from resilience.adapters.kube.shapes import BudgetShape, PodShape, ReplicaSetShape
+from resilience.adapters.kube.shared_lists import SharedLists
+from resilience.adapters.kube.transport import Transport
 from resilience.adapters.telemetry import redaction
 from resilience.api.names import (
     ANNOTATION_GREEN_OF,
@@ -46,37 +49,44 @@ _NO_LOG: Final = "unable to retrieve container logs"
 class PodsReader:
     """Reads pods and their constraints; `policies` are those of networks and meshes."""
 
-    def __init__(self, *, transport: Transport, policies: PodPolicies) -> None:
+    def __init__(self, *, transport: Transport, lists: SharedLists, policies: PodPolicies) -> None:
         self._transport = transport
+        self._lists = lists
         self._policies = policies
 
     async def view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
         """Pods of the target; for `limits` and `releases` see `ports.cluster`."""
         namespace = workload.namespace
-        selector = ",".join(f"{key}={value}" for key, value in sorted(workload.selector.items()))
         chosen, sets, green, (retiring, limited) = await asyncio.gather(
-            self._transport.list(collection("pods", namespace), labels=selector),
-            self._replica_sets(workload, selector),
+            self._selected("pods", workload, PodShape),
+            self._replica_sets(workload),
             self._green(workload) if releases else _nothing(),
             self._limits(workload) if limits else _unlimited(),
         )
         own = _replica_sets(workload, sets)
+        owners = {"", workload.uid, *(replica_set.uid for replica_set in own)}
         pods = await mount_failures.with_mount_failures(
-            self._transport, _own(workload, own, [*chosen, *retiring]), namespace=namespace
+            self._transport,
+            _own(workload, own, [*chosen, *retiring.about(lambda raw: _controller_uid(raw) in owners)]),
+            namespace=namespace,
         )
         view = replace(limited, pods=pods, replica_sets=tuple(own))
         return await self._with_releases(workload, view, green, sets, chosen) if releases else view
 
-    async def _limits(self, workload: Workload) -> tuple[list[Json], PodsView]:
+    async def _limits(self, workload: Workload) -> tuple[Listed[Json], PodsView]:
         """Pods that are being replaced, and the constraints on replacing more."""
+
+        def selects(budget: Json) -> bool:
+            return selectors.matches(budget["spec"].get("selector"), labels)
+
         namespace, labels = workload.namespace, workload.template.labels
         retiring, budgets, policies, (exclusive, problem) = await asyncio.gather(
-            self._transport.list(collection("pods", namespace), labels=LABEL_RETIRING),
-            self._transport.list(collection("poddisruptionbudgets", namespace)),
+            self._lists.list(collection("pods", namespace), shape=PodShape, labels=LABEL_RETIRING),
+            self._lists.list(collection("poddisruptionbudgets", namespace), shape=BudgetShape),
             self._policies.selecting(namespace, labels),
             self._exclusive_claims(workload),
         )
-        ours = [raw for raw in budgets if selectors.matches(raw["spec"].get("selector"), labels)]
+        ours = [raw for raw in budgets.about(selects) if selects(raw)]
         return retiring, PodsView(
             budgets=tuple(parse.budget(raw) for raw in ours),
             exclusive_claims=exclusive,
@@ -101,7 +111,7 @@ class PodsReader:
         return ""
 
     async def _with_releases(
-        self, workload: Workload, view: PodsView, raw_green: Json | None, sets: list[Json], pods: list[Json]
+        self, workload: Workload, view: PodsView, raw_green: Json | None, sets: Sequence[Json], pods: Sequence[Json]
     ) -> PodsView:
         notes = ((raw_green or {}).get("metadata") or {}).get("annotations") or {}
         is_ours = notes.get(ANNOTATION_GREEN_OF) == workload.name
@@ -113,7 +123,7 @@ class PodsReader:
             )
             green = replace(green, pods=green_pods)
         view = replace(
-            view, green=green, green_taken=occupied_name, autoscaler=await autoscalers.read(self._transport, workload)
+            view, green=green, green_taken=occupied_name, autoscaler=await autoscalers.read(self._lists, workload)
         )
         serving = held.serving_template(workload, view.replica_sets)
         if green is not None or not held.is_held(workload) or serving == workload.template.fingerprint:
@@ -127,21 +137,28 @@ class PodsReader:
     async def _nodes(self) -> tuple[Node, ...] | None:
         """The nodes, or None with rights in namespaces only: nodes are cluster-scoped."""
         try:
-            return tuple(await self._transport.views("/api/v1/nodes", _node))
+            return (await self._lists.views("/api/v1/nodes", _node)).all()
         except Refused:
             return None
 
     async def _quota(self, workload: Workload) -> str:
-        quotas = await self._transport.list(collection("resourcequotas", workload.namespace))
+        quotas = (await self._lists.list(collection("resourcequotas", workload.namespace))).all()
         if not quotas:
             return ""
         raw = await self._transport.get(workload_path(workload.kind, workload.namespace, workload.name))
         return quota.short(quotas, raw["spec"]["template"].get("spec") or {}, pods=workload.replicas)
 
-    async def _replica_sets(self, workload: Workload, selector: str) -> list[Json]:
+    async def _replica_sets(self, workload: Workload) -> Sequence[Json]:
         if workload.kind is not TargetKind.DEPLOYMENT:
             return []
-        return await self._transport.list(collection("replicasets", workload.namespace), labels=selector)
+        return await self._selected("replicasets", workload, ReplicaSetShape)
+
+    async def _selected(self, plural: str, workload: Workload, shape: Any) -> Sequence[Json]:
+        """Objects with the labels that the target selects by."""
+        path = collection(plural, workload.namespace)
+        if not workload.selector:
+            return (await self._lists.list(path, shape=shape)).all()
+        return await self._lists.selected(path, workload.selector, shape=shape)
 
     async def _exclusive_claims(self, workload: Workload) -> tuple[tuple[str, ...], str]:
         """The claims that one pod or node only can mount; or none, and the reason for which none was read."""
@@ -167,8 +184,8 @@ async def _nothing() -> Json | None:
     return None
 
 
-async def _unlimited() -> tuple[list[Json], PodsView]:
-    return [], PodsView(limits_read=False)
+async def _unlimited() -> tuple[Listed[Json], PodsView]:
+    return Listed(()), PodsView(limits_read=False)
 
 
 def _replica_sets(workload: Workload, sets: Sequence[Json]) -> list[ReplicaSet]:

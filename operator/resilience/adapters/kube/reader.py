@@ -9,10 +9,13 @@ from typing import Final
 import structlog
 
 from resilience.adapters.kube import parse, parse_flags, parse_workload
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.paths import collection, is_name, named, namespace_path, resources_path, workload_path
 from resilience.adapters.kube.pod_policies import PodPolicies
 from resilience.adapters.kube.pods import PodsReader
-from resilience.adapters.kube.transport import Json, NotFound, Transport
+from resilience.adapters.kube.shapes import ServiceShape, SliceShape
+from resilience.adapters.kube.shared_lists import SharedLists
+from resilience.adapters.kube.transport import NotFound, Transport
 from resilience.api.names import ANNOTATION_CLAIM, LABEL_FLAGS_OF, LABEL_MANAGED, LABEL_MANAGED_VALUE, LABEL_READABLE
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.flags import FlagsMap
@@ -35,7 +38,8 @@ class KubeReader:
         self._transport = transport
         self._namespaces = tuple(namespaces)
         self._policies = PodPolicies(transport=transport, namespaces=self._namespaces)
-        self._pods = PodsReader(transport=transport, policies=self._policies)
+        self._lists = SharedLists(transport=transport)
+        self._pods = PodsReader(transport=transport, lists=self._lists, policies=self._policies)
 
     async def resource(self, key: Key) -> Resource | None:
         """The ResilientService, or None when it does not exist."""
@@ -85,15 +89,16 @@ class KubeReader:
 
     async def services(self, namespace: str) -> Sequence[Service]:
         """All Services of a namespace."""
-        return await self._transport.views(collection("services", namespace), parse.service)
+        listed = await self._lists.views(collection("services", namespace), parse.service, shape=ServiceShape)
+        return (*listed.views, *(parse.unread_service(item.raw, why=item.why) for item in listed.unread))
 
     async def endpoints(self, *, namespace: str, services: Sequence[str]) -> Sequence[Endpoint]:
         """Endpoints that the EndpointSlices of these Services list now."""
         if not services:
             return []
-        chosen = f"kubernetes.io/service-name in ({','.join(sorted(services))})"
-        slices = await self._transport.views(collection("endpointslices", namespace), parse.endpoints, labels=chosen)
-        return [endpoint for endpoints in slices for endpoint in endpoints]
+        chosen = [{parse.SLICE_SERVICE: service} for service in services]
+        slices = await self._lists.selected(collection("endpointslices", namespace), *chosen, shape=SliceShape)
+        return [endpoint for raw in slices for endpoint in parse.endpoints(raw)]
 
     async def marked(self) -> Marked:
         """All objects that are watched by our label, to prune those whose deletion a broken watch did not report."""

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Final
 
 from resilience.adapters.kube import autoscalers, parse_workload
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.paths import collection, green_name, named, workload_path
-from resilience.adapters.kube.transport import JSON_PATCH, Json, NotFound, Transport
+from resilience.adapters.kube.transport import JSON_PATCH, NotFound, Transport
 from resilience.api.names import (
     ANNOTATION_DEADLINE,
     ANNOTATION_FAILED,

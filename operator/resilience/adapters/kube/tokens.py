@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from resilience.adapters.kube.transport import Json, Transport
+from resilience.adapters.kube.listed import Json
+from resilience.adapters.kube.transport import Transport
 from resilience.ports import PortError, Unavailable
 
 AUDIENCE: Final = "resilience.dev"

@@ -4,23 +4,25 @@ Only this module sends requests with the client library. It never retries: the q
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import aiohttp
+import msgspec
 from kubernetes.aio import client, config
 
+from resilience.adapters.kube import listed
+from resilience.adapters.kube.listed import Json, Listed
 from resilience.ports import Conflict, Invalid, NamespaceEnding, PortError, Refused, Unavailable
 from resilience.ports.cluster import View
 
-Json = dict[str, Any]
+# The items of a page, and its length in bytes.
+_Items = tuple[list[msgspec.Raw], int]
 # A JSON patch is a list.
 Body = Json | list[Json]
-# Its items, and its length in bytes.
-_Page = tuple[list[Json], int]
+Kind = TypeVar("Kind")
 MERGE_PATCH: Final = "application/merge-patch+json"
 STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -30,7 +32,7 @@ _MIB: Final = 1 << 20
 # For one answer. etcd takes objects of 1.5 MiB, and JSON has six bytes for a character that it escapes: any one fits.
 _LARGEST_ANSWER: Final = 16 * _MIB
 # For all raw items of one list.
-_LARGEST_LIST: Final = 64 * _MIB
+LARGEST_LIST: Final = 64 * _MIB
 # Seconds between the end of one leader's right to write and the beginning of the next one's.
 LONGEST_WRITE: Final = 5.0
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -38,6 +40,17 @@ _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/to
 RequestObserver = Callable[[str, int, float], None]
 # Receives the date of each answer, as its header has it.
 DateObserver = Callable[[str], None]
+
+
+class _ListMeta(msgspec.Struct):
+    token: str | None = msgspec.field(name="continue", default=None)
+
+
+class _Page(msgspec.Struct):
+    """One page of a collection; its items are decoded one by one, by those who know their kind."""
+
+    items: list[msgspec.Raw] | None = None
+    metadata: _ListMeta | None = None
 
 
 class NotFound(PortError):
@@ -70,6 +83,8 @@ class Transport:
         settings = client.Configuration()
         try:
             if _SERVICE_ACCOUNT.exists():
+                # Proxies of the environment are not for the cluster's own API, and looking for them costs time.
+                settings.client_session_kwargs = {"trust_env": False}
                 config.load_incluster_config(client_configuration=settings)
             else:
                 await config.load_kube_config(client_configuration=settings)
@@ -100,12 +115,35 @@ class Transport:
             return None
 
     async def views(self, path: str, view: Callable[[Json], View], *, labels: str = "", fields: str = "") -> list[View]:
-        """The `view` of every item; the raw items of a page are dropped before the next page is read."""
-        items: list[View] = []
-        async for page, _ in self._pages(path, labels=labels, fields=fields):
-            items.extend(view(raw) for raw in page)
-            page.clear()
-        return items
+        """The `view` of every item; the raw items of a page are dropped before the next page is read.
+
+        Raises:
+            Unavailable: an item cannot be read.
+        """
+        return [*(await self.listed(path, view, labels=labels, fields=fields)).all()]
+
+    async def listed(
+        self,
+        path: str,
+        view: Callable[[Any], View],
+        *,
+        shape: Any = Json,
+        labels: str = "",
+        fields: str = "",
+        most: int | None = None,
+    ) -> Listed[View]:
+        """As `views`, with those apart that cannot be read. `shape`: the fields of an item that the view uses.
+
+        Raises:
+            TooLong: all of them are more than `most` bytes.
+        """
+        pages, length = [], 0
+        async for page, size in self._pages(path, labels=labels, fields=fields):
+            length += size
+            if most is not None and length > most:
+                raise TooLong(f"the list at {path} is longer than {most // _MIB} MiB")
+            pages.append(listed.read(page, view, shape))
+        return listed.joined(pages)
 
     async def list(self, path: str, *, labels: str = "", fields: str = "") -> list[Json]:
         """All items of a collection that match the selectors. For those of one service: they are kept whole.
@@ -113,16 +151,9 @@ class Transport:
         Raises:
             TooLong: all of them are more than 64 MiB.
         """
-        items: list[Json] = []
-        length = 0
-        async for page, size in self._pages(path, labels=labels, fields=fields):
-            length += size
-            if length > _LARGEST_LIST:
-                raise TooLong(f"the list at {path} is longer than {_LARGEST_LIST // _MIB} MiB")
-            items.extend(page)
-        return items
+        return list((await self.listed(path, listed.as_it_is, labels=labels, fields=fields, most=LARGEST_LIST)).all())
 
-    async def _pages(self, path: str, *, labels: str, fields: str) -> AsyncIterator[_Page]:
+    async def _pages(self, path: str, *, labels: str, fields: str) -> AsyncIterator[_Items]:
         """Each page of a collection. One that is too long is asked for again as smaller ones.
 
         A token for the next page goes with any page size: it names where to go on.
@@ -138,10 +169,10 @@ class Transport:
                     raise
                 size = max(size // 4, 1)
                 continue
-            page, length = _parsed(text), len(text)
+            page, length = _decoded(text, _Page), len(text)
             del text
-            query["continue"] = (page.get("metadata") or {}).get("continue") or ""
-            yield page.pop("items", None) or [], length
+            yield page.items or [], length
+            query["continue"] = (page.metadata.token if page.metadata is not None else None) or ""
             if not query["continue"]:
                 return
 
@@ -174,7 +205,7 @@ class Transport:
         body: Body | None = None,
         content_type: str = "application/json",
     ) -> Json:
-        return _parsed(await self._answer(method, path, query=query, body=body, content_type=content_type))
+        return _decoded(await self._answer(method, path, query=query, body=body, content_type=content_type), dict)
 
     async def _answer(
         self,
@@ -226,12 +257,11 @@ async def _body(response: aiohttp.ClientResponse, path: str) -> bytearray:
     return text
 
 
-def _parsed(text: bytes | bytearray) -> Json:
+def _decoded(text: bytes | bytearray, kind: type[Kind]) -> Kind:
     try:
-        answer: Json = json.loads(text) if text else {}
-    except ValueError as error:
-        raise Invalid("the API server's answer is not JSON") from error
-    return answer
+        return msgspec.json.decode(text or b"{}", type=kind)
+    except msgspec.MsgspecError as error:
+        raise Invalid("the API server's answer is not JSON of that kind") from error
 
 
 def _check(status: int, text: bytes | bytearray) -> None:
@@ -239,8 +269,8 @@ def _check(status: int, text: bytes | bytearray) -> None:
     if status < 400:
         return
     try:
-        answer: Json = json.loads(text) if text else {}
-    except ValueError:
+        answer = _decoded(text, dict)
+    except Invalid:
         answer = {}
     message = str(answer.get("message") or f"status {status}")
     match status:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from resilience.adapters.kube import parse
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.paths import collection, named, resources_path, workload_path
-from resilience.adapters.kube.transport import APPLY_PATCH, STRATEGIC_PATCH, Json, NotFound, Transport
+from resilience.adapters.kube.transport import APPLY_PATCH, STRATEGIC_PATCH, NotFound, Transport
 from resilience.api.names import (
     ANNOTATION_CLAIM,
     ANNOTATION_STEP_SINCE,

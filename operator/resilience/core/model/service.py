@@ -35,6 +35,8 @@ class Service:
     selector_owner: str = ""
     # Families of the addresses that clients reach it by (IPv4, IPv6), the primary one first; empty when not known.
     families: tuple[str, ...] = ()
+    # What is wrong with it; empty when it could be read. Else only names and selector are known.
+    unread: str = ""
 
     @property
     def pin(self) -> str:
