@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from benchmarks.kinds import Kind, deployment, resource
+from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.paths import collection, named
-from resilience.adapters.kube.transport import JSON_PATCH, Json, NotFound, Transport
+from resilience.adapters.kube.transport import JSON_PATCH, NotFound, Transport
 from resilience.api.names import PLURAL
 
 # A node has 254 addresses for its pods, and a release takes some more than those that serve.

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from resilience.adapters.kube.transport import Json
+from resilience.adapters.kube.listed import Json
 from resilience.ports.cluster import View
 
 NAMESPACE = "bench"
