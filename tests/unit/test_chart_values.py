@@ -8,6 +8,7 @@ import yaml
 
 from tests.support import chart_defaults
 from tests.support.chart import CHART, PROJECT, Chart, Object, Values, of, one, with_values
+from tests.support.counts import PROOF
 from tests.support.typed import faults
 
 EARLIER = sorted((PROJECT / "tests/chart/values").glob("*.yaml"))
@@ -93,7 +94,7 @@ def test_every_combination_is_right_by_the_types_of_the_api(chart: Chart, values
 
 
 @pytest.mark.parametrize("more", [{}, {**MONITORED, **SHOWN}], ids=["as it was", "with more switched on"])
-@pytest.mark.parametrize("path", EARLIER, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EARLIER if PROOF else [EARLIER[0], EARLIER[-1]], ids=lambda path: path.stem)
 def test_an_upgrade_may_reuse_the_values_of_an_earlier_chart(
     chart: Chart, tmp_path: Path, path: Path, more: Values
 ) -> None:
