@@ -17,6 +17,7 @@ from kubernetes.aio import client, config
 
 from benchmarks.fleet import Fleet
 from benchmarks.kinds import PORT, Kind
+from resilience.adapters.clock import SystemClock
 from resilience.adapters.kube.transport import Transport
 from tests.cluster import binaries, network
 from tests.cluster.paths import KUBECONFIG
@@ -114,4 +115,4 @@ def fleet_of(transport: Transport, kind: Kind, arguments: argparse.Namespace) ->
 
 def transport_of(api: client.ApiClient) -> Transport:
     """Requests of the benchmark itself."""
-    return Transport(api=api, timeout=60, observer=lambda *_: None, on_date=lambda _: None)
+    return Transport(api=api, timeout=60, observer=lambda *_: None, clock=SystemClock())

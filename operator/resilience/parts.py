@@ -113,7 +113,7 @@ async def assemble(settings: Settings) -> AsyncIterator[Parts]:
         metrics.api_request(verb, str(status) if status else "none", seconds)
         calm.answered(0 < status < 500)
 
-    async with Transport.connect(timeout=settings.api_timeout, observer=observe, on_date=clock.told) as transport:
+    async with Transport.connect(timeout=settings.api_timeout, observer=observe, clock=clock) as transport:
         yield _parts(settings, transport, metrics=metrics, clock=clock, lag=lag, calm=calm)
 
 

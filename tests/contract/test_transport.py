@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,9 +15,23 @@ from kubernetes.aio import client
 from resilience.adapters.kube.shapes import PodShape
 from resilience.adapters.kube.transport import NotFound, TooLong, Transport
 from resilience.ports import Conflict, Invalid, NamespaceEnding, PortError, Refused, Unavailable
+from tests.support.factories import NOW
 from tests.support.faulty import faulty_server
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A clock that keeps what it is told."""
+
+    dates: list[str]
+
+    def told(self, date: str) -> None:
+        self.dates.append(date)
+
+    def now(self) -> datetime:
+        return NOW
 
 
 @asynccontextmanager
@@ -33,7 +48,7 @@ async def transport_to(
                 api=api,
                 timeout=timeout,
                 observer=lambda verb, code, _: seen.append((verb, code)),
-                on_date=told.append,
+                clock=Told(told),
             ),
             seen,
         )

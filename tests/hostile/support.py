@@ -15,6 +15,7 @@ from typing import Final
 from aiohttp import web
 from kubernetes.aio import client
 
+from resilience.adapters.clock import SystemClock
 from resilience.adapters.kube.transport import Transport
 from resilience.adapters.net.address import AddressGuard
 from resilience.ports import PortError
@@ -96,7 +97,7 @@ async def api_server(handler: Handler) -> AsyncIterator[Transport]:
     async with http_server(handler) as port:
         settings.host = f"http://127.0.0.1:{port}"
         async with client.ApiClient(settings) as api:
-            yield Transport(api=api, timeout=20, observer=lambda *_: None, on_date=lambda _: None)
+            yield Transport(api=api, timeout=20, observer=lambda *_: None, clock=SystemClock())
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, cast
 
 from resilience.adapters.kube.listed import Json
 from resilience.adapters.kube.releases import KubeRollouts
 from resilience.adapters.kube.transport import MERGE_PATCH, NotFound, Transport
 from resilience.ports import PortError
+from tests.support.factories import NOW
 from tests.support.listing import as_decoded
 
 DEPLOYMENTS: Final = "/apis/apps/v1/namespaces/shop/deployments"
@@ -26,6 +28,9 @@ class FakeTransport:
     read: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     managers: list[str] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        return NOW
 
     async def patch(self, path: str, body: Any, *, content_type: str = MERGE_PATCH, **query: str) -> None:
         self.sent.append(("patch", path, body))

@@ -6,7 +6,7 @@ Events are read for few pods, and only for those that have waited for a while. W
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.adapters.kube.listed import Json
@@ -24,7 +24,7 @@ _LENGTH: Final = 600
 
 async def with_mount_failures(transport: Transport, pods: Sequence[Pod], *, namespace: str) -> tuple[Pod, ...]:
     """The pods, with fault and trouble set where their volumes fail to mount."""
-    now = datetime.now(UTC)
+    now = transport.now()
     waiting = [pod for pod in pods if _waits(pod, now)][:_MOST]
     messages = await asyncio.gather(*(_message(transport, pod, namespace) for pod in waiting))
     known = {pod.uid: message for pod, message in zip(waiting, messages, strict=True) if message}

@@ -6,7 +6,7 @@ A failed read raises Unavailable, and no decision follows from it.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
@@ -67,7 +67,12 @@ class PodsReader:
         owners = {"", workload.uid, *(replica_set.uid for replica_set in own)}
         pods = await mount_failures.with_mount_failures(
             self._transport,
-            _own(workload, own, [*chosen, *retiring.about(lambda raw: _controller_uid(raw) in owners)]),
+            _own(
+                workload,
+                own,
+                [*chosen, *retiring.about(lambda raw: _controller_uid(raw) in owners)],
+                now=self._transport.now(),
+            ),
             namespace=namespace,
         )
         view = replace(limited, pods=pods, replica_sets=tuple(own))
@@ -115,7 +120,8 @@ class PodsReader:
     ) -> PodsView:
         notes = ((raw_green or {}).get("metadata") or {}).get("annotations") or {}
         is_ours = notes.get(ANNOTATION_GREEN_OF) == workload.name
-        green = _green_view(raw_green, sets, pods) if raw_green is not None and is_ours else None
+        now = self._transport.now()
+        green = _green_view(raw_green, sets, pods, now=now) if raw_green is not None and is_ours else None
         occupied_name = green_name(workload.name) if raw_green is not None and not is_ours else ""
         if green is not None:
             green_pods = await mount_failures.with_mount_failures(
@@ -196,19 +202,19 @@ def _replica_sets(workload: Workload, sets: Sequence[Json]) -> list[ReplicaSet]:
     return [replace(replica_set, is_current=replica_set.fingerprint == (kept or wanted)) for replica_set in own]
 
 
-def _green_view(raw: Json, sets: Sequence[Json], raw_pods: Sequence[Json]) -> Green:
+def _green_view(raw: Json, sets: Sequence[Json], raw_pods: Sequence[Json], *, now: datetime) -> Green:
     workload = parse_workload.workload(TargetKind.DEPLOYMENT, raw)
     meta, fingerprint = raw["metadata"], workload.template.fingerprint
     own = [
         parse_workload.replica_set(entry, kept=fingerprint) for entry in sets if _controller_uid(entry) == workload.uid
     ]
-    notes, now = workload.annotations, datetime.now(UTC)
+    notes = workload.annotations
     step, towards = notes.get(ANNOTATION_RELEASE_STEP), notes.get(ANNOTATION_RELEASE_TOWARDS)
     created = parse.time(meta.get("creationTimestamp")) or now
     return Green(
         workload=workload,
         template_hash=next((replica_set.template_hash for replica_set in own if replica_set.is_current), ""),
-        pods=_own(workload, own, raw_pods),
+        pods=_own(workload, own, raw_pods, now=now),
         # Annotations edited by hand, or by a newer operator, must not stop a rollout; `core/rollouts/unknown_step.py`.
         step=ReleaseStep(step) if step in tuple(ReleaseStep) else ReleaseStep.PREPARING,
         towards=Colour(towards) if towards in tuple(Colour) else Colour.GREEN,
@@ -222,10 +228,9 @@ def _green_view(raw: Json, sets: Sequence[Json], raw_pods: Sequence[Json]) -> Gr
     )
 
 
-def _own(workload: Workload, sets: Sequence[ReplicaSet], raws: Sequence[Json]) -> tuple[Pod, ...]:
+def _own(workload: Workload, sets: Sequence[ReplicaSet], raws: Sequence[Json], *, now: datetime) -> tuple[Pod, ...]:
     """Pods of the workload, of its ReplicaSets or, taken over, of the Deployment itself, without duplicates."""
     owners = {workload.uid, *(replica_set.uid for replica_set in sets)}
-    now = datetime.now(UTC)
     pods = {
         raw["metadata"]["uid"]: parse.pod(raw, min_ready_seconds=workload.min_ready_seconds, now=now)
         for raw in raws

@@ -51,7 +51,8 @@ class KubeReceivers:
 
     async def emit_of_receiver(self, receiver: Receiver, event: Event) -> None:
         """Write an Event on the receiver."""
-        body = event_body(event, kind=RECEIVER_KIND, key=receiver.key, uid=receiver.uid, instance=self._instance)
+        now, instance = self._transport.now(), self._instance
+        body = event_body(event, kind=RECEIVER_KIND, key=receiver.key, uid=receiver.uid, instance=instance, now=now)
         await self._transport.post(collection("events", receiver.key.namespace), body)
 
     async def _listed(self, namespace: str | None) -> Sequence[Receiver]:

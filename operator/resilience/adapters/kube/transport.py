@@ -6,8 +6,9 @@ Only this module sends requests with the client library. It never retries: the q
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -38,8 +39,18 @@ LONGEST_WRITE: Final = 5.0
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 RequestObserver = Callable[[str, int, float], None]
-# Receives the date of each answer, as its header has it.
-DateObserver = Callable[[str], None]
+
+
+class ServerClock(Protocol):
+    """The API server's time, as its answers tell it."""
+
+    def told(self, date: str) -> None:
+        """Takes note of the date of an answer, as its header has it."""
+        ...
+
+    def now(self) -> datetime:
+        """The current time, aware, UTC."""
+        ...
 
 
 class _ListMeta(msgspec.Struct):
@@ -62,19 +73,20 @@ class TooLong(Unavailable):
 
 
 class Transport:
-    """Requests to one API server. `observer` receives verb, status (0 for no answer) and seconds of every request."""
+    """Requests to one API server. `observer` receives verb, status (0 for no answer) and seconds of every request.
 
-    def __init__(
-        self, *, api: client.ApiClient, timeout: float, observer: RequestObserver, on_date: DateObserver
-    ) -> None:
+    The clock is told the date of each answer.
+    """
+
+    def __init__(self, *, api: client.ApiClient, timeout: float, observer: RequestObserver, clock: ServerClock) -> None:
         self._api = api
         self._seconds = timeout
         self._observer = observer
-        self._on_date = on_date
+        self._clock = clock
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, *, timeout: float, observer: RequestObserver, on_date: DateObserver) -> AsyncIterator[Self]:
+    async def connect(cls, *, timeout: float, observer: RequestObserver, clock: ServerClock) -> AsyncIterator[Self]:
         """A transport with the pod's service account, or with the user's kubeconfig outside a cluster.
 
         Raises:
@@ -91,12 +103,16 @@ class Transport:
         except config.ConfigException as error:
             raise Invalid(f"no Kubernetes configuration that can be used: {error}") from error
         async with client.ApiClient(settings) as api:
-            yield cls(api=api, timeout=timeout, observer=observer, on_date=on_date)
+            yield cls(api=api, timeout=timeout, observer=observer, clock=clock)
 
     def within(self, *, seconds: float) -> "Transport":
         """A transport over the same connection, with a time-out of at most `seconds`."""
         timeout = min(seconds, self._seconds)
-        return Transport(api=self._api, timeout=timeout, observer=self._observer, on_date=self._on_date)
+        return Transport(api=self._api, timeout=timeout, observer=self._observer, clock=self._clock)
+
+    def now(self) -> datetime:
+        """The API server's time, by which all times in objects are read and written."""
+        return self._clock.now()
 
     @property
     def server(self) -> str:
@@ -233,7 +249,7 @@ class Transport:
                 method, url, header_params=headers, body=body, _request_timeout=aiohttp.ClientTimeout(total=seconds)
             )
             status = response.status
-            self._on_date(response.response.headers.get("Date", ""))
+            self._clock.told(response.response.headers.get("Date", ""))
             text = await _body(response.response, path)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"the API server did not answer: {type(error).__name__}") from error

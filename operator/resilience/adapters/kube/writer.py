@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from resilience.adapters.kube import parse
@@ -162,7 +162,8 @@ class KubeWriter:
 
     async def emit(self, resource: Resource, event: Event) -> None:
         """Write an Event on the resource."""
-        body = event_body(event, kind=KIND, key=resource.key, uid=resource.uid, instance=self._instance)
+        now = self._transport.now()
+        body = event_body(event, kind=KIND, key=resource.key, uid=resource.uid, instance=self._instance, now=now)
         await self._transport.post(collection("events", resource.key.namespace), body)
 
     async def stop_deployment(self, *, namespace: str, name: str) -> None:
@@ -193,7 +194,7 @@ class KubeWriter:
         )
 
 
-def event_body(event: Event, *, kind: str, key: Key, uid: str, instance: str) -> Json:
+def event_body(event: Event, *, kind: str, key: Key, uid: str, instance: str, now: datetime) -> Json:
     """An Event on an object of ours; `instance` names this process."""
     regarding = {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -210,7 +211,7 @@ def event_body(event: Event, *, kind: str, key: Key, uid: str, instance: str) ->
             "namespace": key.namespace,
             **({"annotations": {ANNOTATION_TRACE: event.trace}} if event.trace else {}),
         },
-        "eventTime": format_micro_time(datetime.now(UTC)),
+        "eventTime": format_micro_time(now),
         "reportingController": f"{GROUP}/operator",
         "reportingInstance": instance[:128],
         "action": event.reason.value,
