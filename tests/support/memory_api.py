@@ -3,6 +3,7 @@
 import copy
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ class MemoryApi:
         for pattern, error in self.fails.items():
             if fnmatchcase(path, pattern):
                 raise error
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     async def find(self, path: str) -> Any:
         self._asked(path)
