@@ -3,9 +3,12 @@
 import copy
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
-from resilience.adapters.kube.listed import Json
+import msgspec
+
+from resilience.adapters.kube.listed import Json, Listed, read
 from resilience.ports.cluster import View
 
 NAMESPACE = "bench"
@@ -134,9 +137,14 @@ class MemoryApi:
         made = {"services": service, "endpointslices": endpoint_slice}.get(path.rsplit("/", 1)[-1])
         return [] if made is None else [view(made(name)) for name in self._resources]
 
-    async def list(self, path: str, **_: Any) -> list[Json]:
-        """As `views`."""
-        return await self.views(path, lambda raw: raw)
+    async def listed(self, path: str, view: Callable[[Any], View], *, shape: Any = Json, **_: Any) -> Listed[View]:
+        """As `views`, decoded as from the wire."""
+        items: list[Json] = await self.views(path, lambda raw: raw)
+        return read([msgspec.json.encode(item) for item in items], view, shape)
+
+    def now(self) -> datetime:
+        """This machine's time."""
+        return datetime.now(UTC)
 
     async def patch(self, path: str, body: Json, **_: Any) -> Json:
         """A write; only status is kept."""

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import math
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -235,3 +238,10 @@ async def test_it_says_how_many_releases_were_not_over() -> None:
     diary = Diary(changed={"a": 0.0, "b": 0.0}, ended={"a": 1.0})
     with pytest.raises(TimeoutError, match="1 of 2 releases are not over"):
         await diary.all_ended(seconds=0)
+
+
+def test_a_quiet_pass_reads_its_resource_and_its_target_and_writes_nothing() -> None:
+    command = [sys.executable, "-m", "benchmarks.quiet", "--services", "3", "--churn", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    figures = {name.strip(): value.strip() for _, name, value, _ in re.findall(r"(│)([^│]+)│([^│]+)(│)", done.stdout)}
+    assert (figures["API reads of a quiet pass"], figures["API writes of a quiet pass"]) == ("2.00", "0.00")
