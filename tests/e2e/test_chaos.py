@@ -48,10 +48,12 @@ REPLICAS: Final = 2
 LONGEST: Final = 600.0
 # Requests take a moment, so that some are under way whenever a pod ends.
 SLOW: Final = {"RESPONSE_DELAY_MS": "50"}
-# Kubernetes itself ends the old pods of a rolling update, with every connection that is kept to them.
+# Kubernetes itself ends the old pods of a rolling update, with every connection that is kept to them, and waits for no
+# node: after an outage of the API server kube-proxy comes back up to a minute later (client-go's back-off).
 ROLLS: Final[dict[str, Any]] = {
-    "lifecycle": {"preStop": {"sleep": {"seconds": 4}}},
+    "lifecycle": {"preStop": {"sleep": {"seconds": 60}}},
     "spec": {"strategy": {"rollingUpdate": {"maxUnavailable": 0}}},
+    "pod": {"terminationGracePeriodSeconds": 90},
 }
 OWNED: Final = ("deployments", "services", "configmaps", "secrets", "horizontalpodautoscalers", "resilientservices")
 
@@ -198,7 +200,7 @@ def test_releases_and_restarts_go_on_in_chaos(chaos: Chaos, space: Space, other_
             future.result(timeout=2 * LONGEST)
         for one in (space, other_space):
             one.wait_running(timeout=180)
-            wait_until(partial(rested, one), what="the end of all releases")
+            wait_until(partial(rested, one), what="the end of all releases", timeout=120)
 
     write_figures(figures, chaos, busy, clients, new_clients)
     for each, known in zip(busy, before, strict=True):
