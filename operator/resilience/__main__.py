@@ -57,7 +57,8 @@ def _operate(command: str) -> int:
     gc.collect()
     gc.freeze()
     logging.configure(level=settings.log_level, log_format=settings.log_format)
-    code = 1
+    # Told to end before it could listen, it ends in order.
+    code = 0
     try:
         # A runner that is closed, as by asyncio.run, waits for all tasks; see app.run.
         code = asyncio.Runner().run({"run": app.run, "release": app.release}[command](settings))
@@ -66,6 +67,7 @@ def _operate(command: str) -> int:
         code = 2
     except (Exception, asyncio.CancelledError):
         structlog.get_logger(__name__).exception("ended")
+        code = 1
     finally:
         process.end(code=code)
 
