@@ -1,4 +1,4 @@
-"""What the operator's process holds before the first resource, and what each library adds once a resource needs it.
+"""Memory of the operator's process before the first resource, and of each library once a resource needs it.
 
     python -m benchmarks.idle
 

@@ -30,7 +30,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What happened between two moments."""
+    """The change between two moments."""
 
     before: Sample
     after: Sample

@@ -16,7 +16,7 @@ _MADE: Final = ("/apis/apps/v1/deployments", "/apis/apps/v1/replicasets")
 
 
 class Controller(Protocol):
-    """Who looks after the fleet."""
+    """The controller that looks after the fleet."""
 
     def figures(self) -> Figures:
         """Now."""

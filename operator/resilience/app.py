@@ -86,12 +86,9 @@ async def _in_turn(parts: Parts, stop: asyncio.Event, watching: "asyncio.Task[No
 @contextlib.asynccontextmanager
 async def _flags(parts: Parts, stop: asyncio.Event) -> "AsyncIterator[asyncio.Task[None]]":
     """Work of every replica, leading or not: follow the flags and serve them to readers. Yields the watch."""
-    ready = asyncio.Event()
     registry = kopf.OperatorRegistry()
     flags.register(registry, queue=parts.state.queue, store=parts.state.store, board=parts.board)
-    watching = asyncio.create_task(_watch(parts, registry, ready=ready), name="watch of flags")
-    await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
-    _listen_for_signals(stop)
+    watching = await _begin_watch(parts, registry, stop, name="watch of flags")
     confirming = asyncio.create_task(_confirm(parts), name="flags confirmed")
     settings = parts.settings
     app = web_flags.create_app(board=parts.board, tokens=parts.tokens, readers=settings.flags_readers)
@@ -121,13 +118,9 @@ async def _lead(parts: Parts, stop: asyncio.Event, flag_watch: "asyncio.Task[Non
 
     The end of any part ends the process: a fresh process is simpler than a repaired one.
     """
-    ready = asyncio.Event()
     registry = kopf.OperatorRegistry()
     resources.register(registry, queue=parts.state.queue, store=parts.state.store, couriers=parts.couriers)
-    watching = asyncio.create_task(_watch(parts, registry, ready=ready), name="watches")
-    # kopf takes over the signals when it starts; the operator takes them back: the order of the shutdown matters.
-    await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
-    _listen_for_signals(stop)
+    watching = await _begin_watch(parts, registry, stop, name="watches")
     tasks = [
         asyncio.create_task(parts.lag.run(), name="loop lag"),
         asyncio.create_task(parts.state.checks.run(), name="checks"),
@@ -166,6 +159,18 @@ async def end_work(parts: Parts, tasks: Collection["asyncio.Task[None]"]) -> Non
     await parts.state.traffic.close()
     await asyncio.wait(tasks)
     await parts.lease.give_up()
+
+
+async def _begin_watch(
+    parts: Parts, registry: kopf.OperatorRegistry, stop: asyncio.Event, *, name: str
+) -> "asyncio.Task[None]":
+    """Starts the watches, and returns when they are ready or have ended."""
+    ready = asyncio.Event()
+    watching = asyncio.create_task(_watch(parts, registry, ready=ready), name=name)
+    await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
+    # kopf takes over the signals when it starts; the operator takes them back: the order of the shutdown matters.
+    _listen_for_signals(stop)
+    return watching
 
 
 async def _watch(parts: Parts, registry: kopf.OperatorRegistry, *, ready: asyncio.Event) -> None:

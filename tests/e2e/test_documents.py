@@ -21,18 +21,11 @@ from tests.support.chart import CHART, helm
 from tests.support.kube import Kube, wait_until
 from tests.support.pages import DOCS, PROJECT, RUN, blocks
 from tests.support.release import Release
+from tests.support.space import Space
 
 NAMESPACE = "shop"
 # Their first command installs the operator, so there must be none.
 INSTALLING = {DOCS / "getting-started.md"}
-# For a command that fails.
-SITUATION = f"""
-kubectl get rsvc,deploy,rs,pods,pdb -n {NAMESPACE} -o wide
-kubectl get rsvc,deploy,svc -n {NAMESPACE} -o yaml
-kubectl get events -n {NAMESPACE} --sort-by=.metadata.creationTimestamp
-kubectl logs -n resilience-system -l app.kubernetes.io/name=resilience-operator --prefix --tail=300
-"""
-
 pytestmark = pytest.mark.long
 
 
@@ -47,13 +40,7 @@ class Reader:
 
     def types(self, commands: str) -> str:
         """Runs them as one script that stops at the first failure; returns what they print."""
-        done = self._runs(commands)
-        told = f"{commands}\n--- printed:\n{done.stdout}\n{done.stderr}"
-        assert done.returncode == 0, f"{told}\n{self._runs(SITUATION).stdout}"
-        return done.stdout
-
-    def _runs(self, commands: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
+        done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             cwd=PROJECT,
             env=self._env,
@@ -63,6 +50,8 @@ class Reader:
             timeout=900,
             check=False,
         )
+        assert done.returncode == 0, f"{commands}\n--- printed:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
 
 
 @pytest.fixture
@@ -72,6 +61,12 @@ def images(loaded: None) -> None:
     tag = f"docker.io/library/resilience-operator:{version}"
     with exclusive(cache() / "images.lock"):
         engine.current().provide(Image(tag=tag, context=OPERATOR.context, dockerfile=OPERATOR.dockerfile))
+
+
+@pytest.fixture
+def shop(cluster: KindCluster) -> Space:
+    """The namespace of the pages: a failure shows what is in it."""
+    return Space(cluster, NAMESPACE)
 
 
 def marked(page: Path) -> Any:
@@ -97,7 +92,9 @@ def page(request: pytest.FixtureRequest, cluster: KindCluster, operator: Release
         wait_until(lambda: everywhere.find("namespaces", NAMESPACE) is None, what="the end of the shop", timeout=120)
 
 
-def test_the_commands_of_a_page_do_what_it_says(images: None, cluster: KindCluster, page: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_do_what_it_says(
+    images: None, cluster: KindCluster, page: Path, shop: Space, tmp_path: Path
+) -> None:
     # given
     reader = Reader(cluster, tmp_path)
     commands = [block.text for block in blocks(page, "sh") if not block.not_run]

@@ -1,4 +1,4 @@
-"""What is loaded on first use holds up nobody but those who need it, and is loaded once."""
+"""A library that is loaded on first use holds up nobody but those who need it, and is loaded once."""
 
 import asyncio
 import threading
