@@ -8,16 +8,15 @@ The server is the real application in a process of its own; nothing but token re
 import asyncio
 import contextlib
 import json
-import os
 import statistics
 import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import aiohttp
 
+from benchmarks.process_figures import cpu, resident
 from resilience.core.model.flags import Publication, PublishedFlag
 from resilience.runtime.flag_cache import FlagCache
 from resilience.web import flags as web_flags
@@ -27,7 +26,6 @@ READERS = 500
 ROUNDS = 10
 QUIET_SECONDS = 10.0
 HEADERS = {"Authorization": "Bearer x"}
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Anybody:
@@ -90,19 +88,6 @@ class Readers:
             await asyncio.sleep(1)
 
 
-def memory(pid: int) -> float:
-    """Resident memory of a process in MiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    line = next(each for each in lines if each.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
-
-
-def cpu(pid: int) -> float:
-    """Processor time of a process in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
 async def measure(how: str) -> dict[str, object]:
     """One kind of reader against a fresh server."""
     child = await asyncio.create_subprocess_exec(
@@ -115,7 +100,7 @@ async def measure(how: str) -> dict[str, object]:
     )
     assert child.stdin is not None and child.stdout is not None
     port = int(await child.stdout.readline())
-    alone = memory(child.pid)
+    alone = resident(child.pid) / 2**20
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as session:
         readers = Readers(f"http://127.0.0.1:{port}/flags/bench/shop", session)
@@ -132,7 +117,7 @@ async def measure(how: str) -> dict[str, object]:
             put = float(await child.stdout.readline())
             await _all_heard(readers)
             late.extend(each - put for each in readers.heard)
-        loaded = memory(child.pid)
+        loaded = resident(child.pid) / 2**20
         for task in readers.tasks:
             task.cancel()
         await asyncio.gather(*readers.tasks, return_exceptions=True)

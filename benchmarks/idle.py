@@ -17,6 +17,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.process_figures import resident
 from tests.support.silent_api import Silent, leader
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -34,7 +35,7 @@ _LIBRARIES: Final = {
 _ADDED: Final = """\
 import sys
 from importlib import import_module
-from benchmarks.idle import resident
+from benchmarks.process_figures import resident
 from resilience.adapters.packages import leave_out_unused
 leave_out_unused()
 import_module("resilience.app")
@@ -42,11 +43,6 @@ before = resident("self")
 import_module(sys.argv[1])
 print(resident("self") - before)
 """
-
-
-def resident(process: int | str) -> int:
-    """Resident memory of a process in bytes."""
-    return int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def malloc_of(dockerfile: str) -> dict[str, str]:

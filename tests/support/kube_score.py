@@ -3,7 +3,6 @@
 A module of its own: its libraries are not those of the cluster's programs.
 """
 
-import hashlib
 import json
 import subprocess
 from functools import cache as once
@@ -12,16 +11,14 @@ from typing import Any, Final
 
 import pytest
 
-from tests.cluster.golang import go
-from tests.cluster.paths import HERE, cache
+from tests.cluster.go_program import GoProgram
+from tests.cluster.paths import HERE
 from tests.cluster.progress import Progress
-from tests.cluster.shell import ClusterError, exclusive
+from tests.cluster.shell import ClusterError
 
-_SOURCE: Final = HERE / "kube_score"
-_PACKAGE: Final = "github.com/zegl/kube-score/cmd/kube-score"
+_KUBE_SCORE: Final = GoProgram(HERE / "kube_score", "github.com/zegl/kube-score/cmd/kube-score")
 # The grade of a check that is passed, perhaps with a remark.
 _PASSED: Final = 10
-_ENV: Final = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
 
 
 def complaints(manifests: str) -> dict[str, set[str]]:
@@ -41,16 +38,7 @@ def complaints(manifests: str) -> dict[str, set[str]]:
 
 @once
 def _program() -> Path:
-    digest = hashlib.sha256(b"".join((_SOURCE / name).read_bytes() for name in ("go.mod", "go.sum"))).hexdigest()[:12]
-    folder = cache() / f"kube-score-{digest}"
-    folder.mkdir(parents=True, exist_ok=True)
-    program, part = folder / "kube-score", folder / "part"
-    with exclusive(folder / ".lock"):
-        if not program.exists():
-            words = ("build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", str(part), _PACKAGE)
-            try:
-                go("go build kube-score", *words, source=_SOURCE, output=folder, env=_ENV, progress=Progress())
-            except ClusterError as error:
-                pytest.skip(f"no kube-score: {error}")
-            part.rename(program)
-    return program
+    try:
+        return _KUBE_SCORE.built(progress=Progress())
+    except ClusterError as error:
+        pytest.skip(f"no kube-score: {error}")
