@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import os
 import signal
 import sys
 import urllib.error
@@ -12,8 +13,7 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code."""
-    # The first process of a container ignores a signal that it has no handler for. Without one, a pod that is deleted
-    # while its container starts would lead until it is killed, and nobody after it until the Lease has run out.
+    # The imports take seconds; until they are over, nobody listens.
     signal.signal(signal.SIGTERM, _end)
     parser = argparse.ArgumentParser(prog="resilience", description="The Resilience Operator.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(*_: object) -> None:
-    """Ends a process that has not begun to work."""
-    raise SystemExit(0)
+    """Ends a process that has not begun to work, whatever it imports just now: an exception might be caught there."""
+    os._exit(0)
 
 
 def _operate(command: str) -> int:
@@ -57,8 +57,7 @@ def _operate(command: str) -> int:
     gc.collect()
     gc.freeze()
     logging.configure(level=settings.log_level, log_format=settings.log_format)
-    # Told to end before it could listen, it ends in order.
-    code = 0
+    code = 1
     try:
         # A runner that is closed, as by asyncio.run, waits for all tasks; see app.run.
         code = asyncio.Runner().run({"run": app.run, "release": app.release}[command](settings))
@@ -67,7 +66,6 @@ def _operate(command: str) -> int:
         code = 2
     except (Exception, asyncio.CancelledError):
         structlog.get_logger(__name__).exception("ended")
-        code = 1
     finally:
         process.end(code=code)
 

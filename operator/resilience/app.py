@@ -166,18 +166,17 @@ async def _begin_watch(
 ) -> "asyncio.Task[None]":
     """Starts the watches, and returns when they are ready or have ended."""
     ready = asyncio.Event()
-    watching = asyncio.create_task(_watch(parts, registry, ready=ready), name=name)
+    watching = asyncio.create_task(_watch(parts, registry, stop, ready=ready), name=name)
     await asyncio.wait([watching, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
-    # kopf takes over the signals when it starts; the operator takes them back: the order of the shutdown matters.
-    _listen_for_signals(stop)
     return watching
 
 
-async def _watch(parts: Parts, registry: kopf.OperatorRegistry, *, ready: asyncio.Event) -> None:
+async def _watch(parts: Parts, registry: kopf.OperatorRegistry, stop: asyncio.Event, *, ready: asyncio.Event) -> None:
     lifecycle.register_login(registry, server=parts.transport.server)
     count_watches(parts.metrics.watch_began)
     namespaces = await parts.cluster.readable_namespaces()
-    await kopf.operator(
+    others = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=lifecycle.settings(clusterwide=not parts.settings.namespaces),
         ready_flag=ready,
@@ -186,6 +185,9 @@ async def _watch(parts: Parts, registry: kopf.OperatorRegistry, *, ready: asynci
         # By default kopf reads the name of the user, who has none in a container.
         identity=parts.settings.pod_name,  # type: ignore[arg-type]
     )
+    # kopf takes over the signals when it starts; the operator takes them back: the order of the shutdown matters.
+    _listen_for_signals(stop)
+    await kopf.run_tasks(tasks, ignored=others)
 
 
 async def _first(work: Coroutine[None, None, None], stop: Coroutine[None, None, object]) -> bool:

@@ -1,4 +1,4 @@
-"""A process that is told to end before it has begun to work ends at once, as the first process of a container, too."""
+"""A process that is told to end before it has begun to work ends at once."""
 
 import signal
 import subprocess
