@@ -38,6 +38,7 @@ from resilience.runtime.observer import Observer
 from resilience.runtime.orphans import Orphans, read
 from resilience.runtime.queue import Priority
 from resilience.runtime.service_state import ServiceState
+from resilience.runtime.unsaid import Unsaid
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,8 @@ _AFTER_REFUSAL: Final = timedelta(seconds=10)
 _AFTER_CONFLICT: Final = timedelta(milliseconds=200)
 # The watch ignores status: a pass that wrote it is followed by a pass that observes the effect.
 _AFTER_STATUS: Final = timedelta(seconds=1)
+# Longest time between two passes over what is in flight: an event of a watch may be lost.
+_LONGEST_POLL: Final = timedelta(seconds=5)
 # Seconds; a pass that takes longer is logged.
 _SLOW: Final = 5.0
 
@@ -77,6 +80,7 @@ class Controller:
         self._refusals: dict[Key, ApiRefusal] = {}
         # Keys whose pods are read in full in the next pass: after the start and on resync.
         self._thorough: set[Key] = set()
+        self._unsaid = Unsaid()
         self.last_turn = clock.monotonic()
 
     def requeue_thoroughly(self, key: Key) -> None:
@@ -202,7 +206,8 @@ class Controller:
             self._state.alerts.put(resource, decision.status)
         self._state.turns.ask(key, decision.ticket, running=moves_by_itself(resource, observation, decision))
         self._queue_again(key, decision.requeue_after)
-        if resource is not before:
+        wait = decision.requeue_after
+        if resource is not before and (wait is None or wait > _LONGEST_POLL):
             self._queue.add_after(key, _AFTER_STATUS)
         return resource
 
@@ -223,6 +228,8 @@ class Controller:
         """Writes status before any action, so that accepted work is recorded before it begins; emits Events last."""
         status = decision.status
         if status is not None and not is_worth_writing(resource.status, status):
+            return resource
+        if self._unsaid.may_wait(resource, observation, decision):
             return resource
         if not self._leadership.held():
             raise Conflict("not leading any more; nothing is written")
@@ -281,6 +288,7 @@ class Controller:
             self._queue.add(next_in_line)
         self._metrics.forget(key)
         self._refusals.pop(key, None)
+        self._unsaid.forget(key)
         self._thorough.discard(key)
 
 

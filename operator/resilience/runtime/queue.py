@@ -8,6 +8,7 @@ import asyncio
 import heapq
 import itertools
 import random
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
 from enum import IntEnum
@@ -16,6 +17,10 @@ from typing import Final
 from resilience.core.model.observation import Key
 from resilience.runtime.namespace_slots import NamespaceSlots
 
+# Seconds from the end of a pass to the next one over the same key: events that come meanwhile share it.
+GAP: Final = 0.2
+# Timers may fire a little early.
+_TICK: Final = 0.001
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 60.0
 
@@ -49,6 +54,10 @@ class KeyQueue:
         self._later_heap: list[tuple[float, int, Key]] = []
         self._in_flight: dict[Key, float] = {}
         self._again: dict[Key, tuple[Priority, float]] = {}
+        # Events that came right after a pass, and the time at which the next one may begin.
+        self._late: dict[Key, tuple[Priority, float]] = {}
+        # End of each key's last pass, the oldest first; those of long ago are dropped.
+        self._ended: OrderedDict[Key, float] = OrderedDict()
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
 
@@ -56,7 +65,7 @@ class KeyQueue:
         return len(self._waiting)
 
     def add(self, key: Key, priority: Priority = Priority.NORMAL) -> None:
-        """Queues the key for a pass soon; after the current pass when one is under way."""
+        """Queues the key for a pass soon: not while one is under way, and not right after one."""
         self._add(key, priority, self._monotonic())
 
     def requested_at(self, key: Key) -> float:
@@ -68,6 +77,10 @@ class KeyQueue:
             before, at = self._again.get(key, (priority, since))
             self._again[key] = min(priority, before), min(since, at)
             return
+        rested = self._ended.get(key, -GAP) + GAP
+        if self._monotonic() + _TICK < rested and key not in self._waiting:
+            self._put_off(key, rested, priority, since)
+            return
         self._since[key] = min(since, self._since.get(key, since))
         if self._waiting.get(key, Priority.RESYNC + 1) <= priority:
             return
@@ -76,6 +89,12 @@ class KeyQueue:
         self._slots.wait(key.namespace, key, urgency=priority)
         self._wake.set()
 
+    def _put_off(self, key: Key, due: float, priority: Priority, since: float) -> None:
+        """Keeps the key until a pass may begin; it then counts as requested since the first event."""
+        before, at = self._late.get(key, (priority, since))
+        self._late[key] = min(priority, before), min(since, at)
+        self._schedule(key, due)
+
     def _leave_line(self, key: Key) -> None:
         before = self._waiting.pop(key, None)
         if before is not None:
@@ -83,7 +102,9 @@ class KeyQueue:
 
     def add_after(self, key: Key, delay: timedelta) -> None:
         """Queues the key for a pass no later than after this delay; an earlier due time stands."""
-        due = self._monotonic() + delay.total_seconds()
+        self._schedule(key, self._monotonic() + delay.total_seconds())
+
+    def _schedule(self, key: Key, due: float) -> None:
         if self._later.get(key, float("inf")) <= due:
             return
         self._later[key] = due
@@ -101,6 +122,7 @@ class KeyQueue:
                 del self._waiting[key]
                 # The pass that begins now replaces the delayed one.
                 self._later.pop(key, None)
+                self._late.pop(key, None)
                 self._in_flight[key] = self._since.pop(key)
                 return key
             await self._sleep()
@@ -108,11 +130,18 @@ class KeyQueue:
     def done(self, key: Key) -> None:
         """Ends the pass over the key."""
         self._in_flight.pop(key, None)
+        self._note_end(key, self._monotonic())
         self._slots.give_back(key.namespace)
         if key in self._again:
             self._add(key, *self._again.pop(key))
         if self._waiting:
             self._wake.set()
+
+    def _note_end(self, key: Key, now: float) -> None:
+        self._ended.pop(key, None)
+        self._ended[key] = now
+        while next(iter(self._ended.values())) + GAP < now:
+            self._ended.popitem(last=False)
 
     def failed(self, key: Key) -> timedelta:
         """Requeues the key and returns the delay: exponential, at most a minute, ± 25 %."""
@@ -131,6 +160,8 @@ class KeyQueue:
         """Drops a key whose resource is gone."""
         self._failures.pop(key, None)
         self._later.pop(key, None)
+        self._late.pop(key, None)
+        self._ended.pop(key, None)
         self._leave_line(key)
         self._since.pop(key, None)
 
@@ -141,12 +172,12 @@ class KeyQueue:
             heapq.heapify(self._later_heap)
 
     def _move_due(self) -> None:
-        now = self._monotonic()
+        now = self._monotonic() + _TICK
         while self._later_heap and self._later_heap[0][0] <= now:
             due, _, key = heapq.heappop(self._later_heap)
             if self._later.get(key) == due:
                 del self._later[key]
-                self._add(key, Priority.NORMAL, due)
+                self._add(key, *self._late.pop(key, (Priority.NORMAL, due)))
 
     async def _sleep(self) -> None:
         self._wake.clear()

@@ -10,7 +10,7 @@ from resilience.api.names import ANNOTATION_CLAIM
 from resilience.api.reasons import Colour, Reason, ReleaseStep, ReplaceStep, RestartOutcome
 from resilience.api.status import Status
 from resilience.api.status_restarts import ReplacementStatus, RestartStatus
-from resilience.core.model.actions import DeleteGreen, Hold
+from resilience.core.model.actions import DeleteGreen, Hold, Route
 from resilience.core.model.decision import Decision
 from resilience.core.model.observation import Node, Observation, Pod
 from resilience.core.reconcile import decide
@@ -100,7 +100,8 @@ ENDING: Final = green_pods(deleting=True)
 def test_the_second_deployment_goes_when_all_of_its_pods_end(green: Any, listed: Any, goes: bool) -> None:
     found = bluegreen.plan(make_stage(DRAINING, Colour.BLUE, **HOME, green=green, listed=listed))
 
-    assert found.actions == ((DeleteGreen(),) if goes else ())
+    # The pin goes after green: until then the guard would see a Service that leads to its pods.
+    assert found.actions == ((DeleteGreen(), Route("checkout", "")) if goes else ())
     assert found.waiting == "the last pods of the second Deployment end"
 
 

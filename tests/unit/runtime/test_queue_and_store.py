@@ -12,7 +12,7 @@ from resilience.api.status import Status
 from resilience.api.v1alpha1 import TargetKind
 from resilience.core.model.flags import FlagsMap
 from resilience.core.model.observation import Key
-from resilience.runtime.queue import KeyQueue, Priority
+from resilience.runtime.queue import GAP, KeyQueue, Priority
 from resilience.runtime.store import Store
 from tests.support.factories import KEY, NOW, make_endpoint, make_pod, make_resource, make_service
 from tests.support.virtual_time import VirtualClock, run_virtual
@@ -107,6 +107,43 @@ def test_a_key_that_becomes_urgent_is_taken_once() -> None:
     run_virtual(main())
 
 
+def test_events_that_come_right_after_a_pass_share_the_next_one() -> None:
+    async def main() -> None:
+        queue, clock = make_queue(), VirtualClock()
+        queue.add(KEY)
+        # The first one after a rest is not kept waiting.
+        assert await asyncio.wait_for(queue.take(), 0.01) == KEY
+        queue.add(KEY)
+        await asyncio.sleep(1)
+        queue.done(KEY)
+        ended = clock.monotonic()
+        for _ in range(3):
+            queue.add(KEY)
+            await asyncio.sleep(0.05)
+        assert await queue.take() == KEY
+        assert clock.monotonic() == pytest.approx(ended + GAP)
+        assert queue.requested_at(KEY) == pytest.approx(ended - 1)
+        queue.done(KEY)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(queue.take(), 10)
+
+    run_virtual(main())
+
+
+def test_an_event_right_after_a_pass_hides_no_urgency() -> None:
+    async def main() -> None:
+        queue = make_queue()
+        queue.add(KEY)
+        queue.done(await queue.take())
+        queue.add(KEY, Priority.RESYNC)
+        queue.add(KEY, Priority.NORMAL)
+        queue.add(OTHER, Priority.RESYNC)
+        await asyncio.sleep(GAP)
+        assert [await queue.take(), await queue.take()] == [KEY, OTHER]
+
+    run_virtual(main())
+
+
 @pytest.mark.parametrize("delays", [(5, 2), (2, 5)])
 def test_the_earliest_appointment_stands(delays: tuple[int, int]) -> None:
     async def main() -> None:
@@ -163,6 +200,9 @@ def test_nothing_is_left_of_ten_thousand_keys() -> None:
             queue.failed(key)
             queue.forget(key)
             queue.done(key)
+        await asyncio.sleep(2 * GAP)
+        queue.add(KEY)
+        queue.done(await queue.take())
 
         sizes = [len(value) for value in vars(queue).values() if hasattr(value, "__len__")]
         assert max(sizes) < 50
@@ -317,6 +357,7 @@ async def test_since_when_a_look_is_asked_for_is_known() -> None:
     clock[0] = 105.0
     queue.add(KEY)
     queue.done(KEY)
+    clock[0] = 105.0 + GAP
     assert await queue.take() == KEY
     assert queue.requested_at(KEY) == 104.0
     queue.done(KEY)
@@ -324,4 +365,4 @@ async def test_since_when_a_look_is_asked_for_is_known() -> None:
     queue.add_after(KEY, timedelta(seconds=10))
     clock[0] = 117.0
     assert await queue.take() == KEY
-    assert queue.requested_at(KEY) == 115.0
+    assert queue.requested_at(KEY) == 115.0 + GAP

@@ -3,9 +3,10 @@
 KEDA scales to zero by itself: the HorizontalPodAutoscaler that it makes never has fewer than one replica.
 """
 
+import asyncio
 from typing import Final
 
-from resilience.adapters.kube.listed import Json
+from resilience.adapters.kube.listed import Json, Listed
 from resilience.adapters.kube.paths import collection
 from resilience.adapters.kube.shared_lists import SharedLists
 from resilience.adapters.kube.transport import NotFound
@@ -14,28 +15,46 @@ from resilience.core.model.autoscaler import SCALING_UP_OFF, Autoscaler
 from resilience.core.model.workload import Workload
 from resilience.ports import Refused
 
+# Seconds.
+_KEDA_AWAY: Final = 60.0
 _PAUSED_AT: Final = "autoscaling.keda.sh/paused-replicas"
 # KEDA never takes a workload to zero by these alone: a pod that is not there uses nothing.
 _NEVER_IDLE: Final = ("cpu", "memory")
 
 
-async def read(lists: SharedLists, workload: Workload) -> Autoscaler | None:
-    """The autoscaler of the workload; None when there is none.
+class Autoscalers:
+    """Reads them. A cluster without KEDA is asked for its objects once in a while."""
 
-    Without KEDA, or without the right to read its objects, only HorizontalPodAutoscalers are known.
-    """
+    def __init__(self, *, lists: SharedLists) -> None:
+        self._lists = lists
+        self._without_keda_until = 0.0
 
-    def concerns(raw: Json) -> bool:
-        return _is_target(raw, workload)
+    async def of(self, workload: Workload) -> Autoscaler | None:
+        """The autoscaler of the workload; None when there is none.
 
-    namespace = workload.namespace
-    found = (await lists.list(collection("horizontalpodautoscalers", namespace))).about(concerns)
-    scaler = next((_horizontal(raw) for raw in found if concerns(raw)), None)
-    try:
-        scaled = (await lists.list(collection("scaledobjects", namespace))).about(concerns)
-    except (NotFound, Refused):
-        return scaler
-    return next((_scaled(raw) for raw in scaled if concerns(raw) and _least(raw) == 0), scaler)
+        Without KEDA, or without the right to read its objects, only HorizontalPodAutoscalers are known.
+        """
+
+        def concerns(raw: Json) -> bool:
+            return _is_target(raw, workload)
+
+        path = collection("horizontalpodautoscalers", workload.namespace)
+        horizontal, scaled = await asyncio.gather(self._lists.list(path), self._scaled(workload.namespace))
+        scaler = next((_horizontal(raw) for raw in horizontal.about(concerns) if concerns(raw)), None)
+        own = [raw for raw in scaled.about(concerns) if concerns(raw)]
+        return next((_scaled(raw) for raw in own if _least(raw) == 0), scaler)
+
+    async def _scaled(self, namespace: str) -> Listed[Json]:
+        now = asyncio.get_running_loop().time()
+        if now < self._without_keda_until:
+            return Listed(())
+        try:
+            return await self._lists.list(collection("scaledobjects", namespace))
+        except NotFound:
+            self._without_keda_until = now + _KEDA_AWAY
+        except Refused:
+            pass
+        return Listed(())
 
 
 def _is_target(raw: Json, workload: Workload) -> bool:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import structlog
 
-from resilience.adapters.kube import autoscalers, mount_failures, parse, parse_workload, quota, selectors
+from resilience.adapters.kube import mount_failures, parse, parse_workload, quota, selectors
+from resilience.adapters.kube.autoscalers import Autoscalers
 from resilience.adapters.kube.listed import Json, Listed
 from resilience.adapters.kube.paths import collection, green_name, is_name, named, workload_path
 from resilience.adapters.kube.pod_policies import PodPolicies
@@ -26,8 +27,12 @@ from resilience.api.names import (
     ANNOTATION_RELEASE_STARTED,
     ANNOTATION_RELEASE_STEP,
     ANNOTATION_RELEASE_TOWARDS,
+    LABEL_MANAGED,
+    LABEL_MANAGED_VALUE,
     LABEL_RETIRING,
+    LABEL_TRACK,
     LEFT_VALUE,
+    TRACK_GREEN,
 )
 from resilience.api.reasons import Colour, ReleaseStep, ReplaceStep
 from resilience.api.v1alpha1 import TargetKind
@@ -40,6 +45,8 @@ log = structlog.get_logger(__name__)
 
 # More than a node can attach.
 _MOST_CLAIMS: Final = 64
+# Every green has these labels.
+_IN_FLIGHT: Final = f"{LABEL_MANAGED}={LABEL_MANAGED_VALUE},{LABEL_TRACK}={TRACK_GREEN}"
 _LOG_LINES: Final = "15"
 _LOG_BYTES: Final = "4096"
 # The kubelet answers with the status 200 and this text.
@@ -52,6 +59,7 @@ class PodsReader:
     def __init__(self, *, transport: Transport, lists: SharedLists, policies: PodPolicies) -> None:
         self._transport = transport
         self._lists = lists
+        self._autoscalers = Autoscalers(lists=lists)
         self._policies = policies
 
     async def view(self, workload: Workload, *, releases: bool, limits: bool) -> PodsView:
@@ -128,9 +136,7 @@ class PodsReader:
                 self._transport, green.pods, namespace=workload.namespace
             )
             green = replace(green, pods=green_pods)
-        view = replace(
-            view, green=green, green_taken=occupied_name, autoscaler=await autoscalers.read(self._lists, workload)
-        )
+        view = replace(view, green=green, green_taken=occupied_name, autoscaler=await self._autoscalers.of(workload))
         serving = held.serving_template(workload, view.replica_sets)
         if green is not None or not held.is_held(workload) or serving == workload.template.fingerprint:
             return view
@@ -138,7 +144,12 @@ class PodsReader:
         return replace(view, nodes=nodes, quota_short=short)
 
     async def _green(self, workload: Workload) -> Json | None:
-        return await self._transport.find(named("deployments", workload.namespace, green_name(workload.name)))
+        """Green, from a list of those that are in flight; else whatever has its name, for the label may be lost."""
+        path, name = collection("deployments", workload.namespace), green_name(workload.name)
+        listed = await self._lists.list(path, labels=_IN_FLIGHT)
+        found = listed.about(lambda raw: bool(raw["metadata"]["name"] == name))
+        green = next((raw for raw in found if raw["metadata"]["name"] == name), None)
+        return green or await self._transport.find(named("deployments", workload.namespace, name))
 
     async def _nodes(self) -> tuple[Node, ...] | None:
         """The nodes, or None with rights in namespaces only: nodes are cluster-scoped."""

@@ -5,6 +5,7 @@ from functools import cache
 
 from resilience.api.base import ApiModel
 from resilience.api.scalars import format_duration
+from resilience.api.status import Status
 from resilience.api.status_base import format_time
 
 
@@ -14,6 +15,21 @@ def is_worth_writing(before: ApiModel, after: ApiModel) -> bool:
     It ends at the first difference and skips what both sides share, because it runs in every pass.
     """
     return _differ(before, after)
+
+
+def is_only_words(before: Status, after: Status) -> bool:
+    """The difference is in sentences about the wait that is over: no step, no result and no condition changed."""
+    return not is_worth_writing(_without_words(before), _without_words(after))
+
+
+def _without_words(status: Status) -> Status:
+    return status.model_copy(
+        update={
+            "explanation": "",
+            "rollout": status.rollout.model_copy(update={"message": ""}),
+            "conditions": [condition.model_copy(update={"message": ""}) for condition in status.conditions],
+        }
+    )
 
 
 def _differ(before: object, after: object) -> bool:

@@ -58,8 +58,10 @@ def _while_green_ends(context: RolloutContext) -> Move:
         return replace(move, actions=(*move.actions, *delete)) if move.actions else move
     # Somebody may resume the target meanwhile. Its new pods need endpoints, and green's are in no slice any more.
     unpin = () if context.workload.paused else pins.route(context, None)
+    # Once green is gone, the pods that are out get no client by the Services without a pin.
+    last = pins.route(context, None) if delete and context.workload.paused else ()
     message = "the last pods of the second Deployment end"
-    return Move(actions=(*unpin, *delete), waiting=message, wait=bluegreen_steps.POLL)
+    return Move(actions=(*unpin, *delete, *last), waiting=message, wait=bluegreen_steps.POLL)
 
 
 def stays_on_green(context: RolloutContext) -> bool:

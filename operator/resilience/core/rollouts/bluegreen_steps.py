@@ -14,7 +14,8 @@ from resilience.core.model.decision import Action
 from resilience.core.rollouts import candidate, drain, pins, readiness_gates
 from resilience.core.rollouts.context import Move, RolloutContext
 
-# Intervals at which pods are observed while they matter, because no watch includes them.
+# Intervals at which pods are observed while they matter, because no watch includes them. Deployments and slices are
+# watched: their polls are only for events that are lost, except on the way back, where clients get errors meanwhile.
 POLL = timedelta(seconds=1)
 QUICK_POLL = timedelta(milliseconds=500)
 SLOW_POLL = timedelta(seconds=5)
@@ -112,7 +113,7 @@ def _switch(context: RolloutContext) -> Move:
         return Move(actions=writes)
     waiting = readiness_gates.waiting(context, context.green.towards)
     if waiting or not context.all_listed(context.green.towards):
-        return Move(waiting=waiting or "the new pods are being added to their Services", wait=QUICK_POLL)
+        return Move(waiting=waiting or "the new pods are being added to their Services", wait=SLOW_POLL)
     return Move(actions=(advance(context, ReleaseStep.OVERLAPPING),))
 
 
@@ -130,10 +131,10 @@ def _overlap(context: RolloutContext) -> Move:
         return Move(actions=writes, waiting=waiting, wait=POLL)
     if not context.all_listed(towards):
         # A write came late, or a pod was replaced. Both colours have to be listed before one serves alone.
-        return Move(actions=pins.route(context, None), waiting="the new pods are being added", wait=QUICK_POLL)
+        return Move(actions=pins.route(context, None), waiting="the new pods are being added", wait=SLOW_POLL)
     if not pins.leads_to(context, towards):
         return Move(
-            actions=pins.route(context, towards), waiting="the old pods are leaving their Services", wait=QUICK_POLL
+            actions=pins.route(context, towards), waiting="the old pods are leaving their Services", wait=SLOW_POLL
         )
     if towards is Colour.GREEN or context.blue_is_candidate:
         return Move(actions=(advance(context, ReleaseStep.WARM),))
@@ -196,7 +197,7 @@ def _prepare_blue(context: RolloutContext) -> Move:
         return Move(actions=(*growth, *routes), pins_lost=lost)
     if context.workload.paused and (context.wanted != context.serving or context.workload.stale):
         if not pins.leads_to(context, Colour.GREEN):
-            return Move(waiting="the old pods are leaving their Services", wait=QUICK_POLL)
+            return Move(waiting="the old pods are leaving their Services", wait=SLOW_POLL)
         # The candidate's time starts now.
         return Move(actions=(Resume(), advance(context, ReleaseStep.PREPARING)))
     if context.blue is None or not (context.workload.settled or readiness_gates.has_own_pods(context)):
@@ -253,7 +254,7 @@ def _discard(context: RolloutContext) -> Move:
     if routes:
         return Move(actions=routes)
     if context.any_listed(Colour.GREEN):
-        return Move(waiting="the second Deployment's pods are leaving their Services", wait=QUICK_POLL)
+        return Move(waiting="the second Deployment's pods are leaving their Services", wait=SLOW_POLL)
     pending = drain.drain_colour(context, Colour.GREEN)
     if pending is not None:
         return pending

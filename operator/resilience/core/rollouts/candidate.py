@@ -160,7 +160,9 @@ def starting(context: RolloutContext, size: int) -> Move:
     trouble = trouble or context.green.workload.trouble
     message = f"{ready} of {size} candidate pods are ready" + (f"; {trouble}" if trouble else "")
     started = sum(bool(pod.ip) for pod in pods)
-    return Move(waiting=message, wait=_POLL, share=(started + ready) / (2 * size))
+    # The Deployment is watched: what it does not tell is why a pod does not become ready.
+    wait = _POLL if trouble else _SLOW
+    return Move(waiting=message, wait=wait, share=(started + ready) / (2 * size))
 
 
 def wait_for_own_pods(context: RolloutContext) -> Move:
@@ -172,7 +174,7 @@ def wait_for_own_pods(context: RolloutContext) -> Move:
     )
     updated = min(workload.updated, workload.available)
     message = f"{updated} of {workload.replicas} of the Deployment's own pods have the new template{trouble}"
-    return Move(waiting=message, wait=_POLL, share=updated / max(workload.replicas, 1))
+    return Move(waiting=message, wait=_POLL if trouble else _SLOW, share=updated / max(workload.replicas, 1))
 
 
 def wait_for_promotion(context: RolloutContext) -> Move | None:

@@ -1,0 +1,63 @@
+"""What a burst of releases costs: passes, and requests to the API server. Neither depends on the machine."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.busy_operator import BusyOperator
+from tests.support.counts import count
+from tests.support.virtual_time import run_virtual
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one release, on the average. `lists`: those that all services of the namespace are in."""
+
+    passes: float
+    requests: float
+    lists: float
+    seconds: float
+
+
+async def burst(operator: BusyOperator, count: int) -> Cost:
+    """The template of so many services changes at once; what it costs until all are at rest again."""
+    names = operator.ns.names()
+    await operator.settled(names)
+    await asyncio.sleep(10)
+    requests, passes = Counter(operator.api.requests), len(operator.bench.metrics.results)
+    began = asyncio.get_running_loop().time()
+    for name in names[:count]:
+        operator.ns.change(name, "2")
+    ended = await operator.released(names[:count], "2")
+    made = operator.api.requests - requests
+    return Cost(
+        passes=(len(operator.bench.metrics.results) - passes) / count,
+        requests=sum(made.values()) / count,
+        lists=sum(number for kind, number in made.items() if kind.startswith("LIST")) / count,
+        seconds=ended - began,
+    )
+
+
+def cost(services: int, released: int, **api: Any) -> Cost:
+    found: list[Cost] = []
+
+    async def main() -> None:
+        operator = BusyOperator.make(services)
+        async with operator.running():
+            for name, value in api.items():
+                setattr(operator.api, name, value)
+            found.append(await burst(operator, released))
+
+    run_virtual(main())
+    return found[0]
+
+
+def test_a_burst_costs_few_passes_and_fewer_lists_than_alone() -> None:
+    alone, together = cost(3, 1), cost(count(20, proof=300), count(10, proof=30))
+
+    # Of these about 25 seconds are waits for nodes and the warm period.
+    assert alone.seconds < 32 and together.seconds < 32
+    assert alone.passes <= 27 and together.passes <= 27
+    assert together.requests <= 190
+    assert together.lists <= alone.lists / 3
