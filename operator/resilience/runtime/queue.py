@@ -19,6 +19,9 @@ from resilience.runtime.namespace_slots import NamespaceSlots
 
 # Seconds from the end of a pass to the next one over the same key: events that come meanwhile share it.
 GAP: Final = 0.2
+# Seconds after a pass in which an urgent event is a further step of the same work: it waits its turn behind those who
+# wait for their first action.
+_STEP: Final = 5.0
 # Timers may fire a little early.
 _TICK: Final = 0.001
 _FIRST_BACKOFF: Final = 0.5
@@ -81,6 +84,8 @@ class KeyQueue:
         if self._monotonic() + _TICK < rested and key not in self._waiting:
             self._put_off(key, rested, priority, since)
             return
+        if priority is Priority.FAILOVER and key in self._ended and self._monotonic() < self._ended[key] + _STEP:
+            priority = Priority.NORMAL
         self._since[key] = min(since, self._since.get(key, since))
         if self._waiting.get(key, Priority.RESYNC + 1) <= priority:
             return
@@ -140,7 +145,7 @@ class KeyQueue:
     def _note_end(self, key: Key, now: float) -> None:
         self._ended.pop(key, None)
         self._ended[key] = now
-        while next(iter(self._ended.values())) + GAP < now:
+        while next(iter(self._ended.values())) + _STEP < now:
             self._ended.popitem(last=False)
 
     def failed(self, key: Key) -> timedelta:

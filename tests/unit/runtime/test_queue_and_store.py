@@ -144,6 +144,30 @@ def test_an_event_right_after_a_pass_hides_no_urgency() -> None:
     run_virtual(main())
 
 
+@pytest.mark.parametrize("namespace", ["shop", "another"])
+def test_who_waits_for_its_first_action_goes_before_a_further_step_of_another(namespace: str) -> None:
+    async def main() -> None:
+        queue, order = make_queue(), list[Key]()
+        first = [Key(namespace, f"first-{number}") for number in range(3)]
+        queue.add(KEY)
+        queue.done(await queue.take())
+        await asyncio.sleep(1)
+        for key in first:
+            queue.add(key)
+        queue.add(KEY, Priority.FAILOVER)
+        # One that rested is as urgent as ever.
+        queue.add(OTHER, Priority.FAILOVER)
+        for _ in range(5):
+            order.append(await queue.take())
+            queue.done(order[-1])
+        assert order[0] == OTHER
+        assert order.index(first[0]) < order.index(KEY)
+        if namespace == KEY.namespace:
+            assert order == [OTHER, *first, KEY]
+
+    run_virtual(main())
+
+
 @pytest.mark.parametrize("delays", [(5, 2), (2, 5)])
 def test_the_earliest_appointment_stands(delays: tuple[int, int]) -> None:
     async def main() -> None:
@@ -200,7 +224,7 @@ def test_nothing_is_left_of_ten_thousand_keys() -> None:
             queue.failed(key)
             queue.forget(key)
             queue.done(key)
-        await asyncio.sleep(2 * GAP)
+        await asyncio.sleep(10)
         queue.add(KEY)
         queue.done(await queue.take())
 
