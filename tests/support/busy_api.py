@@ -76,14 +76,14 @@ class BusyApi:
             self.events += 1
             return Listed(())
         # What is there when the request arrives is in the answer.
-        found = [self._wired(each) for each in self.of(path) if matches(labels, each)]
+        found = [self._wired(item) for item in self.of(path) if matches(labels, item)]
         await self._asked("LIST", path)
         if path.endswith("scaledobjects"):
             raise NotFound(path)
         return listed.read(found, view, shape)
 
     def _wired(self, raw: Object) -> bytes:
-        """The object on the wire; each version is encoded once, for hundreds are listed again and again."""
+        """The object on the wire; item version is encoded once, for hundreds are listed again and again."""
         version, uid = raw["metadata"]["resourceVersion"], raw["metadata"]["uid"]
         before = self._wire.get(uid)
         if before is None or before[0] != version:
@@ -133,7 +133,7 @@ class BusyApi:
         if "/namespaces/" in path or path in self.held:
             return list(self.held.get(path, {}).values())
         inside = [place for place in self.held if _KINDS.sub("", place) == path]
-        return [each for place in inside for each in self.held[place].values()]
+        return [item for place in inside for item in self.held[place].values()]
 
     def _get(self, path: str) -> Object | None:
         place = _OBJECT.fullmatch(path)
@@ -179,8 +179,8 @@ def _plural(path: str) -> str:
 
 
 def _same(before: Object, after: Object) -> bool:
-    def known(each: Object) -> Object:
+    def known(item: Object) -> Object:
         skipped = ("resourceVersion", "generation", "uid", "creationTimestamp")
-        return each | {"metadata": {key: value for key, value in each["metadata"].items() if key not in skipped}}
+        return item | {"metadata": {key: value for key, value in item["metadata"].items() if key not in skipped}}
 
     return known(before) == known(after)

@@ -1,4 +1,4 @@
-"""The controllers of a busy namespace: Deployments, their pods and the slices of Services, each with lag.
+"""The controllers of a busy namespace: Deployments, their pods and the slices of Services, item with lag.
 
 They follow the rules that a release relies on: a paused Deployment scales and does not roll, another one rolls with one
 pod more and none fewer, slices follow labels and readiness, a Deployment that is deleted in the foreground stays until
@@ -23,7 +23,7 @@ GONE: Final = 1.0
 
 @dataclass(slots=True)
 class Namespace:
-    """`count` services of two pods each in the namespace `name` of `api`."""
+    """`count` services of two pods item in the namespace `name` of `api`."""
 
     api: BusyApi
     count: int
@@ -77,9 +77,9 @@ class Namespace:
         pods = self.api.held[f"{self.core}/pods"]
         found = self.api.held[self.slices].get(f"{name}-1", {}).get("endpoints") or []
         return {
-            pods[each["targetRef"]["name"]]["spec"]["containers"][0]["image"]
-            for each in found
-            if each["conditions"]["serving"] and each["targetRef"]["name"] in pods
+            pods[item["targetRef"]["name"]]["spec"]["containers"][0]["image"]
+            for item in found
+            if item["conditions"]["serving"] and item["targetRef"]["name"] in pods
         }
 
     async def run(self) -> None:
@@ -97,40 +97,40 @@ class Namespace:
 
     def _look(self) -> None:
         sets, pods = defaultdict(list), defaultdict(list)
-        for each in self.api.of(f"{self.apps}/replicasets"):
-            sets[_owner(each)].append(each)
-        for each in self.api.of(f"{self.core}/pods"):
-            pods[_owner(each)].append(each)
-        for each in self.api.of(f"{self.apps}/deployments"):
-            self._deployment(each, sets[each["metadata"]["uid"]], pods)
-        known = {uid for each in self.api.of(f"{self.apps}/deployments") for uid in (each["metadata"]["uid"],)}
+        for item in self.api.of(f"{self.apps}/replicasets"):
+            sets[_owner(item)].append(item)
+        for item in self.api.of(f"{self.core}/pods"):
+            pods[_owner(item)].append(item)
+        for item in self.api.of(f"{self.apps}/deployments"):
+            self._deployment(item, sets[item["metadata"]["uid"]], pods)
+        known = {uid for item in self.api.of(f"{self.apps}/deployments") for uid in (item["metadata"]["uid"],)}
         for uid, orphans in sets.items():
-            for each in orphans if uid not in known else ():
-                self._end(pods[each["metadata"]["uid"]])
-                self.api.drop(f"{self.apps}/replicasets/{each['metadata']['name']}")
+            for item in orphans if uid not in known else ():
+                self._end(pods[item["metadata"]["uid"]])
+                self.api.drop(f"{self.apps}/replicasets/{item['metadata']['name']}")
         self._slices()
 
     def _deployment(self, raw: Object, sets: list[Object], pods: dict[str, list[Object]]) -> None:
         meta, spec = raw["metadata"], raw["spec"]
         wanted, live = fingerprint(spec["template"]), {}
-        for each in sets:
-            own = pods[each["metadata"]["uid"]]
-            live[each["metadata"]["name"]] = [pod for pod in own if "deletionTimestamp" not in pod["metadata"]]
+        for item in sets:
+            own = pods[item["metadata"]["uid"]]
+            live[item["metadata"]["name"]] = [pod for pod in own if "deletionTimestamp" not in pod["metadata"]]
         if "deletionTimestamp" in meta:
-            for each in sets:
-                self._end(pods[each["metadata"]["uid"]])
-            if not any(pods[each["metadata"]["uid"]] for each in sets):
+            for item in sets:
+                self._end(pods[item["metadata"]["uid"]])
+            if not any(pods[item["metadata"]["uid"]] for item in sets):
                 self.api.drop(f"{self.apps}/deployments/{meta['name']}")
             return
-        newest = next((each for each in sets if each["metadata"]["annotations"]["of"] == wanted), None)
+        newest = next((item for item in sets if item["metadata"]["annotations"]["of"] == wanted), None)
         if newest is None and not spec.get("paused"):
             newest = self._replica_set(raw, wanted)
             sets.append(newest)
             live[newest["metadata"]["name"]] = []
         self._scale(raw, sets, newest, live)
-        for each in sets:
-            self._pods(each, live[each["metadata"]["name"]])
-        own = [pod for each in sets for pod in live[each["metadata"]["name"]]]
+        for item in sets:
+            self._pods(item, live[item["metadata"]["name"]])
+        own = [pod for item in sets for pod in live[item["metadata"]["name"]]]
         current = live[newest["metadata"]["name"]] if newest is not None else []
         ready = sum(_is_ready(pod) for pod in own)
         status = {"replicas": len(own), "updatedReplicas": len(current), "readyReplicas": ready}
@@ -139,7 +139,7 @@ class Namespace:
 
     def _scale(self, raw: Object, sets: list[Object], newest: Object | None, live: dict[str, list[Object]]) -> None:
         wanted, paused = raw["spec"]["replicas"], raw["spec"].get("paused")
-        sizes = {each["metadata"]["name"]: each["spec"]["replicas"] for each in sets}
+        sizes = {item["metadata"]["name"]: item["spec"]["replicas"] for item in sets}
         old = [name for name, size in sizes.items() if size and (newest is None or name != newest["metadata"]["name"])]
         if not old and newest is not None:
             sizes[newest["metadata"]["name"]] = wanted
@@ -151,11 +151,11 @@ class Namespace:
                 sizes[name] += 1
             elif sum(_is_ready(pod) for pods in live.values() for pod in pods) > wanted:
                 sizes[old[0]] -= 1
-        for each in sets:
-            size = sizes[each["metadata"]["name"]]
-            if each["spec"]["replicas"] != size:
-                scaled = each | {"spec": each["spec"] | {"replicas": size}}
-                each |= self.api.put(f"{self.apps}/replicasets/{each['metadata']['name']}", scaled)
+        for item in sets:
+            size = sizes[item["metadata"]["name"]]
+            if item["spec"]["replicas"] != size:
+                scaled = item | {"spec": item["spec"] | {"replicas": size}}
+                item |= self.api.put(f"{self.apps}/replicasets/{item['metadata']['name']}", scaled)
 
     def _replica_set(self, raw: Object, wanted: str) -> Object:
         name = f"{raw['metadata']['name']}-{wanted}"
@@ -198,10 +198,10 @@ class Namespace:
             self.api.put(path, found | {"status": found["status"] | {"conditions": conditions}})
 
     def _end(self, pods: list[Object]) -> None:
-        for each in pods:
-            if "deletionTimestamp" not in each["metadata"]:
-                path = f"{self.core}/pods/{each['metadata']['name']}"
-                self.api.put(path, each | {"metadata": each["metadata"] | {"deletionTimestamp": now()}})
+        for item in pods:
+            if "deletionTimestamp" not in item["metadata"]:
+                path = f"{self.core}/pods/{item['metadata']['name']}"
+                self.api.put(path, item | {"metadata": item["metadata"] | {"deletionTimestamp": now()}})
                 asyncio.get_running_loop().call_later(GONE, self.api.drop, path)
 
     def _slices(self) -> None:

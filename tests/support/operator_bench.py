@@ -105,7 +105,7 @@ class OperatorBench:
         )
 
     def handlers(self) -> dict[str, Any]:
-        """What the watches call with an event, by the plural of the kind."""
+        """The functions that watches call with an event, by the plural of the kind."""
         registry = kopf.OperatorRegistry()
         resources.register(registry, queue=self.queue, store=self.state.store, couriers=cast(Dispatcher, None))
-        return {str(getattr(each.selector, "any_name", "")): each.fn for each in registry._watching._handlers}
+        return {str(getattr(handler.selector, "any_name", "")): handler.fn for handler in registry._watching._handlers}
