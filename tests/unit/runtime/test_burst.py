@@ -3,10 +3,12 @@
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+import pytest
 
 from tests.support.busy_operator import BusyOperator
-from tests.support.counts import count
+from tests.support.counts import PROOF
 from tests.support.virtual_time import run_virtual
 
 
@@ -20,7 +22,7 @@ class Cost:
     seconds: float
 
 
-async def burst(operator: BusyOperator, count: int) -> Cost:
+async def carried_out(operator: BusyOperator, count: int) -> Cost:
     """The template of so many services changes at once; what it costs until all are at rest again."""
     names = operator.ns.names()
     await operator.settled(names)
@@ -47,17 +49,32 @@ def cost(services: int, released: int, **api: Any) -> Cost:
         async with operator.running():
             for name, value in api.items():
                 setattr(operator.api, name, value)
-            found.append(await burst(operator, released))
+            found.append(await carried_out(operator, released))
 
     run_virtual(main())
     return found[0]
 
 
-def test_a_burst_costs_few_passes_and_fewer_lists_than_alone() -> None:
-    alone, together = cost(3, 1), cost(count(20, proof=300), count(10, proof=30))
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """So many of the services of a namespace, and what one release may cost; `shared`: the lists of one, in parts."""
+
+    services: int
+    released: int
+    requests: int
+    shared: int
+
+
+# A namespace has half of the workers, so in a large burst fewer ask at the same time.
+LARGE: Final = [Burst(300, 30, requests=260, shared=2)] if PROOF else []
+
+
+@pytest.mark.parametrize("burst", [Burst(20, 10, requests=200, shared=3), *LARGE], ids=str)
+def test_a_burst_costs_few_passes_and_fewer_lists_than_alone(burst: Burst) -> None:
+    alone, together = cost(3, 1), cost(burst.services, burst.released)
 
     # Of these about 25 seconds are waits for nodes and the warm period.
     assert alone.seconds < 32 and together.seconds < 32
     assert alone.passes <= 27 and together.passes <= 27
-    assert together.requests <= 200
-    assert together.lists <= alone.lists / 3
+    assert together.requests <= burst.requests
+    assert together.lists <= alone.lists / burst.shared
