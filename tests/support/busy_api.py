@@ -10,7 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -52,6 +52,9 @@ class BusyApi:
     _versions: Any = field(default_factory=lambda: itertools.count(1))
 
     # For the operator.
+
+    def now(self) -> datetime:
+        return VirtualClock().now()
 
     async def find(self, path: str) -> Object | None:
         await self._asked("GET", path)

@@ -11,8 +11,6 @@ from typing import Final
 import structlog
 
 from resilience.api.reasons import Reason
-from resilience.api.status import Status
-from resilience.core.degradation import flags
 from resilience.core.model import trace_ids
 from resilience.core.model.api_refusal import ApiRefusal
 from resilience.core.model.decision import Decision, Event
@@ -33,6 +31,7 @@ from resilience.ports import (
 )
 from resilience.ports.cluster import Cluster
 from resilience.ports.on_behalf import on_behalf_of
+from resilience.runtime import results
 from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.orphans import Orphans, read
@@ -236,34 +235,18 @@ class Controller:
         if status is not None:
             written = await self._cluster.write_status(resource, status)
             log.info("decided", key=str(resource.key), phase=status.phase, explanation=status.explanation)
-            self._count(resource.key, resource.status, status, observation)
+            results.publish(
+                self._metrics,
+                resource.key,
+                before=resource.status,
+                after=status,
+                observation=observation,
+                now=self._clock.now(),
+            )
             resource = written
         for event in decision.events:
             await self._emit(resource, replace(event, trace=trace))
         return resource
-
-    def _count(self, key: Key, before: Status, after: Status, observation: Observation) -> None:
-        """Publishes metrics of everything that ended, changed or began since the previous status."""
-        restart, rollout = after.last_restart, after.last_rollout
-        if restart is not None and restart != before.last_restart:
-            self._metrics.restarted(key=key, result=restart.result, seconds=restart.duration.total_seconds())
-        if rollout is not None and rollout != before.last_rollout:
-            self._metrics.released(key=key, result=rollout.result, seconds=rollout.duration.total_seconds())
-        for ended, previous in ((restart, before.last_restart), (rollout, before.last_rollout)):
-            if ended is not None and ended != previous and ended.requests is not None:
-                self._metrics.measured(key=key, sent=ended.requests.sent, failed=ended.requests.failed)
-        was_on = {flag.name: flag.on for flag in before.degradation}
-        for flag in after.degradation:
-            if flag.on == was_on.get(flag.name, False):
-                continue
-            self._metrics.switched(key=key, flag=flag.name, on=flag.on)
-            dependency = observation.checks.get(flags.PREFIX + flag.name)
-            if flag.on and dependency is not None and dependency.failing_since is not None:
-                self._metrics.detected(seconds=(self._clock.now() - dependency.failing_since).total_seconds())
-        fired = {(alert.name, alert.subject) for alert in before.alerts.firing if not alert.held}
-        for alert in after.alerts.firing:
-            if not alert.held and (alert.name, alert.subject) not in fired:
-                self._metrics.fired(key=key, severity=alert.severity)
 
     async def _emit(self, resource: Resource, event: Event) -> None:
         """Emits an Event. One that cannot be written does not stop the pass: status contains the same facts."""
