@@ -2,10 +2,10 @@
 
 Tests are of five kinds: `fast` (no cluster), `load` (measures what clients see; needs CPU), `waiting` (mostly waits
 for the cluster), `killing` (kills the operator, and bears that another test does) and `exclusive` (upgrades or
-reconfigures the operator, or stops the API server). At most two workers run `load` tests, from the beginning on, for
-all of these together take longest. The remaining workers run `waiting` tests; one of them runs the `fast` ones before,
-while the cluster starts for the others. When no test of the cluster is left of these, two further workers run the
-`killing` ones, and after them another one runs the `exclusive` ones.
+reconfigures the operator, or stops the API server). At most two workers run `load` tests, the remaining ones `waiting`
+tests. When none is left, two further workers run the `killing` ones, and after them another one the `exclusive` ones.
+Beside these there is CPU to spare, and beside the first two there is none: so one worker runs the `fast` tests, when
+it has no `waiting` one left.
 
 Without `-n` this plugin does nothing. It must not change which tests run.
 """
@@ -48,20 +48,20 @@ class Kind(StrEnum):
     EXCLUSIVE = "exclusive"
 
 
-_BUSY: Final = (Kind.LOAD, Kind.WAITING, Kind.FAST)
-_EARLY: Final = (Kind.FAST, Kind.WAITING)
+_BUSY: Final = (Kind.LOAD, Kind.WAITING)
 _CALM: Final = (Kind.WAITING, Kind.FAST)
+_LATER: Final = (Kind.KILLING, Kind.EXCLUSIVE)
 # Lanes that begin when no test of an earlier kind is left.
 _KILLING: Final = (Kind.KILLING,)
-_LAST: Final = (Kind.EXCLUSIVE,)
-_BOTH: Final = (Kind.KILLING, Kind.EXCLUSIVE)
+_LAST: Final = (Kind.EXCLUSIVE, Kind.FAST)
+_BOTH: Final = (*_LATER, Kind.FAST)
 
 
 def kind_of(item: pytest.Item) -> Kind:
     """The kind that a test's folder and markers say."""
     if "e2e" not in Path(item.path).relative_to(item.config.rootpath).parts:
         return Kind.FAST
-    for kind in _BOTH:
+    for kind in _LATER:
         if item.get_closest_marker(kind.value):
             return kind
     return Kind.LOAD if item.get_closest_marker("load") else Kind.WAITING
@@ -176,7 +176,7 @@ class Lanes:
             # Long ones first: what begins last should end soon.
             units.sort(key=lambda unit: not any(labels[index].is_long for index in unit))
             self._units[kind].extend(units)
-        self._free_lanes = list(lanes(len(self.nodes), [kind for kind in _BOTH if self._units[kind]]))
+        self._free_lanes = list(lanes(len(self.nodes), [kind for kind in Kind if self._units[kind]]))
 
     def _is_alike(self) -> bool:
         (first, tests), *others = self._collections.items()
@@ -196,12 +196,19 @@ class Lanes:
         if node.shutting_down or not self._may_begin(lane, node):
             return
         while len(self._assigned[node]) < _AHEAD:
-            unit = next((self._units[kind].popleft() for kind in lane if self._units[kind]), None)
-            if unit is None:
+            kind = next((kind for kind in lane if self._units[kind] and self._may_run(kind, node)), None)
+            if kind is None:
                 node.shutdown()
                 return
+            unit = self._units[kind].popleft()
             self._assigned[node].extend(unit)
             node.send_runtest_some(unit)
+
+    def _may_run(self, kind: Kind, node: WorkerController) -> bool:
+        """Of the tests without a cluster one runs at a time, as long as other workers have tests of the cluster."""
+        elsewhere = self._running_elsewhere(node)
+        is_left = any(self._units[other] for other in Kind if other is not Kind.FAST)
+        return kind is not Kind.FAST or Kind.FAST not in elsewhere or not (is_left or elsewhere - {Kind.FAST})
 
     def _begin_later_lanes(self) -> None:
         for node, lane in list(self._lanes.items()):
@@ -213,35 +220,31 @@ class Lanes:
         if not _is_later(lane):
             return True
         earlier = [kind for kind in Kind if kind not in lane and kind not in (Kind.EXCLUSIVE, Kind.FAST)]
-        running = {
-            self._labels[index].kind
-            for other, indices in self._assigned.items()
-            if other is not node
-            for index in indices
-        }
+        running = self._running_elsewhere(node)
         return not any(self._units[kind] or kind in running for kind in earlier)
+
+    def _running_elsewhere(self, node: WorkerController) -> set[Kind]:
+        """Kinds of the tests that other workers run or have ahead of them."""
+        others = [indices for other, indices in self._assigned.items() if other is not node]
+        return {self._labels[index].kind for indices in others for index in indices}
 
 
 def _is_later(lane: tuple[Kind, ...]) -> bool:
     return lane in (_KILLING, _LAST, _BOTH)
 
 
-def lanes(workers: int, later: Sequence[Kind]) -> Iterator[tuple[Kind, ...]]:
-    """The lanes of so many workers; each lane is the kinds that it takes, in order of preference.
-
-    `later`: which of the kinds are there that must not run beside the others.
-    """
-    if workers == 1:
-        yield (*_BUSY, *_BOTH)
+def lanes(workers: int, kinds: Sequence[Kind]) -> Iterator[tuple[Kind, ...]]:
+    """Lanes of so many workers for tests of these kinds; each is the kinds that it takes, in order of preference."""
+    if workers == 1 or set(kinds) <= {Kind.FAST}:
+        yield from [(*_BUSY, *_BOTH) if workers == 1 else _CALM] * workers
         return
-    apart: list[tuple[Kind, ...]]
-    apart = [_LAST, *[_KILLING] * _MOST_KILLING] if workers >= _ENOUGH_FOR_KILLING else [_BOTH]
-    apart = [lane for lane in apart if any(kind in later for kind in lane)]
+    later = [_LAST, *[_KILLING] * _MOST_KILLING] if workers >= _ENOUGH_FOR_KILLING else [_BOTH]
+    apart = [lane for lane in later if any(kind in kinds for kind in lane if kind in _LATER)]
     yield from apart
     rest = workers - len(apart)
     busy = min(_MOST_UNDER_LOAD, (rest + 1) // 2)
-    yield from [_BUSY] * busy
-    yield from [_EARLY, *[_CALM] * (rest - busy)][: rest - busy]
+    yield from [_BUSY if rest > busy else (*_BUSY, Kind.FAST)] * busy
+    yield from [_CALM] * (rest - busy)
 
 
 def _units(kind: Kind, labels: Sequence[Label]) -> Iterator[list[int]]:

@@ -81,7 +81,7 @@ MIXED = [
 def test_every_test_runs_once_and_none_beside_what_it_cannot_bear(tmp_path: Path, workers: int) -> None:
     session = Session(tmp_path, MIXED, workers=workers)
     ran: list[int] = []
-    most_killing = 0
+    most_killing = most_fast = 0
     for running in session.steps():
         # Those that need no cluster may run beside all others.
         kinds = [MIXED[index].kind for index in running if MIXED[index].kind is not Kind.FAST]
@@ -89,6 +89,7 @@ def test_every_test_runs_once_and_none_beside_what_it_cannot_bear(tmp_path: Path
         assert Kind.EXCLUSIVE not in kinds or len(kinds) == 1, kinds
         assert Kind.KILLING not in kinds or set(kinds) == {Kind.KILLING}, kinds
         most_killing = max(most_killing, kinds.count(Kind.KILLING))
+        most_fast = max(most_fast, (len(running) - len(kinds)) if kinds else 0)
         ran.extend(index for index in running if index not in ran)
     assert sorted(ran) == list(range(len(MIXED)))
     assert session.scheduler.tests_finished
@@ -96,6 +97,21 @@ def test_every_test_runs_once_and_none_beside_what_it_cannot_bear(tmp_path: Path
     of_the_cluster = [MIXED[index].kind for index in ran if MIXED[index].kind is not Kind.FAST]
     assert of_the_cluster[-8:] == [Kind.KILLING] * 5 + [Kind.EXCLUSIVE] * 3
     assert most_killing == (2 if workers >= 6 else 1)
+    assert most_fast <= 1, "one core is for the cluster"
+
+
+def test_what_needs_no_cluster_takes_no_core_from_those_that_are_short_of_it(tmp_path: Path) -> None:
+    session = Session(tmp_path, MIXED, workers=8)
+    waiting = {index for index, label in enumerate(MIXED) if label.kind is Kind.WAITING}
+    begun: set[int] = set()
+    for running in session.steps():
+        begun.update(running)
+        assert waiting <= begun or not any(MIXED[index].kind is Kind.FAST for index in running)
+
+
+def test_without_tests_of_the_cluster_every_worker_has_some(tmp_path: Path) -> None:
+    session = Session(tmp_path, [label for label in MIXED if label.kind is Kind.FAST], workers=4)
+    assert len(session.running()) == 4
 
 
 def test_a_group_stays_on_one_worker_in_its_order(tmp_path: Path) -> None:
