@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.cluster import engine, pki
 from tests.cluster.images import STEPPING_CLOCK
-from tests.support.api_proxy import ApiProxy, Shares
+from tests.support.api_proxy import ApiProxy, Fault, Shares
 from tests.support.chaos_plan import Disturbance, Kind, plan
 from tests.support.killer import Killer, container_of, freeze_leader, kill_leader
 from tests.support.kube import wait_until
@@ -50,13 +50,13 @@ class Chaos:
     _ahead: set[str] = field(default_factory=set)
 
     def run(self, *, seed: int, seconds: float, over: Callable[[], bool]) -> None:
-        """Follows the plan for so many seconds, and until each kind has come at least once, or until it is `over`."""
+        """Follows the plan for so many seconds, and until each kind and fault has come once, or until it is `over`."""
         print(f"chaos with seed {seed}")
         until = time.monotonic() + seconds
         self.proxy.shares = SHARES
         try:
             for disturbance in plan(seed):
-                if over() or (time.monotonic() > until and len(self.done) == len(Kind)):
+                if over() or (time.monotonic() > until and self._had_everything()):
                     return
                 pause(disturbance.pause)
                 print(f"{time.strftime('%H:%M:%S')} {disturbance}")
@@ -64,6 +64,9 @@ class Chaos:
                 self.done[disturbance.kind] += 1
         finally:
             self.proxy.shares = Shares()
+
+    def _had_everything(self) -> bool:
+        return set(self.done) == set(Kind) and set(self.proxy.counts) == set(Fault)
 
     def settle(self) -> None:
         """Sets the clocks right, and waits until all replicas are ready and one leads."""
