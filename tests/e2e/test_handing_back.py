@@ -160,9 +160,11 @@ def test_upgrading_to_some_namespaces_and_back(
         # and a namespace that goes in the middle of a release holds up nothing
         doomed.apply(template("v2"))
         at(doomed, "green Warm")
-        Kube(doomed.cluster).delete("namespace", doomed.namespace)
+        everywhere = Kube(doomed.cluster)
+        everywhere.delete("namespace", doomed.namespace, "--wait=false")
         space.start(*plain_shop())
         assert space.restart()["result"] == "Succeeded"
+        wait_until(lambda: everywhere.find("namespaces", doomed.namespace) is None, what="its end", timeout=60)
         # and a resource that goes there is handed back although nothing held it
         space.delete("rsvc", "shop")
         wait_until(lambda: given_back(space), what="the hand-back")
