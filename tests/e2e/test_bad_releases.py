@@ -34,6 +34,7 @@ class Case:
 
 
 _LONG = {"blueGreen": {"warmPeriod": "30s"}}
+_SHORT = {"blueGreen": {"warmPeriod": "1s"}}
 _SECRET = {"pod": {"imagePullSecrets": [{"name": "pull"}]}}
 _NO_VOLUME = {
     "pod": {"volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "c", "configMap": {"name": "nosuch"}}]},
@@ -117,10 +118,11 @@ def test_a_bad_release_ends_on_the_old_version(
         back_after=_seconds_back(failure, clients.own.started_at, clients.own.new.versions),
         **clients.figures(),
     )
-    # when: a corrected one comes
+    # when: a corrected one comes, which need not be watched for long
     if case.name == "over quota":
         space.delete("resourcequota", "full")
-    result = release(space, template("v3", replicas=2))
+    watched = shop("v3", replicas=2, rollout=rollout(**case.rollout | _SHORT))[-1]
+    result = release(space, template("v3", replicas=2), watched)
     # then
     assert result["result"] == "Succeeded", result
     assert serves(space) == {"v3"}

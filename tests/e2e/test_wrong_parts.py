@@ -30,8 +30,8 @@ LATER: Final = (
 AVAILABILITY: Final = f"{SPEC}/slo/properties/availability"
 
 
-def sound(space: Space) -> dict[str, Any]:
-    """Something in each part, all of it right."""
+def sound(space: Space, *, warm: str = "15s") -> dict[str, Any]:
+    """Something in each part, all of it right; `warm` is the time for something to go wrong in."""
     cache = {"name": "cache", "scope": "Dependency", "tcp": {"host": f"shop.{space.namespace}.svc", "port": 80}}
     return {
         "health": {**checks(), "checks": [*checks()["checks"], cache]},
@@ -39,7 +39,7 @@ def sound(space: Space) -> dict[str, Any]:
         "degradation": {"flags": [{"name": "cache-lost", "check": "cache"}]},
         "alerts": {"routes": [{"matchers": ['severity="critical"'], "receiver": "nobody"}]},
         "slo": {"availability": "99.9%"},
-        "rollout": rollout(blueGreen={"warmPeriod": "15s"}),
+        "rollout": rollout(blueGreen={"warmPeriod": warm}),
     }
 
 
@@ -83,7 +83,7 @@ def as_later(cluster: KindCluster, space: Space) -> Iterator[None]:
         yield
     finally:
         # What was written with these words goes first: the definition would refuse its next change.
-        space.apply(resilient(**sound(space)))
+        space.apply(resilient(**sound(space, warm="1s")))
         back = json.dumps([{"op": "replace", "path": "/spec", "value": before}])
         # It is longer than an argument may be.
         cluster.kubectl("patch", "crd", CRD, "--type=json", "--patch-file=/dev/stdin", input=back)
