@@ -1,11 +1,15 @@
 """The pages as a reader follows them: every command of `RUN`, in order, on the cluster, as it stands there.
 
-What needs a registry or a Docker engine is marked in the page (`<!-- not run: … -->`), with the reason.
+What needs a registry or a Docker engine is marked in the page (`<!-- not run: … -->`), with the reason. A page that has
+the operator installed needs the cluster alone. At small counts it is followed twice: from the installation to the first
+request, then to the removal; and beside other tests, all of it, with their operator.
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from tests.cluster.images import OPERATOR, Image
 from tests.cluster.paths import cache
 from tests.cluster.shell import exclusive
 from tests.support.chart import CHART, helm
+from tests.support.counts import PROOF
 from tests.support.kube import Kube, wait_until
 from tests.support.pages import DOCS, PROJECT, RUN, blocks
 from tests.support.release import Release
@@ -69,38 +74,58 @@ def shop(cluster: KindCluster) -> Space:
     return Space(cluster, NAMESPACE)
 
 
-def marked(page: Path) -> Any:
-    """Whoever has the operator installed by a page needs the cluster alone."""
-    return pytest.param(page, marks=pytest.mark.exclusive) if page in INSTALLING else page
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Commands of a page that one reader types; `installs`: the operator, too."""
+
+    name: str
+    commands: list[str]
+    installs: bool = False
+
+    def param(self) -> Any:
+        """Without the cluster for itself it shares the namespace with other pages, so one worker has all of these."""
+        mark = pytest.mark.exclusive if self.installs else pytest.mark.xdist_group("pages")
+        return pytest.param(self, marks=mark, id=self.name)
 
 
-@pytest.fixture(params=[marked(page) for page in RUN], ids=lambda page: page.stem)
-def page(request: pytest.FixtureRequest, cluster: KindCluster, operator: Release) -> Iterator[Path]:
+def walks(page: Path) -> Iterator[Walk]:
+    """The ways in which a page is followed."""
+    commands = [block.text for block in blocks(page, "sh") if not block.not_run]
+    if page in INSTALLING and not PROOF:
+        first_request = next(number for number, each in enumerate(commands) if "-requested-at=" in each)
+        yield Walk(f"{page.stem} installation", [*commands[:first_request], commands[-1]], installs=True)
+        without = [re.sub(r"^helm .*\n", "", each, flags=re.MULTILINE) for each in commands]
+        yield Walk(page.stem, [each for each in without if each])
+    else:
+        yield Walk(page.stem, commands, installs=page in INSTALLING)
+
+
+@pytest.fixture(params=[walk.param() for page in RUN for walk in walks(page)])
+def walk(request: pytest.FixtureRequest, cluster: KindCluster, operator: Release) -> Iterator[Walk]:
     """A page, before its first command; afterwards the operator of the other tests is back, and the shop is gone."""
-    path: Path = request.param
+    walk: Walk = request.param
     everywhere = Kube(cluster)
     try:
-        if path in INSTALLING:
+        if walk.installs:
             operator.uninstall()
-        yield path
+        yield walk
     finally:
         if everywhere.find("namespaces", NAMESPACE) is not None:
             Kube(cluster, NAMESPACE).delete("rsvc", "--all", "--ignore-not-found", "--wait=false")
             everywhere.delete("namespace", NAMESPACE, "--wait=false")
-        if path in INSTALLING:
+        if walk.installs:
             operator.install()
         wait_until(lambda: everywhere.find("namespaces", NAMESPACE) is None, what="the end of the shop", timeout=120)
 
 
 def test_the_commands_of_a_page_do_what_it_says(
-    images: None, cluster: KindCluster, page: Path, shop: Space, tmp_path: Path
+    images: None, cluster: KindCluster, walk: Walk, shop: Space, tmp_path: Path
 ) -> None:
     # given
     reader = Reader(cluster, tmp_path)
-    commands = [block.text for block in blocks(page, "sh") if not block.not_run]
-    assert commands, "the page has no command"
+    assert walk.commands, "the page has no command"
     # when, then: none fails
-    printed = [reader.types(each) for each in commands]
+    printed = [reader.types(each) for each in walk.commands]
     # and: clients noticed nothing; the page lists their failures before it removes the shop
-    logs = [text for each, text in zip(commands, printed, strict=True) if "kubectl logs -n shop orders" in each]
+    logs = [text for each, text in zip(walk.commands, printed, strict=True) if "kubectl logs -n shop orders" in each]
     assert not any("failed" in text for text in logs), logs
