@@ -1,5 +1,6 @@
 """The cluster as a test sees it: writes by kubectl, as a user makes them; reads that may be repeated, over HTTP.
 
+What only surrounds a test is written over HTTP as well: two cores have better to do than to start kubectl.
 Must not know the operator; `space` does.
 """
 
@@ -28,6 +29,7 @@ _GROUPS: Final = {
     "apiextensions.k8s.io/v1": ("customresourcedefinitions",),
     "resilience.dev/v1alpha1": ("resilientservices", "alertreceivers"),
 }
+_PATIENCE: Final = 60.0
 _BASE: Final = {
     plural: f"/apis/{group}" if group else "/api/v1" for group, plurals in _GROUPS.items() for plural in plurals
 }
@@ -121,6 +123,18 @@ class Kube:
             answer.raise_for_status()
             for line in answer.iter_lines():
                 yield json.loads(line)
+
+    def make(self, plural: str, item: Object) -> None:
+        """Creates an object."""
+        url = f"{self._client.url}{self._path(plural)}"
+        self._client.session.post(url, json=item, timeout=_PATIENCE).raise_for_status()
+
+    def remove(self, plural: str, name: str = "") -> None:
+        """Begins to delete one object, or all of them; what is gone or ending already is as it should be."""
+        path = "/".join(filter(None, (self._path(plural), name)))
+        answer = self._client.session.delete(f"{self._client.url}{path}", timeout=_PATIENCE)
+        if answer.status_code not in (404, 409):
+            answer.raise_for_status()
 
     def _path(self, plural: str) -> str:
         return f"{_BASE[plural]}{f'/namespaces/{self.namespace}' if self.namespace else ''}/{plural}"

@@ -29,6 +29,8 @@ _POLICIES: Final = {"usageIntervalSeconds": 5}
 _RESOURCES: Final = {"requests": {"cpu": "300m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 _TREE: Final = "resilience.dev/tree"
 _SELECTOR: Final = "app.kubernetes.io/component=operator"
+# Of a Deployment's status: all its pods, those of its newest template, and those that have been ready.
+_COUNTS: Final = ("replicas", "updatedReplicas", "availableReplicas")
 
 
 def _digest() -> str:
@@ -150,7 +152,7 @@ class Release:
 
     def settle(self) -> None:
         """Waits until all replicas are ready and one leads."""
-        self.kube.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout=60s")
+        wait_until(lambda: _rolled_out(self.kube.get("deployments", NAME)), what="all replicas", timeout=60)
         self.leader()
 
     def requests(self) -> dict[str, float]:
@@ -181,3 +183,10 @@ class Release:
         result = subprocess.run(command, input=stdin, capture_output=True, text=True, env=env, check=False)
         assert result.returncode == 0, f"helm {args[0]}: {result.stdout}{result.stderr}"
         return result.stdout
+
+
+def _rolled_out(target: Object) -> bool:
+    """As `kubectl rollout status` has it."""
+    status, wanted = target["status"], target["spec"]["replicas"]
+    is_known = status.get("observedGeneration", 0) >= target["metadata"]["generation"]
+    return is_known and {status.get(each, 0) for each in _COUNTS} == {wanted}

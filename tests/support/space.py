@@ -164,14 +164,15 @@ class Space(Kube):
 @contextmanager
 def opened(cluster: KindCluster) -> Iterator[Space]:
     """A new namespace, which is deleted with its contents; nothing waits for the deletion."""
-    everywhere = Kube(cluster)
     space = Space(cluster, f"e2e-{uuid.uuid4().hex[:6]}")
-    everywhere.kubectl("create", "namespace", space.namespace)
+    meta = {"name": space.namespace}
+    Kube(cluster).make("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
     try:
         yield space
     finally:
-        space.delete("rsvc", "--all", "--wait=false")
-        everywhere.delete("namespace", space.namespace, "--wait=false")
+        # A test may have had the API server stopped, and connections to it with it.
+        Kube(cluster, space.namespace).remove("resilientservices")
+        Kube(cluster).remove("namespaces", space.namespace)
 
 
 def stays(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
