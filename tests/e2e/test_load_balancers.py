@@ -49,7 +49,6 @@ def test_a_late_load_balancer_loses_nothing(operator: Release, space: Space, fig
 
 
 @REACHES_PODS
-@pytest.mark.load
 def test_control_a_late_load_balancer_with_too_short_a_delay_loses_requests(
     operator: Release, space: Space, figures: Figures
 ) -> None:
@@ -91,7 +90,6 @@ def test_readiness_gates_are_waited_for(operator: Release, space: Space, figures
 
 
 @REACHES_PODS
-@pytest.mark.load
 def test_control_without_a_readiness_gate_the_load_balancer_has_no_target_meanwhile(
     operator: Release, space: Space, figures: Figures
 ) -> None:

@@ -151,7 +151,6 @@ def test_somebody_acts_in_the_middle(
     assert endpoints.fewest() >= 2 - (not disturbance.gentle), endpoints.story()
 
 
-@pytest.mark.load
 def test_control_a_release_that_is_resumed_early_loses_requests_without_a_pre_stop_hook(
     operator: Release, space: Space, figures: Figures, tmp_path: Path
 ) -> None:
