@@ -18,6 +18,8 @@ READY_CHECK: Object = {"name": "ready", "http": {"path": "/readyz", "port": "htt
 LIVE_CHECK: Object = {"name": "live", "scope": "Pod", "http": {"path": "/livez", "port": "http"}}
 SIGNAL: Object = {"http": {"path": "/drain", "port": "admin"}}
 QUIET: Object = {"http": {"path": "/api/connections", "port": "admin", "json": "active", "below": 1}}
+# No authorities: nothing here speaks TLS, and aiohttp reads all of them at each start, which took a third of it.
+ALWAYS: Object = {"EXIT_ON_SIGTERM": "1", "SSL_CERT_FILE": "/dev/null"}
 DRAIN: Object = {"preStop": "0s", "signal": SIGNAL, "quiet": QUIET, "maxWait": "30s"}
 
 
@@ -26,7 +28,7 @@ def selects(name: str) -> dict[str, str]:
 
 
 def container(env: Mapping[str, Any], **fields: Any) -> Object:
-    values = {"EXIT_ON_SIGTERM": "1", **env}
+    values = {**ALWAYS, **env}
     named: list[Object] = [
         {"name": key, "valueFrom": value} if isinstance(value, dict) else {"name": key, "value": value}
         for key, value in values.items()
