@@ -49,6 +49,7 @@ def test_a_service_of_ipv6_alone_is_released_and_restarted_without_loss(
     at_rest(space)
 
 
+@pytest.mark.plain
 @HAS_IPV6
 def test_control_a_plain_restart_of_it_loses_requests(space: Space, figures: Figures) -> None:
     # given

@@ -16,7 +16,7 @@ from pytest_kind import KindCluster
 from tests.support.chart import Chart
 from tests.support.spending import pause
 
-pytestmark = pytest.mark.xdist_group("admission policy")
+pytestmark = [pytest.mark.plain, pytest.mark.xdist_group("admission policy")]
 
 Patch = dict[str, Any]
 

@@ -65,6 +65,7 @@ def test_a_service_of_a_sidecar_is_released_and_restarted_without_loss(
     assert clients.failed == 0, clients.failures()
 
 
+@pytest.mark.plain
 def test_control_a_sidecar_restarted_without_the_operator_loses_requests(space: Space, figures: Figures) -> None:
     # given: the same pods, and nobody who drains them
     space.apply(behind_a_sidecar("v0"), leading_to_it())

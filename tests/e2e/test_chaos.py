@@ -231,6 +231,7 @@ def write_figures(figures: Figures, chaos: Chaos, busy: list[Busy], clients: Tra
     )
 
 
+@pytest.mark.plain
 def test_control_a_plain_restart_of_the_same_shop_loses_requests(space: Space, figures: Figures) -> None:
     # given: the same application, and nobody who looks after it
     space.apply(template("v1", replicas=REPLICAS, env=SLOW), service())

@@ -17,6 +17,7 @@ from resilience.api.crd import KINDS, definition
 from tests.support.manifests import ACCEPTED, BROKEN, GOOD, Spec, changed, full_status
 from tests.support.release import Release
 
+pytestmark = pytest.mark.plain
 PROJECT = Path(__file__).resolve().parents[2]
 CRD = PROJECT / "crds/resilience.dev_resilientservices.yaml"
 CRD_NAME = "resilientservices.resilience.dev"

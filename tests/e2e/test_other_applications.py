@@ -106,6 +106,7 @@ def test_they_are_released_and_restarted_under_load(
     assert clients.failed_kept - clients.cut_kept == clients.statuses_kept.get(502, 0), clients.failures()
 
 
+@pytest.mark.plain
 def test_control_a_plain_restart_of_them_loses_requests(applications: None, space: Space, figures: Figures) -> None:
     # given: the same application, and nobody looks after it
     space.apply(application("v0", replicas=1), service())

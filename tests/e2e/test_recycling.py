@@ -82,6 +82,7 @@ def test_a_leaking_pod_goes_before_it_is_killed(operator: Release, space: Space,
     assert witness.fewest_serving() >= 2
 
 
+@pytest.mark.plain
 @pytest.mark.long
 def test_control_without_the_policy_the_pod_is_killed(space: Space, figures: Figures) -> None:
     # given

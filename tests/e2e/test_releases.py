@@ -74,6 +74,7 @@ def test_releases_under_load_lose_nothing(operator: Release, space: Space, figur
     assert not PROOF or max(both) < 3, both
 
 
+@pytest.mark.plain
 def test_control_a_switch_without_the_operator_loses_requests(space: Space, figures: Figures) -> None:
     # given: the same application, and a person who does blue-green by hand: another Deployment, then the selector
     space.apply(template("v0"), service())

@@ -104,6 +104,7 @@ def test_without_a_drain_signal_status_says_how_many_connections_were_cut(
     assert 0 < clients.failed_kept <= cut, clients.failures()
 
 
+@pytest.mark.plain
 def test_control_without_the_operator_requests_are_lost(space: Space, figures: Figures) -> None:
     # given: the same application, and no ResilientService
     space.apply(deployment(replicas=1), service())

@@ -90,6 +90,7 @@ def test_an_application_that_checks_its_host_loses_nothing(
     assert clients.failed == 0, clients.failures()
 
 
+@pytest.mark.plain
 def test_control_the_same_application_without_the_operator_loses_requests(
     space: Space, figures: Figures, image: str
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.plugins.lanes import Kind, kind_of
+from tests.plugins.kinds import Kind, kind_of
 from tests.support import spending
 
 _FILE: Final = Path(__file__).resolve().parents[2] / "build/durations.jsonl"

@@ -1,13 +1,6 @@
 """Decides which pytest-xdist worker runs a test: tests that share a cluster must not decide each other's verdict.
 
-Tests are of five kinds: `fast` (no cluster), `load` (measures what clients see; needs CPU), `waiting` (mostly waits
-for the cluster), `killing` (kills the operator, and bears that another test does) and `exclusive` (upgrades or
-reconfigures the operator, or stops the API server). At most two workers run `load` tests, the remaining ones `waiting`
-tests. When none is left, two further workers run the `killing` ones, and after them another one the `exclusive` ones.
-Beside these there is CPU to spare, and beside the first two there is none: so one worker runs the `fast` tests, when
-it has no `waiting` one left.
-
-Without `-n` this plugin does nothing. It must not change which tests run.
+`kinds` says which ones a worker takes. Without `-n` this plugin does nothing. It must not change which tests run.
 """
 
 import json
@@ -16,8 +9,7 @@ import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -26,63 +18,12 @@ from xdist.report import report_collection_diff
 from xdist.scheduler import Scheduling
 from xdist.workermanage import WorkerController, parse_tx_spec_config
 
-# Two cores: a third test under load would lose requests for want of CPU.
-_MOST_UNDER_LOAD: Final = 2
-# Their load comes from two cores as well.
-_MOST_KILLING: Final = 2
-# With fewer workers, too few would be left for the tests that come before.
-_ENOUGH_FOR_KILLING: Final = 6
+from tests.plugins.kinds import BEFORE, Kind, Label, Lane, lanes
+
 # A worker starts a test only when it knows the one after it.
 _AHEAD: Final = 2
 _FILE: Final = "labels of tests"
 _FOLDER: Final = pytest.StashKey[Path]()
-
-
-class Kind(StrEnum):
-    """The kind of a test, see the module."""
-
-    FAST = "fast"
-    LOAD = "load"
-    WAITING = "waiting"
-    KILLING = "killing"
-    EXCLUSIVE = "exclusive"
-
-
-_BUSY: Final = (Kind.LOAD, Kind.WAITING)
-_CALM: Final = (Kind.WAITING, Kind.FAST)
-_LATER: Final = (Kind.KILLING, Kind.EXCLUSIVE)
-# Lanes that begin when no test of an earlier kind is left.
-_KILLING: Final = (Kind.KILLING,)
-_LAST: Final = (Kind.EXCLUSIVE, Kind.FAST)
-_BOTH: Final = (*_LATER, Kind.FAST)
-
-
-def kind_of(item: pytest.Item) -> Kind:
-    """The kind that a test's folder and markers say."""
-    if "e2e" not in Path(item.path).relative_to(item.config.rootpath).parts:
-        return Kind.FAST
-    for kind in _LATER:
-        if item.get_closest_marker(kind.value):
-            return kind
-    return Kind.LOAD if item.get_closest_marker("load") else Kind.WAITING
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """All that the scheduler has to know about a test. It sees node ids only, so workers write labels to a file."""
-
-    kind: Kind
-    is_long: bool = False
-    # Tests of one group run on one worker, in their order.
-    group: str = ""
-
-    @classmethod
-    def of(cls, item: pytest.Item) -> "Label":
-        kind = kind_of(item)
-        mark = item.get_closest_marker("xdist_group")
-        # Modules without a cluster share servers among their tests.
-        group = item.path.stem if kind is Kind.FAST else (str(mark.args[0]) if mark else "")
-        return cls(kind, item.get_closest_marker("long") is not None, group)
 
 
 class Lanes:
@@ -95,8 +36,8 @@ class Lanes:
         self._collections: dict[WorkerController, list[str]] = {}
         # Indices that a worker runs or has ahead of it, in their order.
         self._assigned: dict[WorkerController, list[int]] = {}
-        self._lanes: dict[WorkerController, tuple[Kind, ...]] = {}
-        self._free_lanes: list[tuple[Kind, ...]] = []
+        self._lanes: dict[WorkerController, Lane] = {}
+        self._free_lanes: list[Lane] = []
         # Indices that run together on one worker.
         self._units: dict[Kind, deque[list[int]]] = {kind: deque() for kind in Kind}
         self._tests: list[str] = []
@@ -212,39 +153,18 @@ class Lanes:
 
     def _begin_later_lanes(self) -> None:
         for node, lane in list(self._lanes.items()):
-            if _is_later(lane) and not self._assigned[node]:
+            if lane in BEFORE and not self._assigned[node]:
                 self._fill(node)
 
-    def _may_begin(self, lane: tuple[Kind, ...], node: WorkerController) -> bool:
+    def _may_begin(self, lane: Lane, node: WorkerController) -> bool:
         """Nothing that must come before this lane is left, waiting or running elsewhere."""
-        if not _is_later(lane):
-            return True
-        earlier = [kind for kind in Kind if kind not in lane and kind not in (Kind.EXCLUSIVE, Kind.FAST)]
         running = self._running_elsewhere(node)
-        return not any(self._units[kind] or kind in running for kind in earlier)
+        return not any(self._units[kind] or kind in running for kind in BEFORE.get(lane, ()))
 
     def _running_elsewhere(self, node: WorkerController) -> set[Kind]:
         """Kinds of the tests that other workers run or have ahead of them."""
         others = [indices for other, indices in self._assigned.items() if other is not node]
         return {self._labels[index].kind for indices in others for index in indices}
-
-
-def _is_later(lane: tuple[Kind, ...]) -> bool:
-    return lane in (_KILLING, _LAST, _BOTH)
-
-
-def lanes(workers: int, kinds: Sequence[Kind]) -> Iterator[tuple[Kind, ...]]:
-    """Lanes of so many workers for tests of these kinds; each is the kinds that it takes, in order of preference."""
-    if workers == 1 or set(kinds) <= {Kind.FAST}:
-        yield from [(*_BUSY, *_BOTH) if workers == 1 else _CALM] * workers
-        return
-    later = [_LAST, *[_KILLING] * _MOST_KILLING] if workers >= _ENOUGH_FOR_KILLING else [_BOTH]
-    apart = [lane for lane in later if any(kind in kinds for kind in lane if kind in _LATER)]
-    yield from apart
-    rest = workers - len(apart)
-    busy = min(_MOST_UNDER_LOAD, (rest + 1) // 2)
-    yield from [_BUSY if rest > busy else (*_BUSY, Kind.FAST)] * busy
-    yield from [_CALM] * (rest - busy)
 
 
 def _units(kind: Kind, labels: Sequence[Label]) -> Iterator[list[int]]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.plugins.lanes import Kind, Label, Lanes, lanes
+from tests.plugins.kinds import Kind, Label, lanes
+from tests.plugins.lanes import Lanes
 
 
 class Worker:
@@ -72,6 +73,7 @@ MIXED = [
     *(Label(Kind.FAST, group=f"file{number // 3}") for number in range(12)),
     *(Label(Kind.LOAD, is_long=number == 4) for number in range(6)),
     *(Label(Kind.WAITING) for _ in range(9)),
+    *(Label(Kind.PLAIN) for _ in range(4)),
     *(Label(Kind.EXCLUSIVE) for _ in range(3)),
     *(Label(Kind.KILLING) for _ in range(5)),
 ]
@@ -87,15 +89,15 @@ def test_every_test_runs_once_and_none_beside_what_it_cannot_bear(tmp_path: Path
         kinds = [MIXED[index].kind for index in running if MIXED[index].kind is not Kind.FAST]
         assert kinds.count(Kind.LOAD) <= 2, kinds
         assert Kind.EXCLUSIVE not in kinds or len(kinds) == 1, kinds
-        assert Kind.KILLING not in kinds or set(kinds) == {Kind.KILLING}, kinds
+        assert Kind.KILLING not in kinds or set(kinds) <= {Kind.KILLING, Kind.PLAIN}, kinds
         most_killing = max(most_killing, kinds.count(Kind.KILLING))
         most_fast = max(most_fast, (len(running) - len(kinds)) if kinds else 0)
         ran.extend(index for index in running if index not in ran)
     assert sorted(ran) == list(range(len(MIXED)))
     assert session.scheduler.tests_finished
     assert not session.scheduler.has_pending
-    of_the_cluster = [MIXED[index].kind for index in ran if MIXED[index].kind is not Kind.FAST]
-    assert of_the_cluster[-8:] == [Kind.KILLING] * 5 + [Kind.EXCLUSIVE] * 3
+    ordered = [MIXED[index].kind for index in ran if MIXED[index].kind not in (Kind.FAST, Kind.PLAIN)]
+    assert ordered[-8:] == [Kind.KILLING] * 5 + [Kind.EXCLUSIVE] * 3
     assert most_killing == (2 if workers >= 6 else 1)
     assert most_fast <= 1, "one core is for the cluster"
 
@@ -106,7 +108,7 @@ def test_what_needs_no_cluster_takes_no_core_from_those_that_are_short_of_it(tmp
     begun: set[int] = set()
     for running in session.steps():
         begun.update(running)
-        assert waiting <= begun or not any(MIXED[index].kind is Kind.FAST for index in running)
+        assert waiting <= begun or not any(MIXED[index].kind in (Kind.FAST, Kind.PLAIN) for index in running)
 
 
 def test_without_tests_of_the_cluster_every_worker_has_some(tmp_path: Path) -> None:
