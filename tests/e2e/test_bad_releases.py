@@ -82,6 +82,7 @@ def broken(case: Case, registry: Registry, version: str) -> Object:
 
 
 @pytest.mark.load
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES if PROOF else CASES[:3], ids=lambda case: case.name)
 def test_a_bad_release_ends_on_the_old_version(
     operator: Release, registry: Registry, space: Space, figures: Figures, case: Case

@@ -70,7 +70,7 @@ def test_changed_configuration_restarts_all_pods_once(operator: Release, space: 
     assert witness.fewest_serving() >= 2
 
 
-@pytest.mark.exclusive
+@pytest.mark.killing
 def test_a_change_while_the_operator_was_away_is_seen(operator: Release, space: Space) -> None:
     # given
     space.start(settings("one"), token("one"), *shop(restart=policies(**CHANGES)))

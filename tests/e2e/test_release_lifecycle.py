@@ -199,7 +199,6 @@ def answered(clients: Traffic, version: str) -> float | None:
     return seen.first if seen is not None else None
 
 
-@pytest.mark.load
 def test_how_long_a_release_takes_beside_a_native_rolling_update(
     operator: Release, space: Space, other_space: Space, figures: Figures
 ) -> None:

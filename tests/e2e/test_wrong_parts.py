@@ -16,7 +16,7 @@ from tests.support.shop_manifests import resilient
 from tests.support.space import Space
 from tests.support.traffic import LIGHT, traffic
 
-pytestmark = pytest.mark.load
+pytestmark = [pytest.mark.load, pytest.mark.long]
 
 CRD: Final = "resilientservices.resilience.dev"
 SPEC: Final = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties"
