@@ -132,7 +132,7 @@ def receiver_status(space: Space, name: str) -> Object:
 
 @pytest.mark.parametrize(
     "killed",
-    [False, pytest.param(True, marks=pytest.mark.killing)],
+    [False, pytest.param(True, marks=[pytest.mark.killing, pytest.mark.long])],
     ids=["undisturbed", "operator killed at every step"],
 )
 def test_an_incident_is_one_conversation_with_everybody(

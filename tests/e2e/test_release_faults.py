@@ -49,6 +49,7 @@ def _later(now: str, step: str) -> bool:
 
 
 @pytest.mark.killing
+@pytest.mark.long
 @pytest.mark.parametrize("step", STEPS if PROOF else ["green Overlapping", "blue Preparing"])
 def test_the_operator_is_killed_in_a_good_release(
     operator: Release, killer: Killer, space: Space, figures: Figures, step: str
@@ -75,6 +76,7 @@ def test_the_operator_is_killed_in_a_good_release(
 
 
 @pytest.mark.killing
+@pytest.mark.long
 @pytest.mark.parametrize("step", BAD_STEPS if PROOF else BAD_STEPS[2:3])
 def test_the_operator_is_killed_in_a_bad_release(
     operator: Release, killer: Killer, space: Space, figures: Figures, step: str
