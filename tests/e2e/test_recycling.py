@@ -221,6 +221,7 @@ def test_a_useless_restart_is_not_repeated(operator: Release, space: Space) -> N
 
 
 @pytest.mark.killing
+@pytest.mark.long
 def test_the_operator_is_killed_in_a_restart_by_policy(
     operator: Release, killer: Killer, space: Space, figures: Figures
 ) -> None:
