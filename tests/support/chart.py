@@ -4,6 +4,8 @@ Must not start or change anything: `helm lint` and `helm template` only.
 """
 
 import json
+import pickle
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -20,6 +22,8 @@ from tests.cluster.shell import ClusterError
 
 PROJECT = Path(__file__).resolve().parents[2]
 CHART = PROJECT / "charts/resilience-operator"
+
+_BETWEEN = re.compile(r"^---\s*$", re.MULTILINE)
 
 Object = dict[str, Any]
 Values = dict[str, Any]
@@ -77,8 +81,14 @@ def with_values(folder: Path, values: Path) -> Path:
 
 
 def _parsed(text: str) -> list[Object]:
-    """Objects of YAML, parsed by libyaml: definitions and dashboards are long."""
-    return [item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item]
+    """Objects of YAML, for the caller alone."""
+    return [item for each in _BETWEEN.split(text) if (item := pickle.loads(_pickled(each)))]
+
+
+@cache
+def _pickled(document: str) -> bytes:
+    """An object, parsed once: definitions and dashboards are long, and most of what is rendered is as it was before."""
+    return pickle.dumps(yaml.load(document, Loader=yaml.CSafeLoader))
 
 
 def of(objects: list[Object], kind: str, name: str | None = None) -> list[Object]:
