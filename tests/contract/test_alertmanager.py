@@ -90,7 +90,7 @@ ALERTS = st.builds(
 
 
 @given(routes=ROUTES, alert=ALERTS)
-@settings(max_examples=count(150, proof=3000), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=count(60, proof=3000), deadline=None, suppress_health_check=list(HealthCheck))
 def test_routes_choose_whom_alertmanager_would_choose(
     routes: list[dict[str, Any]], alert: Alert, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -209,7 +209,7 @@ async def test_a_token_server_that_has_no_token(status: int, answer: dict[str, A
 
 async def test_a_token_server_that_hangs_costs_no_more_than_the_time_out() -> None:
     async with token_server() as server:
-        server.delay = 3
+        server.delay = 1
         logins, _ = make_logins(Clock())
         with pytest.raises(NetworkFailure, match="did not answer in time"):
             await logins.headers(grant(server), timeout=timedelta(seconds=0.2))
