@@ -40,8 +40,8 @@ from tests.support.space import Space
 from tests.support.traffic import LIGHT, Traffic, traffic
 from tests.support.witness import Witness
 
-# At least; each kind comes once, which takes a minute.
-SECONDS: Final = count(60, proof=3600)
+# At least: each kind of disturbance and each fault of the API server comes once.
+SECONDS: Final = count(120, proof=3600)
 # The same one every day, another one for each proof; one that failed is repeated by CHAOS_SEED.
 SEED: Final = int(os.environ.get("CHAOS_SEED") or (time.time() if PROOF else 1))
 REPLICAS: Final = 2

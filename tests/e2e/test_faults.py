@@ -83,8 +83,8 @@ def test_another_replica_takes_over_when_the_leader_is_gone_for_good(
     assert clients.failed == 0, clients.failures()
 
 
-def test_the_kernel_ends_a_replica_that_is_told_to_end_before_it_can_listen(operator: Release) -> None:
-    # The first process of a PID namespace ignores what it has no handler for, so the operator must not be that.
+def test_the_operator_is_not_the_first_process_of_its_pid_namespace(operator: Release) -> None:
+    # That one ignores a signal until it has a handler, so a replica that is told to end at its start would go on.
     for pod in operator.pods():
         first = operator.kube.kubectl("exec", pod["metadata"]["name"], "--", "cat", "/proc/1/cmdline")
         assert "resilience" not in first, first

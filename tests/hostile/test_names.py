@@ -81,6 +81,6 @@ async def test_names_that_hang_leave_the_neighbours_name_to_be_found(monkeypatch
 async def test_a_name_has_one_look_up_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = loopback_guard()
     async with name_service(monkeypatch) as service, asking(guard, ["x.tarpit.example"] * 12):
-        await until(lambda: service.hanging > 1, seconds=1)
+        await until(lambda: service.hanging > 1, seconds=2)
         require(service.hanging > 0, "the name was not looked up")
         assert service.hanging == 1, f"{service.hanging} threads look up the same name"

@@ -86,7 +86,7 @@ class BusyApi:
         return listed.read(found, view, shape)
 
     def _wired(self, raw: Object) -> bytes:
-        """The object on the wire; item version is encoded once, for hundreds are listed again and again."""
+        """The object on the wire; each version is encoded once, for hundreds are listed again and again."""
         version, uid = raw["metadata"]["resourceVersion"], raw["metadata"]["uid"]
         before = self._wire.get(uid)
         if before is None or before[0] != version:

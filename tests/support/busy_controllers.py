@@ -1,4 +1,4 @@
-"""The controllers of a busy namespace: Deployments, their pods and the slices of Services, item with lag.
+"""The controllers of a busy namespace: Deployments, their pods and the slices of Services, each with its lag.
 
 They follow the rules that a release relies on: a paused Deployment scales and does not roll, another one rolls with one
 pod more and none fewer, slices follow labels and readiness, a Deployment that is deleted in the foreground stays until
@@ -23,7 +23,7 @@ GONE: Final = 1.0
 
 @dataclass(slots=True)
 class Namespace:
-    """`count` services of two pods item in the namespace `name` of `api`."""
+    """`count` services of `replicas` pods each in the namespace `name` of `api`."""
 
     api: BusyApi
     count: int

@@ -10,7 +10,7 @@ import kopf
 from resilience.adapters.kube.cluster import KubeCluster
 from resilience.adapters.kube.transport import Transport
 from resilience.handlers import resources
-from resilience.ports import ApiOutage, Checker, DeadLetterReplayer, Drainer, Metrics, Prober, Secrets
+from resilience.ports import ApiOutage, Checker, Clock, DeadLetterReplayer, Drainer, Metrics, Prober, Secrets
 from resilience.ports.cluster import Cluster
 from resilience.runtime.alerting.dispatcher import Dispatcher
 from resilience.runtime.controller import Controller
@@ -50,6 +50,20 @@ class RecordedMetrics:
         return checked(Metrics, name)
 
 
+def make_state(queue: KeyQueue, clock: Clock, metrics: Metrics) -> ServiceState:
+    """The state of the parts before anything was watched; nothing is checked or measured."""
+    return ServiceState.make(
+        queue=queue,
+        alerts=make_hub(wake_service=queue.add),
+        checker=cast(Checker, None),
+        prober=cast(Prober, None),
+        replayer=cast(DeadLetterReplayer, None),
+        metrics=metrics,
+        clock=clock,
+        limits=Limits(),
+    )
+
+
 @dataclass
 class OperatorBench:
     """The parts over `api`, which answers as `Transport` does."""
@@ -61,21 +75,11 @@ class OperatorBench:
 
     def __post_init__(self) -> None:
         clock = VirtualClock()
-        cluster = KubeCluster(transport=cast(Transport, self.api), namespaces=(), instance="test")
-        self.cluster = cast(Cluster, cluster)
-        self.marked = cluster.marked
+        transport = cast(Transport, self.api)
+        self.cluster = cast(Cluster, KubeCluster(transport=transport, namespaces=(), instance="test"))
         metrics, drainer, leading = cast(Metrics, self.metrics), cast(Drainer, None), Leading()
         self.queue = KeyQueue(monotonic=clock.monotonic, workers=16)
-        self.state = ServiceState.make(
-            queue=self.queue,
-            alerts=make_hub(wake_service=self.queue.add),
-            checker=cast(Checker, None),
-            prober=cast(Prober, None),
-            replayer=cast(DeadLetterReplayer, None),
-            metrics=metrics,
-            clock=clock,
-            limits=Limits(),
-        )
+        self.state = make_state(self.queue, clock, metrics)
         self.observer = Observer(
             cluster=self.cluster,
             drainer=drainer,

@@ -21,15 +21,14 @@ from resilience.core.model.actions import Resume
 from resilience.core.model.decision import Action, Decision, SetFinalizer
 from resilience.core.model.observation import Resource
 from resilience.core.model.profiles import resolve
-from resilience.ports import ApiOutage, Checker, DeadLetterReplayer, Drainer, Metrics, Prober
+from resilience.ports import ApiOutage, Drainer, Metrics
 from resilience.ports.cluster import Cluster
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
-from resilience.runtime.service_state import Limits, ServiceState
 from tests.support.factories import KEY, NOW
+from tests.support.operator_bench import Calm, make_state
 from tests.support.preconditions import require
 from tests.support.stages import OLD, Scenario, look
-from tests.support.telling import make_hub
 from tests.support.transport import TARGET, FakeTransport
 from tests.support.virtual_time import VirtualClock
 from tests.variety import manifests
@@ -63,30 +62,15 @@ def deleted(spec: dict[str, Any]) -> Object:
     return {"metadata": meta, "spec": usual | spec, "status": {"observedGeneration": 2, "handled": []}}
 
 
-class _Calm:
-    def left(self) -> timedelta:
-        return timedelta()
-
-
 def observer(reader: KubeReader) -> Observer:
     """The real one over the real reader; nothing was watched, checked or measured yet."""
     clock = VirtualClock()
-    queue = KeyQueue(monotonic=clock.monotonic, workers=16)
-    state = ServiceState.make(
-        queue=queue,
-        alerts=make_hub(wake_service=queue.add),
-        checker=cast(Checker, None),
-        prober=cast(Prober, None),
-        replayer=cast(DeadLetterReplayer, None),
-        metrics=cast(Metrics, None),
-        clock=clock,
-        limits=Limits(),
-    )
+    state = make_state(KeyQueue(monotonic=clock.monotonic, workers=16), clock, cast(Metrics, None))
     return Observer(
         cluster=cast(Cluster, reader),
         drainer=cast(Drainer, None),
         state=state,
-        calm=cast(ApiOutage, _Calm()),
+        calm=cast(ApiOutage, Calm()),
         refused=lambda name: False,
     )
 

@@ -1,9 +1,9 @@
-"""What a burst of releases costs: passes, and requests to the API server. Neither depends on the machine."""
+"""A burst of releases has bounds of passes and of requests to the API server: neither depends on the machine."""
 
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -41,14 +41,13 @@ async def carried_out(operator: BusyOperator, count: int) -> Cost:
     )
 
 
-def cost(services: int, released: int, **api: Any) -> Cost:
+def cost(services: int, released: int) -> Cost:
+    """The cost of so many releases at once in a namespace of so many services."""
     found: list[Cost] = []
 
     async def main() -> None:
         operator = BusyOperator.make(services)
         async with operator.running():
-            for name, value in api.items():
-                setattr(operator.api, name, value)
             found.append(await carried_out(operator, released))
 
     run_virtual(main())
@@ -57,7 +56,10 @@ def cost(services: int, released: int, **api: Any) -> Cost:
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """So many of the services of a namespace, and what one release may cost; `shared`: the lists of one, in parts."""
+    """`released` of a namespace's `services` at once. `requests`: bound of one release.
+
+    `shared`: a release makes at most this fraction (1/shared) of the lists that it makes alone.
+    """
 
     services: int
     released: int

@@ -19,13 +19,10 @@ from resilience.core.model.service import Endpoint, Service
 from resilience.core.model.workload import Workload
 from resilience.ports import (
     ApiOutage,
-    Checker,
     Conflict,
-    DeadLetterReplayer,
     Drainer,
     Metrics,
     PortError,
-    Prober,
     Refused,
     Secrets,
     Unavailable,
@@ -37,7 +34,6 @@ from resilience.runtime.executor import Executor
 from resilience.runtime.observer import Observer
 from resilience.runtime.queue import KeyQueue
 from resilience.runtime.resync import Resync
-from resilience.runtime.service_state import Limits, ServiceState
 from tests.support.factories import (
     KEY,
     LONG_AGO,
@@ -52,16 +48,11 @@ from tests.support.factories import (
     make_workload,
 )
 from tests.support.model import stored
+from tests.support.operator_bench import Calm, RecordedMetrics, make_state
 from tests.support.protocols import checked
-from tests.support.telling import make_hub
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 OTHER = Key("shop", "other")
-
-
-class Always:
-    def left(self) -> timedelta:
-        return timedelta()
 
 
 @dataclass(slots=True)
@@ -138,19 +129,13 @@ class Leading:
         return self.asked <= self.held_until
 
 
-class FakeMetrics:
+class FakeMetrics(RecordedMetrics):
     def __init__(self) -> None:
-        self.results: list[str] = []
+        super().__init__()
         self.forgotten: list[Key] = []
-
-    def reconciled(self, *, seconds: float, result: str) -> None:
-        self.results.append(result)
 
     def forget(self, key: Key) -> None:
         self.forgotten.append(key)
-
-    def __getattr__(self, name: str) -> Any:
-        return checked(Metrics, name)
 
 
 class _NoCouriers:
@@ -168,23 +153,15 @@ class Bench:
         )
         cluster, self.metrics, self.leading = cast(Cluster, self.cluster), FakeMetrics(), leading or Leading()
         metrics = cast(Metrics, self.metrics)
-        self.state = ServiceState.make(
-            queue=(queue := KeyQueue(monotonic=clock.monotonic, workers=16)),
-            alerts=make_hub(wake_service=queue.add),
-            checker=cast(Checker, None),
-            prober=cast(Prober, None),
-            replayer=cast(DeadLetterReplayer, None),
-            metrics=metrics,
-            clock=clock,
-            limits=Limits(),
-        )
-        self.queue, self.store = queue, self.state.store
+        self.queue = KeyQueue(monotonic=clock.monotonic, workers=16)
+        self.state = make_state(self.queue, clock, metrics)
+        self.store = self.state.store
         drainer = cast(Drainer, None)
         observer = Observer(
             cluster=cluster,
             drainer=drainer,
             state=self.state,
-            calm=cast(ApiOutage, Always()),
+            calm=cast(ApiOutage, Calm()),
             refused=lambda name: name == "kube-system",
         )
         self.controller = Controller(
@@ -402,7 +379,7 @@ def test_services_that_select_by_a_pods_own_label_are_read_too() -> None:
             cluster=cast(Cluster, _With(bench.cluster, services=services, endpoints=endpoints)),
             drainer=cast(Drainer, None),
             state=bench.state,
-            calm=cast(ApiOutage, Always()),
+            calm=cast(ApiOutage, Calm()),
             refused=lambda _: False,
         )
         await observer.observe(make_resource(), thorough=True)
@@ -428,7 +405,7 @@ def test_a_service_that_cannot_be_read_stops_those_whom_it_concerns(unread: dict
             cluster=cast(Cluster, bench.cluster),
             drainer=cast(Drainer, None),
             state=bench.state,
-            calm=cast(ApiOutage, Always()),
+            calm=cast(ApiOutage, Calm()),
             refused=lambda _: False,
         )
         with pytest.raises(Unavailable) if stops else nullcontext():

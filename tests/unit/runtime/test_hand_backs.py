@@ -1,16 +1,11 @@
 """Handing back over an API server in memory: without a readable spec, without a resource, in a namespace that ends."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Final, cast
 
 import pytest
 
 from resilience.adapters.kube import parse
-from resilience.adapters.kube.cluster import KubeCluster
-from resilience.adapters.kube.transport import Transport
 from resilience.api.names import (
     ANNOTATION_CLAIM,
     ANNOTATION_DEADLINE,
@@ -21,29 +16,15 @@ from resilience.api.names import (
 )
 from resilience.core.model.observation import Key, Observation, Resource
 from resilience.ports import (
-    ApiOutage,
-    Checker,
-    DeadLetterReplayer,
-    Drainer,
-    Metrics,
     NamespaceEnding,
-    Prober,
     Refused,
-    Secrets,
     Unavailable,
 )
-from resilience.ports.cluster import Cluster
-from resilience.runtime.controller import Controller
-from resilience.runtime.executor import Executor
-from resilience.runtime.observer import Observer
 from resilience.runtime.orphans import Orphans
-from resilience.runtime.queue import KeyQueue
-from resilience.runtime.service_state import Limits, ServiceState
 from resilience.runtime.uninstall import Uninstaller
 from tests.support.factories import KEY
 from tests.support.memory_api import MemoryApi
-from tests.support.protocols import checked
-from tests.support.telling import make_hub
+from tests.support.operator_bench import OperatorBench
 from tests.support.virtual_time import VirtualClock, run_virtual
 from tests.variety import manifests
 from tests.variety.manifests import Object
@@ -103,86 +84,20 @@ def adopted(name: str = KEY.name, *, claim: str = OURS) -> dict[str, Object]:
     }
 
 
-class _Calm:
-    def left(self) -> timedelta:
-        return timedelta()
+class Bench(OperatorBench):
+    """The product's own parts over an API server with these objects."""
 
-
-class _Leading:
-    def held(self) -> bool:
-        return True
-
-
-class _Metrics:
-    def __init__(self) -> None:
-        self.results: list[str] = []
-
-    def reconciled(self, *, seconds: float, result: str) -> None:
-        self.results.append(result)
-
-    def __getattr__(self, name: str) -> Any:
-        return checked(Metrics, name)
-
-
-@dataclass
-class Bench:
-    """The product's own parts over the API server in memory."""
-
-    held: dict[str, Object]
-    refused: Callable[[str], bool] = lambda name: False
-    finalizers: bool = True
-    said: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.api, clock = MemoryApi(self.held), VirtualClock()
-        transport = cast(Transport, self.api)
-        cluster = cast(Cluster, KubeCluster(transport=transport, namespaces=(), instance="test"))
-        self.metrics = _Metrics()
-        metrics, drainer, leading = cast(Metrics, self.metrics), cast(Drainer, None), _Leading()
-        self.queue = KeyQueue(monotonic=clock.monotonic, workers=16)
-        self.state = ServiceState.make(
-            queue=self.queue,
-            alerts=make_hub(wake_service=self.queue.add),
-            checker=cast(Checker, None),
-            prober=cast(Prober, None),
-            replayer=cast(DeadLetterReplayer, None),
-            metrics=metrics,
-            clock=clock,
-            limits=Limits(),
-        )
-        observer = Observer(
-            cluster=cluster,
-            drainer=drainer,
-            state=self.state,
-            calm=cast(ApiOutage, _Calm()),
-            refused=self.refused,
-            finalizers=self.finalizers,
-        )
-        executor = Executor(
-            cluster=cluster,
-            observer=observer,
-            drainer=drainer,
-            secrets=cast(Secrets, None),
-            leadership=leading,
-            metrics=metrics,
-            clock=clock,
-            replays=self.state.replays,
-        )
-        self.controller = Controller(
-            cluster=cluster,
-            observer=observer,
-            executor=executor,
-            state=self.state,
-            leadership=leading,
-            metrics=metrics,
-            clock=clock,
-        )
-        self.orphans = Orphans(
-            cluster=cluster, observer=observer, executor=executor, clock=clock, store=self.state.store
-        )
-        self.uninstaller = Uninstaller(
-            cluster=cluster, observer=observer, executor=executor, clock=clock, say=self.said.append
-        )
+    def __init__(self, held: dict[str, Object], **settings: Any) -> None:
+        super().__init__(MemoryApi(held), **settings)
+        self.said: list[str] = []
+        parts: Any = {
+            "cluster": self.cluster,
+            "observer": self.observer,
+            "executor": self.executor,
+            "clock": VirtualClock(),
+        }
+        self.orphans = Orphans(**parts, store=self.state.store)
+        self.uninstaller = Uninstaller(**parts, say=self.said.append)
 
     async def work(self, seconds: float) -> None:
         """The controller works on the key for so long."""
